@@ -1,0 +1,113 @@
+"""What a blob store must do. Each numbered sentence has a conformance test that names it.
+
+B-1  A blob is a sequence of bytes known by its digest; the store keeps one copy of it.
+B-2  `stage` takes bytes in, hashing and compressing as they stream by, in memory that does not grow with them.
+     With `durable=True` they survive power loss when it returns; with `durable=False` only after `settle`.
+B-3  Staged bytes are in nobody's way: no `stat`, `open` or `verify` sees them.
+B-4  After `publish` returns, the bytes and the name of every blob given survive power loss. Publishing what is
+     there already is no error: a good blob is kept as it is, a damaged one is set aside and replaced.
+B-5  `open` gives exactly the bytes that were staged, or raises BlobMissingError or BlobDamagedError. Never a wrong
+     byte: a whole read is checked against the digest, a ranged read against checked frames.
+B-6  `delete` makes a blob absent; deleting what is absent returns False.
+B-7  `discard` forgets staged bytes; it never touches published ones.
+B-8  `walk` is for maintenance only: correctness never depends on a listing, and nothing is ever renamed.
+B-9  All calls may come from many threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Bytes that wait to be published. `size` and `stored_bytes` in bytes; `place` belongs to the store that made it."""
+
+    digest: str
+    size: int
+    stored_bytes: int
+    durable: bool
+    place: object
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStat:
+    """One published blob. `size`: bytes of content; `stored_bytes`: bytes it takes in the store; `frames`: how many."""
+
+    digest: str
+    size: int
+    stored_bytes: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class WalkEntry:
+    """A file met by `walk`. `digest` is what its name claims, None if the name is no blob's; `path` is relative."""
+
+    path: str
+    digest: str | None
+    stored_bytes: int
+    modified_us: int
+
+
+@runtime_checkable
+class BlobReader(Protocol):
+    """Random access to one blob. Not for several threads at once; open one for each."""
+
+    digest: str
+    size: int
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Exactly the bytes [offset, offset + length) cut off at the end; every frame touched was checked."""
+        ...
+
+    def close(self) -> None:
+        """Give the file back."""
+        ...
+
+
+@runtime_checkable
+class BlobStore(Protocol):
+    """Bytes at rest. See the numbered sentences above."""
+
+    def stage(self, source: bytes | memoryview | BinaryIO, *, durable: bool = True) -> Staged:
+        """Take bytes in (B-2). Raises NoSpaceError, StorageIOError; nothing stays behind then."""
+        ...
+
+    def settle(self, staged: Sequence[Staged]) -> None:
+        """Make bytes that were staged with `durable=False` durable, many for one sync."""
+        ...
+
+    def publish(self, staged: Sequence[Staged]) -> list[BlobStat]:
+        """Give staged bytes their names (B-4), in order. All of them must be durable before."""
+        ...
+
+    def discard(self, staged: Sequence[Staged]) -> None:
+        """Forget staged bytes that will not be published (B-7)."""
+        ...
+
+    def stat(self, digest: str) -> BlobStat | None:
+        """What is known of a blob without reading its content; None if absent; BlobDamagedError if unreadable."""
+        ...
+
+    def open(self, digest: str) -> BlobReader:
+        """Random access to a blob (B-5)."""
+        ...
+
+    def read(self, digest: str) -> bytes:
+        """A whole blob, checked against its digest. For content that fits in memory."""
+        ...
+
+    def verify(self, digest: str) -> BlobStat:
+        """Read every byte of a blob in bounded memory; raises BlobMissingError or BlobDamagedError."""
+        ...
+
+    def delete(self, digest: str) -> bool:
+        """Remove a blob (B-6); the removal need not be durable: an absent row is what counts."""
+        ...
+
+    def walk(self) -> Iterator[WalkEntry]:
+        """Every published file, in order of path, and every file that has no business there (B-8)."""
+        ...

@@ -1,0 +1,144 @@
+"""Blobs as ordinary Python files, and as a stream that is proven as it goes: over any BlobReader."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from holdfast.blobs.contract import BlobReader
+from holdfast.blobs.files import ContentReader
+from holdfast.errors import BlobDamagedError
+from holdfast.values import digest as digests
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+BUFFER = 8 * 1024
+"""Small on purpose: the reader keeps the frame, so a larger buffer only makes random reads touch two frames."""
+
+PIECE = 1024 * 1024
+_AHEAD = 4
+
+
+class BlobRaw(io.RawIOBase):
+    """A blob as a readable, seekable raw file. Not for several threads at once.
+
+    Read from start to end without a jump, it hashes along, and raises BlobDamagedError instead of handing out the
+    last piece of content that does not match its digest. Ranges are covered by the reader's checked frames.
+    """
+
+    def __init__(self, reader: BlobReader) -> None:
+        self._reader = reader
+        self._at = 0
+        self._hashed = 0
+        self._sha = hashlib.sha256()
+
+    @property
+    def size(self) -> int:
+        """Bytes of content."""
+        return self._reader.size
+
+    @property
+    def name(self) -> str:
+        """The digest: what zipfile and tarfile show of a file."""
+        return self._reader.digest
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill `buffer` as far as content goes; returns the number of bytes, 0 at the end."""
+        self._refuse_closed()
+        view = memoryview(buffer).cast("B")
+        data = self._reader.read_at(self._at, len(view))
+        self._follow(data)
+        view[: len(data)] = data
+        return len(data)
+
+    def readall(self) -> bytes:
+        """What is left from here to the end."""
+        self._refuse_closed()
+        parts = []
+        while self._at < self.size:
+            data = self._reader.read_at(self._at, PIECE)
+            self._follow(data)
+            parts.append(data)
+        return b"".join(parts)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a byte; past the end is allowed and reads nothing there. Raises ValueError before the start."""
+        self._refuse_closed()
+        if whence not in (io.SEEK_SET, io.SEEK_CUR, io.SEEK_END):
+            raise ValueError(f"no such whence: {whence}")
+        target = offset + (0, self._at, self.size)[whence]
+        if target < 0:
+            raise ValueError(f"seek before the start: {target}")
+        self._at = target
+        return target
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        self._refuse_closed()
+        return self._at
+
+    def close(self) -> None:
+        """Close this and the reader."""
+        if not self.closed:
+            try:
+                self._reader.close()
+            finally:
+                super().close()
+
+    def _follow(self, data: bytes) -> None:
+        if self._hashed == self._at and data:
+            self._sha.update(data)
+            self._hashed += len(data)
+            if self._hashed == self.size:
+                _prove(self._reader, self._sha.digest())
+        self._at += len(data)
+
+    def _refuse_closed(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+
+
+def buffered(reader: BlobReader) -> io.BufferedReader:
+    """A blob as an ordinary binary file: for TextIOWrapper, zipfile, tarfile, json. Closing it closes the reader."""
+    return io.BufferedReader(BlobRaw(reader), BUFFER)
+
+
+def copy_to(reader: BlobReader, write: Callable[[bytes], object]) -> None:
+    """Give the whole content to `write`, in order, in pieces of up to 1 MiB; memory stays within a few of them.
+
+    Decompressing and writing go on in the caller's thread while another one hashes. Each piece was checked by frame;
+    the digest of the whole is known only at the end: BlobDamagedError then, although everything was given out.
+    """
+    if isinstance(reader, ContentReader):
+        # Proven at open.
+        write(reader.content)
+        return
+    sha = hashlib.sha256()
+    hashing: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="holdfast-sha256") as pool:
+        for offset in range(0, reader.size, PIECE):
+            piece = reader.read_at(offset, PIECE)
+            hashing.append(pool.submit(sha.update, piece))
+            write(piece)
+            if len(hashing) > _AHEAD:
+                hashing.popleft().result()
+    _prove(reader, sha.digest())
+
+
+def _prove(reader: BlobReader, found: bytes) -> None:
+    if digests.text(found) != reader.digest:
+        reason = f"the content hashes to {digests.text(found)}"
+        raise BlobDamagedError(f"{reader.digest} is damaged: {reason}", digest=reader.digest, path="", reason=reason)

@@ -1,0 +1,210 @@
+"""Frees what nothing refers to, safely beside writers: condemn, wait out the grace period, look again, remove.
+
+Steps, each of which a put may come between:
+1. condemn    blobs that no kept revision refers to get a date in their row; those referred to again lose it
+2. sweep      what was condemned before the grace period and is still unreferenced: file removed, then its row
+3. strays     files without a row (a transaction that never committed) older than the grace period
+4. leftovers  temporary files of dead writers; plain journal segments whose sealed successor is old enough
+
+Each removal happens under the writer lock, after the rows were read again. A put that finds a condemned row looks at
+the file and revives it or publishes anew, under the same lock. gc refuses when it cannot be sure: a chain that does
+not verify, a file that cannot be read, a clock that jumped.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from holdfast.blobs import LocalBlobs
+from holdfast.engine.handle import Handle
+from holdfast.engine.recover import Progress
+from holdfast.engine.transaction import write
+from holdfast.errors import ChainBrokenError, ConflictError
+from holdfast.formats import lines, paths
+from holdfast.formats.lines import Located
+
+GRACE_S = 14 * 24 * 3600.0
+LEFTOVER_S = 24 * 3600.0
+_BATCH = 500
+_CLOCK_FACT = "clock at condemnation"
+_JUMP_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class GcReport:
+    """What gc did, or (`dry_run`) would do. Sizes in bytes.
+
+    `condemned`: newly condemned blobs; `waiting`: condemned ones still within the grace period; `removed`,
+    `freed_bytes`: blobs removed; `strays`: files without a row removed; `leftovers`: temporary files and superseded
+    journal segments removed; `sealed`: journal segments compressed.
+    """
+
+    dry_run: bool
+    condemned: int = 0
+    waiting: int = 0
+    removed: int = 0
+    freed_bytes: int = 0
+    strays: int = 0
+    leftovers: int = 0
+    sealed: int = 0
+
+
+class Gc:
+    """One garbage collection. `run` takes all steps; each is a method, so that tests can stop between them."""
+
+    def __init__(self, handle: Handle, *, grace_s: float = GRACE_S, progress: Progress | None = None) -> None:
+        self._handle = handle
+        self._grace_s = grace_s
+        self._progress = progress
+        self.report = GcReport(dry_run=False)
+
+    def run(self) -> GcReport:
+        """All steps in order."""
+        self.prove()
+        self.condemn()
+        self.sweep()
+        self.strays()
+        self.leftovers()
+        return self.report
+
+    def preview(self) -> GcReport:
+        """What `run` would do now, if nothing changed; writes nothing."""
+        self.prove()
+        physical = self._handle.index.physical
+        unreferenced, _ = physical.unreferenced()
+        known, _ = physical.count_condemned()
+        due, freed = physical.count_condemned(before_us=self._before_us())
+        return GcReport(
+            dry_run=True,
+            condemned=unreferenced - known,
+            waiting=known - due,
+            removed=due,
+            freed_bytes=freed,
+            strays=sum(1 for _ in self._stray_files()),
+            leftovers=sum(1 for _ in self._leftover_files()),
+        )
+
+    def prove(self) -> None:
+        """Refuse to work on a store whose chain or clock cannot be trusted: ChainBrokenError, ConflictError."""
+        handle = self._handle
+        handle.alive()
+        head = handle.origin
+        for _, item in handle.journal.scan():
+            if isinstance(item, Located):
+                if not lines.follows(item.transaction, head):
+                    raise ChainBrokenError(
+                        f"the journal does not lead on from change {head.next_seq}: nothing is collected",
+                        seq=head.next_seq, where="journal",
+                    )  # fmt: skip
+                head = item.transaction.head
+        last = handle.index.chain.head()
+        if last is not None and handle.clock.now_us() + int(_JUMP_S * 1e6) < last.time_us:
+            raise ConflictError(
+                "the clock stands before the newest transaction", remedy="Set the clock right, then run gc again."
+            )
+        if _clock_jumped(handle.index.meta(_CLOCK_FACT)):
+            raise ConflictError(
+                "the clock has jumped since blobs were condemned: their grace period cannot be told",
+                remedy="Check the clock. If it is right now, run `holdfast gc` again after a restart of the machine.",
+            )
+
+    def condemn(self) -> None:
+        """Step 1."""
+        with write(self._handle, what="gc: condemn") as unit:
+            self._handle.index.physical.acquit()
+            count = self._handle.index.physical.condemn(unit.now_us)
+            if count:
+                self._handle.index.set_meta(_CLOCK_FACT, _clock_fact())
+        self.report = replace(self.report, condemned=count)
+
+    def sweep(self) -> None:
+        """Step 2, in batches, each under the writer lock for a short time."""
+        before_us = self._before_us()
+        while True:
+            with write(self._handle, what="gc: sweep"):
+                batch = self._handle.index.physical.condemned(before_us=before_us, limit=_BATCH)
+                for place in batch:
+                    self._handle.blobs.delete(place.digest)
+                    self._handle.index.physical.remove(place.key)
+            self.report = replace(
+                self.report,
+                removed=self.report.removed + len(batch),
+                freed_bytes=self.report.freed_bytes + sum(place.stored_bytes for place in batch),
+            )
+            self._show(self.report.removed, "removing blobs")
+            if len(batch) < _BATCH:
+                break
+        waiting, _ = self._handle.index.physical.count_condemned()
+        self.report = replace(self.report, waiting=waiting)
+
+    def strays(self) -> None:
+        """Step 3: a file without a row belongs to a transaction that never was. Looked at again under the lock."""
+        for path, digest, _ in self._stray_files():
+            with write(self._handle, what="gc: strays"):
+                if self._handle.index.physical.place(digest) is None:
+                    size = os.stat(os.path.join(self._handle.root, path)).st_size
+                    self._handle.blobs.delete(digest)
+                    self.report = replace(
+                        self.report, strays=self.report.strays + 1, freed_bytes=self.report.freed_bytes + size
+                    )
+
+    def leftovers(self) -> None:
+        """Step 4. Journal segments are sealed first, so that space is gained in time."""
+        with write(self._handle, what="gc: leftovers"):
+            sealed = self._handle.journal.seal(f"seal-{os.getpid()}-{time.time_ns()}.tmp")
+            removed = 0
+            for path in list(self._leftover_files()):
+                self._handle.disk.unlink(path)
+                removed += 1
+        self.report = replace(self.report, leftovers=removed, sealed=sealed)
+
+    def _before_us(self) -> int:
+        return self._handle.clock.now_us() - int(self._grace_s * 1e6)
+
+    def _stray_files(self) -> Iterator[tuple[str, str, int]]:
+        limit = self._before_us()
+        assert isinstance(self._handle.blobs, LocalBlobs)
+        for entry in self._handle.blobs.walk():
+            known = entry.digest is not None and self._handle.index.physical.place(entry.digest) is not None
+            if entry.digest is not None and not known and entry.modified_us <= limit:
+                yield entry.path, entry.digest, entry.stored_bytes
+
+    def _leftover_files(self) -> Iterator[str]:
+        limit = self._handle.clock.now_us() - int(min(self._grace_s, LEFTOVER_S) * 1e6)
+        folder = os.path.join(self._handle.root, paths.TMP)
+        for name in self._handle.disk.listdir(folder):
+            path = os.path.join(folder, name)
+            facts = self._handle.disk.stat(path)
+            if facts is not None and facts.st_mtime_ns // 1000 <= limit:
+                yield path
+        yield from self._handle.journal.expired(self._grace_s)
+
+    def _show(self, done: int, what: str) -> None:
+        if self._progress:
+            self._progress(done, None, what, "blobs")
+
+
+def _clock_fact() -> str:
+    """This boot and when it began by the clock: the same boot beginning at another time means the clock was set."""
+    return f"{_boot_id()} {time.time() - time.clock_gettime(_BOOT_CLOCK):.0f}"
+
+
+def _clock_jumped(fact: str | None) -> bool:
+    if not fact:
+        return False
+    boot, _, began = fact.partition(" ")
+    return boot == _boot_id() and abs(time.time() - time.clock_gettime(_BOOT_CLOCK) - float(began)) > _JUMP_S
+
+
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "unknown"

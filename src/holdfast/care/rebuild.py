@@ -1,0 +1,97 @@
+"""Makes the index anew from journal and blobs, also while others have the store open."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from dataclasses import dataclass
+
+from holdfast.engine import derive
+from holdfast.engine import open as opening
+from holdfast.engine.locks import FileLock, WriterLock
+from holdfast.engine.open import Settings
+from holdfast.engine.recover import Derived, Progress
+from holdfast.errors import LockedError
+from holdfast.formats import paths
+from holdfast.formats.marker import Marker
+from holdfast.index.sqlite import SqliteIndex
+
+_PATIENCE_S = 0.5
+"""How long to wait for the store to be ours alone before rebuilding under the eyes of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildReport:
+    """What a rebuild did. `unreachable`: whole transactions that no chain leads to (kept in quarantine).
+
+    `live`: others had the store open meanwhile; `trouble`: what could not be read, in words.
+    """
+
+    transactions: int
+    changes: int
+    unreachable: int
+    trouble: tuple[str, ...]
+    live: bool
+    duration_s: float
+
+
+def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> RebuildReport:
+    """Derive every row anew. The old index is used for its transactions only, and may be missing or damaged.
+
+    Durable when it returns. Raises LockedError if somebody has a store with a damaged index open, ChainForkedError.
+    """
+    started = time.monotonic()
+    root = os.path.abspath(root)
+    found = opening.read_marker(root, settings.disk)
+    writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
+    users = FileLock(os.path.join(root, paths.HANDLES_LOCK))
+    try:
+        writer.acquire("rebuild", wait_s=settings.wait_s)
+        try:
+            result, live = _rebuild(root, found, settings, users, progress)
+        finally:
+            writer.release()
+    finally:
+        writer.close()
+        users.close()
+    return RebuildReport(
+        result.transactions, result.changes, result.unreachable, tuple(result.trouble), live,
+        time.monotonic() - started,
+    )  # fmt: skip
+
+
+def _rebuild(
+    root: str, found: Marker, settings: Settings, users: FileLock, progress: Progress | None
+) -> tuple[Derived, bool]:
+    reason = derive.distrust(root)
+    try:
+        users.acquire(shared=False, wait_s=_PATIENCE_S)
+    except LockedError:
+        if reason:
+            raise
+        return _live(root, found, settings, progress), True
+    copied = reason == derive.A_COPY
+    return derive.replace_index(root, found, settings.disk, copied=copied, progress=progress), False
+
+
+def _live(root: str, found: Marker, settings: Settings, progress: Progress | None) -> Derived:
+    """Others have the index open: the new rows come in through SQLite's own backup, as one write of its pages."""
+    path = os.path.join(root, paths.INDEX)
+    temporary = os.path.join(root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
+    index = SqliteIndex(path)
+    try:
+        kept = {key: index.meta(key) for key in derive.FACTS}
+        result = derive.build(temporary, root, found, settings.disk, old=index, progress=progress)
+        fresh = SqliteIndex(temporary)
+        try:
+            for key, value in kept.items():
+                if value is not None:
+                    fresh.set_meta(key, value)
+            fresh.backup_into(index)
+        finally:
+            fresh.close()
+        settings.disk.unlink(temporary)
+    finally:
+        index.close()
+    return result

@@ -1,0 +1,209 @@
+"""The only module that asks the operating system for files inside a store.
+
+Everything that blobs, journal and engine do to files goes through a `Disk`, so that a stand-in can record it, fail it
+at the Nth call, or drop what was not synced. Two errors pass through unchanged because callers decide by them:
+FileNotFoundError and FileExistsError. All others come out as the typed errors of this project.
+
+The index is not reached this way: its files may be opened by SQLite alone (DESIGN, section 3, "SQLite's traps").
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat as stat_flags
+from typing import NoReturn
+
+from holdfast.errors import NoSpaceError, ReadOnlyError, StorageIOError
+
+_FALLOC_FL_KEEP_SIZE = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def raise_typed(error: OSError, operation: str, path: str) -> NoReturn:
+    """Turn an OSError into the typed error that says what to do about it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise NoSpaceError(f"no space left to {operation} {path}", path=path) from error
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        raise ReadOnlyError(f"may not {operation} {path}: {error.strerror}", path=path) from error
+    raise StorageIOError(
+        f"cannot {operation} {path}: {error.strerror or error}", path=path, operation=operation, errno=error.errno
+    ) from error
+
+
+class _Typed:
+    """A plain class: a generator would cost three times as much, several times for each small file."""
+
+    __slots__ = ("_operation", "_path")
+
+    def __init__(self, operation: str, path: str) -> None:
+        self._operation = operation
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | FileExistsError):
+            raise_typed(error, self._operation, self._path)
+
+
+def typed(operation: str, path: str) -> _Typed:
+    """Errors of the block come out typed, except that a file is or is not there."""
+    return _Typed(operation, path)
+
+
+class Disk:
+    """File operations on real files. Paths are absolute; descriptors are plain integers, closed on exec."""
+
+    def create(self, path: str) -> int:
+        """A new file for writing; FileExistsError if there is one."""
+        with typed("create", path):
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+
+    def open_read(self, path: str) -> int:
+        """An existing regular file for reading; a folder or device in its place is StorageIOError."""
+        with typed("open", path):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat_flags.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise StorageIOError(f"{path} is not a regular file", path=path, operation="open", errno=errno.EINVAL)
+        return fd
+
+    def open_append(self, path: str) -> int:
+        """A file that each write extends; made if absent."""
+        with typed("open", path):
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor. Nothing becomes durable by it."""
+        with typed("close", f"descriptor {fd}"):
+            os.close(fd)
+
+    def write(self, fd: int, data: bytes | bytearray | memoryview, path: str) -> None:
+        """Write all of `data`, however many calls it takes."""
+        view = memoryview(data)
+        with typed("write", path):
+            while view:
+                view = view[os.write(fd, view) :]
+
+    def pread(self, fd: int, length: int, offset: int, path: str) -> bytes:
+        """Up to `length` bytes at `offset`; fewer only at the end of the file."""
+        with typed("read", path):
+            data = os.pread(fd, length, offset)
+            if len(data) == length or not data:
+                return data
+            parts = [data]
+            got = len(data)
+            while got < length:
+                data = os.pread(fd, length - got, offset + got)
+                if not data:
+                    break
+                parts.append(data)
+                got += len(data)
+            return b"".join(parts)
+
+    def size(self, fd: int) -> int:
+        """Bytes of an open file."""
+        return os.fstat(fd).st_size
+
+    def fsync(self, fd: int, path: str) -> None:
+        """Make the file's bytes and length durable. Never called again on a file where it failed."""
+        with typed("sync", path):
+            os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
+
+    def fsync_dir(self, path: str) -> None:
+        """Make the names in a folder durable."""
+        with typed("sync folder", path):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def sync_filesystem(self, path: str) -> None:
+        """Make everything written so far on the file system of `path` durable (one call for a batch of files).
+
+        Linux reports write-back errors here since 5.8; elsewhere each file is synced on its own by the caller.
+        """
+        with typed("sync file system of", path):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if _libc.syncfs(fd) != 0:
+                    code = ctypes.get_errno()
+                    raise OSError(code, os.strerror(code), path)
+            finally:
+                os.close(fd)
+
+    def reserve(self, fd: int, offset: int, length: int, path: str) -> None:
+        """Claim disk space for bytes to come without changing the file's length; NoSpaceError if there is none.
+
+        Where the file system cannot do it, nothing happens: the append itself then finds out.
+        """
+        if not hasattr(_libc, "fallocate"):
+            return
+        call = _libc.fallocate
+        call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_longlong, ctypes.c_longlong]
+        while call(fd, _FALLOC_FL_KEEP_SIZE, offset, length) != 0:
+            code = ctypes.get_errno()
+            if code == errno.EINTR:
+                continue
+            if code in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise_typed(OSError(code, os.strerror(code), path), "reserve space in", path)
+            return
+
+    def link(self, source: str, target: str) -> None:
+        """A second name for a file; FileExistsError if the name is taken."""
+        with typed("link", target):
+            os.link(source, target, follow_symlinks=False)
+
+    def unlink(self, path: str) -> None:
+        """Remove a name; FileNotFoundError if it is gone."""
+        with typed("remove", path):
+            os.unlink(path)
+
+    def rename(self, source: str, target: str) -> None:
+        """Move a file of no acknowledged record (quarantine, first write of the marker); replaces `target`."""
+        with typed("rename", target):
+            os.rename(source, target)
+
+    def mkdir(self, path: str) -> bool:
+        """Make one folder; False if it was there."""
+        try:
+            with typed("make folder", path):
+                os.mkdir(path, 0o755)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise StorageIOError(
+                    f"{path} is not a folder", path=path, operation="make folder", errno=errno.ENOTDIR
+                ) from None
+            return False
+        return True
+
+    def stat(self, path: str) -> os.stat_result | None:
+        """What is at `path`, links not followed; None if nothing is."""
+        try:
+            with typed("look at", path):
+                return os.lstat(path)
+        except FileNotFoundError:
+            return None
+
+    def listdir(self, path: str) -> list[str]:
+        """Names in a folder, sorted; empty if it is not there."""
+        try:
+            with typed("list", path):
+                return sorted(os.listdir(path))
+        except FileNotFoundError:
+            return []
+
+    def read_file(self, path: str, limit: int) -> bytes:
+        """A small file whole; StorageIOError if it has more than `limit` bytes."""
+        fd = self.open_read(path)
+        try:
+            data = self.pread(fd, limit + 1, 0, path)
+        finally:
+            os.close(fd)
+        if len(data) > limit:
+            raise StorageIOError(f"{path} is larger than {limit} bytes", path=path, operation="read", errno=errno.EFBIG)
+        return data

@@ -1,0 +1,188 @@
+"""Content on its way in and out: staged before any lock is held, published inside a transaction, read with checks."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from holdfast.blobs.contract import Staged
+from holdfast.engine.handle import Handle
+from holdfast.errors import InvalidValueError, SourceChangedError, SourceUnreadableError, StorageIOError
+from holdfast.values import digest
+
+IN_MEMORY_BYTES = 1 << 20
+"""Content up to this size is hashed before anything is written, so that a hit costs no write."""
+
+HEAD_BYTES = 4096
+READ_SOURCE = "read source"
+"""The operation that a blob store names in StorageIOError when not the store but the source failed."""
+
+_TRIES = 3
+
+Source = bytes | bytearray | memoryview | str | Path | BinaryIO
+
+
+@dataclass(slots=True)
+class Incoming:
+    """Content that a transaction can publish. `head`: its first bytes, to find the media type from.
+
+    Either `staged` holds it, or it was found in the store and `data` is kept in case gc is faster than we are.
+    """
+
+    digest: str
+    size: int
+    head: bytes
+    staged: Staged | None = None
+    data: bytes | None = None
+
+
+def stage(handle: Handle, source: Source, *, durable: bool = True) -> Incoming:
+    """Take content in without holding a lock. Raises InvalidValueError for what is no content, SourceChangedError."""
+    handle.writable()
+    if isinstance(source, str):
+        try:
+            source = source.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidValueError("the text has a lone surrogate", where="content", reason="surrogate") from error
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return stage_bytes(handle, bytes(source), durable=durable)
+    if isinstance(source, os.PathLike):
+        return stage_file(handle, os.fspath(source), durable=durable)
+    if not hasattr(source, "read"):
+        raise InvalidValueError(
+            f"content is a {type(source).__name__}", where="content", reason="type",
+            remedy="Give bytes, str (kept as UTF-8), a pathlib.Path, or a binary file object.",
+        )  # fmt: skip
+    return stage_stream(handle, source, durable=durable)
+
+
+def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True) -> Incoming:
+    """Content in memory: if the store has it, nothing is written."""
+    found = digest.of(data)
+    incoming = Incoming(found, len(data), data[:HEAD_BYTES])
+    place = handle.index.physical.place(found)
+    if place is not None and place.condemned_us is None:
+        incoming.data = data
+    else:
+        incoming.staged = handle.blobs.stage(data, durable=durable)
+    return incoming
+
+
+def stage_stream(handle: Handle, source: BinaryIO, *, durable: bool = True) -> Incoming:
+    """Content of unknown length, read once to its end."""
+    head = _read_some(source, IN_MEMORY_BYTES)
+    if len(head) < IN_MEMORY_BYTES:
+        return stage_bytes(handle, head, durable=durable)
+    staged = handle.blobs.stage(_Joined(head, source), durable=durable)  # type: ignore[arg-type]
+    return Incoming(staged.digest, staged.size, head[:HEAD_BYTES], staged)
+
+
+def stage_file(handle: Handle, path: str, *, durable: bool = True) -> Incoming:
+    """A regular file, as it was at one moment: read again if it changed meanwhile, SourceChangedError if it keeps on.
+
+    What is compared is what the file system says before and after (size, mtime, ctime, inode), and the size read.
+    """
+    for _ in range(_TRIES):
+        with readable(path), open(path, "rb", buffering=0) as file:
+            before = os.fstat(file.fileno())
+            incoming = stage_stream(handle, file, durable=durable)
+            after = os.fstat(file.fileno())
+        if _same(before, after) and (incoming.size == after.st_size or not _sized(after)):
+            return incoming
+        if incoming.staged is not None:
+            handle.blobs.discard([incoming.staged])
+    raise SourceChangedError(f"{path} changed each time it was read", path=path, tries=_TRIES)
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Trouble with the source is told apart from trouble with the store."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceUnreadableError(f"cannot read {path}: {error.strerror}", path=path, errno=error.errno) from error
+    except StorageIOError as error:
+        if error.fields.get("operation") != READ_SOURCE:
+            raise
+        raise SourceUnreadableError(f"cannot read {path}: {error.message}", path=path, errno=None) from error
+
+
+def _same(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns, before.st_ino) == (
+        after.st_size, after.st_mtime_ns, after.st_ctime_ns, after.st_ino)  # fmt: skip
+
+
+def _sized(facts: os.stat_result) -> bool:
+    """Files of /proc and the like say size 0 and have content all the same."""
+    return facts.st_size != 0
+
+
+def _read_some(source: BinaryIO, length: int) -> bytes:
+    """Up to `length` bytes; fewer only at the end."""
+    parts, got = [], 0
+    while got < length:
+        part = source.read(length - got)
+        if isinstance(part, str):
+            raise InvalidValueError(
+                "content comes from a text file", where="content", reason="type", remedy="Open it in binary mode."
+            )
+        if not part:
+            break
+        parts.append(part)
+        got += len(part)
+    return b"".join(parts)
+
+
+class _Joined(io.RawIOBase):
+    """What was read of a stream, then the rest of it."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head: memoryview | None = memoryview(head)
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if self._head is None:
+            return self._rest.read(size)
+        if size < 0 or size >= len(self._head):
+            taken, self._head = bytes(self._head), None
+            return taken
+        taken, self._head = bytes(self._head[:size]), self._head[size:]
+        return taken
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def discard(handle: Handle, incoming: list[Incoming]) -> None:
+    """Forget staged content that was not published."""
+    handle.blobs.discard([i.staged for i in incoming if i.staged is not None])
+
+
+@contextmanager
+def staging(handle: Handle, source: Source) -> Iterator[Incoming]:
+    """Stage content for the block; what the block did not publish is forgotten at its end."""
+    incoming = stage(handle, source)
+    try:
+        yield incoming
+    finally:
+        if incoming.staged is not None:
+            handle.blobs.discard([incoming.staged])
+
+
+def hash_blocks(read: Callable[[int], bytes]) -> str:
+    """The digest of what `read` gives until it gives nothing."""
+    total = hashlib.sha256()
+    while block := read(1 << 20):
+        total.update(block)
+    return digest.PREFIX + total.hexdigest()

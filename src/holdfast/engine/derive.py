@@ -1,0 +1,203 @@
+"""Decides whether an index's rows can be trusted, and makes a new index from journal, old index and blobs.
+
+A file-by-file copy of a live index passes SQLite's own check and still has rows that disagree with its changes. What
+such a copy cannot carry along is the file system id and inode of its file, so the index keeps them; where they differ,
+only the transactions in it are used (each proves itself), and all rows are derived anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from holdfast.blobs import LocalBlobs
+from holdfast.disk import Disk
+from holdfast.engine import recover
+from holdfast.engine.recover import Derived, Progress
+from holdfast.errors import HoldfastError, SchemaTooNewError
+from holdfast.formats import paths
+from holdfast.formats.marker import Marker
+from holdfast.index.sqlite import SqliteIndex, file_identity
+from holdfast.journal import Journal
+from holdfast.values import change
+from holdfast.values.change import Transaction
+
+IDENTITY = "file identity"
+INCARNATION = "incarnation"
+COPY_BEGAN = "copy began"
+COPY_ENDS = "copy ends before"
+FACTS = (IDENTITY, INCARNATION, COPY_BEGAN, COPY_ENDS)
+A_COPY = "the index is a copy of another store's"
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedSpan:
+    """Which transactions a copy may lack the bytes of: those from `began_us` on and before `next_seq`."""
+
+    began_us: int
+    next_seq: int
+
+
+def distrust(root: str) -> str:
+    """Why the rows of the index cannot be trusted; "" if they can. SchemaTooNewError passes."""
+    path = os.path.join(root, paths.INDEX)
+    if not os.path.isfile(path):
+        return "the index is missing"
+    try:
+        index = SqliteIndex(path, read_only=True)
+        try:
+            index.check()
+            known = index.meta(IDENTITY)
+        finally:
+            index.close()
+    except SchemaTooNewError:
+        raise
+    except HoldfastError as error:
+        return f"the index cannot be used: {error.message}"
+    if known != file_identity(path):
+        return A_COPY
+    return ""
+
+
+def build(
+    path: str, root: str, found: Marker, disk: Disk, *, old: SqliteIndex | None, progress: Progress | None = None
+) -> Derived:
+    """Make a new index at `path` from the journal, the transactions of an old index, and the blobs that are there.
+
+    Durable when it returns. Raises ChainForkedError if the two copies of the chain contradict each other.
+    """
+    target = SqliteIndex(path)
+    try:
+        target.database.run("PRAGMA journal_mode = OFF")
+        target.database.run("PRAGMA synchronous = OFF")
+        target.migrate()
+        sources: list[Iterator[Transaction]] = [recover.from_journal(Journal(root, disk))]
+        if old is not None:
+            sources.append(recover.from_index(old))
+        result = recover.derive(target, change.origin(found.store_id), sources, progress)
+        fill_physical(target, LocalBlobs(root, disk), progress)
+    finally:
+        target.close()
+    fd = disk.open_append(path)
+    disk.fsync(fd, path)
+    disk.close(fd)
+    return result
+
+
+def fill_physical(target: SqliteIndex, blobs: LocalBlobs, progress: Progress | None = None) -> list[str]:
+    """Rows for the blobs that files show; the digests that no change speaks of are returned, not registered."""
+    target.begin()
+    strangers: list[str] = []
+    try:
+        target.physical.forget_all()
+        for count, entry in enumerate(blobs.walk()):
+            if entry.digest is None:
+                continue
+            with contextlib.suppress(HoldfastError):  # an unreadable file is no presence; fsck names it
+                stat = blobs.stat(entry.digest)
+                if stat is not None and not target.physical.register(stat.digest, stat.stored_bytes, stat.frames):
+                    strangers.append(stat.digest)
+            if progress and count % 1000 == 0:
+                progress(count, None, "looking at blobs", "blobs")
+        target.commit()
+    except BaseException:
+        target.rollback()
+        raise
+    return strangers
+
+
+def replace_index(
+    root: str, found: Marker, disk: Disk, *, copied: bool, progress: Progress | None = None
+) -> Derived:
+    """Derive a new index and put it in the old one's place. Writer lock and exclusive handles lock are held.
+
+    The old file goes first, so that at no moment a database stands beside the write-ahead log of another: a crash in
+    between leaves no index, which the next open derives again.
+    """
+    path = os.path.join(root, paths.INDEX)
+    temporary = os.path.join(root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
+    old = _old_index(path)
+    span = None
+    try:
+        result = build(temporary, root, found, disk, old=old, progress=progress)
+        with contextlib.suppress(HoldfastError):
+            span = copied_span(old) if old is not None and not copied else None
+    finally:
+        if old is not None:
+            old.close()
+    _set_aside(root, disk, keep=result.unreachable > 0 or bool(result.trouble) or old is None)
+    disk.rename(temporary, path)
+    disk.fsync_dir(root)
+    if copied:
+        span = CopiedSpan(_oldest_change_us(root, disk), result.next_seq)
+    adopt(path, span)
+    return result
+
+
+def adopt(path: str, span: CopiedSpan | None) -> None:
+    """Make an index file this place's own: its identity, a new incarnation, and what it may lack if it is a copy."""
+    index = SqliteIndex(path)
+    try:
+        index.prepare()
+        if span is not None:
+            index.set_meta(COPY_BEGAN, str(span.began_us))
+            index.set_meta(COPY_ENDS, str(span.next_seq))
+        index.set_meta(IDENTITY, index.identity())
+        index.set_meta(INCARNATION, secrets.token_hex(16))
+        index.checkpoint(force=True)
+    finally:
+        index.close()
+
+
+def _oldest_change_us(root: str, disk: Disk) -> int:
+    """When the first file of a copy was written: no file of a copy has an older change time than the copying."""
+    oldest = os.stat(os.path.join(root, paths.MARKER)).st_ctime_ns
+    for entry in LocalBlobs(root, disk).walk():
+        facts = disk.stat(os.path.join(root, entry.path))
+        if facts is not None:
+            oldest = min(oldest, facts.st_ctime_ns)
+    return oldest // 1000
+
+
+def copied_span(index: SqliteIndex) -> CopiedSpan | None:
+    """What a recognised copy may lack; None if the store is no copy, or was recovered."""
+    began, ends = index.meta(COPY_BEGAN), index.meta(COPY_ENDS)
+    return None if began is None or ends is None else CopiedSpan(int(began), int(ends))
+
+
+def forget_copy(index: SqliteIndex) -> None:
+    """The copy was made whole."""
+    index.unset_meta(COPY_BEGAN)
+    index.unset_meta(COPY_ENDS)
+
+
+def _old_index(path: str) -> SqliteIndex | None:
+    """The old index for its transactions; None if it is missing or unreadable."""
+    if not os.path.isfile(path):
+        return None
+    index = SqliteIndex(path)
+    try:
+        index.chain.head()
+    except HoldfastError:
+        index.close()
+        return None
+    return index
+
+
+def _set_aside(root: str, disk: Disk, *, keep: bool) -> None:
+    """Take the old index out of the way: to quarantine if it may hold what nothing else does."""
+    action: Callable[[str], None] = disk.unlink
+    if keep:
+        mark = secrets.token_hex(4)
+
+        def action(path: str) -> None:
+            disk.rename(path, os.path.join(root, paths.QUARANTINE, f"{os.path.basename(path)}.{mark}"))
+
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path = os.path.join(root, paths.INDEX + suffix)
+        if disk.stat(path) is not None:
+            action(path)
+            disk.fsync_dir(root)

@@ -1,0 +1,156 @@
+"""Feeds the full-text index after commit: from the changes since its cursor, each artifact as it is now.
+
+The cursor is (seq, chain hash) and commits with the words. Feeding again is harmless, so several processes may try;
+the one that finds the cursor where it expected it wins. If the cursor stands at no place of this store's chain (a
+foreign or older copy of the file), the words are made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfast.engine.handle import Handle
+from holdfast.engine.recover import Progress, from_index
+from holdfast.errors import HoldfastError
+from holdfast.search import text
+from holdfast.search.document import START, Document, LeftOut, Position
+from holdfast.values import canon
+from holdfast.values.change import Head
+from holdfast.values.records import Artifact, RevisionState
+
+BATCH = 1_000
+BATCH_BYTES = 8 << 20
+
+
+def drain(handle: Handle, progress: Progress | None = None) -> int:
+    """Take in all changes committed so far; the seq up to which the index is level with the chain.
+
+    Raises the typed errors of reading and of the search file; the cursor then stands at the last whole batch.
+    """
+    head = handle.index.chain.head()
+    if head is None:
+        return 0
+    target: Position = (head.next_seq - 1, head.hash)
+    position = _sane(handle, handle.search.position())
+    while position != target and position[0] < target[0]:
+        if position == START:
+            moved = _feed_all(handle, target, progress)
+        else:
+            moved = _feed_changes(handle, position, target)
+        if not moved:  # somebody else was faster: go on from where they are
+            fresh = handle.search.position()
+            if fresh == position:
+                break
+            position = fresh
+        else:
+            position = handle.search.position()
+        if progress:
+            progress(position[0], target[0], "indexing text", "changes")
+    return position[0]
+
+
+def forget(handle: Handle) -> None:
+    """Words of content that was purged must go: the index is emptied, and filled again by the next search."""
+    handle.search.reset()
+
+
+def _sane(handle: Handle, position: Position) -> Position:
+    """The cursor, if this store's chain has such a place; else START, after emptying the index."""
+    if position == START:
+        return START
+    transaction = handle.index.chain.at(position[0])
+    if transaction is not None and (transaction.entry.next_seq - 1, transaction.entry.hash()) == position:
+        return position
+    handle.search.reset()
+    return START
+
+
+def _feed_all(handle: Handle, target: Position, progress: Progress | None) -> bool:
+    """Fill an empty index from the artifacts there are, rather than from their whole history.
+
+    Batches before the last leave the cursor at START, so a crash in between begins anew; documents then take the
+    place of those fed before.
+    """
+    after = 0
+    while True:
+        page = handle.index.artifacts.live_from(after, BATCH)
+        documents = _documents(handle, [(key, artifact) for key, _, artifact in page])
+        last = len(page) < BATCH
+        for part in _by_bytes(documents):
+            if not handle.search.feed(part, expected=START, upto=START):
+                return False
+        if last:
+            return handle.search.feed([], expected=START, upto=target)
+        after = page[-1][0]
+        if progress:
+            progress(after, target[0], "indexing text", "changes")
+
+
+def _feed_changes(handle: Handle, position: Position, target: Position) -> bool:
+    ids: dict[str, None] = {}
+    upto = position
+    for transaction in from_index(handle.index, position[0] + 1):
+        if transaction.entry.first > target[0]:
+            break
+        for body in transaction.bodies:
+            change = canon.decode(body)
+            if change["kind"] == "artifact":
+                ids[change["id"]] = None
+        head: Head = transaction.head
+        upto = (head.next_seq - 1, head.hash)
+        if len(ids) >= BATCH:
+            break
+    live, removed = _now(handle, ids)
+    parts = list(_by_bytes(_documents(handle, live)))
+    for part in parts[:-1]:
+        if not handle.search.feed(part, expected=position, upto=position):
+            return False
+    return handle.search.feed(parts[-1] if parts else [], expected=position, upto=upto, removed=removed)
+
+
+def _now(handle: Handle, ids: dict[str, None]) -> tuple[list[tuple[int, Artifact]], list[int]]:
+    """The artifacts of some ids that are live, and the keys of the others."""
+    live: list[tuple[int, Artifact]] = []
+    removed: list[int] = []
+    for artifact_id in ids:
+        key, artifact = handle.index.key_of(artifact_id), handle.index.artifacts.by_id(artifact_id)
+        if key is None or artifact is None:
+            continue
+        if artifact.deleted_at is None:
+            live.append((key, artifact))
+        else:
+            removed.append(key)
+    return live, removed
+
+
+def _documents(handle: Handle, artifacts: list[tuple[int, Artifact]]) -> Iterator[Document]:
+    for key, artifact in artifacts:
+        words, reason = _text(handle, artifact)
+        yield Document(key, artifact.number, artifact.name, artifact.metadata, words, reason)
+
+
+def _text(handle: Handle, artifact: Artifact) -> tuple[str | None, LeftOut | None]:
+    reason = text.left_out(artifact.media_type, artifact.name, artifact.size)
+    if reason is not None:
+        return None, reason
+    if artifact.revision.state is not RevisionState.KEPT:
+        return None, LeftOut.MISSING
+    try:
+        words = text.extract(artifact.media_type, handle.blobs.read(artifact.digest), artifact.name)
+    except HoldfastError:
+        return None, LeftOut.MISSING  # fsck names what is wrong with it
+    return (words, None) if words is not None else (None, LeftOut.NOT_TEXT)
+
+
+def _by_bytes(documents: Iterator[Document]) -> Iterator[list[Document]]:
+    """Lists of documents, each of bounded size, read before the search file is locked."""
+    batch: list[Document] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document.text or "")
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,157 @@
+"""One open store: its parts in one hand, whether it may still be used, and what happens to it in a forked child."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import weakref
+from dataclasses import dataclass, field
+
+from holdfast.blobs.contract import BlobStore
+from holdfast.disk import Disk
+from holdfast.engine.locks import FileLock, WriterLock
+from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError
+from holdfast.formats.marker import Marker
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.journal import Journal
+from holdfast.search.index import SearchIndex
+from holdfast.values import change
+from holdfast.values.change import Actor, Head
+from holdfast.values.moment import Clock, SystemClock
+
+log = logging.getLogger("holdfast.engine")
+
+SYNC_EVERY_S = 5.0
+_open_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
+_left_by_fork: list[object] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What opening had to do. `rebuilt`: the rows were derived anew; `reason`: why; `transactions`: of how many."""
+
+    rebuilt: bool = False
+    reason: str = ""
+    transactions: int = 0
+
+
+@dataclass(eq=False)
+class Handle:
+    """The parts of one open store. `wait_s`: how long a write waits for the writer lock, in seconds."""
+
+    root: str
+    marker: Marker
+    disk: Disk
+    blobs: BlobStore
+    index: SqliteIndex
+    journal: Journal
+    search: SearchIndex
+    writer: WriterLock
+    users: FileLock
+    actor: Actor
+    wait_s: float
+    read_only: bool = False
+    opened: Opened = field(default_factory=Opened)
+    clock: Clock = field(default_factory=SystemClock)
+    _dead: str = ""
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._syncer: threading.Thread | None = None
+        _open_handles.add(self)
+
+    @property
+    def origin(self) -> Head:
+        """The empty chain of this store."""
+        return change.origin(self.marker.store_id)
+
+    def alive(self) -> None:
+        """Raise HandleDeadError if this handle must not be used any more."""
+        if self._dead:
+            raise HandleDeadError(f"this handle of {self.root} is dead: {self._dead}", reason=self._dead)
+
+    def writable(self) -> None:
+        """Raise if this handle cannot write."""
+        self.alive()
+        if self.read_only:
+            raise ReadOnlyError(f"{self.root} is open for reading only", path=self.root)
+
+    def poison(self, error: BaseException) -> None:
+        """A sync or COMMIT failed: nobody can say what is on disk. The outcome is decided when the store is reopened."""
+        self._dead = f"a sync failed ({error})"
+        log.error("handle-poisoned", extra={"holdfast": {"error": type(error).__name__}})
+
+    def keep_synced(self) -> None:
+        """See to it that journal bytes are synced within SYNC_EVERY_S seconds."""
+        if self._syncer is None and not self.read_only:
+            reference = weakref.ref(self)
+            self._syncer = threading.Thread(
+                target=_sync_regularly, args=(reference, self._stop), name="holdfast-sync", daemon=True
+            )
+            self._syncer.start()
+
+    def close(self) -> None:
+        """Sync the journal, fold the write-ahead log in, give everything back. Safe to call twice."""
+        if self._dead:
+            self._release()
+            return
+        self._stop.set()
+        try:
+            if not self.read_only:
+                self._close_durably()
+        finally:
+            self._dead = "closed"
+            self._release()
+
+    def _close_durably(self) -> None:
+        self.journal.release()
+        try:
+            self.writer.acquire("close", wait_s=min(self.wait_s, 5.0))
+        except HoldfastError:
+            # Somebody is writing: they hold the index open, so this close is not the last and checkpoints nothing.
+            return
+        try:
+            with contextlib.suppress(HoldfastError):
+                self.index.checkpoint(force=True)
+            self.index.close()
+        finally:
+            self.writer.release()
+
+    def _release(self) -> None:
+        self._stop.set()
+        self.index.close()
+        self.search.close()
+        self.writer.close()
+        self.users.close()
+        _open_handles.discard(self)
+
+    def abandon(self) -> None:
+        """In a forked child: the handle is dead, its locks and connections stay the parent's."""
+        self._dead = "it was opened before a fork"
+        self.writer.abandon()
+        self.users.abandon()
+        # Kept for ever: closing an inherited connection would drop the parent's locks.
+        _left_by_fork.extend([self.index.database.abandon(), self.search, self])
+
+
+def _sync_regularly(reference: weakref.ref[Handle], stop: threading.Event) -> None:
+    while not stop.wait(SYNC_EVERY_S):
+        handle = reference()
+        if handle is None or handle._dead:  # noqa: SLF001
+            return
+        try:
+            handle.journal.sync()
+        except HoldfastError as error:
+            handle.poison(error)
+            return
+        del handle
+
+
+def _after_fork() -> None:
+    for handle in list(_open_handles):
+        handle.abandon()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,177 @@
+"""Makes stores and opens them: marker → versions → locks → index (derived anew if it cannot be trusted) → level."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import time
+from dataclasses import dataclass, field
+
+from holdfast.blobs import LocalBlobs
+from holdfast.disk import Disk
+from holdfast.engine import derive, recover
+from holdfast.engine.handle import Handle, Opened
+from holdfast.engine.locks import FileLock, WriterLock
+from holdfast.errors import FormatTooNewError, InvalidValueError, NotAStoreError, StoreExistsError
+from holdfast.formats import marker, paths
+from holdfast.formats.marker import Marker
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.journal import Journal
+from holdfast.search.index import SearchIndex
+from holdfast.values import moment
+from holdfast.values.change import ACTOR_KINDS, Actor
+from holdfast.values.moment import Clock, SystemClock
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a store is opened. `wait_s`: seconds to wait for a lock."""
+
+    actor: Actor
+    wait_s: float = 30.0
+    read_only: bool = False
+    clock: Clock = field(default_factory=SystemClock)
+    disk: Disk = field(default_factory=Disk)
+
+
+def actor_of(actor: Actor | str | None) -> Actor:
+    """An actor from what a caller gave: HOLDFAST_ACTOR or the login name if nothing; InvalidValueError."""
+    if actor is None:
+        try:
+            actor = os.environ.get("HOLDFAST_ACTOR") or getpass.getuser()
+        except (OSError, KeyError):
+            actor = f"uid-{os.getuid()}"
+    if isinstance(actor, str):
+        actor = Actor(actor)
+    if actor.kind not in ACTOR_KINDS:
+        raise InvalidValueError(
+            f"{actor.kind!r} is no kind of actor", where="actor", reason="kind",
+            remedy=f"Use one of: {', '.join(ACTOR_KINDS)}.",
+        )  # fmt: skip
+    return actor
+
+
+def create(root: str, settings: Settings) -> None:
+    """Make an empty store; StoreExistsError if the folder has anything in it. Durable when it returns.
+
+    The marker comes last: a folder without it is no store, so a create that was interrupted can be repeated.
+    """
+    disk = settings.disk
+    try:
+        os.makedirs(root, exist_ok=True)
+    except OSError as error:
+        if not os.path.isdir(root):
+            raise StoreExistsError(f"{root} is not a folder", path=root) from error
+        raise
+    leftovers = set(disk.listdir(root)) - {*paths.FOLDERS}
+    if paths.MARKER in leftovers:
+        raise StoreExistsError(f"there is a store at {root}", path=root)
+    if leftovers:
+        raise StoreExistsError(f"{root} is not empty", path=root, remedy="Choose an empty or a new folder.")
+    for folder in paths.FOLDERS:
+        disk.mkdir(os.path.join(root, folder))
+    data = marker.encode(Marker(moment.draw_id(settings.clock.now_us())))
+    temporary = os.path.join(root, paths.TMP, f"marker-{os.getpid()}-{time.time_ns()}.tmp")
+    fd = disk.create(temporary)
+    disk.write(fd, data, temporary)
+    disk.fsync(fd, temporary)
+    disk.close(fd)
+    try:
+        disk.link(temporary, os.path.join(root, paths.MARKER))
+    except FileExistsError:
+        raise StoreExistsError(f"there is a store at {root}", path=root) from None
+    finally:
+        disk.unlink(temporary)
+    disk.fsync_dir(root)
+    disk.fsync_dir(os.path.dirname(os.path.abspath(root)))
+
+
+def read_marker(root: str, disk: Disk) -> Marker:
+    """The marker of a store; NotAStoreError, FormatTooNewError."""
+    path = os.path.join(root, paths.MARKER)
+    try:
+        return marker.decode(disk.read_file(path, marker.MAX_BYTES), path)
+    except FileNotFoundError:
+        raise NotAStoreError(f"{root} is not a store: it has no {paths.MARKER}", path=root) from None
+    except FormatTooNewError as error:
+        error.fields["path"] = root
+        raise
+
+
+def open_store(root: str, settings: Settings) -> Handle:
+    """Open a store. Rows that cannot be trusted (a missing or copied index) are derived anew first."""
+    root = os.path.abspath(root)
+    disk = settings.disk
+    found = read_marker(root, disk)
+    for folder in paths.FOLDERS:
+        if not settings.read_only:
+            disk.mkdir(os.path.join(root, folder))
+    writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
+    users = FileLock(os.path.join(root, paths.HANDLES_LOCK))
+    try:
+        opened = _ready(root, found, settings, writer, users)
+        index = SqliteIndex(os.path.join(root, paths.INDEX), read_only=settings.read_only)
+        index.check()
+    except BaseException:
+        writer.close()
+        users.close()
+        raise
+    handle = Handle(
+        root=root,
+        marker=found,
+        disk=disk,
+        blobs=LocalBlobs(root, disk),
+        index=index,
+        journal=Journal(root, disk),
+        search=SearchIndex(os.path.join(root, paths.SEARCH), read_only=settings.read_only),
+        writer=writer,
+        users=users,
+        actor=settings.actor,
+        wait_s=settings.wait_s,
+        read_only=settings.read_only,
+        opened=opened,
+        clock=settings.clock,
+    )
+    try:
+        _level_at_open(handle)
+    except BaseException:
+        handle.close()
+        raise
+    return handle
+
+
+def _ready(root: str, found: Marker, settings: Settings, writer: WriterLock, users: FileLock) -> Opened:
+    """See to it that there is an index whose rows can be trusted, and hold the handles lock shared."""
+    users.acquire(shared=True, wait_s=settings.wait_s)
+    reason = derive.distrust(root)
+    if not reason or settings.read_only:
+        return Opened()
+    users.release()
+    writer.acquire("deriving the index", wait_s=settings.wait_s)
+    try:
+        users.acquire(shared=False, wait_s=settings.wait_s)
+        reason = derive.distrust(root)  # somebody may have done it while we waited
+        result = derive.replace_index(root, found, settings.disk, copied=reason == derive.A_COPY) if reason else None
+        users.release()
+        users.acquire(shared=True, wait_s=settings.wait_s)
+    finally:
+        writer.release()
+    return (
+        Opened()
+        if result is None
+        else Opened(rebuilt=result.changes > 0, reason=reason, transactions=result.transactions)
+    )
+
+
+def _level_at_open(handle: Handle) -> None:
+    """What a crash left of the last writer is put right before anything is read, unless somebody writes just now."""
+    if handle.read_only:
+        return
+    head = handle.index.chain.head()
+    if head is not None and handle.journal.ends_with(head):
+        return
+    handle.writer.acquire("recover", wait_s=handle.wait_s)
+    try:
+        recover.level(handle)
+    finally:
+        handle.writer.release()

@@ -1,0 +1,192 @@
+"""Brings index and journal level, and derives all rows anew where they cannot be trusted.
+
+Each of the two holds the whole chain. The longer valid one wins and the other catches up; if they differ at one place
+that is a fork: reported, nothing touched. "Absent" never means "empty".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from holdfast.engine.handle import Handle
+from holdfast.errors import ChainForkedError, HoldfastError
+from holdfast.formats import lines
+from holdfast.formats.lines import Located
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.journal import Journal
+from holdfast.values import canon
+from holdfast.values.change import Head, Transaction
+
+log = logging.getLogger("holdfast.engine")
+Progress = Callable[[int, int | None, str, str], None]
+
+
+def level(handle: Handle) -> Head:
+    """The end of the chain, after index and journal were made to agree. Under the writer lock, outside SQL.
+
+    Usually one row and the last line of the journal are compared; only a difference costs more.
+    """
+    head = handle.index.chain.head() or handle.origin
+    if head == handle.origin:
+        if not handle.journal.segments():
+            return head
+    elif handle.journal.ends_with(head):
+        return head
+    return _catch_up(handle, head)
+
+
+def _catch_up(handle: Handle, in_index: Head) -> Head:
+    in_journal = handle.journal.head() or handle.origin
+    if in_journal.next_seq > in_index.next_seq:
+        log.info("index-catches-up", extra={"holdfast": {"from": in_index.next_seq, "to": in_journal.next_seq}})
+        return _index_catches_up(handle, in_index)
+    if in_journal == in_index or in_journal.hash == in_index.hash:
+        return in_index
+    if in_journal.next_seq == in_index.next_seq:
+        raise _fork(in_index.next_seq)
+    log.info("journal-catches-up", extra={"holdfast": {"from": in_journal.next_seq, "to": in_index.next_seq}})
+    _journal_catches_up(handle, in_journal)
+    return in_index
+
+
+def _index_catches_up(handle: Handle, head: Head) -> Head:
+    handle.index.begin()
+    try:
+        for _, item in handle.journal.scan(head.next_seq):
+            if not isinstance(item, Located) or item.transaction.entry.first < head.next_seq:
+                continue
+            if not lines.follows(item.transaction, head):
+                raise _fork(head.next_seq)
+            replay(handle.index, item.transaction)
+            head = item.transaction.head
+        handle.index.commit()
+    except BaseException:
+        handle.index.rollback()
+        raise
+    return head
+
+
+def _journal_catches_up(handle: Handle, head: Head) -> None:
+    for data in handle.index.chain.read(head.next_seq):
+        transaction = lines.decode(data, "a transaction of the index")
+        if transaction.entry.first < head.next_seq:
+            continue
+        if not lines.follows(transaction, head):
+            raise _fork(head.next_seq)
+        handle.journal.prepare(transaction.entry.first, len(data))
+        handle.journal.append(data)
+        head = transaction.head
+    handle.journal.sync()
+
+
+def _fork(seq: int) -> ChainForkedError:
+    return ChainForkedError(f"index and journal hold different transactions at change {seq}", seq=seq)
+
+
+def replay(index: SqliteIndex, transaction: Transaction) -> None:
+    """Apply a verified transaction to an index, as its live write did."""
+    first = transaction.entry.first
+    for position, body in enumerate(transaction.bodies):
+        index.apply(first + position, canon.decode(body))
+    index.chain.append(transaction, lines.encode(transaction))
+
+
+# -- deriving all rows anew --------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Derived:
+    """What deriving an index found. `unreachable`: whole transactions beyond a gap, kept in their files but not used."""
+
+    transactions: int = 0
+    changes: int = 0
+    next_seq: int = 1
+    unreachable: int = 0
+    trouble: list[str] = field(default_factory=list)
+
+
+_BATCH = 2_000
+
+
+def derive(
+    target: SqliteIndex, origin: Head, sources: list[Iterator[Transaction]], progress: Progress | None = None
+) -> Derived:
+    """Fill an empty index with the longest valid chain that the sources hold together. ChainForkedError on a fork."""
+    result, head, pending = Derived(), origin, 0
+    merged = _Merge(sources, result)
+    target.begin()
+    try:
+        while (transaction := merged.next(head)) is not None:
+            replay(target, transaction)
+            head = transaction.head
+            result.next_seq = head.next_seq
+            result.transactions += 1
+            result.changes += transaction.entry.count
+            pending += transaction.entry.count
+            if pending >= _BATCH:
+                target.commit()
+                target.begin()
+                pending = 0
+                if progress:
+                    progress(result.changes, None, "deriving rows", "changes")
+        target.commit()
+    except BaseException:
+        target.rollback()
+        raise
+    result.unreachable = merged.left()
+    return result
+
+
+class _Merge:
+    """Several copies of one chain, read side by side."""
+
+    def __init__(self, sources: list[Iterator[Transaction]], result: Derived) -> None:
+        self._sources = sources
+        self._result = result
+        self._next = [self._pull(n) for n in range(len(sources))]
+
+    def _pull(self, number: int) -> Transaction | None:
+        try:
+            return next(self._sources[number], None)
+        except HoldfastError as error:
+            # A copy that cannot be read on is no reason to give up the other.
+            self._result.trouble.append(error.message)
+            return None
+
+    def next(self, head: Head) -> Transaction | None:
+        """The transaction after `head`; None if no copy has it."""
+        found: Transaction | None = None
+        for number in range(len(self._sources)):
+            candidate = self._next[number]
+            while candidate is not None and candidate.entry.first < head.next_seq:
+                candidate = self._next[number] = self._pull(number)
+            if candidate is not None and lines.follows(candidate, head):
+                if found is not None and found.entry.hash() != candidate.entry.hash():
+                    raise _fork(head.next_seq)
+                found = found or candidate
+                self._next[number] = self._pull(number)
+        return found
+
+    def left(self) -> int:
+        """How many whole transactions no chain leads to."""
+        count = 0
+        for number in range(len(self._sources)):
+            while self._next[number] is not None:
+                count += 1
+                self._next[number] = self._pull(number)
+        return count
+
+
+def from_journal(journal: Journal) -> Iterator[Transaction]:
+    """The journal's transactions, each verified in itself."""
+    for _, item in journal.scan():
+        if isinstance(item, Located):
+            yield item.transaction
+
+
+def from_index(index: SqliteIndex, from_seq: int = 1) -> Iterator[Transaction]:
+    """An index's transactions, each verified in itself; stops with ChainBrokenError at a damaged one."""
+    for data in index.chain.read(from_seq):
+        yield lines.decode(data, "a transaction of the index")

@@ -1,0 +1,229 @@
+"""The unit of work: changes that are wholly there or wholly absent, in index and journal alike.
+
+Order of the durable steps (DESIGN, section 3):
+1. content is staged, no lock held            (content.py)
+2. the writer lock; index and journal level   (recover.level)
+3. BEGIN IMMEDIATE; the kinds read, check their rules and make changes
+4. staged content is published: names durable, then its row
+5. changes are applied by the reducers; the transaction is appended to the index's chain; COMMIT
+6. the same bytes are appended to the journal, for which space was claimed before COMMIT
+7. unlock
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from holdfast.blobs.contract import BlobStat
+from holdfast.engine import recover
+from holdfast.engine.content import Incoming
+from holdfast.engine.handle import Handle
+from holdfast.errors import BlobMissingError, ConflictError, HoldfastError, LockedError, NoSpaceError, ReadOnlyError, StorageIOError
+from holdfast.formats import lines
+from holdfast.values import canon, moment
+from holdfast.values.change import Body, Entry, Head, Transaction, root_of
+
+log = logging.getLogger("holdfast.engine")
+_active = threading.local()
+
+
+class Unit:
+    """An open transaction. Kinds read through the index (and see its changes), and call `change` and `publish`."""
+
+    def __init__(self, handle: Handle, head: Head, *, tx: str, note: str) -> None:
+        self.handle = handle
+        self.tx = tx
+        self.note = note
+        self.now_us = max(handle.clock.now_us(), head.time_us)
+        self._head = head
+        self._bodies: list[bytes] = []
+        self._awaiting_rows: dict[str, BlobStat] = {}
+        self._depth = 0
+
+    @property
+    def next_seq(self) -> int:
+        """The seq that the next change gets."""
+        return self._head.next_seq + len(self._bodies)
+
+    @property
+    def changes(self) -> int:
+        """How many changes there are so far."""
+        return len(self._bodies)
+
+    def change(self, body: Body) -> int:
+        """Apply a change at once; its seq. Rows are visible to this thread only until COMMIT."""
+        if self.note and "note" not in body:
+            body = {**body, "note": self.note}
+        seq = self.next_seq
+        encoded = canon.encode(body)
+        self.handle.index.apply(seq, body)
+        self._bodies.append(encoded)
+        stat = self._awaiting_rows.pop(body.get("new", {}).get("revision", {}).get("digest"), None)
+        if stat is not None:
+            self.handle.index.physical.register(stat.digest, stat.stored_bytes, stat.frames)
+        return seq
+
+    def publish(self, incoming: list[Incoming]) -> None:
+        """See to it that content is durable under its name, before the changes that speak of it are made."""
+        first = {i.digest: i for i in incoming if i.digest not in self._awaiting_rows}
+        wanted = [i for i in first.values() if not self._present(i)]
+        for one in wanted:
+            if one.staged is None:
+                if one.data is None:
+                    raise BlobMissingError(f"no file holds {one.digest}", digest=one.digest)
+                one.staged = self.handle.blobs.stage(one.data)
+        stats = self.handle.blobs.publish([one.staged for one in wanted if one.staged is not None])
+        for one, stat in zip(wanted, stats, strict=True):
+            one.staged = None
+            self._awaiting_rows[stat.digest] = stat
+
+    def _present(self, incoming: Incoming) -> bool:
+        """Whether a row says the content is here. A condemned one is looked at, and revived if it is sound."""
+        physical = self.handle.index.physical
+        place = physical.place(incoming.digest)
+        if place is None:
+            return False
+        if place.condemned_us is not None:
+            try:
+                self.handle.blobs.verify(incoming.digest)
+            except HoldfastError:
+                return False
+            physical.revive(place.key)
+        return True
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """A part that can fail by itself: an exception undoes the part and passes on."""
+        self._depth += 1
+        depth, mark, awaiting = self._depth, len(self._bodies), dict(self._awaiting_rows)
+        index = self.handle.index
+        index.savepoint(depth)
+        try:
+            yield
+        except BaseException:
+            index.rollback_to(depth)
+            del self._bodies[mark:]
+            self._awaiting_rows = awaiting
+            raise
+        else:
+            index.release(depth)
+        finally:
+            self._depth -= 1
+
+    def seal(self) -> Transaction:
+        """The transaction as it enters the chain."""
+        salt = os.urandom(16)
+        bodies = tuple(self._bodies)
+        entry = Entry(
+            tx=self.tx,
+            first=self._head.next_seq,
+            count=len(bodies),
+            time_us=self.now_us,
+            actor=self.handle.actor,
+            root=root_of(salt, bodies),
+            prev=self._head.hash,
+        )
+        return Transaction(entry, salt, bodies)
+
+
+def current(handle: Handle) -> Unit | None:
+    """The transaction that this thread has open on this store."""
+    units: dict[int, Unit] = getattr(_active, "units", {})
+    return units.get(id(handle))
+
+
+@contextmanager
+def write(handle: Handle, *, tx: str | None = None, note: str = "", what: str = "write") -> Iterator[Unit]:
+    """Work in a transaction: the one this thread has open (as a nested part), or a new one that commits at the end.
+
+    On return of the outermost block its changes survive kill -9 and power loss. An exception leaves nothing behind
+    but unreferenced blobs. Raises LockedError, NoSpaceError, StorageIOError and whatever the block raises.
+    """
+    unit = current(handle)
+    if unit is not None:
+        if tx is not None and tx != unit.tx:
+            raise ConflictError(
+                "a transaction id inside an open transaction", tx=tx, remedy="Give the id to the outermost transaction."
+            )
+        with unit.nested():
+            yield unit
+        return
+    handle.writable()
+    handle.writer.acquire(what, wait_s=handle.wait_s)
+    try:
+        unit = _begin(handle, tx, note)
+        _units()[id(handle)] = unit
+        try:
+            yield unit
+            _commit(unit)
+        except BaseException:
+            _rollback(handle)
+            raise
+        finally:
+            del _units()[id(handle)]
+            handle.index.lookups.close_transaction()
+    finally:
+        handle.writer.release()
+
+
+def _units() -> dict[int, Unit]:
+    if not hasattr(_active, "units"):
+        _active.units = {}
+    units: dict[int, Unit] = _active.units
+    return units
+
+
+def _begin(handle: Handle, tx: str | None, note: str) -> Unit:
+    handle.writable()  # another thread may have poisoned or closed it while we waited
+    head = recover.level(handle)
+    handle.index.begin()
+    unit = Unit(handle, head, tx=tx or moment.draw_id(handle.clock.now_us()), note=note)
+    handle.index.lookups.open_transaction(head.next_seq, unit.now_us, handle.actor.name)
+    return unit
+
+
+def _commit(unit: Unit) -> None:
+    handle = unit.handle
+    if unit.changes == 0:
+        handle.index.commit()  # a revived blob's row may be in it
+        return
+    transaction = unit.seal()
+    data = lines.encode(transaction)
+    handle.journal.prepare(transaction.entry.first, len(data))
+    handle.index.chain.append(transaction, data)
+    try:
+        handle.index.commit()
+    except (StorageIOError, ReadOnlyError, LockedError) as error:
+        # Neither yes nor no: only reopening can tell.
+        handle.poison(error)
+        raise
+    except NoSpaceError:
+        raise  # SQLite rolls back whole when the disk is full
+    _journal(handle, data)
+    handle.keep_synced()
+    try:
+        handle.index.checkpoint()
+    except StorageIOError as error:
+        handle.poison(error)  # the commit stands; but what a failed sync wrote is not to be trusted by a later one
+    except HoldfastError as error:
+        log.warning("checkpoint-failed", extra={"holdfast": {"code": error.code}})
+
+
+def _journal(handle: Handle, data: bytes) -> None:
+    """Step 6. What COMMIT acknowledged stays acknowledged: the next writer brings a journal that fell behind level."""
+    try:
+        handle.journal.append(data)
+    except HoldfastError as error:
+        log.warning("journal-behind", extra={"holdfast": {"code": error.code}})
+        handle.journal.drop()
+
+
+def _rollback(handle: Handle) -> None:
+    try:
+        handle.index.rollback()
+    except HoldfastError as error:
+        handle.poison(error)

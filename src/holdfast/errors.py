@@ -1,0 +1,350 @@
+"""The error tree: what went wrong, what it concerns, and what to do next.
+
+HoldfastError
+├── InvalidInputError (ValueError)      the call itself is wrong; nothing was written
+│   ├── InvalidNameError                    a name that no file system could hold
+│   ├── InvalidValueError                   metadata, content or an option that cannot be kept as given
+│   ├── InvalidDigestError                  not a digest, or an ambiguous prefix
+│   ├── InvalidQueryError                   a query, order or page token that makes no sense
+│   └── UnknownTypeError                    a relationship type outside the vocabulary
+├── NotFoundError (LookupError)         the record, revision or endpoint is not there
+├── ConflictError                       the store's state does not allow it; nothing was written
+│   ├── NameTakenError                      a live record already has that name
+│   ├── ExpectationError                    `expect=` names another revision than the newest
+│   ├── IllegalTransitionError              the life cycle has no such step
+│   ├── InUseError                          something still refers to it (`restrict`), or it still holds something
+│   └── TransactionReusedError              a transaction id was given twice for different work
+├── DamageError                         bytes or rows are not what they must be
+│   ├── DigestMismatchError                 content does not hash to its digest
+│   ├── BlobMissingError                    no file has the content
+│   ├── BlobDamagedError                    a blob file is torn, cut or altered
+│   ├── ContentPurgedError                  the bytes were given up on purpose
+│   ├── ChainBrokenError                    a transaction does not follow from the one before
+│   ├── ChainForkedError                    index and journal tell two different histories
+│   └── IndexDamagedError                   the index file cannot be read as a database
+├── StoreError                          the store as a whole
+│   ├── NotAStoreError            (exit 10)
+│   ├── StoreExistsError
+│   ├── LockedError               (exit 11)
+│   ├── FormatTooNewError         (exit 12)
+│   ├── SchemaTooNewError         (exit 12)
+│   ├── SchemaOutdatedError
+│   ├── MigrationChangedError
+│   ├── NoSpaceError              (exit 13)
+│   ├── ReadOnlyError
+│   ├── StorageIOError                      the operating system refused; the handle is poisoned if a sync failed
+│   └── HandleDeadError                     closed, forked or poisoned handle
+├── SourceError                         what was to be taken in could not be
+│   ├── SourceUnreadableError               a file or stream could not be read
+│   └── SourceChangedError                  a file kept changing while it was read
+├── MissingDependencyError              an extra is not installed
+└── CancelledError              (exit 130) interrupted by the user
+
+Each class has a stable `code`, an `exit_code` for the command line, structured `fields` and a `remedy`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HoldfastError(Exception):
+    """Base of every error that Holdfast raises.
+
+    `code` is stable and may be matched on; `fields` holds what the error is about as plain values;
+    `remedy` says what to do next. The text of the exception is for people and may change.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    default_remedy: ClassVar[str] = "Run `holdfast doctor` and report what it prints."
+
+    def __init__(self, message: str, *, remedy: str | None = None, **fields: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields: dict[str, object] = fields
+        self.remedy = remedy or self.default_remedy
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors cross process boundaries whole (worker pools pickle them)."""
+        return (_rebuild, (type(self), self.message, self.remedy, self.fields))
+
+    def as_dict(self) -> dict[str, object]:
+        """The error as plain values, for `--json` and logs."""
+        return {"code": self.code, "message": self.message, "remedy": self.remedy, "fields": self.fields}
+
+
+def _rebuild(cls: type[HoldfastError], message: str, remedy: str, fields: dict[str, object]) -> HoldfastError:
+    return cls(message, remedy=remedy, **fields)
+
+
+class InvalidInputError(HoldfastError, ValueError):
+    """The call itself is wrong; nothing was read or written."""
+
+    code = "invalid-input"
+    exit_code = 2
+    default_remedy = "Correct the argument and call again; nothing was written."
+
+
+class InvalidNameError(InvalidInputError):
+    """A name or path that cannot be kept. Fields: `name`, `reason`."""
+
+    code = "invalid-name"
+    default_remedy = "Choose a name of 1 to 255 bytes without NUL or '/', other than '.' and '..'."
+
+
+class InvalidValueError(InvalidInputError):
+    """A value that cannot be kept exactly as given. Fields: `where`, `reason`."""
+
+    code = "invalid-value"
+    default_remedy = "Give JSON values only: str, int, finite float, bool, None, list, dict with str keys."
+
+
+class InvalidDigestError(InvalidInputError):
+    """Not a digest, or a prefix that fits several. Fields: `digest`, `candidates`."""
+
+    code = "invalid-digest"
+    default_remedy = "Give `sha256:` and 64 hexadecimal digits, or more digits of the prefix."
+
+
+class InvalidQueryError(InvalidInputError):
+    """A condition, order, page token or search text that makes no sense. Fields: `query`, `reason`."""
+
+    code = "invalid-query"
+    default_remedy = "See docs/queries.md for fields, operators and search syntax."
+
+
+class UnknownTypeError(InvalidInputError):
+    """A relationship type outside the vocabulary. Fields: `type`, `nearest`."""
+
+    code = "unknown-type"
+    default_remedy = "Use one of the known types (`holdfast relate --types`), or register a new one."
+
+
+class NotFoundError(HoldfastError, LookupError):
+    """No such record. Fields: `kind`, `ref`."""
+
+    code = "not-found"
+    default_remedy = (
+        "List what is there with `holdfast ls` or `holdfast find`; deleted records: `holdfast ls --deleted`."
+    )
+
+
+class ConflictError(HoldfastError):
+    """The state of the store does not allow the call; nothing was written."""
+
+    code = "conflict"
+    default_remedy = "Read the record again and decide anew; nothing was written."
+
+
+class NameTakenError(ConflictError):
+    """A live record already has the name. Fields: `name`, `holder` (its id), `kind`."""
+
+    code = "name-taken"
+    default_remedy = "Choose another name, or put a new revision of the record that has it."
+
+
+class ExpectationError(ConflictError):
+    """`expect=` was not met. Fields: `expected`, `found` (revision numbers; 0 means absent)."""
+
+    code = "expectation-failed"
+    default_remedy = "Read the newest revision, merge your change into it, and put with its number."
+
+
+class IllegalTransitionError(ConflictError):
+    """The life cycle has no such step. Fields: `kind`, `id`, `from_status`, `to_status`, `allowed`."""
+
+    code = "illegal-transition"
+    default_remedy = "Use one of the allowed next states."
+
+
+class InUseError(ConflictError):
+    """Something refers to the record or lies in it. Fields: `id`, `counts`."""
+
+    code = "in-use"
+    default_remedy = "Say `cascade` to take these along, or remove them first."
+
+
+class TransactionReusedError(ConflictError):
+    """A transaction id was given again, for other work than it was first used for. Fields: `tx`."""
+
+    code = "transaction-reused"
+    default_remedy = "Draw a new transaction id for new work; repeat an id only to repeat the same call."
+
+
+class DamageError(HoldfastError):
+    """Bytes or rows are not what they must be. Nothing damaged is returned."""
+
+    code = "damage"
+    default_remedy = "Run `holdfast fsck`; it names every difference and what mends it."
+
+
+class DigestMismatchError(DamageError):
+    """Content does not hash to its digest. Fields: `expected`, `found`."""
+
+    code = "digest-mismatch"
+
+
+class BlobMissingError(DamageError):
+    """No file holds the content. Fields: `digest`."""
+
+    code = "blob-missing"
+    default_remedy = "Run `holdfast fsck`; if this is a copy of a live store, run `holdfast recover`."
+
+
+class BlobDamagedError(DamageError):
+    """A blob file is cut, torn or altered. Fields: `digest`, `path`, `reason`."""
+
+    code = "blob-damaged"
+
+
+class ContentPurgedError(DamageError):
+    """The bytes of this revision were given up on purpose. Fields: `id`, `revision`, `digest`."""
+
+    code = "content-purged"
+    default_remedy = "The revision was purged or withdrawn; see `holdfast log` for who did it and when."
+
+
+class ChainBrokenError(DamageError):
+    """A transaction does not verify or does not follow from the one before. Fields: `seq`, `where`."""
+
+    code = "chain-broken"
+
+
+class ChainForkedError(DamageError):
+    """Index and journal hold different transactions at one place. Fields: `seq`."""
+
+    code = "chain-forked"
+    default_remedy = (
+        "Two histories claim this store. Nothing was touched. Keep a copy of it and run `holdfast fsck --json`."
+    )
+
+
+class IndexDamagedError(DamageError):
+    """The index cannot be read as a database. Fields: `reason`."""
+
+    code = "index-damaged"
+    default_remedy = "Run `holdfast rebuild`: the index is made anew from journal and blobs."
+
+
+class StoreError(HoldfastError):
+    """The store as a whole cannot be used as asked."""
+
+    code = "store"
+
+
+class NotAStoreError(StoreError):
+    """The folder is not a store. Fields: `path`."""
+
+    code = "not-a-store"
+    exit_code = 10
+    default_remedy = "Make one with `holdfast init`, or name another folder with -C or HOLDFAST_STORE."
+
+
+class StoreExistsError(StoreError):
+    """There is a store, or something else, where one was to be made. Fields: `path`."""
+
+    code = "store-exists"
+    default_remedy = "Open the store that is there, or choose an empty folder."
+
+
+class LockedError(StoreError):
+    """Somebody else holds the lock. Fields: `lock`, `holder`, `waited_s`."""
+
+    code = "locked"
+    exit_code = 11
+    default_remedy = "Wait for the holder to finish, or give a longer --lock-wait. The lock ends with its process."
+
+
+class FormatTooNewError(StoreError):
+    """The store was written by a newer Holdfast. Fields: `found`, `known`."""
+
+    code = "format-too-new"
+    exit_code = 12
+    default_remedy = "Install a newer Holdfast; nothing was touched."
+
+
+class SchemaTooNewError(StoreError):
+    """The index has a newer schema than this software knows. Fields: `found`, `known`."""
+
+    code = "schema-too-new"
+    exit_code = 12
+    default_remedy = "Install a newer Holdfast, or rebuild the index with this one (`holdfast rebuild`)."
+
+
+class SchemaOutdatedError(StoreError):
+    """The index has an older schema and may not be changed now. Fields: `found`, `known`."""
+
+    code = "schema-outdated"
+    default_remedy = "Run `holdfast migrate up` on a writable copy of the store."
+
+
+class MigrationChangedError(StoreError):
+    """A migration that was applied has been edited since. Fields: `version`, `applied`, `known`."""
+
+    code = "migration-changed"
+    default_remedy = "Restore the original migration; write a new one for new changes."
+
+
+class NoSpaceError(StoreError):
+    """The disk or the quota is full; what was not acknowledged is absent. Fields: `path`."""
+
+    code = "no-space"
+    exit_code = 13
+    default_remedy = "Free space (`holdfast gc` may help) and repeat the call."
+
+
+class ReadOnlyError(StoreError):
+    """A write on a store that is open for reading only. Fields: `path`."""
+
+    code = "read-only"
+    default_remedy = "Open the store for writing on a writable medium."
+
+
+class StorageIOError(StoreError):
+    """The operating system failed a file operation. Fields: `path`, `operation`, `errno`."""
+
+    code = "storage-io"
+    default_remedy = "Check the disk and its cables and logs; then open the store anew and run `holdfast fsck`."
+
+
+class HandleDeadError(StoreError):
+    """The handle was closed, went through a fork, or a sync failed on it. Fields: `reason`."""
+
+    code = "handle-dead"
+    default_remedy = "Open the store anew. After a fork each process opens its own handle."
+
+
+class SourceError(HoldfastError):
+    """What was to be taken into the store could not be taken whole; nothing of it was stored."""
+
+    code = "source"
+
+
+class SourceUnreadableError(SourceError):
+    """A file or stream outside the store could not be read. Fields: `path`, `errno`."""
+
+    code = "source-unreadable"
+    default_remedy = "Check that it is there and that you may read it, then repeat the call."
+
+
+class SourceChangedError(SourceError):
+    """A file changed each time it was read; nothing of it was stored. Fields: `path`, `tries`."""
+
+    code = "source-changed"
+    default_remedy = "Add it again when nobody writes to it."
+
+
+class MissingDependencyError(HoldfastError):
+    """An optional library is missing. Fields: `library`, `extra`."""
+
+    code = "missing-dependency"
+    default_remedy = "Install the extra that the message names."
+
+
+class CancelledError(HoldfastError):
+    """The user interrupted a long operation; what it had committed stays."""
+
+    code = "cancelled"
+    exit_code = 130
+    default_remedy = "Run the same command again: it goes on where it stopped."

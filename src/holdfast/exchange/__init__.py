@@ -1,0 +1,1 @@
+"""The store in other shapes: what somebody else reads or writes."""

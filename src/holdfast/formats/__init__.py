@@ -1,0 +1,1 @@
+"""How things look as bytes: bytes ⇄ values, one module for each chapter of store-layout.md. Pure."""

@@ -1,0 +1,123 @@
+"""Chapter 3 of store-layout.md: one zstd frame (RFC 8878), narrowed so that no bit of its frame header is optional.
+
+Every frame in a store carries its content size and a content checksum, names no dictionary and has the unused bits
+zero. The library alone would let a cleared checksum flag, a second frame or trailing bytes pass, so the anatomy of
+a frame is read here, and only then is the library asked to decompress it.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+
+import zstandard
+
+from holdfast.errors import BlobDamagedError
+
+MAGIC = b"\x28\xb5\x2f\xfd"
+EMPTY = bytes.fromhex("28b52ffd240001000099e9d851")
+"""The one frame of empty content."""
+
+ONE_FRAME_MAX = 256 * 1024
+"""Content up to this many bytes may be a single frame that is the whole file."""
+
+ONE_FRAME_FILE_MAX = ONE_FRAME_MAX + ONE_FRAME_MAX // 256 + 64
+"""No file of a single frame is longer: zstd's own bound for incompressible content, and the frame header."""
+
+MAX_CONTENT = 8 * 1024 * 1024
+"""No frame holds more content; this bounds the memory of every reader."""
+
+CHECKSUM_BYTES = 4
+
+
+class Effort(enum.IntEnum):
+    """zstd levels. RAW is for content that will not shrink: it looks quickly and then keeps blocks as they are."""
+
+    NORMAL = 3
+    RAW = -5
+
+
+class _Contexts(threading.local):
+    """zstd contexts are costly to make and must not be shared by threads."""
+
+    def __init__(self) -> None:
+        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_contexts = _Contexts()
+
+
+def encode(content: bytes | memoryview, effort: Effort = Effort.NORMAL) -> bytes:
+    """One frame of `content` (at most MAX_CONTENT bytes). The same content and effort give the same bytes."""
+    compressor = _contexts.compressors.get(effort)
+    if compressor is None:
+        compressor = zstandard.ZstdCompressor(level=int(effort), write_checksum=True, write_content_size=True)
+        _contexts.compressors[effort] = compressor
+    return compressor.compress(content)
+
+
+def head(data: bytes | memoryview) -> tuple[int, int]:
+    """(bytes of content, bytes of frame header) of the frame that `data` starts with; BlobDamagedError if not ours."""
+    if data[:4] != MAGIC or len(data) < 6:
+        raise damage("no zstd frame where one must begin")
+    flags = data[4]
+    if flags & 0b0001_1111 != 0b0000_0100:
+        raise damage("a frame header without checksum, or with a dictionary or unused bits set")
+    single, width = flags >> 5 & 1, flags >> 6
+    if not single and not width:
+        raise damage("a frame header without content size")
+    start = 6 - single
+    end = start + (1 << width)
+    if len(data) < end:
+        raise damage("a frame header is cut off")
+    content = int.from_bytes(data[start:end], "little") + (256 if width == 1 else 0)
+    if content > MAX_CONTENT:
+        raise damage(f"a frame claims {content} bytes of content")
+    return content, end
+
+
+def measure(data: bytes | memoryview) -> tuple[int, int]:
+    """(bytes of content, bytes of frame) of the frame that `data` starts with, by its headers alone.
+
+    Raises BlobDamagedError if it is cut off or not ours.
+    """
+    content, at = head(data)
+    total = len(data)
+    last = 0
+    while not last:
+        if at + 3 > total:
+            raise damage("a frame is cut off")
+        block = data[at] | data[at + 1] << 8 | data[at + 2] << 16
+        last, kind = block & 1, block >> 1 & 3
+        if kind == 3:
+            raise damage("a block of the reserved type")
+        at += 4 if kind == 1 else 3 + (block >> 3)
+    at += CHECKSUM_BYTES
+    if at > total:
+        raise damage("a frame is cut off")
+    return content, at
+
+
+def decode(data: bytes) -> bytes:
+    """The content of exactly one frame; BlobDamagedError if anything is missing, left over, altered or not ours."""
+    content, end = measure(data)
+    if end != len(data):
+        raise damage("bytes after the end of a frame")
+    if not content:
+        # The library takes the header's word for empty content and looks no further.
+        if data != EMPTY:
+            raise damage("an altered frame of empty content")
+        return b""
+    try:
+        out = _contexts.decompressor.decompress(data, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise damage(str(error)) from error
+    if len(out) != content:
+        raise damage(f"a frame of {content} bytes gave {len(out)}")
+    return out
+
+
+def damage(reason: str) -> BlobDamagedError:
+    """An error for bytes at fault; whoever knows digest and path adds them."""
+    return BlobDamagedError(reason, reason=reason)

@@ -1,0 +1,61 @@
+"""Chapter 2 of store-layout.md: `holdfast.json`, the file that makes a folder a store. Written once, never changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.errors import FormatTooNewError, InvalidValueError, NotAStoreError
+from holdfast.values import canon, moment
+
+FORMAT_VERSION = 0
+"""0: may change without notice. See docs/design/ for when it becomes 1."""
+
+KNOWN_FEATURES: frozenset[str] = frozenset()
+MAX_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a store says of itself. `features` are names a reader must know or refuse."""
+
+    store_id: str
+    format_version: int = FORMAT_VERSION
+    digest: str = "sha256"
+    features: tuple[str, ...] = ()
+
+
+def encode(marker: Marker) -> bytes:
+    """The file's bytes: one line of canonical JSON."""
+    return (
+        canon.encode(
+            {
+                "holdfast": "store",
+                "format": marker.format_version,
+                "digest": marker.digest,
+                "requires": sorted(marker.features),
+                "store": marker.store_id,
+            }
+        )
+        + b"\n"
+    )
+
+
+def decode(data: bytes, where: str) -> Marker:
+    """Read the marker; NotAStoreError if it is none, FormatTooNewError if it asks for what is unknown here."""
+    try:
+        value = canon.decode(data)
+        marker = Marker(value["store"], value["format"], value["digest"], tuple(value["requires"]))
+        genuine = value["holdfast"] == "store" and moment.is_id(marker.store_id) and type(marker.format_version) is int
+    except (InvalidValueError, KeyError, TypeError) as error:
+        raise NotAStoreError(f"{where} is damaged or not a store's marker", path=where) from error
+    if not genuine:
+        raise NotAStoreError(f"{where} is damaged or not a store's marker", path=where)
+    unknown = sorted(set(marker.features) - KNOWN_FEATURES)
+    if marker.format_version > FORMAT_VERSION or unknown or marker.digest != "sha256":
+        raise FormatTooNewError(
+            f"{where}: format {marker.format_version}, requires {', '.join(unknown) or 'nothing unknown'}, digest {marker.digest}",
+            found=marker.format_version,
+            known=FORMAT_VERSION,
+            features=unknown,
+        )
+    return marker

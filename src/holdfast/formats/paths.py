@@ -1,0 +1,56 @@
+"""Chapter 1 of store-layout.md: every name that can stand in a store, and no other.
+
+Names are short, lower case and independent of anything a user typed, so that they survive any file system.
+"""
+
+from __future__ import annotations
+
+import re
+
+MARKER = "holdfast.json"
+INDEX = "index.sqlite3"
+STATE = "state.sqlite3"
+SEARCH = "search.sqlite3"
+BLOBS = "blobs"
+PACKS = "packs"
+JOURNAL = "journal"
+QUARANTINE = "quarantine"
+TMP = "tmp"
+LOCKS = "locks"
+WRITER_LOCK = "locks/writer"
+HANDLES_LOCK = "locks/handles"
+
+FOLDERS = (BLOBS, PACKS, JOURNAL, QUARANTINE, TMP, LOCKS)
+DATABASES = (INDEX, STATE, SEARCH)
+
+_BLOB = re.compile(r"([0-9a-f]{64})\.zst")
+_SEGMENT = re.compile(r"([0-9]{16})\.jsonl(\.zst)?")
+
+
+def blob_folder(raw_digest: bytes) -> str:
+    """The folder of a loose blob, relative to the store: `blobs/ab`."""
+    return f"{BLOBS}/{raw_digest[:1].hex()}"
+
+
+def blob_file(raw_digest: bytes) -> str:
+    """The path of a loose blob, relative to the store: `blobs/ab/<sha256>.zst`."""
+    return f"{BLOBS}/{raw_digest[:1].hex()}/{raw_digest.hex()}.zst"
+
+
+def parse_blob_file(folder: str, name: str) -> bytes | None:
+    """The digest that a loose blob's name claims; None if the name is not a loose blob's or stands elsewhere."""
+    match = _BLOB.fullmatch(name)
+    if match is None or match[1][:2] != folder:
+        return None
+    return bytes.fromhex(match[1])
+
+
+def segment_file(first_seq: int, *, sealed: bool = False) -> str:
+    """The path of a journal segment, relative to the store; 16 digits, so names sort as numbers do."""
+    return f"{JOURNAL}/{first_seq:016d}.jsonl" + (".zst" if sealed else "")
+
+
+def parse_segment(name: str) -> tuple[int, bool] | None:
+    """(first seq, sealed) of a segment's file name; None for any other name."""
+    match = _SEGMENT.fullmatch(name)
+    return None if match is None else (int(match[1]), match[2] is not None)

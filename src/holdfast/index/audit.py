@@ -1,0 +1,233 @@
+"""What fsck asks of an index: its pages, its chain row by row, its tables in order, which content is needed by whom.
+
+Made for files that may be damaged: text that is not UTF-8 comes out escaped instead of raising, and every error of
+SQLite comes out typed, also those that show only while rows are being fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.errors import HoldfastError, InvalidValueError
+from holdfast.index.apply.artifacts import STATE_KEPT
+from holdfast.index.database import mapped
+from holdfast.index.invariants import INVARIANTS, Invariant
+from holdfast.index.migrations import runner
+from holdfast.index.sqlite import SqliteIndex, _schema_differences
+from holdfast.values import moment
+from holdfast.values.names import Name, join
+
+_PAGE = 1_000
+_CHAIN_PAGE = 64
+_NOT_COMPARED = {"tx": {"data"}}  # compressed: another library version gives other bytes for the same transaction
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRow:
+    """A row of the chain as it stands, nothing verified. `actor` is the text that its key stands for."""
+
+    first: int
+    tx: bytes
+    count: int
+    time_us: int
+    actor: str
+    hash: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRow:
+    """A known content. `stored_bytes`: None if no row says that it is present; `wanted`: a kept revision has it."""
+
+    digest: bytes
+    size: int
+    stored_bytes: int | None
+    frames: int | None
+    condemned_us: int | None
+    wanted: bool
+
+
+_CONTENT = f"""SELECT c.digest, c.size, b.stored_bytes, b.frames, b.condemned_us,
+    EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})
+    FROM content c LEFT JOIN blob b ON b.content = c.key"""
+
+
+class Audit:
+    """Reads one index for fsck, from the thread that made it. It must not be used for anything else meanwhile."""
+
+    def __init__(self, index: SqliteIndex) -> None:
+        self.index = index
+        self._db = index.database
+        connection = self._db.raw()
+        connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        with self._db.errors():
+            connection.create_function("id_bytes", 1, _id_bytes, deterministic=True)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All reads of the block see one state of the index; writers go on."""
+        self._db.run("BEGIN")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(HoldfastError):
+                self._db.run("ROLLBACK")
+
+    def pages(self, *, quick: bool) -> list[str]:
+        """What SQLite finds wrong with the file, at most 20 lines; `quick` leaves out rows against their indexes."""
+        pragma = "quick_check" if quick else "integrity_check"
+        return [str(row[0]) for row in self._db.rows(f"PRAGMA {pragma}(20)") if row[0] != "ok"]
+
+    def schema(self) -> list[str]:
+        """What is not as the schema says; SchemaTooNewError and the like pass."""
+        if runner.check(self._db) == 0:
+            return ["there are no tables of an index"]
+        return _schema_differences(self._db)
+
+    # -- chain -------------------------------------------------------------------------------------------------------
+
+    def chain(self) -> Iterator[ChainRow]:
+        """Every row of the chain in order, in short reads."""
+        position = -1
+        sql = """SELECT x.first, x.tx, x.count, x.time_us, coalesce(t.text, ''), x.hash, x.data FROM tx x
+                 LEFT JOIN term t ON t.key = x.actor WHERE x.first > ? ORDER BY x.first LIMIT ?"""
+        while page := self._db.rows(sql, (position, _CHAIN_PAGE)):
+            yield from (ChainRow(*row) for row in page)
+            position = page[-1][0]
+
+    def hash_at(self, first: int) -> bytes | None:
+        """The hash in the chain's row that starts at a seq."""
+        row = self._db.one("SELECT hash FROM tx WHERE first = ?", (first,))
+        return None if row is None else row[0]
+
+    # -- rows --------------------------------------------------------------------------------------------------------
+
+    def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
+        """Every row of a table in order of its primary key; columns as `columns` says."""
+        listed = ", ".join(f'"{name}"' for name in self.columns(table))
+        order = ", ".join(f'"{name}"' for name in self.keys(table))
+        cursor = self._db.run(f'SELECT {listed} FROM "{table}" ORDER BY {order}')
+        try:
+            yield from cursor
+        except sqlite3.Error as error:
+            raise mapped(error, self.index.path) from error
+
+    def columns(self, table: str) -> list[str]:
+        """The columns of a table that two indexes of the same chain have in common, primary key first."""
+        model = self.index.tables.named(table)
+        names = [field.column_name for field in model._meta.sorted_fields]
+        keys = self.keys(table)
+        rest = [n for n in names if n not in keys and n not in _NOT_COMPARED.get(table, ())]
+        return [*keys, *rest]
+
+    def keys(self, table: str) -> list[str]:
+        """The columns of a table's primary key."""
+        model = self.index.tables.named(table)
+        return [field.column_name for field in model._meta.get_primary_keys()]  # type: ignore[no-untyped-call]
+
+    def broken(self, invariant: Invariant) -> Iterator[int]:
+        """Keys of the rows that break a rule."""
+        cursor = self._db.run(invariant.query)
+        try:
+            for row in cursor:
+                yield row[0]
+        except sqlite3.Error as error:
+            raise mapped(error, self.index.path) from error
+
+    @staticmethod
+    def invariants() -> tuple[Invariant, ...]:
+        """Every rule that rows must keep."""
+        return INVARIANTS
+
+    # -- content -----------------------------------------------------------------------------------------------------
+
+    def contents(self) -> Iterator[ContentRow]:
+        """Every known content in order of its digest, in short reads: later ones may see later states."""
+        after = b""
+        sql = f"""{_CONTENT} WHERE substr(c.digest, 1, 8) >= substr(?1, 1, 8) AND c.digest > ?1
+                  ORDER BY substr(c.digest, 1, 8), c.digest LIMIT ?2"""
+        while page := self._db.rows(sql, (after, _PAGE)):
+            yield from (_content(row) for row in page)
+            after = page[-1][0]
+
+    def content(self, digest: bytes) -> ContentRow | None:
+        """One content as it is known now."""
+        row = self._db.one(f"{_CONTENT} WHERE substr(c.digest, 1, 8) = ? AND c.digest = ?", (digest[:8], digest))
+        return None if row is None else _content(row)
+
+    def blobs(self) -> tuple[int, int]:
+        """(how many, stored bytes of all) blobs that have a row."""
+        row = self._db.one("SELECT count(*), coalesce(sum(stored_bytes), 0) FROM blob")
+        return (int(row[0]), int(row[1])) if row else (0, 0)
+
+    def users_of(self, digest: bytes, limit: int) -> tuple[list[tuple[str, int]], int]:
+        """(the first few (path, revision number) whose kept content this is, how many there are)."""
+        frm = f"""FROM content c JOIN revision v ON v.content = c.key AND v.state = {STATE_KEPT}
+                  WHERE substr(c.digest, 1, 8) = ? AND c.digest = ?"""
+        found = self._db.rows(f"SELECT v.artifact, v.number {frm} ORDER BY v.key LIMIT ?", (digest[:8], digest, limit))
+        total = self._db.one(f"SELECT count(*) {frm}", (digest[:8], digest))
+        return [(self.artifact_path(key), number) for key, number in found], int(total[0]) if total else 0
+
+    # -- names for people --------------------------------------------------------------------------------------------
+
+    def artifact_path(self, key: int) -> str:
+        """The path of an artifact as far as rows give it."""
+        row = self._db.one("SELECT collection, name, stray FROM artifact WHERE key = ?", (key,))
+        if row is None:
+            return f"(artifact {key})"
+        return join([*self._steps(row[0]), _name(row[1], row[2])])
+
+    def describe(self, table: str, key: Any) -> str:
+        """A row in words: the record it belongs to if that has a name."""
+        with contextlib.suppress(HoldfastError):
+            if table in ("artifact", "record") and self._db.one("SELECT 1 FROM artifact WHERE key = ?", (key,)):
+                return f"artifact {self.artifact_path(key)}"
+            if table in ("collection", "record") and self._db.one("SELECT 1 FROM collection WHERE key = ?", (key,)):
+                return f"collection {join(self._steps(key)) or '(root)'}"
+            if table == "revision" and (row := self._db.one("SELECT artifact, number FROM revision WHERE key = ?", (key,))):
+                return f"artifact {self.artifact_path(row[0])}@{row[1]}"
+            if table == "tx":
+                return f"transaction {key}"
+        return f"row {key} of {table}"
+
+    def _steps(self, collection: int | None) -> list[Name]:
+        steps: list[Name] = []
+        seen: set[int] = set()
+        while collection is not None and collection not in seen:
+            seen.add(collection)
+            row = self._db.one("SELECT parent, name, stray FROM collection WHERE key = ?", (collection,))
+            if row is None:
+                return [*reversed([*steps, Name("…", b"")])]
+            if row[0] is not None:
+                steps.append(_name(row[1], row[2]))
+            collection = row[0]
+        return [*reversed(steps)]
+
+
+def quick_look(path: str) -> list[str]:
+    """What SQLite finds wrong with any database file that nobody has open; it and its folder stay as they are."""
+    uri = "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=ro&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            return [str(row[0]) for row in connection.execute("PRAGMA quick_check(20)") if row[0] != "ok"]
+    except sqlite3.Error as error:
+        return [str(error)]
+
+
+def _content(row: tuple[Any, ...]) -> ContentRow:
+    return ContentRow(*row[:5], wanted=bool(row[5]))
+
+
+def _name(text: str, stray: Any) -> Name:
+    return Name(text, stray if isinstance(stray, bytes) else b"")
+
+
+def _id_bytes(text: Any) -> bytes | None:
+    try:
+        return moment.id_bytes(text)
+    except (InvalidValueError, TypeError):
+        return None

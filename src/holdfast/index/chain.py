@@ -1,0 +1,99 @@
+"""The index's copy of the chain: one row for each transaction, holding the journal's bytes of it, compressed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import zstandard
+
+from holdfast.errors import ChainBrokenError
+from holdfast.formats import lines
+from holdfast.index.database import Database
+from holdfast.index.execute import Executor
+from holdfast.index.rows import SLOT_ACTOR
+from holdfast.values import moment
+from holdfast.values.change import Head, Transaction
+
+_PAGE = 64
+_MAX_BYTES = 1 << 30
+
+
+class ChainRows:
+    """Reads and extends the `tx` table."""
+
+    def __init__(self, database: Database, executor: Executor) -> None:
+        self._db = database
+        self._executor = executor
+        self._compressors = threading.local()
+
+    def head(self) -> Head | None:
+        """The end of the index's chain; None if it has no transaction."""
+        row = self._db.one("SELECT first, count, hash, time_us FROM tx ORDER BY first DESC LIMIT 1")
+        return None if row is None else Head(row[0] + row[1], row[2], row[3])
+
+    def append(self, transaction: Transaction, data: bytes) -> None:
+        """Add a transaction's row; `data` is what the journal gets."""
+        entry = transaction.entry
+        actor = self._executor.term(entry.first, f"{entry.actor.kind}:{entry.actor.name}", SLOT_ACTOR)
+        self._db.run(
+            "INSERT INTO tx (first, tx, count, time_us, actor, hash, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.first,
+                moment.id_bytes(entry.tx),
+                entry.count,
+                entry.time_us,
+                actor,
+                entry.hash(),
+                self._compressor().compress(data),
+            ),
+        )
+
+    def read(self, from_seq: int = 1) -> Iterator[bytes]:
+        """The bytes of each transaction from the one that holds `from_seq` on, in order, in short reads."""
+        row = self._db.one("SELECT max(first) FROM tx WHERE first <= ?", (from_seq,))
+        position = (row[0] if row and row[0] is not None else 1) - 1
+        while True:
+            page = self._db.rows("SELECT first, data FROM tx WHERE first > ? ORDER BY first LIMIT ?", (position, _PAGE))
+            for first, data in page:
+                yield self._decompress(first, data)
+                position = first
+            if len(page) < _PAGE:
+                return
+
+    def at(self, seq: int) -> Transaction | None:
+        """The transaction that holds change `seq`; ChainBrokenError if its bytes are damaged."""
+        row = self._db.one("SELECT first, count, data FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1", (seq,))
+        if row is None or seq >= row[0] + row[1]:
+            return None
+        return lines.decode(self._decompress(row[0], row[2]), f"transaction {row[0]} of the index")
+
+    def find(self, tx: str) -> Transaction | None:
+        """The transaction with this id."""
+        row = self._db.one("SELECT first FROM tx WHERE tx = ?", (moment.id_bytes(tx),))
+        return None if row is None else self.at(row[0])
+
+    def seqs_of_record(self, record_key: int, *, after: int = 0) -> list[int]:
+        """Seqs of all changes of a record beyond `after`, in order."""
+        sql = """SELECT key FROM record WHERE key = ?1 AND key > ?2
+                 UNION SELECT key FROM revision WHERE artifact = ?1 AND key > ?2
+                 UNION SELECT seq FROM change WHERE record = ?1 AND seq > ?2 ORDER BY 1"""
+        return [row[0] for row in self._db.rows(sql, (record_key, after))]
+
+    def seq_at(self, time_us: int) -> int:
+        """The first seq of the first transaction at or after a time; times never run backwards along the chain."""
+        row = self._db.one("SELECT min(first) FROM tx WHERE time_us >= ?", (time_us,))
+        return int(row[0]) if row and row[0] is not None else (1 << 62)
+
+    def _compressor(self) -> zstandard.ZstdCompressor:
+        found: zstandard.ZstdCompressor | None = getattr(self._compressors, "one", None)
+        if found is None:
+            found = self._compressors.one = zstandard.ZstdCompressor(level=3, write_checksum=True)
+        return found
+
+    @staticmethod
+    def _decompress(first: int, data: bytes) -> bytes:
+        try:
+            return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_BYTES, allow_extra_data=False)
+        except zstandard.ZstdError as error:
+            raise ChainBrokenError(f"transaction {first} of the index is damaged", seq=first, where="index") from error

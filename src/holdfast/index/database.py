@@ -1,0 +1,148 @@
+"""Connections to one SQLite file: one for each thread, all closed together, and SQLite's errors in our own words.
+
+SQLite's traps that this module answers (DESIGN, section 3): no other code of the process opens these files; no
+automatic checkpoints; no memory map; a connection inherited by a forked child is neither used nor closed there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from peewee import DatabaseError as PeeweeError
+from peewee import SqliteDatabase
+
+from holdfast.errors import (
+    ConflictError,
+    HandleDeadError,
+    HoldfastError,
+    IndexDamagedError,
+    LockedError,
+    NoSpaceError,
+    ReadOnlyError,
+    StorageIOError,
+)
+
+BUSY_TIMEOUT_MS = 10_000
+CACHE_KIB = 16 * 1024
+
+_PRAGMAS = {
+    "synchronous": 2,  # FULL: a commit is on disk when it returns
+    "wal_autocheckpoint": 0,  # checkpoints run under the writer lock only
+    "mmap_size": 0,
+    "cache_size": -CACHE_KIB,
+    "busy_timeout": BUSY_TIMEOUT_MS,
+    "trusted_schema": 0,
+}
+
+
+def mapped(error: Exception, path: str) -> HoldfastError:
+    """The typed error for an error of SQLite or Peewee."""
+    cause = error.__cause__ if isinstance(error, PeeweeError) and error.__cause__ else error
+    text = str(cause)
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return NoSpaceError(f"no space left to write {path}", path=path)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LockedError(f"{path} is busy: {text}", lock=path, holder=None, waited_s=BUSY_TIMEOUT_MS / 1000)
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return ReadOnlyError(f"cannot write or open {path}: {text}", path=path)
+    if code == sqlite3.SQLITE_IOERR:
+        return StorageIOError(f"SQLite could not read or write {path}: {text}", path=path, operation="sqlite", errno=0)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return IndexDamagedError(f"{path} is damaged: {text}", reason=text)
+    if isinstance(cause, sqlite3.IntegrityError):
+        return ConflictError(f"a row of {path} clashes: {text}", reason=text)
+    if isinstance(cause, sqlite3.ProgrammingError):
+        return HandleDeadError(f"{path} was used after it was closed", reason=text)
+    return IndexDamagedError(f"{path}: {text}", reason=text)
+
+
+class Database(SqliteDatabase):
+    """Peewee's SQLite database that hands each thread a connection of its own and can close all of them."""
+
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._every: list[tuple[threading.Thread, sqlite3.Connection]] = []
+        self._guard = threading.Lock()
+        self._own = threading.local()
+        self._closed = False
+        super().__init__(path, autoconnect=False, check_same_thread=False)
+
+    def _connect(self) -> sqlite3.Connection:
+        """Called by Peewee for each thread that connects."""
+        mode = "ro" if self.read_only else "rwc"
+        uri = "file:" + self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + f"?mode={mode}"
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        for name, value in _PRAGMAS.items():
+            connection.execute(f"PRAGMA {name} = {value}")
+        with self._guard:
+            gone = [c for thread, c in self._every if not thread.is_alive()]
+            self._every = [(t, c) for t, c in self._every if t.is_alive()]
+            self._every.append((threading.current_thread(), connection))
+        for left in gone:
+            left.close()
+        return connection
+
+    def raw(self) -> sqlite3.Connection:
+        """This thread's connection; made when first asked for."""
+        connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        if connection is None:
+            if self._closed:
+                raise HandleDeadError("the store is closed", reason="closed")
+            with self.errors():
+                self.connect(reuse_if_open=True)
+                connection = self.connection()  # type: ignore[no-untyped-call]
+            self._own.connection = connection
+        return connection
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Errors of SQLite and Peewee leave the block as ours."""
+        try:
+            yield
+        except (sqlite3.Error, PeeweeError) as error:
+            raise mapped(error, self.path) from error
+
+    def run(self, sql: str, parameters: tuple[Any, ...] | list[Any] = ()) -> sqlite3.Cursor:
+        """One statement on this thread's connection; errors typed."""
+        try:
+            return self.raw().execute(sql, parameters)
+        except (sqlite3.Error, OverflowError) as error:
+            raise mapped(error, self.path) from error
+
+    def rows(self, sql: str, parameters: tuple[Any, ...] | list[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one statement, which must bound its result itself; errors typed."""
+        try:
+            return self.raw().execute(sql, parameters).fetchall()
+        except (sqlite3.Error, OverflowError) as error:
+            raise mapped(error, self.path) from error
+
+    def one(self, sql: str, parameters: tuple[Any, ...] | list[Any] = ()) -> tuple[Any, ...] | None:
+        """The first row, or None; errors typed."""
+        try:
+            row: tuple[Any, ...] | None = self.raw().execute(sql, parameters).fetchone()
+        except (sqlite3.Error, OverflowError) as error:
+            raise mapped(error, self.path) from error
+        return row
+
+    def close_every(self) -> None:
+        """Close the connections of all threads. The last one to close a database checkpoints it: hold the writer lock."""
+        self._closed = True
+        with self._guard:
+            every, self._every = self._every, []
+        for _, connection in every:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def abandon(self) -> list[sqlite3.Connection]:
+        """In a forked child: use no connection again, and close none (that would undo the parent's locks)."""
+        self._closed = True
+        self._own = threading.local()
+        return [connection for _, connection in self._every]

@@ -1,0 +1,1 @@
+"""The ordered manifest of migrations: the only source of the schema version."""

@@ -1,0 +1,143 @@
+"""Physical rows: where the bytes of each content are. Only files say so, never the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.index.apply.artifacts import STATE_KEPT
+from holdfast.index.database import Database
+from holdfast.index.tables import LOOSE
+from holdfast.values import digest
+
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one content is. `condemned_us`: since when gc means to remove it; None: it does not."""
+
+    key: int
+    digest: str
+    size: int
+    stored_bytes: int
+    frames: int
+    condemned_us: int | None
+
+
+_COLUMNS = "content.key, content.digest, content.size, blob.stored_bytes, blob.frames, blob.condemned_us"
+_FROM = "FROM blob JOIN content ON content.key = blob.content"
+_REFERENCED = f"EXISTS (SELECT 1 FROM revision WHERE revision.content = content.key AND revision.state = {STATE_KEPT})"
+
+
+def _place(row: tuple[Any, ...]) -> Place:
+    return Place(row[0], digest.text(row[1]), row[2], row[3], row[4], row[5])
+
+
+class PhysicalRows:
+    """Reads and changes the `blob` table."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def place(self, content_digest: str) -> Place | None:
+        """Where a content is; None if it has no row, whatever files exist."""
+        raw = digest.raw(content_digest)
+        sql = f"SELECT {_COLUMNS} {_FROM} WHERE substr(content.digest, 1, 8) = ? AND content.digest = ?"
+        row = self._db.one(sql, (raw[:8], raw))
+        return None if row is None else _place(row)
+
+    def content_key(self, content_digest: str) -> int | None:
+        """Key of the content row of a digest; None if no change ever spoke of it."""
+        raw = digest.raw(content_digest)
+        row = self._db.one("SELECT key FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?", (raw[:8], raw))
+        return None if row is None else int(row[0])
+
+    def register(self, content_digest: str, stored_bytes: int, frames: int) -> bool:
+        """A blob is there: its row, no longer condemned. False if no change speaks of the content."""
+        key = self.content_key(content_digest)
+        if key is None:
+            return False
+        self._db.run(
+            "INSERT INTO blob (content, container, offset, stored_bytes, frames, condemned_us) "
+            "VALUES (?, ?, 0, ?, ?, NULL) ON CONFLICT (content) DO UPDATE SET container = excluded.container, "
+            "offset = 0, stored_bytes = excluded.stored_bytes, frames = excluded.frames, condemned_us = NULL",
+            (key, LOOSE, stored_bytes, frames),
+        )
+        return True
+
+    def revive(self, key: int) -> None:
+        """A condemned blob is wanted again."""
+        self._db.run("UPDATE blob SET condemned_us = NULL WHERE content = ?", (key,))
+
+    def condemn(self, now_us: int) -> int:
+        """Condemn every blob that no kept revision refers to; how many were newly condemned."""
+        sql = f"""UPDATE blob SET condemned_us = ? WHERE condemned_us IS NULL AND content IN
+                  (SELECT content.key {_FROM} WHERE blob.condemned_us IS NULL AND NOT {_REFERENCED})"""
+        return self._db.run(sql, (now_us,)).rowcount
+
+    def acquit(self) -> int:
+        """Blobs that were condemned and are referred to again are condemned no more; how many."""
+        sql = f"""UPDATE blob SET condemned_us = NULL WHERE condemned_us IS NOT NULL AND content IN
+                  (SELECT content.key {_FROM} WHERE blob.condemned_us IS NOT NULL AND {_REFERENCED})"""
+        return self._db.run(sql).rowcount
+
+    def condemned(self, *, before_us: int, after_key: int = 0, limit: int = _PAGE) -> list[Place]:
+        """Blobs condemned before a time and still referred to by nothing, by key."""
+        sql = f"""SELECT {_COLUMNS} {_FROM} WHERE blob.condemned_us IS NOT NULL AND blob.condemned_us <= ?
+                  AND content.key > ? AND NOT {_REFERENCED} ORDER BY content.key LIMIT ?"""
+        return [_place(row) for row in self._db.rows(sql, (before_us, after_key, limit))]
+
+    def unreferenced(self) -> tuple[int, int]:
+        """(how many, stored bytes of) blobs that no kept revision refers to."""
+        sql = f"SELECT count(*), coalesce(sum(blob.stored_bytes), 0) {_FROM} WHERE NOT {_REFERENCED}"
+        row = self._db.one(sql)
+        assert row is not None
+        return int(row[0]), int(row[1])
+
+    def count_condemned(self, *, before_us: int = 1 << 62) -> tuple[int, int]:
+        """(how many, stored bytes of) blobs condemned before a time and still referred to by nothing."""
+        sql = f"""SELECT count(*), coalesce(sum(blob.stored_bytes), 0) {_FROM}
+                  WHERE blob.condemned_us <= ? AND NOT {_REFERENCED}"""
+        row = self._db.one(sql, (before_us,))
+        assert row is not None
+        return int(row[0]), int(row[1])
+
+    def remove(self, key: int) -> None:
+        """A blob is gone: no row, no presence."""
+        self._db.run("DELETE FROM blob WHERE content = ?", (key,))
+
+    def places(self) -> Iterator[Place]:
+        """Every blob that has a row, in short reads, by key."""
+        after = 0
+        while True:
+            sql = f"SELECT {_COLUMNS} {_FROM} WHERE content.key > ? ORDER BY content.key LIMIT ?"
+            page = self._db.rows(sql, (after, _PAGE))
+            for row in page:
+                yield _place(row)
+                after = row[0]
+            if len(page) < _PAGE:
+                return
+
+    def missing(self) -> Iterator[tuple[str, int]]:
+        """(digest, size) of content that kept revisions refer to and that has no row, by key."""
+        after = 0
+        while True:
+            sql = f"""SELECT content.key, content.digest, content.size FROM content
+                      LEFT JOIN blob ON blob.content = content.key
+                      WHERE blob.content IS NULL AND content.key > ? AND {_REFERENCED} ORDER BY content.key LIMIT ?"""
+            page = self._db.rows(sql, (after, _PAGE))
+            for key, raw, size in page:
+                yield digest.text(raw), size
+                after = key
+            if len(page) < _PAGE:
+                return
+
+    def forget_all(self) -> None:
+        """Empty the physical tables, before they are filled from files."""
+        self._db.run("DELETE FROM blob")
+
+    def register_all(self, found: Iterable[tuple[str, int, int]]) -> list[str]:
+        """Rows for blobs that files show: (digest, stored bytes, frames). Returns those no change speaks of."""
+        return [d for d, stored_bytes, frames in found if not self.register(d, stored_bytes, frames)]

@@ -1,0 +1,79 @@
+"""What a reducer says: operations on rows, with symbols where only the index knows the key. Pure values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SLOT_TYPE, SLOT_MEDIA, SLOT_SOURCE, SLOT_ACTOR, SLOT_TENANT, SLOT_OWNER, SLOT_STATUS = range(7)
+SLOTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOf:
+    """The key of the record with this id."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """The key of an interned text; made if new, with the key seq * SLOTS + slot. "" is always 0."""
+
+    text: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContentOf:
+    """The key of the content row of a digest; made if new, with the change's seq as key."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionOf:
+    """The key of a revision of an artifact."""
+
+    artifact: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedWith:
+    """The seq of the delete that took the record with this id along."""
+
+    id: str
+
+
+Symbol = KeyOf | Term | ContentOf | RevisionOf | DeletedWith
+Cell = int | str | bytes | None | Symbol
+Cells = dict[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A new row; columns not named are NULL."""
+
+    table: str
+    values: Cells
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """New values for the rows that match `where` in every column."""
+
+    table: str
+    where: Cells
+    values: Cells
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """No such rows any more (only where no history is lost by it: tags)."""
+
+    table: str
+    where: Cells = field(default_factory=dict)
+
+
+Operation = Insert | Update | Delete

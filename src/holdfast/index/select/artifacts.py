@@ -1,0 +1,200 @@
+"""Artifacts and revisions out of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from peewee import SQL, ModelSelect
+
+from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
+from holdfast.index.database import Database
+from holdfast.index.select.lookups import ACTOR_OF, TIME_OF, Lookups, join_path
+from holdfast.index.tables import Tables
+from holdfast.values import canon, digest, moment
+from holdfast.values.names import Name
+from holdfast.values.records import Artifact, FileFacts, Revision, RevisionState
+
+_STATES = {
+    STATE_KEPT: RevisionState.KEPT,
+    STATE_PURGED: RevisionState.PURGED,
+    STATE_WITHDRAWN: RevisionState.WITHDRAWN,
+}
+_PREVIOUS = """(SELECT c2.digest FROM revision v2 JOIN content c2 ON c2.key = v2.content
+                WHERE v2.artifact = t3.artifact AND v2.number = t3.number - 1)"""
+
+
+_BRIEF = """SELECT a.key, c.digest, v.media_type, v.mode FROM artifact a JOIN revision v ON v.key = a.newest
+            JOIN content c ON c.key = v.content WHERE a.collection = ? AND a.name = ? AND a.stray = ? AND a.live = 1"""
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """A few facts of an artifact's newest revision."""
+
+    key: int
+    digest: str
+    media_type: str
+    mode: int | None
+
+
+class ArtifactRows:
+    """Reads artifacts. Aliases in every query: t1 artifact, t2 record, t3 the revision, t4 its content."""
+
+    def __init__(self, database: Database, tables: Tables, lookups: Lookups) -> None:
+        self._db = database
+        self._lookups = lookups
+        self.t1 = tables.Artifact.alias("t1")
+        self.t2 = tables.Record.alias("t2")
+        self.t3 = tables.Revision.alias("t3")
+        self.t4 = tables.Content.alias("t4")
+        self._by_id = self.select().where(SQL("t2.id = ?")).sql()[0]
+        self._by_key = self.select().where(SQL("t1.key = ?")).sql()[0]
+        place = SQL("t1.collection = ? AND t1.name = ? AND t1.stray = ? AND t1.live = 1")
+        self._by_place = self.select().where(place).sql()[0]
+        self._revision = self._revisions().where(SQL("t3.artifact = ? AND t3.number = ?")).sql()[0]
+        self._history = self._revisions().where(SQL("t3.artifact = ?")).order_by(SQL("t3.number DESC")).sql()[0]
+
+    def select(self) -> ModelSelect:
+        """The query that gives artifacts; the caller adds conditions, order and limit."""
+        t1, t2, t3, t4 = self.t1, self.t2, self.t3, self.t4
+        columns = [
+            t1.key, t1.collection, t1.name, t1.stray, t1.type, t1.status, t2.id, t2.tenant, t2.owner, t2.deleted,
+            SQL(TIME_OF.format("t1.key")), t2.changed,
+            SQL(TIME_OF.format("t2.changed")), *self._revision_columns(),
+        ]  # fmt: skip
+        return (
+            t1.select(*columns)
+            .join(t2, on=(t2.key == t1.key))
+            .switch(t1)
+            .join(t3, on=(t3.key == t1.newest))
+            .join(t4, on=(t4.key == t3.content))
+        )
+
+    def _revision_columns(self) -> list[Any]:
+        t3, t4 = self.t3, self.t4
+        return [
+            t3.key, t3.number, t3.media_type, t3.metadata, t3.message, t3.source, t3.source_name, t3.mode, t3.mtime_ns,
+            t3.run, t3.state, t4.digest, t4.size, SQL(TIME_OF.format("t3.key")), SQL(ACTOR_OF.format("t3.key")),
+            SQL(_PREVIOUS),
+        ]  # fmt: skip
+
+    def _revisions(self) -> ModelSelect:
+        return self.t3.select(*self._revision_columns()).join(self.t4, on=(self.t4.key == self.t3.content))
+
+    # -- one -------------------------------------------------------------------------------------------------------
+
+    def by_id(self, artifact_id: str) -> Artifact | None:
+        """The artifact with an id, deleted or not."""
+        return self._first(self._by_id, (moment.id_bytes(artifact_id),))
+
+    def by_key(self, key: int) -> Artifact | None:
+        """The artifact with a key, deleted or not."""
+        return self._first(self._by_key, (key,))
+
+    def by_place(self, collection: int, name: Name) -> Artifact | None:
+        """The live artifact of a name in a collection."""
+        return self._first(self._by_place, (collection, name.text, name.stray))
+
+    def brief(self, collection: int, name: Name) -> Brief | None:
+        """What is needed to see whether content is new, of the live artifact of a name in a collection."""
+        row = self._db.one(_BRIEF, (collection, name.text, name.stray))
+        if row is None:
+            return None
+        return Brief(row[0], digest.text(row[1]), self._lookups.term(row[2]), row[3])
+
+    def _first(self, sql: str, parameters: Sequence[Any]) -> Artifact | None:
+        row = self._db.one(sql, tuple(parameters))
+        return None if row is None else self.records([row])[0]
+
+    def newest_deleted(self, collection: int, name: Name) -> int | None:
+        """Key of the artifact of this name that was deleted last."""
+        sql = """SELECT a.key FROM artifact a JOIN record r ON r.key = a.key
+                 WHERE a.collection = ? AND a.name = ? AND a.stray = ? AND a.live IS NULL ORDER BY r.deleted DESC"""
+        row = self._db.one(sql, (collection, name.text, name.stray))
+        return None if row is None else int(row[0])
+
+    def revision(self, key: int, artifact_id: str, number: int) -> Revision | None:
+        """One revision of an artifact."""
+        row = self._db.one(self._revision, (key, number))
+        return None if row is None else self._to_revision(artifact_id, row)
+
+    def history(self, key: int, artifact_id: str) -> list[Revision]:
+        """All revisions of an artifact, newest first."""
+        return [self._to_revision(artifact_id, row) for row in self._db.rows(self._history, (key,))]
+
+    def last_number(self, key: int) -> int:
+        """The highest revision number an artifact ever had; numbers are never given twice."""
+        row = self._db.one("SELECT max(number) FROM revision WHERE artifact = ?", (key,))
+        return int(row[0]) if row and row[0] is not None else 0
+
+    def newest_kept(self, key: int, *, without: Sequence[int]) -> int | None:
+        """The highest number of a kept revision other than some."""
+        sql = "SELECT number FROM revision WHERE artifact = ? AND state = ? ORDER BY number DESC"
+        return next((n for (n,) in self._db.rows(sql, (key, STATE_KEPT)) if n not in without), None)
+
+    def key_of(self, artifact_id: str) -> int | None:
+        """The key of an artifact's record."""
+        row = self._db.one("SELECT key FROM record WHERE id = ?", (moment.id_bytes(artifact_id),))
+        return None if row is None else int(row[0])
+
+    # -- many ------------------------------------------------------------------------------------------------------
+
+    def run(self, query: ModelSelect) -> list[tuple[int, int, Artifact]]:
+        """(key, seq of the last change, artifact) of a query made from `select`, which must bound its result."""
+        sql, parameters = query.sql()
+        rows = self._db.rows(sql, parameters)
+        return [(row[0], row[11], one) for row, one in zip(rows, self.records(rows), strict=True)]
+
+    def live_from(self, after_key: int, limit: int) -> list[tuple[int, int, Artifact]]:
+        """Live artifacts by key beyond one, for whoever goes through all of them."""
+        where = SQL("t1.live = 1 AND t1.key > ?", (after_key,))
+        return self.run(self.select().where(where).order_by(SQL("t1.key")).limit(limit))
+
+    def records(self, rows: Sequence[tuple[Any, ...]]) -> list[Artifact]:
+        """Rows of `select` as artifacts."""
+        tags = self._lookups.tags(row[0] for row in rows)
+        paths = self._lookups.paths(row[1] for row in rows)
+        collections = self._lookups.ids(row[1] for row in rows)
+        return [self._to_artifact(row, tags.get(row[0], ()), paths[row[1]], collections[row[1]]) for row in rows]
+
+    def _to_artifact(self, row: tuple[Any, ...], tags: tuple[str, ...], folder: str, collection_id: str) -> Artifact:
+        term = self._lookups.term
+        artifact_id = moment.id_text(row[6])
+        return Artifact(
+            id=artifact_id,
+            path=join_path(folder, row[2]),
+            name=row[2],
+            name_bytes=Name(row[2], row[3]).raw,
+            collection_id=collection_id,
+            type=term(row[4]),
+            status=term(row[5]),
+            tags=tags,
+            revision=self._to_revision(artifact_id, row[13:]),
+            created_at=self._lookups.time(row[0], row[10]),
+            updated_at=self._lookups.time(row[11], row[12]),
+            deleted_at=self._lookups.deleted_at(row[9]),
+            tenant=term(row[7]),
+            owner=term(row[8]),
+        )
+
+    def _to_revision(self, artifact_id: str, row: tuple[Any, ...]) -> Revision:
+        term = self._lookups.term
+        return Revision(
+            artifact_id=artifact_id,
+            number=row[1],
+            digest=digest.text(row[11]),
+            size=row[12],
+            media_type=term(row[2]),
+            metadata=canon.decode(row[3]) if row[3] else {},
+            created_at=self._lookups.time(row[0], row[13]),
+            actor=self._lookups.actor(row[0], row[14]),
+            seq=row[0],
+            previous_digest=digest.text(row[15]) if row[15] is not None else None,
+            message=row[4] or "",
+            source=term(row[5]) + (row[6] or ""),
+            file=FileFacts(row[7], row[8]),
+            run_id=self._lookups.ids([row[9]]).get(row[9]) if row[9] is not None else None,
+            state=_STATES[row[10]],
+        )

@@ -1,0 +1,150 @@
+"""Collections out of rows, and the way down a path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from holdfast.index.database import Database
+from holdfast.index.select.lookups import TIME_OF, Lookups, join_path
+from holdfast.values import canon, moment, names
+from holdfast.values.names import Name
+from holdfast.values.records import Collection, FileFacts
+
+_PAGE = 500
+_COLUMNS = f"""c.key, c.parent, c.name, c.stray, c.metadata, c.mode, c.mtime_ns, r.id, r.tenant, r.owner, r.deleted,
+               {TIME_OF.format("c.key")}, r.changed, {TIME_OF.format("r.changed")}"""
+_SELECT = f"SELECT {_COLUMNS} FROM collection c JOIN record r ON r.key = c.key"
+
+
+class CollectionRows:
+    """Reads collections."""
+
+    def __init__(self, database: Database, lookups: Lookups) -> None:
+        self._db = database
+        self._lookups = lookups
+
+    def root(self, tenant: str = "") -> int | None:
+        """Key of a tenant's root collection; None before its first write."""
+        term = self._lookups.term_key(tenant)
+        row = self._db.one("SELECT key FROM collection WHERE parent IS NULL AND tenant = ?", (term,))
+        return None if row is None else int(row[0])
+
+    def child(self, parent: int, name: Name) -> int | None:
+        """Key of the live collection of a name in another."""
+        sql = "SELECT key FROM collection WHERE parent = ? AND name = ? AND stray = ? AND live = 1"
+        row = self._db.one(sql, (parent, name.text, name.stray))
+        return None if row is None else int(row[0])
+
+    def newest_deleted(self, parent: int, name: Name) -> int | None:
+        """Key of the collection of this name that was deleted last."""
+        sql = """SELECT c.key FROM collection c JOIN record r ON r.key = c.key
+                 WHERE c.parent = ? AND c.name = ? AND c.stray = ? AND c.live IS NULL ORDER BY r.deleted DESC"""
+        row = self._db.one(sql, (parent, name.text, name.stray))
+        return None if row is None else int(row[0])
+
+    def down(self, path: tuple[Name, ...], tenant: str = "") -> int | None:
+        """Key of the live collection that a path leads to."""
+        key = self.root(tenant)
+        for name in path:
+            if key is None:
+                return None
+            key = self.child(key, name)
+        return key
+
+    def by_key(self, key: int) -> Collection | None:
+        """The collection with a key, deleted or not."""
+        return self._first(f"{_SELECT} WHERE c.key = ?", (key,))
+
+    def by_id(self, collection_id: str) -> Collection | None:
+        """The collection with an id, deleted or not."""
+        return self._first(f"{_SELECT} WHERE r.id = ?", (moment.id_bytes(collection_id),))
+
+    def _first(self, sql: str, parameters: tuple[Any, ...]) -> Collection | None:
+        row = self._db.one(sql, parameters)
+        return None if row is None else self.records([row])[0]
+
+    def children(self, parent: int) -> Iterator[tuple[int, Collection]]:
+        """(key, collection) of the live collections right below one, by name, in short reads."""
+        after: tuple[str, bytes] = ("", b"")
+        while True:
+            sql = f"""{_SELECT} WHERE c.parent = ? AND c.live = 1 AND (c.name, c.stray) > (?, ?)
+                      ORDER BY c.name, c.stray LIMIT ?"""
+            page = self._db.rows(sql, (parent, *after, _PAGE))
+            yield from zip((row[0] for row in page), self.records(page), strict=True)
+            if len(page) < _PAGE:
+                return
+            after = (page[-1][2], page[-1][3])
+
+    def below(self, key: int) -> list[int]:
+        """Keys of all live collections below one, parents before children. One number for each collection."""
+        sql = """WITH RECURSIVE below(key, depth) AS (
+                   SELECT key, 1 FROM collection WHERE parent = ?1 AND live = 1
+                   UNION ALL SELECT c.key, depth + 1 FROM collection c JOIN below ON c.parent = below.key WHERE c.live = 1)
+                 SELECT key FROM below ORDER BY depth, key"""
+        return [row[0] for row in self._db.rows(sql, (key,))]
+
+    def taken_along(self, seq: int) -> list[tuple[int, int]]:
+        """(key, kind code) of the records that the delete with this seq took along, itself included, oldest first."""
+        return [(r[0], r[1]) for r in self._db.rows("SELECT key, kind FROM record WHERE deleted = ? ORDER BY key", (seq,))]
+
+    def deleted_seq(self, key: int) -> int:
+        """The seq of the delete that hides a record; 0 if it is live."""
+        row = self._db.one("SELECT deleted FROM record WHERE key = ?", (key,))
+        return 0 if row is None else int(row[0])
+
+    def artifact_keys(self, collection: int) -> Iterator[int]:
+        """Keys of the live artifacts right in a collection, in short reads, by key."""
+        after = 0
+        while True:
+            sql = "SELECT key FROM artifact WHERE collection = ? AND live = 1 AND key > ? ORDER BY key LIMIT ?"
+            page = self._db.rows(sql, (collection, after, _PAGE))
+            yield from (row[0] for row in page)
+            if len(page) < _PAGE:
+                return
+            after = page[-1][0]
+
+    def count_artifacts(self, collections: Sequence[int]) -> int:
+        """How many live artifacts lie right in some collections."""
+        total = 0
+        for key in collections:
+            row = self._db.one("SELECT count(*) FROM artifact WHERE collection = ? AND live = 1", (key,))
+            total += row[0] if row else 0
+        return total
+
+    def parent_of(self, key: int) -> int | None:
+        """Key of the collection that holds a collection."""
+        row = self._db.one("SELECT parent FROM collection WHERE key = ?", (key,))
+        return None if row is None or row[0] is None else int(row[0])
+
+    def records(self, rows: Sequence[tuple[Any, ...]]) -> list[Collection]:
+        """Rows as collections."""
+        tags = self._lookups.tags(row[0] for row in rows)
+        ids = self._lookups.ids(row[1] for row in rows)
+        folders = self._lookups.paths(row[1] for row in rows if row[1] is not None)
+        return [self._to_collection(row, tags.get(row[0], ()), ids, folders) for row in rows]
+
+    def _to_collection(
+        self, row: tuple[Any, ...], tags: tuple[str, ...], ids: dict[int, str], folders: dict[int, str]
+    ) -> Collection:
+        term = self._lookups.term
+        return Collection(
+            id=moment.id_text(row[7]),
+            path=join_path(folders[row[1]], row[2]) if row[1] is not None else "",
+            name=row[2],
+            name_bytes=Name(row[2], row[3]).raw,
+            parent_id=ids.get(row[1]),
+            metadata=canon.decode(row[4]) if row[4] else {},
+            tags=tags,
+            created_at=self._lookups.time(row[0], row[11]),
+            updated_at=self._lookups.time(row[12], row[13]),
+            deleted_at=self._lookups.deleted_at(row[10]),
+            file=FileFacts(row[5], row[6]),
+            tenant=term(row[8]),
+            owner=term(row[9]),
+        )
+
+
+def display(path: tuple[Name, ...]) -> str:
+    """A path for messages."""
+    return names.join(path) or "the root"

@@ -1,0 +1,290 @@
+"""Conditions → SQL that gives every artifact that may meet them, and pages of those that do.
+
+SQL narrows as far as it is exact or sure not to lose anything; what a condition means is decided once, in
+values/query.py, on each record that SQL lets through. So every backend gives the same answers.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from peewee import SQL, ModelSelect
+
+from holdfast.errors import InvalidDigestError, InvalidQueryError, InvalidValueError
+from holdfast.index.chain import ChainRows
+from holdfast.index.database import Database
+from holdfast.index.select.artifacts import ArtifactRows
+from holdfast.index.select.collections import CollectionRows
+from holdfast.index.select.lookups import Lookups
+from holdfast.values import canon, digest, moment, names, query
+from holdfast.values.names import Name
+from holdfast.values.query import MISSING, All, Any_, Compare, Condition, Not, Order
+from holdfast.values.records import Artifact, Page
+
+ORDERS = {
+    "created": "t1.key",
+    "updated": "t2.changed",
+    "name": "t1.name",
+    "size": "t4.size",
+}
+_FETCH = 500
+_EXACT_INTEGER = 1 << 53
+_TERMS = {"type": "t1.type", "status": "t1.status", "media_type": "t3.media_type", "tenant": "t2.tenant", "owner": "t2.owner"}
+_NUMBERS = {"size": "t4.size", "revision": "t3.number"}
+_TIMES = {"created": "t1.key", "updated": "t2.changed"}
+_READ: dict[str, Callable[[Artifact], Any]] = {
+    "id": lambda a: a.id,
+    "name": lambda a: a.name,
+    "path": lambda a: a.path,
+    "type": lambda a: a.type,
+    "status": lambda a: a.status,
+    "media_type": lambda a: a.media_type,
+    "tenant": lambda a: a.tenant,
+    "owner": lambda a: a.owner,
+    "tag": lambda a: a.tags,
+    "size": lambda a: a.size,
+    "digest": lambda a: a.digest,
+    "revision": lambda a: a.number,
+    "created": lambda a: a.created_at,
+    "updated": lambda a: a.updated_at,
+    "run": lambda a: a.revision.run_id if a.revision.run_id is not None else MISSING,
+    "message": lambda a: a.revision.message,
+    "source": lambda a: a.revision.source,
+    "collection": lambda a: a.path.rpartition("/")[0],
+    "metadata": lambda a: a.metadata,
+}
+NO_ROWS = SQL("0")
+Narrowing = SQL | None
+
+
+def reader(artifact: Artifact) -> Callable[[str], Any]:
+    """Gives the value of a field of an artifact, as conditions name it."""
+
+    def read(name: str) -> Any:
+        if name.startswith("metadata."):
+            return query.dig(artifact.metadata, query.path_of(name.removeprefix("metadata.")))
+        return _READ[name](artifact)
+
+    return read
+
+
+def checked(condition: Condition) -> Condition:
+    """The condition with times as instants; InvalidQueryError for fields that artifacts do not have."""
+    if isinstance(condition, All):
+        return All(tuple(checked(part) for part in condition.parts))
+    if isinstance(condition, Any_):
+        return Any_(tuple(checked(part) for part in condition.parts))
+    if isinstance(condition, Not):
+        return Not(checked(condition.part))
+    if not isinstance(condition, Compare):
+        raise InvalidQueryError(f"{condition!r} is no condition", query=str(condition), reason="type")
+    name = condition.field
+    if name.startswith("metadata."):
+        query.path_of(name.removeprefix("metadata."))
+    elif name == "under":
+        if condition.op != "=" or not isinstance(condition.value, str):
+            raise InvalidQueryError("`under` takes `=` and a path", query=name, reason="operator")
+    elif name not in _READ:
+        raise InvalidQueryError(f"artifacts have no field {name!r}", query=name, reason="field",
+                                remedy=f"Fields: {', '.join(sorted([*_READ, 'under']))}, metadata.…")  # fmt: skip
+    if name in _TIMES and isinstance(condition.value, str):
+        try:
+            return Compare(name, condition.op, moment.to_datetime(moment.from_text(condition.value)))
+        except InvalidValueError as error:
+            raise InvalidQueryError(error.message, query=condition.value, reason="time") from error
+    return condition
+
+
+class Finder:
+    """Answers queries for artifacts."""
+
+    def __init__(
+        self,
+        database: Database,
+        artifacts: ArtifactRows,
+        collections: CollectionRows,
+        chain: ChainRows,
+        lookups: Lookups,
+    ) -> None:
+        self._db = database
+        self._artifacts = artifacts
+        self._collections = collections
+        self._chain = chain
+        self._lookups = lookups
+
+    def page(
+        self, condition: Condition | None, order: Order, *, limit: int, token: str | None = None, deleted: bool = False
+    ) -> Page[Artifact]:
+        """Up to `limit` artifacts from where `token` says, in a total order; the token of the next page."""
+        if order.field not in ORDERS:
+            raise InvalidQueryError(f"artifacts are not ordered by {order.field!r}", query=order.field, reason="order",
+                                    remedy=f"Orders: {', '.join(ORDERS)}.")  # fmt: skip
+        wanted = None if condition is None else checked(condition)
+        under = self._subtrees(wanted)
+        position = None if token is None else _decode(token, order)
+        found: list[Artifact] = []
+        while True:
+            rows = self._artifacts.run(self._query(wanted, order, position, deleted=deleted))
+            for key, changed, artifact in rows:
+                if len(found) == limit:
+                    return Page(tuple(found), _encode(position, order))
+                position = [_order_value(artifact, key, changed, order), key]
+                if wanted is None or wanted.matches(self._reader(artifact, under)):
+                    found.append(artifact)
+            if len(rows) < _FETCH:
+                return Page(tuple(found), None)
+
+    def _reader(self, artifact: Artifact, under: dict[str, set[str]]) -> Callable[[str], Any]:
+        read = reader(artifact)
+
+        def with_subtrees(name: str) -> Any:
+            if name == "under":
+                return frozenset(path for path, ids in under.items() if artifact.collection_id in ids)
+            return read(name)
+
+        return with_subtrees
+
+    def _subtrees(self, condition: Condition | None) -> dict[str, set[str]]:
+        """For each path that the condition names with `under`: ids of the collections of its subtree."""
+        found: dict[str, set[str]] = {}
+        for path in _unders(condition):
+            keys = self._below(path)
+            found[path] = set(self._lookups.ids(keys).values())
+        return found
+
+    def _below(self, path: str) -> list[int]:
+        key = self._collections.down(names.parse_path(path))
+        return [] if key is None else [key, *self._collections.below(key)]
+
+    def _query(self, condition: Condition | None, order: Order, position: list[Any] | None, *, deleted: bool) -> ModelSelect:
+        chosen = self._artifacts.select().where(SQL("t1.live IS NULL" if deleted else "t1.live = 1"))
+        narrowed = None if condition is None else self._narrow(condition)
+        if narrowed is not None:
+            chosen = chosen.where(narrowed)
+        column, sign = ORDERS[order.field], "<" if order.descending else ">"
+        if position is not None:
+            chosen = chosen.where(SQL(f"({column}, t1.key) {sign} (?, ?)", tuple(position)))
+        way = "DESC" if order.descending else "ASC"
+        return chosen.order_by(SQL(f"{column} {way}, t1.key {way}")).limit(_FETCH)
+
+    def _narrow(self, condition: Condition) -> Narrowing:
+        """SQL that holds for every artifact that meets the condition; None if nothing is known."""
+        if isinstance(condition, All):
+            parts = [part for part in map(self._narrow, condition.parts) if part is not None]
+            return _joined(parts, " AND ") if parts else None
+        if isinstance(condition, Any_):
+            found = [self._narrow(part) for part in condition.parts]
+            known = [part for part in found if part is not None]
+            return _joined(known, " OR ") if known and len(known) == len(found) else None
+        return self._narrow_one(condition) if isinstance(condition, Compare) else None
+
+    def _narrow_one(self, one: Compare) -> Narrowing:
+        name, op, value = one.field, one.op, one.value
+        if name in _TERMS and op == "=" and isinstance(value, str):
+            key = self._lookups.term_key(value)
+            return NO_ROWS if key is None else SQL(f"{_TERMS[name]} = ?", (key,))
+        if name in _NUMBERS and op in ("=", "<", "<=", ">", ">=") and _plain_number(value):
+            return SQL(f"{_NUMBERS[name]} {op} ?", (value,))
+        if name in _TIMES and op in (">", ">=", "=") and isinstance(value, datetime):
+            return SQL(f"{_TIMES[name]} >= ?", (self._chain.seq_at(moment.from_datetime(value)),))
+        if name in _TIMES and op in ("<", "<=") and isinstance(value, datetime):
+            return SQL(f"{_TIMES[name]} < ?", (self._chain.seq_at(moment.from_datetime(value) + 1),))
+        if name == "name" and op in ("=", "glob") and isinstance(value, str) and "\0" not in value:
+            # GLOB of SQLite and of Python agree but for classes; a class is left to Python.
+            if op == "=" or "[" not in value:
+                return SQL(f"t1.name {'GLOB' if op == 'glob' else '='} ?", (value,))
+        if name == "tag" and op == "=" and isinstance(value, str):
+            return SQL("EXISTS (SELECT 1 FROM tagging WHERE record = t1.key AND tag = ?)", (value,))
+        if name == "digest" and op == "=" and isinstance(value, str):
+            return _digest_is(value)
+        if name == "under":
+            return self._in_collections(self._below(value))
+        if name == "run" and op == "=" and isinstance(value, str) and moment.is_id(value):
+            return SQL("t3.run = (SELECT key FROM record WHERE id = ?)", (moment.id_bytes(value),))
+        return _narrow_metadata(one) if name.startswith("metadata.") else None
+
+    def _in_collections(self, keys: list[int]) -> SQL:
+        if len(keys) > 900:
+            return SQL("t1.collection IN (SELECT value FROM json_each(?))", (canon.dumps(keys),))
+        return SQL(f"t1.collection IN ({','.join('?' * len(keys))})", tuple(keys))
+
+    def in_collection(self, collection: int, *, after: Name | None, limit: int) -> list[Artifact]:
+        """Live artifacts right in a collection, by name, beyond a name."""
+        where = SQL(
+            "t1.collection = ? AND t1.live = 1 AND (t1.name, t1.stray) > (?, ?)",
+            (collection, after.text if after else "", after.stray if after else b""),
+        )
+        chosen = self._artifacts.select().where(where).order_by(SQL("t1.name, t1.stray")).limit(limit)
+        return [artifact for _, _, artifact in self._artifacts.run(chosen)]
+
+    def by_digest(self, text: str) -> str:
+        """The full digest that a prefix stands for. InvalidDigestError if it fits none or several."""
+        wanted = digest.prefix(text)
+        low, high = bytes.fromhex(wanted.ljust(64, "0")), bytes.fromhex(wanted.ljust(64, "f"))
+        sql = """SELECT digest FROM content WHERE substr(digest, 1, 8) BETWEEN ? AND ? AND digest BETWEEN ? AND ?
+                 ORDER BY digest LIMIT 4"""
+        found = [digest.text(row[0]) for row in self._db.rows(sql, (low[:8], high[:8], low, high))]
+        if len(found) != 1:
+            trouble = "fits several" if found else "fits no content"
+            raise InvalidDigestError(f"{text!r} {trouble}", digest=text, candidates=found)
+        return found[0]
+
+
+def _joined(parts: list[SQL], word: str) -> SQL:
+    return SQL("(" + word.join(part.sql for part in parts) + ")", tuple(p for part in parts for p in part.params or ()))
+
+
+def _digest_is(value: str) -> SQL:
+    try:
+        raw = digest.raw(value)
+    except InvalidDigestError:
+        return NO_ROWS
+    return SQL("substr(t4.digest, 1, 8) = ? AND t4.digest = ?", (raw[:8], raw))
+
+
+def _plain_number(value: Any) -> bool:
+    return type(value) in (int, float) and -_EXACT_INTEGER <= value <= _EXACT_INTEGER
+
+
+def _narrow_metadata(one: Compare) -> Narrowing:
+    """Only where SQLite's JSON cannot go wrong: short paths of plain keys, text, and numbers below 2^53."""
+    steps = query.path_of(one.field.removeprefix("metadata."))
+    if any(isinstance(step, str) and ('"' in step or "\\" in step or "\0" in step) for step in steps):
+        return None
+    path = "$" + "".join(f"[{step}]" if isinstance(step, int) else f'."{step}"' for step in steps)
+    if one.op == "exists":
+        return None
+    fits = _plain_number(one.value) or (one.op == "=" and isinstance(one.value, str) and "\0" not in one.value)
+    if not fits or one.op not in ("=", "<", "<=", ">", ">="):
+        return None
+    return SQL(f"json_extract(t3.metadata, ?) {one.op} ?", (path, one.value))
+
+
+def _unders(condition: Condition | None) -> list[str]:
+    if isinstance(condition, (All, Any_)):
+        return [path for part in condition.parts for path in _unders(part)]
+    if isinstance(condition, Not):
+        return _unders(condition.part)
+    return [condition.value] if isinstance(condition, Compare) and condition.field == "under" else []
+
+
+def _order_value(artifact: Artifact, key: int, changed: int, order: Order) -> Any:
+    return {"created": key, "updated": changed, "name": artifact.name, "size": artifact.size}[order.field]
+
+
+def _encode(position: list[Any] | None, order: Order) -> str:
+    sign = "-" if order.descending else ""
+    return base64.urlsafe_b64encode(canon.encode([f"{sign}{order.field}", *(position or [])])).decode()
+
+
+def _decode(token: str, order: Order) -> list[Any]:
+    try:
+        name, *position = canon.decode(base64.urlsafe_b64decode(token.encode()))
+        if name != ("-" if order.descending else "") + order.field or len(position) != 2:
+            raise ValueError("made for another order")
+    except (ValueError, TypeError) as error:
+        raise InvalidQueryError(f"not a page token of this query: {error}", query=token, reason="token") from error
+    return list(position)

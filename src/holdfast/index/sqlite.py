@@ -1,0 +1,178 @@
+"""The SQLite index: one file, its connections, its transactions, and the way to its chain, rows and queries."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from holdfast.errors import IndexDamagedError
+from holdfast.index import tables
+from holdfast.index.apply import reduce
+from holdfast.index.chain import ChainRows
+from holdfast.index.database import Database
+from holdfast.index.execute import Executor
+from holdfast.index.migrations import manifest, runner
+from holdfast.index.physical import PhysicalRows
+from holdfast.index.select.artifacts import ArtifactRows
+from holdfast.index.select.collections import CollectionRows
+from holdfast.index.select.ends import EndRows
+from holdfast.index.select.finding import Finder
+from holdfast.index.select.lineage import LineageRows
+from holdfast.index.select.lookups import Lookups
+from holdfast.index.select.relationships import RelationshipRows
+from holdfast.index.select.runs import RunRows
+from holdfast.values import moment
+from holdfast.values.change import Body
+
+CHECKPOINT_BYTES = 4 << 20
+"""A write-ahead log beyond this is checkpointed after the commit that made it so."""
+
+
+class SqliteIndex:
+    """An open index. Writes happen inside `begin` … `commit`, under the writer lock that the engine holds."""
+
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
+        self.path = path
+        self.read_only = read_only
+        self.database = Database(path, read_only=read_only)
+        self.tables = tables.make(self.database)
+        self.executor = Executor(self.database, self.tables)
+        self.chain = ChainRows(self.database, self.executor)
+        self.physical = PhysicalRows(self.database)
+        self.lookups = Lookups(self.database)
+        self.collections = CollectionRows(self.database, self.lookups)
+        self.artifacts = ArtifactRows(self.database, self.tables, self.lookups)
+        self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.lookups)
+        self.ends = EndRows(self.database)
+        self.relationships = RelationshipRows(self.database, self.tables, self.lookups, self.ends)
+        self.runs = RunRows(self.database, self.tables, self.lookups)
+        self.lineage = LineageRows(self.database, self.lookups)
+
+    # -- making and closing ------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the file a write-ahead-logged database with the newest schema. Under the writer lock."""
+        self.database.rows("PRAGMA journal_mode = WAL")
+        self.migrate()
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version."""
+        runner.up(self.database)
+
+    def check(self) -> None:
+        """Whether this is an index with a schema this software can work on; typed errors if not."""
+        if runner.check(self.database) == 0:
+            raise IndexDamagedError(f"{self.path} has no tables of an index", reason="no schema")
+
+    def identity(self) -> str:
+        """What a file-by-file copy of the index cannot carry along: its file system and inode."""
+        return file_identity(self.path)
+
+    def close(self) -> None:
+        """Close all connections. Under the writer lock, or while another process has the index open."""
+        self.database.close_every()
+
+    # -- transactions ------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start a write transaction on this thread's connection."""
+        self.database.run("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """The point of no return: durable when it returns."""
+        self.database.run("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the open transaction; nothing happens if SQLite has done so itself."""
+        if self.database.raw().in_transaction:
+            self.database.run("ROLLBACK")
+        self.executor.forget()
+
+    def savepoint(self, depth: int) -> None:
+        """Mark a place to come back to."""
+        self.database.run(f"SAVEPOINT nested_{depth}")
+
+    def release(self, depth: int) -> None:
+        """Keep what came after the mark."""
+        self.database.run(f"RELEASE nested_{depth}")
+
+    def rollback_to(self, depth: int) -> None:
+        """Undo what came after the mark."""
+        self.database.run(f"ROLLBACK TO nested_{depth}")
+        self.database.run(f"RELEASE nested_{depth}")
+        self.executor.forget()
+
+    def apply(self, seq: int, body: Body) -> None:
+        """Turn one change into rows, in the open transaction."""
+        self.executor.apply(seq, list(reduce(seq, body)))
+
+    def checkpoint(self, *, force: bool = False) -> None:
+        """Move the write-ahead log into the database if it has grown (or `force`). Under the writer lock."""
+        try:
+            size = os.stat(self.path + "-wal").st_size
+        except OSError:
+            return
+        if force or size > CHECKPOINT_BYTES:
+            self.database.rows("PRAGMA wal_checkpoint(TRUNCATE)" if force else "PRAGMA wal_checkpoint(PASSIVE)")
+
+    # -- facts of this file ------------------------------------------------------------------------------------------
+
+    def meta(self, key: str) -> str | None:
+        """A fact this index file keeps about itself."""
+        row = self.database.one("SELECT value FROM meta WHERE key = ?", (key,))
+        return None if row is None else str(row[0])
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Keep a fact, in the open transaction or by itself."""
+        sql = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        self.database.run(sql, (key, value))
+
+    def unset_meta(self, key: str) -> None:
+        """Forget a fact."""
+        self.database.run("DELETE FROM meta WHERE key = ?", (key,))
+
+    def key_of(self, record_id: str) -> int | None:
+        """The key of a record."""
+        row = self.database.one("SELECT key FROM record WHERE id = ?", (moment.id_bytes(record_id),))
+        return None if row is None else int(row[0])
+
+    def dump(self, table: str) -> Iterator[tuple[Any, ...]]:
+        """Every row of a table in order of its primary key, to compare two indexes."""
+        model = self.tables.named(table)
+        keys = model._meta.get_primary_keys()  # type: ignore[no-untyped-call]
+        order = ", ".join(f'"{field.column_name}"' for field in keys)
+        yield from self.database.run(f'SELECT * FROM "{table}" ORDER BY {order}')
+
+    def trouble(self) -> list[str]:
+        """What SQLite itself finds wrong with the file, and what the schema lacks; empty if nothing."""
+        try:
+            found = [str(r[0]) for r in self.database.rows("PRAGMA integrity_check(20)") if r[0] != "ok"]
+            found += _schema_differences(self.database)
+        except IndexDamagedError as error:
+            return [error.message]
+        return found
+
+    def backup_into(self, target: SqliteIndex) -> None:
+        """Copy this whole database over another one that is open, by SQLite's own backup."""
+        with self.database.errors():
+            self.database.raw().backup(target.database.raw(), pages=1024)
+
+
+def file_identity(path: str) -> str:
+    """File system id and inode of a file. Only looked at, never opened."""
+    return f"{os.statvfs(path).f_fsid:x}:{os.stat(path).st_ino:x}"
+
+
+def _schema_differences(database: Database) -> list[str]:
+    fresh = sqlite3.connect(":memory:")
+    for step in manifest.MANIFEST:
+        for statement in step.up:
+            fresh.execute(statement)
+    sql = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+    wanted, found = dict(fresh.execute(sql)), dict(database.rows(sql))
+    fresh.close()
+    lacking = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
+    changed = [f"{n} is not as the schema says" for n in sorted(wanted) if found.get(n, wanted[n]) != wanted[n]]
+    return lacking + changed + [f"{name} is not part of the schema" for name in sorted(found.keys() - wanted.keys())]

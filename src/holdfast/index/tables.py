@@ -1,0 +1,279 @@
+"""The tables: columns, keys and constraints, no behaviour.
+
+Three classes of rows, never mixed. *Logical* rows come from the chain alone and are rebuilt row for row. *Physical*
+rows come from files alone. The rest (`meta`, `schema_version`) belongs to this very index file.
+
+Keys are small on purpose: the key of a row is the seq of the change that made it (a change makes at most one row of a
+table), so a rebuild gives the same keys, and a key is unique across all kinds of records. Terms (types, media types,
+actors …) stand once; their key is seq * 8 + slot, for one change can bring several.
+
+Model classes are made anew for each open store: shared classes with a switched database put rows of one store into
+another as soon as threads are involved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peewee import SQL, BlobField, CompositeKey, Database, IntegerField, Model, TextField
+
+LOGICAL = (
+    "tx",
+    "change",
+    "term",
+    "record",
+    "collection",
+    "artifact",
+    "content",
+    "revision",
+    "tagging",
+    "relationship",
+    "run",
+    "step",
+    "run_link",
+    "relationship_type",
+)
+PHYSICAL = ("container", "blob")
+
+KIND_CODES = {"collection": 1, "artifact": 2, "relationship": 3, "run": 4, "step": 5, "relationship-type": 6}
+"""How a record's kind stands in its row. Codes are never given anew."""
+
+KIND_NAMES = {code: name for name, code in KIND_CODES.items()}
+
+LOOSE = 0
+"""Key of the container that stands for all loose blob files."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The model classes of one open index, by table."""
+
+    Tx: type[Model]
+    Change: type[Model]
+    Term: type[Model]
+    Record: type[Model]
+    Collection: type[Model]
+    Artifact: type[Model]
+    Content: type[Model]
+    Revision: type[Model]
+    Tagging: type[Model]
+    Relationship: type[Model]
+    Run: type[Model]
+    Step: type[Model]
+    RunLink: type[Model]
+    RelationshipType: type[Model]
+    Container: type[Model]
+    Blob: type[Model]
+    Meta: type[Model]
+    SchemaVersion: type[Model]
+
+    def all(self) -> list[type[Model]]:
+        """Every model, in the order in which the tables are made."""
+        return list(vars(self).values())
+
+    def named(self, table: str) -> type[Model]:
+        """The model of a table."""
+        return next(m for m in self.all() if m._meta.table_name == table)
+
+
+def make(database: Database) -> Tables:
+    """Model classes bound to one database."""
+    base = type("Row", (Model,), {"Meta": type("Meta", (), {"database": database, "legacy_table_names": False})})
+    return Tables(*_chain(base), *_nouns(base), *_links(base), *_files(base))
+
+
+def _key() -> IntegerField:
+    return IntegerField(primary_key=True)
+
+
+def _chain(base: type[Model]) -> list[type[Model]]:
+    class Tx(base):  # type: ignore[misc, valid-type]
+        first = _key()
+        tx = BlobField(unique=True)
+        count = IntegerField()
+        time_us = IntegerField()
+        actor = IntegerField()
+        hash = BlobField()
+        data = BlobField()  # the journal's bytes of the transaction, one zstd frame
+
+    class Change(base):  # type: ignore[misc, valid-type]
+        # Only changes that made no row of their own: a creation is found by its record, a revision by its row.
+        seq = _key()
+        record = IntegerField(index=True)
+
+    class Term(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        text = TextField(unique=True)
+
+    class Record(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        id = BlobField(unique=True)
+        kind = IntegerField()
+        tenant = IntegerField()
+        owner = IntegerField()
+        changed = IntegerField()  # seq of the newest change
+        deleted = IntegerField()  # 0, or the seq of the delete that took it along
+
+    return [Tx, Change, Term, Record]
+
+
+def _nouns(base: type[Model]) -> list[type[Model]]:
+    class Collection(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        parent = IntegerField(null=True)
+        tenant = IntegerField()
+        name = TextField()
+        stray = BlobField()  # the name's bytes if they are not UTF-8
+        metadata = TextField(null=True)
+        mode = IntegerField(null=True)
+        mtime_ns = IntegerField(null=True)
+        live = IntegerField(null=True)  # 1, or NULL once deleted: NULLs do not clash
+
+    Collection.add_index(
+        Collection.index(Collection.parent, Collection.name, Collection.stray, unique=True).where(SQL("live = 1"))
+    )
+    Collection.add_index(
+        Collection.index(Collection.tenant, unique=True, name="collection_root").where(SQL("parent IS NULL"))
+    )
+
+    class Artifact(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        collection = IntegerField()
+        name = TextField()
+        stray = BlobField()
+        type = IntegerField()
+        status = IntegerField()
+        newest = IntegerField()
+        live = IntegerField(null=True)
+
+    Artifact.add_index(
+        Artifact.index(Artifact.collection, Artifact.name, Artifact.stray, unique=True).where(SQL("live = 1"))
+    )
+
+    class Content(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        digest = BlobField()
+        size = IntegerField()
+
+    # Eight bytes find it; the row itself is compared whole.
+    Content.add_index(SQL('CREATE INDEX "content_digest" ON "content" (substr("digest", 1, 8))'))
+
+    class Revision(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        artifact = IntegerField()
+        number = IntegerField()
+        content = IntegerField(index=True)
+        media_type = IntegerField()
+        metadata = TextField(null=True)
+        message = TextField(null=True)
+        source = IntegerField(null=True)  # term: the folder or URI, or all of it
+        source_name = TextField(null=True)
+        mode = IntegerField(null=True)
+        mtime_ns = IntegerField(null=True)
+        run = IntegerField(null=True)
+        state = IntegerField()
+
+        class Meta:
+            indexes = ((("artifact", "number"), True),)
+
+    Revision.add_index(Revision.index(Revision.run).where(SQL("run IS NOT NULL")))
+
+    class Tagging(base):  # type: ignore[misc, valid-type]
+        record = IntegerField()
+        tag = TextField()
+
+        class Meta:
+            primary_key = CompositeKey("record", "tag")
+            without_rowid = True
+            indexes = ((("tag", "record"), True),)
+
+    return [Collection, Artifact, Content, Revision, Tagging]
+
+
+def _links(base: type[Model]) -> list[type[Model]]:
+    class Relationship(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        type = IntegerField()
+        source_kind = IntegerField()
+        source = TextField()
+        source_revision = IntegerField(null=True)
+        target_kind = IntegerField()
+        target = TextField()
+        target_revision = IntegerField(null=True)
+        metadata = TextField(null=True)
+
+        class Meta:
+            indexes = ((("source", "type"), False), (("target", "type"), False))
+
+    class Run(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        name = TextField()
+        status = TextField()
+        parameters = TextField(null=True)
+        diagnostics = TextField(null=True)
+        environment = TextField(null=True)
+        metadata = TextField(null=True)
+        reason = TextField(null=True)
+        started_us = IntegerField(null=True)
+        ended_us = IntegerField(null=True)
+
+    class Step(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        run = IntegerField()
+        number = IntegerField()
+        name = TextField()
+        status = TextField()
+        diagnostics = TextField(null=True)
+        started_us = IntegerField(null=True)
+        ended_us = IntegerField(null=True)
+
+        class Meta:
+            indexes = ((("run", "number"), True),)
+
+    class RunLink(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        run = IntegerField(index=True)
+        direction = TextField()
+        role = TextField()
+        target_kind = IntegerField()
+        target = TextField(index=True)
+        target_revision = IntegerField(null=True)
+
+    class RelationshipType(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        name = TextField(unique=True)
+        family = TextField()
+        description = TextField()
+
+    return [Relationship, Run, Step, RunLink, RelationshipType]
+
+
+def _files(base: type[Model]) -> list[type[Model]]:
+    class Container(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        kind = TextField()
+        name = TextField(unique=True)
+
+    class Blob(base):  # type: ignore[misc, valid-type]
+        content = _key()  # key of the content row: presence is this row, whatever files exist
+        container = IntegerField()
+        offset = IntegerField()
+        stored_bytes = IntegerField()
+        frames = IntegerField()
+        condemned_us = IntegerField(null=True)
+
+    Blob.add_index(Blob.index(Blob.condemned_us).where(SQL("condemned_us IS NOT NULL")))
+
+    class Meta(base):  # type: ignore[misc, valid-type]
+        key = TextField(primary_key=True)
+        value = TextField()
+
+        class Meta:
+            without_rowid = True
+
+    class SchemaVersion(base):  # type: ignore[misc, valid-type]
+        version = _key()
+        name = TextField()
+        checksum = TextField()
+
+    return [Container, Blob, Meta, SchemaVersion]

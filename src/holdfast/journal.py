@@ -1,0 +1,292 @@
+"""The journal: the chain as plain JSON lines, in segments that are appended to, then sealed.
+
+A segment is named after its first seq. It is never renamed, cut or replaced: a torn append is left behind, readers
+step over it. Sealing makes a compressed successor beside a full segment; the old file goes after the grace period.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+import zstandard
+
+from holdfast.disk import Disk
+from holdfast.errors import ChainBrokenError, HoldfastError
+from holdfast.formats import lines, paths
+from holdfast.formats.lines import Garbage, Located
+from holdfast.values.change import Head
+
+SEGMENT_BYTES = 16 << 20
+RESERVE_BYTES = 1 << 20
+SYNC_BYTES = 8 << 20
+_BLOCK = 1 << 20
+_ENTRY_TAIL = 128  # holds the end of an entry line: the hash and the salt
+
+
+class Journal:
+    """The journal of one store. Appends happen under the writer lock; reads at any time."""
+
+    def __init__(self, root: str, disk: Disk, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._root = root
+        self._disk = disk
+        self._segment_bytes = segment_bytes
+        self._sync_guard = threading.Lock()
+        self._fd: int | None = None
+        self._open_path = ""
+        self._reserved_to = 0
+        self._appended = 0
+        self._synced = 0
+        self._end = 0
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def segments(self) -> list[tuple[int, bool, str]]:
+        """(first seq, sealed, absolute path) of every segment file, in order; a sealed one before its origin."""
+        folder = os.path.join(self._root, paths.JOURNAL)
+        found = [(parsed, name) for name in self._disk.listdir(folder) if (parsed := paths.parse_segment(name))]
+        return sorted(((first, sealed, os.path.join(folder, name)) for (first, sealed), name in found),
+                      key=lambda s: (s[0], not s[1]))  # fmt: skip
+
+    def blocks(self, path: str) -> Iterator[bytes]:
+        """The bytes of a segment in blocks; ChainBrokenError if a sealed one does not decompress whole."""
+        fd = self._disk.open_read(path)
+        try:
+            if path.endswith(".zst"):
+                yield from _decompressed(self._raw_blocks(fd, path), path)
+            else:
+                yield from self._raw_blocks(fd, path)
+        finally:
+            self._disk.close(fd)
+
+    def _raw_blocks(self, fd: int, path: str) -> Iterator[bytes]:
+        offset = 0
+        while block := self._disk.pread(fd, _BLOCK, offset, path):
+            yield block
+            offset += len(block)
+
+    def scan(self, from_seq: int = 1) -> Iterator[tuple[str, Located | Garbage]]:
+        """(path, transaction or garbage) of all segments that may hold changes from `from_seq` on, in order.
+
+        Where a segment stands both sealed and plain, the plain one is read only if the sealed one is damaged.
+        """
+        segments = self.segments()
+        firsts = sorted({first for first, _, _ in segments})
+        start = max((f for f in firsts if f <= from_seq), default=0)
+        for first in firsts:
+            if first >= start:
+                yield from self._scan_segment([path for f, _, path in segments if f == first])
+
+    def _scan_segment(self, candidates: list[str]) -> Iterator[tuple[str, Located | Garbage]]:
+        for path in candidates[:-1]:
+            if self._whole(path):
+                candidates = [path]
+                break
+        yield from ((candidates[-1], item) for item in lines.scan(self.blocks(candidates[-1])))
+
+    def _whole(self, path: str) -> bool:
+        try:
+            return all(isinstance(item, Located) for item in lines.scan(self.blocks(path)))
+        except HoldfastError:
+            return False
+
+    def ends_with(self, head: Head) -> bool:
+        """Whether the last line is the entry that `head` names: the check before each write, a few microseconds."""
+        path = self._open_path
+        if self._fd is None or self._moved():
+            segments = self.segments()
+            if not segments or segments[-1][1]:
+                return False
+            path = segments[-1][2]
+        fd = self._disk.open_read(path)
+        try:
+            size = self._disk.size(fd)
+            tail = self._disk.pread(fd, _ENTRY_TAIL, max(0, size - _ENTRY_TAIL), path)
+        finally:
+            self._disk.close(fd)
+        return tail.endswith(b'"}\n') and f'"hash":"{head.hash.hex()}"'.encode() in tail
+
+    def head(self) -> Head | None:
+        """The end of the journal's chain as its last whole transaction shows it; None if there is none."""
+        for _, _, path in reversed(self.segments()):
+            head = self._last(path)
+            if head is not None:
+                return head
+        return None
+
+    def _last(self, path: str) -> Head | None:
+        if path.endswith(".zst"):
+            return _last_of(lines.scan(self.blocks(path)))
+        fd = self._disk.open_read(path)
+        try:
+            size, tail = self._disk.size(fd), 1 << 16
+            while True:
+                start = max(0, size - tail)
+                data = self._disk.pread(fd, size - start, start, path)
+                head = _last_of(lines.scan([data]))
+                # Without a whole transaction in the tail, look further back: it may be longer than the tail.
+                if head is not None or start == 0:
+                    return head
+                tail *= 8
+        finally:
+            self._disk.close(fd)
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def prepare(self, first_seq: int, length: int) -> None:
+        """Before COMMIT: have the segment open and space for `length` bytes; NoSpaceError if there is none."""
+        if self._fd is None or self._moved() or self._end >= self._segment_bytes:
+            self._open(first_seq)
+        assert self._fd is not None
+        if self._end + length > self._reserved_to:
+            wanted = max(length, RESERVE_BYTES)
+            self._disk.reserve(self._fd, self._end, wanted, self._open_path)
+            self._reserved_to = self._end + wanted
+
+    def _moved(self) -> bool:
+        """Whether another handle has written since, or the file is not there any more."""
+        assert self._fd is not None
+        facts = self._disk.stat(self._open_path)
+        return facts is None or facts.st_ino != os.fstat(self._fd).st_ino or facts.st_size != self._end
+
+    def _open(self, first_seq: int) -> None:
+        self.release()
+        segments = self.segments()
+        path = os.path.join(self._root, paths.segment_file(first_seq))
+        fresh = True
+        if segments and not segments[-1][1]:
+            facts = self._disk.stat(segments[-1][2])
+            if facts is not None and facts.st_size < self._segment_bytes:
+                path, fresh = segments[-1][2], False
+        self._fd = self._disk.open_append(path)
+        self._open_path = path
+        self._end = self._disk.size(self._fd)
+        self._reserved_to = 0
+        if fresh:
+            self._disk.fsync_dir(os.path.dirname(path))
+        elif self._end and self._disk.pread(self._fd, 1, self._end - 1, path) != b"\n":
+            # A torn append: end its line, so that readers can step over it. Nothing is cut off.
+            self._disk.write(self._fd, b"\n", path)
+            self._end += 1
+
+    def append(self, data: bytes) -> None:
+        """After COMMIT: the same bytes again. In the page cache when it returns; `sync` makes them durable."""
+        assert self._fd is not None
+        self._disk.write(self._fd, data, self._open_path)
+        self._end += len(data)
+        self._appended += len(data)
+        if self.unsynced_bytes >= SYNC_BYTES:
+            self.sync()
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """Bytes appended by this handle that a power loss could take (the index still has them)."""
+        return self._appended - self._synced
+
+    def sync(self) -> None:
+        """Make all that this handle appended durable. From any thread."""
+        with self._sync_guard:
+            target = self._appended
+            if self._fd is not None and target > self._synced:
+                self._disk.fsync(self._fd, self._open_path)
+                self._synced = target
+
+    def release(self) -> None:
+        """Sync and give the open segment back."""
+        if self._fd is not None:
+            self.sync()
+            with self._sync_guard:
+                self._disk.close(self._fd)
+                self._fd = None
+
+    def drop(self) -> None:
+        """After a failed append: trust nothing about the open segment; the next `prepare` looks at it anew."""
+        with self._sync_guard:
+            if self._fd is not None:
+                self._disk.close(self._fd)
+                self._fd = None
+
+    def seal(self, tmp_name: str) -> int:
+        """Make sealed successors of full segments that have none; how many. Under the writer lock.
+
+        A successor is durable and read back before it gets its name; the plain file stays until `expired`.
+        """
+        segments = self.segments()
+        sealed = {first for first, is_sealed, _ in segments if is_sealed}
+        plain = [(first, path) for first, is_sealed, path in segments if not is_sealed]
+        made = 0
+        for first, path in plain[:-1]:
+            if first not in sealed and self._whole(path):
+                self._seal_one(first, path, os.path.join(self._root, paths.TMP, tmp_name))
+                made += 1
+        return made
+
+    def _seal_one(self, first: int, path: str, temporary: str) -> None:
+        target = os.path.join(self._root, paths.segment_file(first, sealed=True))
+        fd = self._disk.create(temporary)
+        try:
+            compressor = zstandard.ZstdCompressor(level=9, write_checksum=True).compressobj()
+            for block in self.blocks(path):
+                self._disk.write(fd, compressor.compress(block), temporary)
+            self._disk.write(fd, compressor.flush(), temporary)
+            self._disk.fsync(fd, temporary)
+        finally:
+            self._disk.close(fd)
+        if _content(self.blocks(path)) != _content(_decompressed(self._file_blocks(temporary), temporary)):
+            raise ChainBrokenError(f"{temporary} did not come back as it was written", seq=first, where="journal")
+        self._disk.link(temporary, target)
+        self._disk.fsync_dir(os.path.dirname(target))
+        self._disk.unlink(temporary)
+
+    def _file_blocks(self, path: str) -> Iterator[bytes]:
+        fd = self._disk.open_read(path)
+        try:
+            yield from self._raw_blocks(fd, path)
+        finally:
+            self._disk.close(fd)
+
+    def expired(self, grace_s: float) -> list[str]:
+        """Plain segments whose sealed successor is whole and older than the grace period."""
+        segments = self.segments()
+        sealed = {first: path for first, is_sealed, path in segments if is_sealed}
+        limit = time.time() - grace_s
+        return [
+            path
+            for first, is_sealed, path in segments
+            if not is_sealed
+            and first in sealed
+            and os.stat(sealed[first]).st_mtime < limit
+            and self._whole(sealed[first])
+        ]
+
+
+def _last_of(items: Iterable[Located | Garbage]) -> Head | None:
+    head = None
+    for item in items:
+        if isinstance(item, Located):
+            head = item.transaction.head
+    return head
+
+
+def _content(blocks: Iterable[bytes]) -> bytes:
+    total = hashlib.sha256()
+    for block in blocks:
+        total.update(block)
+    return total.digest()
+
+
+def _decompressed(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """One zstd frame, whole: a cut or a second frame is an error, not an early end."""
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        for block in blocks:
+            if decompressor.eof:
+                raise ChainBrokenError(f"{path} goes on after its end", seq=None, where="journal")
+            yield decompressor.decompress(block)
+    except zstandard.ZstdError as error:
+        raise ChainBrokenError(f"{path} is damaged: {error}", seq=None, where="journal") from error
+    if not decompressor.eof or decompressor.unused_data:
+        raise ChainBrokenError(f"{path} is cut or goes on after its end", seq=None, where="journal")

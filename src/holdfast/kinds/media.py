@@ -1,0 +1,80 @@
+"""Finds the media type of content from its name and first bytes, the same on every machine."""
+
+from __future__ import annotations
+
+import mimetypes
+
+DEFAULT = "application/octet-stream"
+TEXT = "text/plain"
+
+# The table that Python ships, without the machine's own files, and what it lacks.
+_KNOWN = mimetypes.MimeTypes(filenames=())
+_MORE = {
+    ".md": "text/markdown",
+    ".rst": "text/x-rst",
+    ".toml": "application/toml",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+    ".jsonl": "application/jsonl",
+    ".ndjson": "application/jsonl",
+    ".ipynb": "application/x-ipynb+json",
+    ".pyi": "text/x-python",
+    ".rs": "text/x-rust",
+    ".go": "text/x-go",
+    ".ts": "text/x-typescript",
+    ".tsx": "text/x-typescript",
+    ".cfg": "text/plain",
+    ".ini": "text/plain",
+    ".lock": "text/plain",
+    ".log": "text/plain",
+    ".sql": "application/sql",
+    ".parquet": "application/vnd.apache.parquet",
+    ".npy": "application/x-npy",
+    ".npz": "application/x-npz",
+    ".safetensors": "application/x-safetensors",
+    ".zst": "application/zstd",
+    ".sqlite3": "application/vnd.sqlite3",
+    ".wasm": "application/wasm",
+    ".webp": "image/webp",
+}
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"%PDF-", "application/pdf"),
+    (b"PK\x03\x04", "application/zip"),
+    (b"\x1f\x8b", "application/gzip"),
+    (b"\x28\xb5\x2f\xfd", "application/zstd"),
+    (b"SQLite format 3\0", "application/vnd.sqlite3"),
+    (b"\x7fELF", "application/x-elf"),
+    (b"\x93NUMPY", "application/x-npy"),
+    (b"PAR1", "application/vnd.apache.parquet"),
+)
+
+
+def detect(name: str, head: bytes) -> str:
+    """The media type by ending, else by magic number, else text or bytes. `head`: the first few kilobytes."""
+    dot = name.rfind(".")
+    ending = name[dot:].lower() if dot > 0 else ""
+    if ending in _MORE:
+        return _MORE[ending]
+    guess, encoding = _KNOWN.guess_type("x" + ending, strict=True) if ending else (None, None)
+    if encoding is not None:
+        return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(encoding, DEFAULT)
+    if guess is not None:
+        return guess
+    for magic, media_type in _MAGIC:
+        if head.startswith(magic):
+            return media_type
+    return TEXT if _looks_like_text(head) else DEFAULT
+
+
+def _looks_like_text(head: bytes) -> bool:
+    if b"\0" in head:
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # The last character may be cut by the end of what we look at.
+        return len(head) - error.start < 4 and error.reason == "unexpected end of data"
+    return True

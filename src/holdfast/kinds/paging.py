@@ -1,0 +1,88 @@
+"""Answers of any length, in pages: what meets a condition, how many, and from where on."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, TypeVar
+
+from holdfast.errors import InvalidQueryError, InvalidValueError
+from holdfast.index.select import keyset
+from holdfast.values import canon
+from holdfast.values.fields import Fields
+from holdfast.values.query import Condition
+from holdfast.values.records import Page
+
+R = TypeVar("R")
+_LAST = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Answer(Generic[R]):
+    """A question to one noun, checked, not yet read. `read(after, descending=…)` gives the rows beyond a key."""
+
+    fields: Fields[R]
+    read: Callable[[int, bool], list[tuple[int, R]]]
+    where: Condition | None
+    order: str
+    keep: Callable[[R], bool]
+
+    def all(self, limit: int | None) -> Iterator[R]:
+        """The records in order, in short reads."""
+        return (record for _, record in islice(self._stream(self._start()), _checked_limit(limit)))
+
+    def page(self, limit: int, token: str | None) -> Page[R]:
+        """Up to `limit` records from where `token` says."""
+        size = _checked_limit(limit)
+        assert size is not None
+        stream = self._stream(self._start() if token is None else self._decode(token))
+        found = list(islice(stream, size + 1))
+        more = len(found) > size
+        return Page(tuple(record for _, record in found[:size]), self._encode(found[size - 1][0]) if more else None)
+
+    @property
+    def _descending(self) -> bool:
+        return self.order.startswith("-")
+
+    def _start(self) -> int:
+        return _LAST if self._descending else 0
+
+    def _stream(self, after: int) -> Iterator[tuple[int, R]]:
+        for key, record in keyset.stream(lambda position: self.read(position, self._descending), after=after):
+            if self.keep(record) and (self.where is None or self.fields.matches(self.where, record)):
+                yield key, record
+
+    def _encode(self, key: int) -> str:
+        return base64.urlsafe_b64encode(canon.encode([self.fields.noun, self.order, key])).decode()
+
+    def _decode(self, token: str) -> int:
+        try:
+            noun, order, key = canon.decode(base64.urlsafe_b64decode(token.encode()))
+            if (noun, order) != (self.fields.noun, self.order) or type(key) is not int or not 0 <= key < _LAST:
+                raise ValueError("it was made for another query")
+        except (ValueError, TypeError) as error:
+            raise InvalidQueryError(f"no page token of this query: {error}", query=token, reason="token") from error
+        return key
+
+
+def answer(
+    fields: Fields[R], read: Callable[[int, bool], list[tuple[int, R]]], where: Condition | None, *, order: str,
+    keep: Callable[[R], bool] = lambda _: True,
+) -> Answer[R]:  # fmt: skip
+    """A question whose condition and order make sense; InvalidQueryError if they don't."""
+    if order.removeprefix("-") != "created":
+        raise InvalidQueryError(
+            f"{fields.noun} are not ordered by {order!r}", query=order, reason="order",
+            remedy="Orders: created, -created.",
+        )  # fmt: skip
+    return Answer(fields, read, None if where is None else fields.checked(where), order, keep)
+
+
+def _checked_limit(limit: int | None) -> int | None:
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise InvalidValueError(
+            f"limit is {limit!r}", where="limit", reason="not positive", remedy="Give a whole number from 1 on."
+        )
+    return limit

@@ -1,0 +1,88 @@
+"""Full-text search over names, metadata and the text of newest revisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from holdfast.engine import feeding
+from holdfast.engine.handle import Handle
+from holdfast.engine.recover import Progress
+from holdfast.errors import HoldfastError
+from holdfast.search import query, text
+from holdfast.search.snippet import snippet
+from holdfast.values.records import Artifact
+
+SNIPPET_WIDTH = 160
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """An artifact found. `score`: higher is better, comparable within one answer only; `snippet`: with [marks]."""
+
+    artifact: Artifact
+    snippet: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """An answer. `indexed_to` and `head`: seqs; equal if all that is committed was searched.
+
+    `left_out`: how many live artifacts have content that is not searched (their names and metadata are).
+    """
+
+    hits: tuple[SearchHit, ...]
+    indexed_to: int
+    head: int
+    left_out: int
+
+
+class Searching:
+    """`store.search(…)`."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    def __call__(
+        self, words: str, *, limit: int = 20, offset: int = 0, snippets: bool = True, progress: Progress | None = None
+    ) -> SearchResult:
+        """Find artifacts by words, "phrases", prefix*, AND/OR/NOT, parentheses, name: metadata: text: fields.
+
+        Ranked best first. What was committed before the call is searched: a backlog is taken in first.
+        Raises InvalidQueryError.
+        """
+        self._handle.alive()
+        asked = query.parse(words)
+        indexed_to = self._level(progress)
+        hits = []
+        for hit in self._handle.search.query(asked, limit=limit, offset=offset):
+            artifact = self._handle.index.artifacts.by_key(hit.key)
+            if artifact is not None and artifact.deleted_at is None:
+                shown = self._snippet(artifact, asked) if snippets else ""
+                hits.append(SearchHit(artifact, shown, hit.score))
+        head = self._handle.index.chain.head()
+        left_out = self._handle.search.counts().left_out
+        return SearchResult(tuple(hits), indexed_to, head.next_seq - 1 if head else 0, sum(left_out.values()))
+
+    def left_out(self) -> Iterator[tuple[Artifact, str]]:
+        """Artifacts whose content is not searched, and why: too-large, not-text, missing."""
+        self._level(None)
+        for entry in self._handle.search.left_out():
+            artifact = self._handle.index.artifacts.by_key(entry.key)
+            if artifact is not None:
+                yield artifact, str(entry.reason)
+
+    def _level(self, progress: Progress | None) -> int:
+        if self._handle.read_only:
+            return self._handle.search.position()[0]
+        return feeding.drain(self._handle, progress)
+
+    def _snippet(self, artifact: Artifact, asked: query.Query) -> str:
+        if text.left_out(artifact.media_type, artifact.name, artifact.size) is not None:
+            return ""
+        try:
+            words = text.extract(artifact.media_type, self._handle.blobs.read(artifact.digest), artifact.name)
+        except HoldfastError:
+            return ""
+        return snippet(words, asked, width=SNIPPET_WIDTH) if words else ""

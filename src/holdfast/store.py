@@ -1,0 +1,160 @@
+"""Store: the one way in. It wires the rooms together and does nothing itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+
+from holdfast.care import gc as collecting
+from holdfast.care import rebuild as rebuilding
+from holdfast.care import recover as recovering
+from holdfast.care.gc import GRACE_S, GcReport
+from holdfast.care.rebuild import RebuildReport
+from holdfast.care.recover import RecoverReport
+from holdfast.engine import open as opening
+from holdfast.engine.handle import Handle, Opened
+from holdfast.engine.open import Settings, actor_of
+from holdfast.engine.recover import Progress
+from holdfast.engine.transaction import Unit, write
+from holdfast.errors import NotAStoreError
+from holdfast.exchange import folder
+from holdfast.exchange.folder import AddReport
+from holdfast.kinds.changes import Changes
+from holdfast.kinds.collections import Collections
+from holdfast.kinds.readings import Artifacts
+from holdfast.kinds.relationships import Relationships
+from holdfast.kinds.searching import Searching
+from holdfast.values.change import Actor
+from holdfast.values.records import Artifact, PutResult
+
+
+class Store:
+    """An open store. Made by `holdfast.open` or `holdfast.create`; usable from many threads; closed by `with`."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self.artifacts = Artifacts(handle)
+        self.collections = Collections(handle)
+        self.relationships = Relationships(handle)
+        self.changes = Changes(handle)
+        self.search = Searching(handle)
+
+    @property
+    def path(self) -> Path:
+        """The store's folder."""
+        return Path(self._handle.root)
+
+    @property
+    def id(self) -> str:
+        """The store's id, drawn when it was made."""
+        return self._handle.marker.store_id
+
+    @property
+    def opened(self) -> Opened:
+        """What opening had to do."""
+        return self._handle.opened
+
+    def transaction(self, *, id: str | None = None, note: str = "") -> AbstractContextManager[Unit]:
+        """Many changes, all or nothing; transactions nest. What was acknowledged at the outermost end is durable."""
+        return write(self._handle, tx=id, note=note, what="transaction")
+
+    # -- shorthands --------------------------------------------------------------------------------------------------
+
+    @property
+    def put(self) -> Callable[..., PutResult]:
+        """`store.artifacts.put`."""
+        return self.artifacts.put
+
+    @property
+    def create(self) -> Callable[..., Artifact]:
+        """`store.artifacts.create`."""
+        return self.artifacts.create
+
+    @property
+    def get(self) -> Callable[..., Artifact]:
+        """`store.artifacts.get`."""
+        return self.artifacts.get
+
+    @property
+    def read(self) -> Callable[..., bytes]:
+        """`store.artifacts.read`."""
+        return self.artifacts.read
+
+    @property
+    def find(self) -> Callable[..., Iterator[Artifact]]:
+        """`store.artifacts.find`."""
+        return self.artifacts.find
+
+    def add(
+        self, *paths: str | bytes | os.PathLike[str], into: str | bytes = "", atomic: bool = False,
+        progress: Progress | None = None,
+    ) -> AddReport:  # fmt: skip
+        """Take files and folder trees in: see `holdfast.exchange.folder.add`."""
+        return folder.add(self._handle, paths, into=into, atomic=atomic, progress=progress)
+
+    # -- care --------------------------------------------------------------------------------------------------------
+
+    def gc(self, *, dry_run: bool = False, grace_s: float = GRACE_S, progress: Progress | None = None) -> GcReport:
+        """Free what nothing refers to and was condemned longer than `grace_s` seconds ago: see `holdfast.care.gc`."""
+        work = collecting.Gc(self._handle, grace_s=grace_s, progress=progress)
+        return work.preview() if dry_run else work.run()
+
+    def close(self) -> None:
+        """Make everything durable and give all files back. Safe to call twice."""
+        self._handle.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    *,
+    actor: Actor | str | None = None,
+    create: bool = False,
+    read_only: bool = False,
+    lock_wait_s: float = 30.0,
+) -> Store:
+    """Open the store in a folder; with `create`, make it if the folder is empty or absent."""
+    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only)
+    root = os.fspath(path)
+    if create:
+        try:
+            return Store(opening.open_store(root, settings))
+        except NotAStoreError:
+            opening.create(root, settings)
+    return Store(opening.open_store(root, settings))
+
+
+def create_store(path: str | os.PathLike[str], *, actor: Actor | str | None = None) -> Store:
+    """Make an empty store in a new or empty folder and open it; StoreExistsError."""
+    settings = Settings(actor_of(actor))
+    opening.create(os.fspath(path), settings)
+    return Store(opening.open_store(os.fspath(path), settings))
+
+
+def recover_store(
+    path: str | os.PathLike[str], *, actor: Actor | str | None = None, lock_wait_s: float = 30.0,
+    progress: Progress | None = None,
+) -> RecoverReport:  # fmt: skip
+    """Open a store, put right what a crash or a plain copy left, and say what was done. Durable when it returns."""
+    handle = opening.open_store(os.fspath(path), Settings(actor_of(actor), wait_s=lock_wait_s))
+    try:
+        return recovering.recover_store(handle, progress)
+    finally:
+        handle.close()
+
+
+def rebuild_store(
+    path: str | os.PathLike[str], *, lock_wait_s: float = 30.0, progress: Progress | None = None
+) -> RebuildReport:
+    """Make the index of a store anew from journal and blobs; the old one may be missing or damaged."""
+    return rebuilding.rebuild(os.fspath(path), Settings(actor_of(None), wait_s=lock_wait_s), progress)

@@ -1,0 +1,1 @@
+"""What things are: frozen, pure values. No input or output, no third party."""

@@ -1,0 +1,106 @@
+"""Canonical JSON: the one encoding for hashing, journal, export and the index.
+
+Sorted keys (by code point), UTF-8, no spaces, shortest round-trip floats, integers of any size, `1` and `1.0` told
+apart, `-0.0` kept. Refused, because they could not come back as given: NaN, infinities, lone surrogates, keys that
+are not strings, tuples and other types. In the spirit of RFC 8785, which itself cannot keep integers beyond 2^53.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from holdfast.errors import InvalidValueError
+
+JSON = Any
+"""A JSON value: None, bool, int, float, str, list of these, dict of str to these."""
+
+MAX_DEPTH = 200
+"""Deeper nesting is refused: parsers of other tools give up soon after."""
+
+_BIG = 1 << 14_000
+"""Integers beyond this have more digits than int() converts (4,300 by default); they take a slower way."""
+
+
+def encode(value: JSON) -> bytes:
+    """`value` as canonical JSON bytes; raises InvalidValueError naming the place."""
+    return dumps(value).encode("utf-8")
+
+
+def dumps(value: JSON) -> str:
+    """`value` as canonical JSON text; raises InvalidValueError naming the place."""
+    if _check(value, "$", 0):
+        return _dump_big(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def trusted(value: JSON) -> bytes:
+    """Canonical JSON of a value that this software made itself: same bytes, without the checks."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+
+
+def decode(text: str | bytes) -> JSON:
+    """The value of canonical JSON text; raises InvalidValueError if it is not JSON."""
+    try:
+        return json.loads(text, parse_int=_parse_int, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidValueError(f"not valid JSON: {error}", where="$", reason=str(error)) from error
+
+
+def _parse_int(digits: str) -> int:
+    return int(digits) if len(digits) < 4_000 else int(Decimal(digits))
+
+
+def _refuse_constant(name: str) -> JSON:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check(value: JSON, where: str, depth: int) -> bool:
+    """Refuse what JSON cannot give back; True if an integer is too big for the fast encoder."""
+    kind = type(value)
+    if kind is str:
+        _check_text(value, where)
+        return False
+    if value is None or kind is bool:
+        return False
+    if kind is int:
+        return bool(value > _BIG or value < -_BIG)
+    if kind is float:
+        if value != value or value in (float("inf"), float("-inf")):
+            raise InvalidValueError(f"{where} is {value}: JSON has no such number", where=where, reason="not finite")
+        return False
+    if depth >= MAX_DEPTH:
+        raise InvalidValueError(f"{where} is nested deeper than {MAX_DEPTH}", where=where, reason="too deep")
+    if kind is dict:
+        big = False
+        for key, item in value.items():
+            if type(key) is not str:
+                raise InvalidValueError(f"{where} has the key {key!r}, not a str", where=where, reason="key")
+            _check_text(key, where)
+            big |= _check(item, f"{where}.{key}", depth + 1)
+        return big
+    if kind is list:
+        # No short circuit: every item is checked, whatever the ones before said.
+        return any([_check(item, f"{where}[{n}]", depth + 1) for n, item in enumerate(value)])
+    raise InvalidValueError(f"{where} is a {kind.__name__}, which JSON cannot keep", where=where, reason="type")
+
+
+def _check_text(text: str, where: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidValueError(f"{where} has a lone surrogate", where=where, reason="surrogate") from error
+
+
+def _dump_big(value: JSON) -> str:
+    """The same encoding, with integers beyond int()'s limit on digits written by way of Decimal."""
+    if type(value) is dict:
+        return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_dump_big(value[k])}" for k in sorted(value)) + "}"
+    if type(value) is list:
+        return "[" + ",".join(map(_dump_big, value)) + "]"
+    if type(value) is int and not -_BIG <= value <= _BIG:
+        return str(Decimal(value))
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,145 @@
+"""Changes and transactions: the chain's vocabulary, as it stands in the journal (chapter 4 of store-layout.md).
+
+A change body is a JSON object with `kind`, `id` and `action`; then `new` (what a creation or a new revision brings),
+`set` (field → [old, new]) or fields of the action's own; `note` and `run` where given. It holds neither its sequence
+number nor anything of the changes before it, so it can be encoded and hashed before the writer lock is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.values import canon, moment
+from holdfast.values.records import Change
+
+LINE_VERSION = 0
+Body = dict[str, Any]
+
+ACTOR_KINDS = ("human", "api", "command-line", "schedule", "triage")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who writes. `kind` is one of ACTOR_KINDS."""
+
+    name: str
+    kind: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A transaction's entry in the chain. Its hash covers every field here; `first` is the seq of its first change."""
+
+    tx: str
+    first: int
+    count: int
+    time_us: int
+    actor: Actor
+    root: bytes
+    prev: bytes
+    version: int = LINE_VERSION
+
+    @property
+    def next_seq(self) -> int:
+        """The seq that the following transaction starts with."""
+        return self.first + self.count
+
+    def encode(self) -> bytes:
+        """The canonical bytes that `hash` is taken of."""
+        return canon.trusted(self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry as it stands in a journal line."""
+        return {
+            "actor": {"kind": self.actor.kind, "name": self.actor.name},
+            "count": self.count,
+            "first": self.first,
+            "prev": self.prev.hex(),
+            "root": self.root.hex(),
+            "time": moment.to_text(self.time_us),
+            "tx": self.tx,
+            "v": self.version,
+        }
+
+    def hash(self) -> bytes:
+        """What the next transaction's `prev` must be."""
+        return hashlib.sha256(self.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a chain ends: the seq that comes next and the hash of the last entry."""
+
+    next_seq: int
+    hash: bytes
+    time_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A whole transaction: its entry, the salt of its record digests, and the bodies of its changes as bytes."""
+
+    entry: Entry
+    salt: bytes
+    bodies: tuple[bytes, ...]
+
+    @property
+    def head(self) -> Head:
+        """The chain's end after this transaction."""
+        return Head(self.entry.next_seq, self.entry.hash(), self.entry.time_us)
+
+    def changes(self) -> list[Change]:
+        """The changes as audit records, in order."""
+        return [as_change(self.entry.first + n, canon.decode(body), self.entry) for n, body in enumerate(self.bodies)]
+
+
+def origin(store_id: str) -> Head:
+    """The empty chain of a store: the first transaction's `prev` ties it to the store's id."""
+    return Head(1, hashlib.sha256(b"holdfast chain of " + store_id.encode()).digest())
+
+
+def record_digest(salt: bytes, position: int, body: bytes) -> bytes:
+    """sha256(salt ‖ body), the salt being the first 16 bytes of sha256(transaction salt ‖ position as 4 bytes).
+
+    The salt keeps a digest from giving away a short body after it has been redacted.
+    """
+    own = hashlib.sha256(salt + position.to_bytes(4, "big")).digest()[:16]
+    return hashlib.sha256(own + body).digest()
+
+
+def root_of(salt: bytes, bodies: tuple[bytes, ...] | list[bytes]) -> bytes:
+    """sha256 over the record digests of a transaction, in order."""
+    total = hashlib.sha256()
+    for position, body in enumerate(bodies):
+        total.update(record_digest(salt, position, body))
+    return total.digest()
+
+
+def as_change(seq: int, body: Body, entry: Entry) -> Change:
+    """A change body as an audit record."""
+    before, after = _images(body)
+    return Change(
+        seq=seq,
+        time=moment.to_datetime(entry.time_us),
+        actor=entry.actor.name,
+        actor_kind=entry.actor.kind,
+        kind=body["kind"],
+        id=body["id"],
+        action=body["action"],
+        before=before,
+        after=after,
+        note=body.get("note", ""),
+        tx=entry.tx,
+        run_id=body.get("run"),
+    )
+
+
+def _images(body: Body) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    if "set" in body:
+        pairs = body["set"]
+        return {k: v[0] for k, v in pairs.items()}, {k: v[1] for k, v in pairs.items()}
+    rest = {k: v for k, v in body.items() if k not in ("kind", "id", "action", "new", "note", "run")}
+    after = {**body.get("new", {}), **rest}
+    return None, after or None

@@ -1,0 +1,40 @@
+"""Digests: `sha256:` and 64 hexadecimal digits outside, 32 bytes inside."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from holdfast.errors import InvalidDigestError
+
+PREFIX = "sha256:"
+_FULL = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
+
+
+def of(data: bytes | bytearray | memoryview) -> str:
+    """The digest of `data` as text."""
+    return PREFIX + hashlib.sha256(data).hexdigest()
+
+
+def text(raw: bytes) -> str:
+    """32 bytes as `sha256:hex`."""
+    return PREFIX + raw.hex()
+
+
+def raw(digest: str) -> bytes:
+    """`sha256:hex` (or bare hex) as 32 bytes; raises InvalidDigestError."""
+    match = _FULL.fullmatch(digest)
+    if match is None:
+        raise InvalidDigestError(f"{digest!r} is not a digest", digest=digest)
+    return bytes.fromhex(match[1])
+
+
+def prefix(digest: str) -> str:
+    """A full digest or a prefix of at least four digits, as bare hex; raises InvalidDigestError."""
+    match = _PREFIX.fullmatch(digest.lower())
+    if match is None:
+        raise InvalidDigestError(
+            f"{digest!r} is neither a digest nor a prefix of one (four digits or more)", digest=digest
+        )
+    return match[1]

@@ -1,0 +1,23 @@
+"""Both blob stores keep the contract; the local one also when frames are tiny."""
+
+from pathlib import Path
+
+from holdfast.blobs import LocalBlobs, MemoryBlobs
+from holdfast.blobs.compress import Shape
+from holdfast.disk import Disk
+from holdfast.testing.blobs import BlobStoreTests
+
+
+class TestMemoryBlobs(BlobStoreTests):
+    def make_store(self, tmp_path: Path) -> MemoryBlobs:
+        return MemoryBlobs()
+
+
+class TestLocalBlobs(BlobStoreTests):
+    def make_store(self, tmp_path: Path) -> LocalBlobs:
+        return LocalBlobs(str(tmp_path), Disk())
+
+
+class TestLocalBlobsInFramesOf4KiB(BlobStoreTests):
+    def make_store(self, tmp_path: Path) -> LocalBlobs:
+        return LocalBlobs(str(tmp_path), Disk(), shape=Shape(frame_bytes=4096, one_frame_max=1000, workers=3))

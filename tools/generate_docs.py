@@ -1,0 +1,140 @@
+"""Write docs/reference/ from the program: commands, exit codes, errors. With --check, say what is out of date.
+
+Run as `python tools/generate_docs.py`; the tests run it with --check.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from holdfast import errors
+from holdfast.cli.exits import MEANINGS
+from holdfast.cli.main import SECTIONS, cli
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
+NOTE = "<!-- Written by tools/generate_docs.py from the program; do not edit. -->\n"
+
+ENVIRONMENT = [
+    ("HOLDFAST_STORE", "The store's folder, unless `-C` names one."),
+    ("HOLDFAST_ACTOR", "Who writes, as it stands in the log; else the login name."),
+    ("HOLDFAST_LOCK_WAIT", "Seconds to wait for other writers, unless `--lock-wait` says so."),
+    ("HOLDFAST_DEBUG", "If set, a bug shows its traceback."),
+    ("NO_COLOR", "If set and not empty, no colours (see no-color.org). There are none outside a terminal."),
+]
+
+
+def commands() -> str:
+    """The page on the commands: every one with its help as the program prints it."""
+    context = click.Context(cli, info_name="holdfast", max_content_width=100, terminal_width=100)
+    parts = [
+        NOTE,
+        "# Commands\n",
+        _fenced(_help(cli, context)),
+        "Every command takes the common options, before or after its name. With `--json`, short commands print one "
+        "document; long ones (`add`, `ls`, `find`, `log`, `fsck`, `gc`, `rebuild`, `recover`, `run list`) print JSON "
+        "Lines, each with a `message_type`, the last being `summary`; errors are one JSON document on standard error. "
+        "Names that are not UTF-8 have their bytes in `name_hex` and `path_hex`.\n",
+        "## Environment\n",
+        _table(("variable", "meaning"), [(f"`{name}`", meaning) for name, meaning in ENVIRONMENT]),
+    ]
+    for title, section in SECTIONS.items():
+        parts.append(f"## {title}\n")
+        for name in section:
+            command = cli.get_command(context, name)
+            assert command is not None
+            for path, one in _with_subcommands(f"holdfast {name}", command):
+                inner = click.Context(one, info_name=path, max_content_width=100, terminal_width=100)
+                parts += [f"### {path}\n", _fenced(_help(one, inner))]
+    return "\n".join(parts)
+
+
+def _with_subcommands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, one in sorted(command.commands.items()):
+            yield from _with_subcommands(f"{path} {name}", one)
+
+
+def _help(command: click.Command, context: click.Context) -> str:
+    """The help without what is the same for every command."""
+    text = command.get_help(context)
+    if command is not cli:
+        text = text.split("\nCommon options:")[0]
+    return text.rstrip() + "\n"
+
+
+def exit_codes() -> str:
+    """The page on exit codes, with the errors that end in each."""
+    ends: dict[int, list[str]] = {}
+    for one in _errors():
+        ends.setdefault(one.exit_code, []).append(f"`{one.code}`")
+    rows = [(str(int(code)), meaning, ", ".join(sorted(ends.get(code, [])))) for code, meaning in MEANINGS.items()]
+    text = (
+        "A code that is not in this table means failure. A reader that goes away early (`holdfast log | head`) ends the "
+        "command silently with 1.\n"
+    )
+    return "\n".join([NOTE, "# Exit codes\n", text, _table(("code", "meaning", "errors"), rows)])
+
+
+def error_page() -> str:
+    """The page on errors: code, exit code, what it means, what to do."""
+    rows = [
+        (f"`{one.code}`", f"`{one.__name__}`", str(one.exit_code), _first_line(one), one.default_remedy)
+        for one in _errors()
+    ]
+    text = (
+        "Every error has a stable `code`, an exit code, structured `fields` and a remedy; in Python they are classes of "
+        "`holdfast.errors`, in JSON the keys of the document on standard error.\n"
+    )
+    return "\n".join([NOTE, "# Errors\n", text, _table(("code", "class", "exit", "meaning", "remedy"), rows)])
+
+
+def _errors() -> list[type[errors.HoldfastError]]:
+    found = [one for _name, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.HoldfastError)]
+    return sorted(found, key=lambda one: one.code)
+
+
+def _first_line(one: type[errors.HoldfastError]) -> str:
+    return " ".join((one.__doc__ or "").split())
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [head, *rows]]
+    lines.insert(1, "|" + "---|" * len(head))
+    return "\n".join(lines) + "\n"
+
+
+def _fenced(text: str) -> str:
+    return f"```text\n{text}```\n"
+
+
+PAGES = {"commands.md": commands, "exit-codes.md": exit_codes, "errors.md": error_page}
+
+
+def main() -> int:
+    """Write the pages, or compare them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
+    check = parser.parse_args().check
+    stale = []
+    for name, make in PAGES.items():
+        page = FOLDER / name
+        text = make()
+        if page.exists() and page.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if not check:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            page.write_text(text, encoding="utf-8")
+    print(f"{'out of date' if check else 'written'}: {', '.join(stale) or 'nothing'}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""Print the SQL of the schema as the models in index/tables.py stand: the text a migration is frozen from."""
+
+from peewee import SqliteDatabase
+
+from holdfast.index import tables
+
+
+def statements() -> list[str]:
+    """CREATE statements in order, as SQLite keeps them."""
+    database = SqliteDatabase(":memory:")
+    models = tables.make(database)
+    database.connect()
+    for model in models.all():
+        model.create_table(safe=False)
+    return [row[0] for row in database.execute_sql("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")]
+
+
+if __name__ == "__main__":
+    print("-- Made by tools/schema_sql.py from index/tables.py; frozen: a change of the schema is a new migration.")
+    for statement in statements():
+        print(statement + ";")
