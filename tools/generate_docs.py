@@ -29,6 +29,24 @@ ENVIRONMENT = [
 ]
 
 
+COMMON = """\
+Every command takes the common options, before or after its name. With `--json`, short commands print one document; long
+ones (`add`, `ls`, `find`, `log`, `fsck`, `gc`, `rebuild`, `recover`, `run list`) print JSON Lines, each with a
+`message_type`, the last being `summary`; errors are one JSON document on standard error. Names that are not UTF-8 have
+their bytes in `name_hex` and `path_hex`.
+"""
+
+EXITS = """\
+A code that is not in this table means failure. A reader that goes away early (`holdfast log | head`) ends the command
+silently with 1.
+"""
+
+ERRORS = """\
+Every error has a stable `code`, an exit code, structured `fields` and a remedy; in Python they are classes of
+`holdfast.errors`, in JSON the keys of the document on standard error.
+"""
+
+
 def commands() -> str:
     """The page on the commands: every one with its help as the program prints it."""
     context = click.Context(cli, info_name="holdfast", max_content_width=100, terminal_width=100)
@@ -36,10 +54,7 @@ def commands() -> str:
         NOTE,
         "# Commands\n",
         _fenced(_help(cli, context)),
-        "Every command takes the common options, before or after its name. With `--json`, short commands print one "
-        "document; long ones (`add`, `ls`, `find`, `log`, `fsck`, `gc`, `rebuild`, `recover`, `run list`) print JSON "
-        "Lines, each with a `message_type`, the last being `summary`; errors are one JSON document on standard error. "
-        "Names that are not UTF-8 have their bytes in `name_hex` and `path_hex`.\n",
+        COMMON,
         "## Environment\n",
         _table(("variable", "meaning"), [(f"`{name}`", meaning) for name, meaning in ENVIRONMENT]),
     ]
@@ -75,11 +90,7 @@ def exit_codes() -> str:
     for one in _errors():
         ends.setdefault(one.exit_code, []).append(f"`{one.code}`")
     rows = [(str(int(code)), meaning, ", ".join(sorted(ends.get(code, [])))) for code, meaning in MEANINGS.items()]
-    text = (
-        "A code that is not in this table means failure. A reader that goes away early (`holdfast log | head`) ends the "
-        "command silently with 1.\n"
-    )
-    return "\n".join([NOTE, "# Exit codes\n", text, _table(("code", "meaning", "errors"), rows)])
+    return "\n".join([NOTE, "# Exit codes\n", EXITS, _table(("code", "meaning", "errors"), rows)])
 
 
 def error_page() -> str:
@@ -88,11 +99,7 @@ def error_page() -> str:
         (f"`{one.code}`", f"`{one.__name__}`", str(one.exit_code), _first_line(one), one.default_remedy)
         for one in _errors()
     ]
-    text = (
-        "Every error has a stable `code`, an exit code, structured `fields` and a remedy; in Python they are classes of "
-        "`holdfast.errors`, in JSON the keys of the document on standard error.\n"
-    )
-    return "\n".join([NOTE, "# Errors\n", text, _table(("code", "class", "exit", "meaning", "remedy"), rows)])
+    return "\n".join([NOTE, "# Errors\n", ERRORS, _table(("code", "class", "exit", "meaning", "remedy"), rows)])
 
 
 def _errors() -> list[type[errors.HoldfastError]]:

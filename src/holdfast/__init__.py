@@ -2,6 +2,8 @@
 
 from holdfast.store import Store
 from holdfast.store import create_store as create
+from holdfast.store import doctor
+from holdfast.store import fsck_store as fsck
 from holdfast.store import open_store as open  # noqa: A004
 from holdfast.store import rebuild_store as rebuild
 from holdfast.store import recover_store as recover
@@ -18,7 +20,9 @@ __all__ = [
     "Store",
     "__version__",
     "create",
+    "doctor",
     "field",
+    "fsck",
     "open",
     "parse_condition",
     "rebuild",

@@ -7,13 +7,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from holdfast.care import doctor as doctoring
+from holdfast.care import fsck as checking
 from holdfast.care import gc as collecting
 from holdfast.care import rebuild as rebuilding
 from holdfast.care import recover as recovering
+from holdfast.care import status as stating
+from holdfast.care.fsck import FsckReport
 from holdfast.care.gc import GRACE_S, GcReport
 from holdfast.care.rebuild import RebuildReport
 from holdfast.care.recover import RecoverReport
+from holdfast.care.status import Status
 from holdfast.engine import open as opening
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.open import Settings, actor_of
@@ -26,6 +32,7 @@ from holdfast.kinds.changes import Changes
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.readings import Artifacts
 from holdfast.kinds.relationships import Relationships
+from holdfast.kinds.runs import Runs
 from holdfast.kinds.searching import Searching
 from holdfast.values.change import Actor
 from holdfast.values.records import Artifact, PutResult
@@ -39,6 +46,7 @@ class Store:
         self.artifacts = Artifacts(handle)
         self.collections = Collections(handle)
         self.relationships = Relationships(handle)
+        self.runs = Runs(handle)
         self.changes = Changes(handle)
         self.search = Searching(handle)
 
@@ -102,6 +110,14 @@ class Store:
         work = collecting.Gc(self._handle, grace_s=grace_s, progress=progress)
         return work.preview() if dry_run else work.run()
 
+    def fsck(self, *, quick: bool = False, progress: Progress | None = None) -> FsckReport:
+        """Check blobs, index and journal against each other; `quick`: presence and sizes, not every byte."""
+        return checking.check(self._handle, quick=quick, progress=progress)
+
+    def status(self) -> Status:
+        """Counts, sizes and positions."""
+        return stating.status(self._handle)
+
     def close(self) -> None:
         """Make everything durable and give all files back. Safe to call twice."""
         self._handle.close()
@@ -158,3 +174,15 @@ def rebuild_store(
 ) -> RebuildReport:
     """Make the index of a store anew from journal and blobs; the old one may be missing or damaged."""
     return rebuilding.rebuild(os.fspath(path), Settings(actor_of(None), wait_s=lock_wait_s), progress)
+
+
+def fsck_store(
+    path: str | os.PathLike[str], *, quick: bool = False, progress: Progress | None = None
+) -> FsckReport:
+    """Check a store without opening it: also one that `open` refuses. Nothing is written."""
+    return checking.check_path(os.fspath(path), quick=quick, progress=progress)
+
+
+def doctor(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Versions, file system, locks and settings, as plain values; no content, names or metadata."""
+    return doctoring.doctor(None if path is None else os.fspath(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 import unicodedata
 
 import pytest
@@ -51,7 +50,7 @@ def test_different_words_stay_different(one: str, other: str) -> None:
         ("foo_bar-baz.py", ["foo", "bar", "baz", "py"]),
         ("don't", ["don", "t"]),
         ("v2.10", ["v2", "10"]),
-        ("“quoted” – dashed…", ["quoted", "dashed"]),
+        ("“quoted” \u2013 dashed…", ["quoted", "dashed"]),
         ("数据库", ["数", "据", "库"]),
         ("データbase", ["デ", "ー", "タ", "base"]),
         ("ok🙂🤔ok", ["ok", "🙂", "🤔", "ok"]),
@@ -67,14 +66,15 @@ def test_text_is_cut_into_words(text: str, expected: list[str]) -> None:
     assert words(text) == expected
 
 
-def test_every_character_of_unicode_folds_to_words_that_fold_to_themselves() -> None:
-    for code in range(sys.maxunicode + 1):
-        once = words(chr(code))
-        assert words(" ".join(once)) == once, hex(code)
+def test_every_sort_of_character_folds_to_words_that_fold_to_themselves() -> None:
+    alike = {*range(0x3500, 0x9F00), *range(0xAD00, 0xD700), *range(0x17100, 0x18A00), *range(0x20100, 0x2F700)}
+    for block in (block for block in range(0, 0x30000, 256) if block not in alike):
+        once = words("\n".join(map(chr, range(block, block + 256))))
+        assert words("\n".join(once)) == once, hex(block)
 
 
-def test_case_never_matters_except_for_letters_without_a_simple_pair() -> None:
-    for code in range(0x250):
+def test_case_never_matters_except_for_the_dotless_i_whose_capital_is_that_of_another() -> None:
+    for code in set(range(0x530)) - {0x131, 0x345}:
         character = chr(code)
         assert words(character.upper()) == words(character.lower()) == words(character), hex(code)
 

@@ -176,9 +176,9 @@ def test_terms_are_what_is_looked_for_and_not_what_is_excluded() -> None:
     )
 
 
-PIECES = st.sampled_from(
-    ["quick", "fox*", '"', "(", ")", "-", "NOT ", " OR ", " AND ", "name:", "text:", "*", " ", ":", "^", "{", "}", "+"]
-    + ["'", ";", "\0", "\ud800", "数据", "🙂", "NEAR(", ",", "\\", "%", "--", "é", "\u0301", "ﬁ", "0", "½", "'; DROP TABLE doc;"]
+PIECES = st.one_of(
+    st.sampled_from(["quick", "fox*", "NOT ", " OR ", " AND ", "name:", "text:", "NEAR(", "--", "'; DROP TABLE doc;"]),
+    st.sampled_from("\"()-* :^{}+';,\\%0é½\0\ud800\u0301数据🙂\ufb01"),
 )
 
 
@@ -194,10 +194,15 @@ def test_any_text_gives_an_answer_or_is_refused(filled: SearchIndex, query: str)
     assert {hit.key for hit in hits} <= {1, 2, 3, 4}
 
 
+TREES = st.recursive(
+    st.sampled_from(["quick", "wind", "fox", "nothing"]),
+    lambda inner: st.tuples(st.sampled_from(["and", "or", "not"]), inner, inner),
+    max_leaves=8,
+)
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.recursive(st.sampled_from(["quick", "wind", "fox", "nothing"]), lambda inner: st.one_of(
-    st.tuples(st.just("and"), inner, inner), st.tuples(st.just("or"), inner, inner), st.tuples(st.just("not"), inner, inner)
-), max_leaves=8))  # fmt: skip
+@given(TREES)
 def test_boolean_queries_mean_sets(filled: SearchIndex, tree: object) -> None:
     text, expected = _as_query_and_set(tree)
     try:

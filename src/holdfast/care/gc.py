@@ -28,6 +28,8 @@ from holdfast.formats.lines import Located
 
 GRACE_S = 14 * 24 * 3600.0
 LEFTOVER_S = 24 * 3600.0
+"""Temporary files untouched for so long belong to nobody. Whatever the grace period: a live writer may need younger ones."""
+
 _BATCH = 500
 _CLOCK_FACT = "clock at condemnation"
 _JUMP_S = 3600.0
@@ -142,14 +144,13 @@ class Gc:
 
     def strays(self) -> None:
         """Step 3: a file without a row belongs to a transaction that never was. Looked at again under the lock."""
-        for path, digest, _ in self._stray_files():
+        for digest, size in self._stray_files():
             with write(self._handle, what="gc: strays"):
-                if self._handle.index.physical.place(digest) is None:
-                    size = os.stat(os.path.join(self._handle.root, path)).st_size
-                    self._handle.blobs.delete(digest)
-                    self.report = replace(
-                        self.report, strays=self.report.strays + 1, freed_bytes=self.report.freed_bytes + size
-                    )
+                gone = self._handle.index.physical.place(digest) is None and self._handle.blobs.delete(digest)
+            if gone:
+                self.report = replace(
+                    self.report, strays=self.report.strays + 1, freed_bytes=self.report.freed_bytes + size
+                )
 
     def leftovers(self) -> None:
         """Step 4. Journal segments are sealed first, so that space is gained in time."""
@@ -164,16 +165,16 @@ class Gc:
     def _before_us(self) -> int:
         return self._handle.clock.now_us() - int(self._grace_s * 1e6)
 
-    def _stray_files(self) -> Iterator[tuple[str, str, int]]:
+    def _stray_files(self) -> Iterator[tuple[str, int]]:
         limit = self._before_us()
         assert isinstance(self._handle.blobs, LocalBlobs)
         for entry in self._handle.blobs.walk():
             known = entry.digest is not None and self._handle.index.physical.place(entry.digest) is not None
             if entry.digest is not None and not known and entry.modified_us <= limit:
-                yield entry.path, entry.digest, entry.stored_bytes
+                yield entry.digest, entry.stored_bytes
 
     def _leftover_files(self) -> Iterator[str]:
-        limit = self._handle.clock.now_us() - int(min(self._grace_s, LEFTOVER_S) * 1e6)
+        limit = self._handle.clock.now_us() - int(LEFTOVER_S * 1e6)
         folder = os.path.join(self._handle.root, paths.TMP)
         for name in self._handle.disk.listdir(folder):
             path = os.path.join(folder, name)

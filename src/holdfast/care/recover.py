@@ -1,8 +1,9 @@
 """Makes a plain copy of a live store whole: what the copy did not get the bytes of is withdrawn, by name.
 
 A copy that was taken while others wrote can lack the blobs of the transactions that were committed meanwhile. Nothing
-acknowledged before the copy began is ever touched: only transactions at or after that moment are, which is told from
-the oldest file of the copy. Withdrawing adds a transaction to the chain; it never cuts it.
+acknowledged before the copy began lacks its bytes in it, unless the original lacked them too. So only transactions
+about as young as the oldest file of the copy are withdrawn (MARGIN_S: that file tells when its copying ended, not when
+it began); what is missing and older is damage, and fsck's business. Withdrawing adds to the chain; it never cuts it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import Unit, write
 from holdfast.errors import ConflictError, HoldfastError
 from holdfast.values.change import Body, Transaction
+
+MARGIN_S = 3600.0
 
 log = logging.getLogger("holdfast.care")
 
@@ -65,7 +68,8 @@ def _to_withdraw(
     chosen: list[Transaction] = []
     touched: set[str] = set()
     created: set[str] = set()
-    for transaction in recover.from_index(handle.index, handle.index.chain.seq_at(span.began_us)):
+    began_us = span.began_us - int(MARGIN_S * 1e6)
+    for transaction in recover.from_index(handle.index, handle.index.chain.seq_at(began_us)):
         if progress:
             progress(transaction.entry.first, span.next_seq, "looking for what the copy lacks", "changes")
         lacks = undo.contents(transaction) & missing

@@ -136,6 +136,15 @@ class Handle:
         _left_by_fork.extend([self.index.database.abandon(), self.search, self])
 
 
+def open_here(root: str) -> Handle | None:
+    """A handle that this process has on a store: then its index may be opened by SQLite alone."""
+    for handle in list(_open_handles):
+        with contextlib.suppress(OSError):
+            if os.path.samefile(handle.root, root):
+                return handle
+    return None
+
+
 def _sync_regularly(reference: weakref.ref[Handle], stop: threading.Event) -> None:
     while not stop.wait(SYNC_EVERY_S):
         handle = reference()

@@ -14,6 +14,7 @@ from typing import Any
 
 from holdfast.errors import HoldfastError, InvalidValueError
 from holdfast.index.apply.artifacts import STATE_KEPT
+from holdfast.index.chain import ChainRows
 from holdfast.index.database import mapped
 from holdfast.index.invariants import INVARIANTS, Invariant
 from holdfast.index.migrations import runner
@@ -36,7 +37,7 @@ class ChainRow:
     time_us: int
     actor: str
     hash: bytes
-    data: bytes
+    data: bytes | None  # None: it does not decompress
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,15 @@ class Audit:
             return ["there are no tables of an index"]
         return _schema_differences(self._db)
 
+    def selectable(self) -> bool:
+        """Whether every table has its columns, so that its rows can be read."""
+        try:
+            for model in self.index.tables.all():
+                self._db.rows(str(model.select().limit(0).sql()[0]), (0,))
+        except HoldfastError:
+            return False
+        return True
+
     # -- chain -------------------------------------------------------------------------------------------------------
 
     def chain(self) -> Iterator[ChainRow]:
@@ -96,7 +106,8 @@ class Audit:
         sql = """SELECT x.first, x.tx, x.count, x.time_us, coalesce(t.text, ''), x.hash, x.data FROM tx x
                  LEFT JOIN term t ON t.key = x.actor WHERE x.first > ? ORDER BY x.first LIMIT ?"""
         while page := self._db.rows(sql, (position, _CHAIN_PAGE)):
-            yield from (ChainRow(*row) for row in page)
+            for first, tx, count, time_us, actor, own_hash, data in page:
+                yield ChainRow(first, tx, count, time_us, actor, own_hash, _decompressed(first, data))
             position = page[-1][0]
 
     def hash_at(self, first: int) -> bytes | None:
@@ -129,6 +140,11 @@ class Audit:
         model = self.index.tables.named(table)
         return [field.column_name for field in model._meta.get_primary_keys()]  # type: ignore[no-untyped-call]
 
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        row = self._db.one(f'SELECT count(*) FROM "{table}"')
+        return int(row[0]) if row else 0
+
     def broken(self, invariant: Invariant) -> Iterator[int]:
         """Keys of the rows that break a rule."""
         cursor = self._db.run(invariant.query)
@@ -149,6 +165,7 @@ class Audit:
         """Every known content in order of its digest, in short reads: later ones may see later states."""
         after = b""
         sql = f"""{_CONTENT} WHERE substr(c.digest, 1, 8) >= substr(?1, 1, 8) AND c.digest > ?1
+                  AND typeof(c.digest) = 'blob' AND length(c.digest) = 32
                   ORDER BY substr(c.digest, 1, 8), c.digest LIMIT ?2"""
         while page := self._db.rows(sql, (after, _PAGE)):
             yield from (_content(row) for row in page)
@@ -179,7 +196,7 @@ class Audit:
         row = self._db.one("SELECT collection, name, stray FROM artifact WHERE key = ?", (key,))
         if row is None:
             return f"(artifact {key})"
-        return join([*self._steps(row[0]), _name(row[1], row[2])])
+        return join((*self._steps(row[0]), _name(row[1], row[2])))
 
     def describe(self, table: str, key: Any) -> str:
         """A row in words: the record it belongs to if that has a name."""
@@ -187,8 +204,10 @@ class Audit:
             if table in ("artifact", "record") and self._db.one("SELECT 1 FROM artifact WHERE key = ?", (key,)):
                 return f"artifact {self.artifact_path(key)}"
             if table in ("collection", "record") and self._db.one("SELECT 1 FROM collection WHERE key = ?", (key,)):
-                return f"collection {join(self._steps(key)) or '(root)'}"
-            if table == "revision" and (row := self._db.one("SELECT artifact, number FROM revision WHERE key = ?", (key,))):
+                return f"collection {join(tuple(self._steps(key))) or '(root)'}"
+            if table == "revision" and (
+                row := self._db.one("SELECT artifact, number FROM revision WHERE key = ?", (key,))
+            ):
                 return f"artifact {self.artifact_path(row[0])}@{row[1]}"
             if table == "tx":
                 return f"transaction {key}"
@@ -219,11 +238,19 @@ def quick_look(path: str) -> list[str]:
 
 
 def _content(row: tuple[Any, ...]) -> ContentRow:
-    return ContentRow(*row[:5], wanted=bool(row[5]))
+    digest, size, stored_bytes, frames, condemned_us, wanted = row
+    return ContentRow(digest, size, stored_bytes, frames, condemned_us, bool(wanted))
 
 
 def _name(text: str, stray: Any) -> Name:
     return Name(text, stray if isinstance(stray, bytes) else b"")
+
+
+def _decompressed(first: int, data: Any) -> bytes | None:
+    try:
+        return ChainRows._decompress(first, data)
+    except (HoldfastError, TypeError):
+        return None
 
 
 def _id_bytes(text: Any) -> bytes | None:

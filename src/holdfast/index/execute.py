@@ -40,6 +40,7 @@ class Executor:
         self._keys: dict[str, int] = {}
         self._terms: dict[str, int] = {"": 0}
         # Composed once for each shape: a handful of shapes in all.
+        self._field_order = lru_cache(32)(self._compose_order)
         self._insert_sql = lru_cache(256)(self._compose_insert)
         self._update_sql = lru_cache(256)(self._compose_update)
         self._delete_sql = lru_cache(64)(self._compose_delete)
@@ -60,12 +61,14 @@ class Executor:
 
     def _one(self, connection: sqlite3.Connection, seq: int, operation: Operation) -> None:
         if isinstance(operation, Insert):
-            values = self._resolve(connection, seq, operation.values)
-            connection.execute(self._insert_sql(operation.table, tuple(operation.values)), values)
+            cells = self._in_order(operation.table, operation.values)
+            values = self._resolve(connection, seq, cells)
+            connection.execute(self._insert_sql(operation.table, tuple(cells)), values)
         elif isinstance(operation, Update):
-            values = self._resolve(connection, seq, operation.values)
+            cells = self._in_order(operation.table, operation.values)
+            values = self._resolve(connection, seq, cells)
             values += self._resolve(connection, seq, operation.where)
-            sql = self._update_sql(operation.table, tuple(operation.values), tuple(operation.where))
+            sql = self._update_sql(operation.table, tuple(cells), tuple(operation.where))
             connection.execute(sql, values)
         else:
             values = self._resolve(connection, seq, operation.where)
@@ -135,6 +138,14 @@ class Executor:
             return int(found[0])
         connection.execute("INSERT INTO content (key, digest, size) VALUES (?, ?, ?)", (seq, raw, content.size))
         return seq
+
+    def _in_order(self, table: str, cells: Cells) -> Cells:
+        """Cells as Peewee lays columns out: in the order of the model's fields, whatever order they are given in."""
+        order = self._field_order(table)
+        return dict(sorted(cells.items(), key=lambda pair: order[pair[0]]))
+
+    def _compose_order(self, table: str) -> dict[str, int]:
+        return {name: n for n, name in enumerate(self._tables.named(table)._meta.sorted_field_names)}
 
     def _compose_insert(self, table: str, columns: tuple[str, ...]) -> str:
         model = self._tables.named(table)

@@ -1,4 +1,4 @@
-"""What rows promise each other and a foreign key does not say: one query for each rule, giving the rows that break it."""
+"""What rows promise each other: one query for each rule, giving the rows that break it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def _live_flag(table: str) -> Invariant:
 def _unique(table: str, within: str) -> Invariant:
     return Invariant(
         f"{table}-names-unique", table, f"no two live rows of {table} have one name in one place",
-        f"SELECT max(key) FROM {table} WHERE live = 1 AND {within} IS NOT NULL GROUP BY {within}, name, stray HAVING count(*) > 1",
+        f"SELECT max(key) FROM {table} WHERE live = 1 AND {within} IS NOT NULL "
+        f"GROUP BY {within}, name, stray HAVING count(*) > 1",
     )  # fmt: skip
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidValueError
 from holdfast.index.select import keyset
+from holdfast.index.select.ends import EXTERNAL_KIND
 from holdfast.index.select.lineage import Tie
-from holdfast.index.select.relationships import Wanted
+from holdfast.index.select.relationships import beside
+from holdfast.kinds import checks
 from holdfast.values import vocabulary
 from holdfast.values.lineage import Lineage, LineageEdge, LineageNode, Origin
 from holdfast.values.records import Direction, Endpoint, Relationship
@@ -51,13 +54,9 @@ def plan(known: Iterable[RelationshipType], types: Iterable[str] | None) -> Plan
     )
 
 
-def walk(
-    handle: Handle, start: Endpoint, along: Plan, *, direction: str, depth: int | None, limit: int
-) -> Lineage:
+def walk(handle: Handle, start: Endpoint, along: Plan, *, direction: str, depth: int | None, limit: int) -> Lineage:
     """The lineage of a record that is there; what it means is said at Relationships.lineage."""
-    if direction not in ("up", "down", "both"):
-        raise InvalidValueError(f"{direction!r} is no direction", where="direction", reason="unknown",
-                                remedy="Use up, down or both.")  # fmt: skip
+    checks.one_of(direction, ("up", "down", "both"), "direction")
     for name, number, least in (("depth", depth, 0), ("limit", limit, 1)):
         if number is not None and (type(number) is not int or number < least):
             raise InvalidValueError(f"{name} is {number!r}", where=name, reason="number",
@@ -138,13 +137,11 @@ class _Walk:
             for far in self._ends_of_run(end.id, Direction.OUTPUT):
                 yield LineageEdge(far, MADE_BY, end, Origin.RUN, end.id)
 
-    def _related(
-        self, end: Endpoint, side: str, types: tuple[str, ...]
-    ) -> Iterator[tuple[Relationship, int | None]]:
+    def _related(self, end: Endpoint, side: str, types: tuple[str, ...]) -> Iterator[tuple[Relationship, int | None]]:
         """Visible relationships with `end` on a side, and the revision they name where `end` names none."""
         if not types:
             return
-        wanted = Wanted(types=types, **{side: Endpoint(end.kind, end.id)})
+        wanted = beside(side, Endpoint(end.kind, end.id), types)
         for _, one in keyset.stream(lambda after: self._handle.index.relationships.page(wanted, after)):
             named = (one.source if side == "source" else one.target).revision
             if one.deleted_at is None and _concerns(end, named):
@@ -176,15 +173,13 @@ class _Walk:
         key = self._handle.index.key_of(run_id)
         assert key is not None
         rows = self._handle.index.runs
-        reads = [lambda after: rows.links(key, run_id, direction, after)]
+        streams = [keyset.stream(lambda after: rows.links(key, run_id, direction, after))]
         if direction is Direction.OUTPUT:
-            reads.append(lambda after: rows.made(key, run_id, after))
-        for read in reads:
-            after = 0
-            while page := read(after):
-                gone = self._handle.index.ends.gone(link.endpoint for _, link in page)
-                yield from (link.endpoint for _, link in page if not gone.get(link.endpoint.id))
-                after = page[-1][0]
+            streams.append(keyset.stream(lambda after: rows.made(key, run_id, after)))
+        for stream in streams:
+            while page := [link.endpoint for _, link in islice(stream, keyset.PAGE)]:
+                gone = self._handle.index.ends.gone(page)
+                yield from (far for far in page if far.kind == EXTERNAL_KIND or not gone[far.id])
 
 
 def _concerns(end: Endpoint, named: int | None) -> bool:

@@ -60,10 +60,10 @@ class Answer(Generic[R]):
     def _decode(self, token: str) -> int:
         try:
             noun, order, key = canon.decode(base64.urlsafe_b64decode(token.encode()))
-            if (noun, order) != (self.fields.noun, self.order) or type(key) is not int or not 0 <= key < _LAST:
-                raise ValueError("it was made for another query")
         except (ValueError, TypeError) as error:
-            raise InvalidQueryError(f"no page token of this query: {error}", query=token, reason="token") from error
+            raise InvalidQueryError(f"{token!r} is no page token", query=token, reason="token") from error
+        if (noun, order) != (self.fields.noun, self.order) or type(key) is not int or not 0 <= key < _LAST:
+            raise InvalidQueryError("the page token was made for another query", query=token, reason="token")
         return key
 
 

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import Unit, write
-from holdfast.errors import ConflictError, InUseError, InvalidValueError, NameTakenError, NotFoundError
+from holdfast.errors import ConflictError, InvalidValueError, NameTakenError, NotFoundError
 from holdfast.index.select import keyset
-from holdfast.index.select.relationships import Wanted
-from holdfast.kinds import ambient, endpoints, labels, lineage, paging, repeats
+from holdfast.index.select.relationships import Wanted, beside
+from holdfast.kinds import ambient, checks, endpoints, labels, lineage, paging, repeats
 from holdfast.kinds.endpoints import Linkable
-from holdfast.values import canon, moment, vocabulary
+from holdfast.values import moment, vocabulary
 from holdfast.values.change import Body
 from holdfast.values.fields import Fields
 from holdfast.values.lineage import Lineage
@@ -75,28 +75,24 @@ class Relationships:
         return f"is hidden, for its {'source' if dead is found.source else 'target'} {dead} is deleted"
 
     def of(self, record: Linkable, *, direction: Way = "both", type: str | None = None) -> Iterator[Relationship]:
-        """Visible relationships of a record, oldest first: `out` of it, `in`to it, or both, in short reads.
+        """Visible relationships of a record, oldest first: `out` of it, `in` to it, or `both`, in short reads.
 
         An artifact's are those of all its revisions; a Revision's those that name this very revision.
         """
-        if direction not in ("both", "out", "in"):
-            raise InvalidValueError(f"{direction!r} is no direction", where="direction", reason="unknown",
-                                    remedy="Use both, out or in.")  # fmt: skip
+        checks.one_of(direction, ("both", "out", "in"), "direction")
         end = self._named(record, "record")
         types = None if type is None else (self._type(type).name,)
         sides = {"out": ("source",), "in": ("target",)}.get(direction, ("source", "target"))
         return self._of(end, sides, types)
 
     def _of(self, end: Endpoint, sides: tuple[str, ...], types: tuple[str, ...] | None) -> Iterator[Relationship]:
-        rows = self._handle.index.relationships
-        streams = [self._side(Wanted(types=types, **{side: end})) for side in sides]
+        streams = [self._side(beside(side, end, types)) for side in sides]
         last = 0
         for key, found in heapq.merge(*streams, key=lambda pair: pair[0]):
             # One that leads from a record to itself comes from both sides.
             if key != last and found.deleted_at is None:
                 yield found
             last = key
-        del rows
 
     def _side(self, wanted: Wanted) -> Iterator[tuple[int, Relationship]]:
         return keyset.stream(lambda after: self._handle.index.relationships.page(wanted, after))
@@ -176,9 +172,10 @@ class Relationships:
         artifact. Types of the family `provenance` pin the revision of artifacts: the one a record was read with, or
         the newest. If it is there already with the same metadata it is returned and nothing changes. `tx`: an id for
         the transaction; repeating it returns the first result.
-        Raises NotFoundError (field `end`), UnknownTypeError, InvalidValueError, ConflictError (there with other metadata).
+        Raises NotFoundError (field `end`), UnknownTypeError, InvalidValueError; ConflictError if it is there with other
+        metadata.
         """
-        said = object_of(metadata, "metadata")
+        said = checks.object_of(metadata, "metadata")
         made = repeats.made_before(self._handle, tx, "relationship")
         if made is not None:
             return self.get(made, deleted=True)
@@ -209,7 +206,7 @@ class Relationships:
         The ends never change. No change is a no-op. Raises NotFoundError, UnknownTypeError, ConflictError if such a
         relationship is there already or a provenance type would stand on an end that names no revision.
         """
-        said = None if metadata is None else object_of(metadata, "metadata")
+        said = None if metadata is None else checks.object_of(metadata, "metadata")
         with write(self._handle, note=note, what="update relationship") as unit:
             found = self.get(ref)
             pairs: dict[str, list[Any]] = {}
@@ -247,7 +244,7 @@ class Relationships:
         """
         with write(self._handle, note=note, what="unrelate") as unit:
             found = self.get(ref)
-            refuse_touched(unit, found.id, f"relationship {found.id}", relationships)
+            checks.refuse_touched(unit, found.id, f"relationship {found.id}", relationships)
             return self._done(unit, {"kind": "relationship", "action": "delete", "id": found.id}, note)
 
     def undelete(self, ref: RelationshipRef, *, note: str = "") -> Relationship:
@@ -315,26 +312,6 @@ class Relationships:
     def _done(self, unit: Unit, body: Body, note: str) -> Relationship:
         unit.change(body | labels.given(note=note, run=ambient.current_run(self._handle)))
         return self.get(body["id"], deleted=True)
-
-
-def object_of(value: dict[str, Any] | None, where: str) -> dict[str, Any]:
-    """A JSON object as it can be kept ({} for None); InvalidValueError naming the place."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InvalidValueError(f"{where} is a {type(value).__name__}, not a dict", where=where, reason="type")
-    canon.encode(value)
-    return value
-
-
-def refuse_touched(unit: Unit, record_id: str, shown: str, way: str) -> None:
-    """With `restrict`, InUseError if a visible relationship touches the record; InvalidValueError for another word."""
-    if way not in ("cascade", "restrict"):
-        raise InvalidValueError(f"{way!r} says not what to do with relationships", where="relationships",
-                                reason="unknown", remedy="Use cascade or restrict.")  # fmt: skip
-    count = 0 if way == "cascade" else unit.handle.index.relationships.count_touching(record_id)
-    if count:
-        raise InUseError(f"{count} relationships touch {shown}", id=record_id, counts={"relationships": count})
 
 
 def _refuse_self(type_name: str, source: Endpoint, target: Endpoint) -> None:

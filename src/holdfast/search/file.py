@@ -159,7 +159,7 @@ def _look(path: str, mode: str) -> tuple[Condition, sqlite3.Connection | None]:
         shut(connection)
         if is_damage(error):
             return Condition.DAMAGED, None
-        if mode == "ro" and primary_code(error) == sqlite3.SQLITE_CANTOPEN:
+        if mode == "ro" and primary_code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             return _look_at_medium(path)
         raise
     if condition is Condition.FOREIGN:

@@ -122,7 +122,7 @@ def _fold_character(character: str) -> str:
 def _without_marks(text: str) -> str:
     apart = unicodedata.normalize("NFD", text)
     if not apart or ord(apart[0]) < 0x0250 or 0x0370 <= ord(apart[0]) < 0x0400:
-        return "".join(part for part in apart if unicodedata.category(part) != "Mn")
+        return unicodedata.normalize("NFC", "".join(part for part in apart if unicodedata.category(part) != "Mn"))
     return text
 
 

@@ -10,7 +10,7 @@ from holdfast.errors import IndexDamagedError, InvalidQueryError, LockedError
 from holdfast.search import schema
 from holdfast.search.connections import Connections
 from holdfast.search.document import START, Counts, Document, Hit, LeftOut, NotIndexed, Position, flatten
-from holdfast.search.file import WAIT_S, discard_aside, word_trouble
+from holdfast.search.file import WAIT_S, discard_aside, is_damage, word_trouble
 from holdfast.search.fold import fold
 from holdfast.search.query import Query, parse
 from holdfast.search.schema import METADATA_WEIGHT, NAME_WEIGHT, TEXT_WEIGHT, Condition
@@ -237,7 +237,12 @@ def _first_ranked(connection: sqlite3.Connection, match: str) -> int:
 
 
 def _check_pages(connection: sqlite3.Connection) -> list[str]:
-    return [line for (line,) in connection.execute("PRAGMA quick_check") if line != "ok"]
+    try:
+        return [line for (line,) in connection.execute("PRAGMA quick_check") if line != "ok"]
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            return [str(error)]
+        raise
 
 
 def _check_words(connection: sqlite3.Connection) -> list[str]:

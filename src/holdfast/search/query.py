@@ -28,7 +28,7 @@ COLUMNS = {"name": "name", "metadata": "metadata", "text": "body"}
 
 _SPACE = re.compile(r"\s*")
 _FIELD = re.compile(r"(name|metadata|text):\s*")
-_MINUS = re.compile(r"-(?![-\s])")
+_MINUS = re.compile(r"-(?=[^-\s)])")
 _BARE = re.compile(r'[^\s()"]+')
 _OPERATOR = re.compile(r'(AND|OR|NOT)(?=[\s()"]|$)')
 _QUOTED = re.compile(r'"([^"]*)"(\*?)')

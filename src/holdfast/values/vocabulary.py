@@ -60,7 +60,7 @@ BUILT_IN: tuple[RelationshipType, ...] = (
     RelationshipType("conflicts_with", _V, "The two cannot both hold.", "conflicts with"),
     RelationshipType("depends_on", _V, "The source needs the target.", "is needed by", Flow.TARGET),
     RelationshipType("described_by", _P, "What is known of the source stands in the target.", "describes", Flow.TARGET),
-    RelationshipType("updated_by_session", _P, "The target is a session that changed the source.", "updated", Flow.TARGET),
+    RelationshipType("updated_by_session", _P, "The target session changed the source.", "updated", Flow.TARGET),
     RelationshipType("evidenced_by", _P, "The target is evidence for the source.", "is evidence for", Flow.TARGET),
     RelationshipType("summarized_in", _P, "The target is a summary of the source.", "summarizes", Flow.SOURCE),
     RelationshipType("derived_from", _P, "The source was made out of the target.", "gave rise to", Flow.TARGET),

@@ -92,7 +92,7 @@ _TABLE = (
     # the journal
     Kind("journal-behind", _W, "The index has transactions that the journal lacks at its end.", _RECOVER),
     Kind(
-        "journal-garbage", _I, "Bytes that are no transaction, such as the rest of a torn append. Readers step over them.",
+        "journal-garbage", _I, "Bytes that are no transaction, such as the rest of a torn append. Readers skip them.",
         _NOTHING,
     ),
     Kind(
@@ -108,20 +108,21 @@ _TABLE = (
         "Rename it to the name that the finding gives, while nobody has the store open.",
     ),
     Kind(
-        "segment-sealed", _W, "A sealed journal segment is damaged or differs from its plain original, which is still there.",
-        "Move the sealed one out of the store; `holdfast gc` seals the original again.",
+        "segment-differs", _W,
+        "A sealed journal segment and its plain original, which is still there, differ. The whole one is read.",
+        "Move the one that the finding names out of the store, then run `holdfast fsck` again.",
     ),
     Kind("transactions-lost", _E, "Neither journal nor index has these transactions.", _BACKUP),
     Kind(
         "chain-fork", _E, "Two different histories claim the same place in the chain.",
-        "Keep a copy of the store as it is, and find out which of its files came from elsewhere. Nothing is mended by itself.",
+        "Keep a copy of the store as it is, and find out which files came from elsewhere. Nothing mends by itself.",
     ),
     # the blobs
     Kind("blob-missing", _E, "No file holds content that revisions need.", _BACKUP),
     Kind("blob-damaged", _E, "The file does not hold the content that its name promises.", _BACKUP),
     Kind("blob-row-missing", _E, "The content is there, but the index does not say so, so it is not read.", _REBUILD),
     Kind("blob-row-wrong", _W, "The index is mistaken about how a content is stored.", _REBUILD),
-    Kind("blob-row-stale", _I, "The index says that content is present which nothing refers to, and its file is gone.", _GC),
+    Kind("blob-row-stale", _I, "The index lists content that nothing refers to and whose file is gone.", _GC),
     Kind("size-wrong", _E, "A change names another size than its content has.", _BACKUP),
     Kind("blob-unreferenced", _I, "A file whose content no row knows, such as the rest of an interrupted put.", _GC),
 )  # fmt: skip

@@ -33,6 +33,11 @@ class Wanted:
     tag: str | None = None
 
 
+def beside(side: str, end: Endpoint, types: tuple[str, ...] | None = None) -> Wanted:
+    """Those that have an end on a side: `source` or `target`."""
+    return Wanted(types, source=end) if side == "source" else Wanted(types, target=end)
+
+
 class RelationshipRows:
     """Reads relationships. Aliases in every query: t1 relationship, t2 record."""
 
@@ -93,7 +98,7 @@ class RelationshipRows:
 
     def touching(self, end: Endpoint, after: int, *, types: tuple[str, ...] | None = None) -> list[Found]:
         """The first relationships beyond a key that have this end on either side."""
-        sides = [self.page(Wanted(types=types, **{side: end}), after) for side in _SIDES]
+        sides = [self.page(beside(side, end, types), after) for side in _SIDES]
         merged = {key: one for page in sides for key, one in page}
         # Beyond the shorter side's last row nothing is known yet: cut both at the same length.
         return sorted(merged.items(), key=lambda pair: pair[0])[:PAGE]

@@ -147,9 +147,7 @@ class RunRows:
         rows = self._db.rows(sql, (run, direction.value, after, PAGE))
         return [(row[0], RunLink(run_id, direction, row[1], Endpoint(kind_of(row[2]), *row[3:]))) for row in rows]
 
-    def has_link(
-        self, run: int, direction: Direction, end: Endpoint, *, role: str | None = None
-    ) -> bool:
+    def has_link(self, run: int, direction: Direction, end: Endpoint, *, role: str | None = None) -> bool:
         """Whether a run has this very link; `role` None: in any role."""
         sql = """SELECT 1 FROM run_link WHERE target = ? AND run = ? AND direction = ? AND target_kind = ?
                  AND target_revision IS ? AND (? IS NULL OR role = ?)"""

@@ -1,0 +1,46 @@
+# What a contributor runs. Every target makes its own .venv with plain Python and pip; nothing else is assumed.
+# PYTHON: the interpreter to build the .venv with (3.11 or later).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+SOURCES := src tests tools
+
+.PHONY: help demo test lint pytest docs clean
+.DEFAULT_GOAL := help
+
+help:  ## Say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+demo: $(READY)  ## See Holdfast at work on real files, each claim checked (about a minute)
+	@$(BIN)/python tools/demo.py
+
+test: lint pytest  ## All that must pass before a change is shared: lint, types, architecture, tests, documents
+
+lint: $(READY)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pytest: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+docs: $(READY)  ## Write docs/reference anew from the program
+	$(BIN)/python tools/generate_docs.py
+
+clean:  ## Remove what the other targets made
+	rm -rf $(VENV) demo-work .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is newer than what the environment was made from, so it is made once and again after a change of it.
+# Not compiled at once: what is never imported need not be, and that saves a newcomer a third of the time.
+$(READY): pyproject.toml tools/dev_requirements.py tools/install_system_packages.sh
+	@tools/install_system_packages.sh
+	@echo "Making $(VENV) (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python tools/dev_requirements.py > $(VENV)/dev-requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable . \
+		--requirement $(VENV)/dev-requirements.txt
+	@touch $@

@@ -1,0 +1,172 @@
+"""What a report of trouble should say of machine and store: versions, file system, locks. No names, no content."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import time
+from importlib import metadata
+from typing import Any
+
+import zstandard
+
+from holdfast.care.fsck.view import QuietLock
+from holdfast.disk import Disk, typed
+from holdfast.engine import open as opening
+from holdfast.errors import HoldfastError, LockedError
+from holdfast.formats import marker, paths
+from holdfast.index import libraries
+from holdfast.index.migrations.manifest import LATEST_SCHEMA_VERSION
+from holdfast.version import __version__
+
+NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.glusterfs"}
+)
+"""File systems on which locks and syncs may not do what a store relies on."""
+
+_SYNCS = 5
+
+
+def doctor(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Facts about this installation and, with `path`, about the folder and the store in it, as plain values.
+
+    Works on a store that does not open. Nothing of the store is opened but its marker and its lock files. Where it can
+    be written to, a small file is made in its `tmp/`, synced a few times and removed.
+    """
+    found: dict[str, Any] = {"versions": _versions(), "platform": _platform()}
+    warnings = [f"a second SQLite library is loaded: {name}" for name in libraries.second_libraries()]
+    if path is not None:
+        root = os.path.abspath(os.fspath(path))
+        found["file system"] = _file_system(root, warnings)
+        found["store"] = _store(root, warnings)
+    found["warnings"] = warnings
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {"holdfast": __version__, "python": platform.python_version(), **libraries.versions()}
+    found["zstandard"] = zstandard.__version__
+    found["zstd"] = ".".join(str(part) for part in zstandard.ZSTD_VERSION)
+    for name in ("click", "rich"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _platform() -> dict[str, Any]:
+    return {
+        "system": platform.system(),
+        "release": platform.release(),
+        "machine": platform.machine(),
+        "implementation": platform.python_implementation(),
+        "processors": os.cpu_count(),
+    }
+
+
+# -- file system -------------------------------------------------------------------------------------------------------
+
+
+def _file_system(root: str, warnings: list[str]) -> dict[str, Any]:
+    kind, options = _mount_of(root)
+    network = kind in NETWORK
+    if network:
+        warnings.append(f"the store is on a network file system ({kind}): its locks and syncs may not hold")
+    found: dict[str, Any] = {"type": kind, "network": network, "read-only": "ro" in options}
+    with contextlib.suppress(OSError):
+        facts = os.statvfs(root)
+        found["free bytes"] = facts.f_bavail * facts.f_frsize
+        found["free inodes"] = facts.f_favail
+    found["sync ms"] = _sync_ms(root)
+    return found
+
+
+def _mount_of(path: str) -> tuple[str, list[str]]:
+    """(type, options) of the file system that a path is on; "unknown" where the system does not say."""
+    path = os.path.realpath(path)
+    best, found = "", ("unknown", list[str]())
+    with contextlib.suppress(OSError), open("/proc/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+        for line in mounts:
+            _, point, kind, options, *_ = line.split(" ")
+            point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+            inside = path == point or path.startswith(point.rstrip("/") + "/")
+            if inside and len(point) >= len(best):
+                best, found = point, (kind, options.split(","))
+    return found
+
+
+def _sync_ms(root: str) -> float | None:
+    """Median milliseconds of writing 4 KiB and syncing it; None where nothing can be written."""
+    folder = os.path.join(root, paths.TMP)
+    if not os.path.isdir(folder):
+        return None
+    disk = Disk()
+    path = os.path.join(folder, f"{os.urandom(16).hex()}.tmp")
+    try:
+        fd = disk.create(path)
+    except (HoldfastError, FileNotFoundError):
+        return None
+    took = []
+    try:
+        for _ in range(_SYNCS):
+            started = time.perf_counter()
+            disk.write(fd, bytes(4096), path)
+            disk.fsync(fd, path)
+            took.append((time.perf_counter() - started) * 1000)
+    except HoldfastError:
+        return None
+    finally:
+        disk.close(fd)
+        disk.unlink(path)
+    return round(sorted(took)[_SYNCS // 2], 3)
+
+
+# -- store -------------------------------------------------------------------------------------------------------------
+
+
+def _store(root: str, warnings: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "marker": "sound",
+        "known format": marker.FORMAT_VERSION,
+        "known schema": LATEST_SCHEMA_VERSION,
+    }
+    try:
+        seen = opening.read_marker(root, Disk())
+        found |= {"id": seen.store_id, "format": seen.format_version, "requires": list(seen.features)}
+    except HoldfastError as error:
+        found["marker"] = error.code
+        warnings.append(f"the marker cannot be used ({error.code})")
+    for name in paths.DATABASES:
+        found[name] = _size(os.path.join(root, name))
+        found[name + "-wal"] = _size(os.path.join(root, name + "-wal"))
+    found["writer"] = _holder(os.path.join(root, paths.WRITER_LOCK))
+    found["open elsewhere or here"] = _holder(os.path.join(root, paths.HANDLES_LOCK)) is not None
+    if found["marker"] == "sound" and found[paths.INDEX] is None:
+        warnings.append("there is no index: it is made anew when the store is opened")
+    return found
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
+def _holder(path: str) -> dict[str, Any] | None:
+    """What the holder of a lock wrote of itself; None if nobody holds it."""
+    try:
+        with typed("look at", path):
+            lock = QuietLock(path)
+    except (HoldfastError, FileNotFoundError):
+        return None
+    try:
+        lock.acquire(shared=False, wait_s=0.0)
+    except LockedError as error:
+        holder = error.fields.get("holder")
+        return holder if isinstance(holder, dict) else {"pid": None}
+    except HoldfastError:
+        return None
+    finally:
+        lock.close()
+    return None

@@ -1,0 +1,7 @@
+"""fsck: holds blobs, index and journal against each other, names every difference, and changes nothing."""
+
+from holdfast.care.fsck.check import check, check_path
+from holdfast.care.fsck.findings import KINDS, Finding, Severity
+from holdfast.care.fsck.report import FsckReport
+
+__all__ = ["KINDS", "Finding", "FsckReport", "Severity", "check", "check_path"]

@@ -1,0 +1,140 @@
+"""The order in which fsck looks at a store, and what it does where a part cannot be used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from holdfast.blobs import LocalBlobs
+from holdfast.blobs.contract import BlobStore
+from holdfast.care.fsck import blobs, index, journal, layout, rows
+from holdfast.care.fsck.report import FsckReport, Gathered, OnFinding, Progress
+from holdfast.care.fsck.scene import Scene
+from holdfast.care.fsck.view import View
+from holdfast.disk import Disk
+from holdfast.engine import recover, transaction
+from holdfast.engine.handle import Handle, open_here
+from holdfast.errors import ChainForkedError, ConflictError, HoldfastError, NotAStoreError
+from holdfast.formats.lines import Located
+from holdfast.formats.marker import Marker
+from holdfast.index.audit import Audit
+from holdfast.journal import Journal
+from holdfast.values import change
+from holdfast.values.change import Head
+
+
+def check(
+    handle: Handle, *, quick: bool = False, progress: Progress | None = None, on_finding: OnFinding | None = None
+) -> FsckReport:
+    """Check the store of an open handle; see `check_path`. ConflictError inside a transaction of this thread."""
+    handle.alive()
+    if transaction.current(handle) is not None:
+        raise ConflictError(
+            "fsck inside a transaction would see what is not committed",
+            remedy="End the transaction first.",
+        )
+    out = Gathered(on_finding, progress)
+    return _run(handle.root, out, quick=quick, disk=handle.disk, blob_store=handle.blobs)
+
+
+def check_path(
+    path: str | os.PathLike[str],
+    *,
+    quick: bool = False,
+    progress: Progress | None = None,
+    on_finding: OnFinding | None = None,
+) -> FsckReport:
+    """Check the store in a folder, also one that does not open. Changes nothing in it; writers may go on.
+
+    Full: every blob is read, every row derived anew (in a temporary folder; TMPDIR says where) and compared. `quick`:
+    chain, journal, rules between rows, and which blobs are there with which size. `on_finding` is told each finding
+    when it is found, `progress` how far the work is. Memory does not grow with the store, except for findings kept.
+
+    Raises NotAStoreError if the folder has nothing of a store, FormatTooNewError, NoSpaceError (no room for the
+    temporary index).
+    """
+    root = os.path.abspath(os.fspath(path))
+    if not os.path.isdir(root):
+        raise NotAStoreError(f"{root} is not a folder", path=root)
+    disk = Disk()
+    return _run(root, Gathered(on_finding, progress), quick=quick, disk=disk, blob_store=LocalBlobs(root, disk))
+
+
+def _run(root: str, out: Gathered, *, quick: bool, disk: Disk, blob_store: BlobStore) -> FsckReport:
+    view = View(root, in_use_here=open_here(root) is not None)
+    scene = Scene(root, disk, Journal(root, disk), blob_store, view, out, quick)
+    try:
+        marker = layout.read_marker(scene)
+        layout.check_names(scene)
+        index.check_file(scene)
+        _settle_origin(scene, marker)
+        if scene.needs is not None:
+            index.check_chain(scene)
+        journal.check_journal(scene)
+        _check_rows_and_blobs(scene)
+        index.check_others(scene)
+    finally:
+        view.close()
+    return out.report(quick=quick)
+
+
+def _check_rows_and_blobs(scene: Scene) -> None:
+    if scene.needs is None:
+        with _stand_in(scene) as stand_in:
+            scene.needs = stand_in
+            blobs.check_blobs(scene)
+        scene.needs = None
+        return
+    # Rows that are not what the chain gives break rules too; saying both would only be louder.
+    if scene.quick or rows.check_rows(scene):
+        rows.check_rules(scene)
+    blobs.check_blobs(scene)
+
+
+@contextlib.contextmanager
+def _stand_in(scene: Scene) -> Iterator[Audit | None]:
+    """Without a usable index: one derived from what can be read of the chain, to tell which content is needed."""
+    with contextlib.ExitStack() as stack:
+        sources = [recover.from_journal(scene.journal)]
+        if scene.view.audit is not None:
+            sources.append(rows.from_audit(scene.view.audit))
+        found: Audit | None = None
+        try:
+            found, result = stack.enter_context(rows.derived(scene, sources))
+            scene.knows_all = scene.knows_all and not result.unreachable and not result.trouble
+        except ChainForkedError as error:
+            scene.out.found("not-checked", "which content is needed", error.message)
+        except rows.MALFORMED as error:
+            scene.out.found("chain-not-applicable", "chain", str(error))
+        yield found
+
+
+def _settle_origin(scene: Scene, marker: Marker | None) -> None:
+    """Where the chain begins: as the marker says, unless the chain itself says otherwise with one voice."""
+    claimed = None if marker is None else change.origin(marker.store_id)
+    heard = {prev for prev in (_first_of_index(scene), _first_of_journal(scene)) if prev is not None}
+    scene.origin = claimed
+    if len(heard) == 1 and (claimed is None or claimed.hash not in heard):
+        scene.origin = Head(1, heard.pop())
+        if claimed is not None:
+            scene.out.found(
+                "marker-mismatch", "holdfast.json", f"it names the store {marker.store_id if marker else ''}"
+            )
+
+
+def _first_of_index(scene: Scene) -> bytes | None:
+    with contextlib.suppress(HoldfastError):
+        row = next(scene.needs.chain(), None) if scene.needs is not None else None
+        found = None if row is None else index.verified(row)
+        if found is not None and found.entry.first == 1:
+            return found.entry.prev
+    return None
+
+
+def _first_of_journal(scene: Scene) -> bytes | None:
+    with contextlib.suppress(HoldfastError, FileNotFoundError):
+        for _, item in scene.journal.scan():
+            if isinstance(item, Located):
+                return item.transaction.entry.prev if item.transaction.entry.first == 1 else None
+    return None

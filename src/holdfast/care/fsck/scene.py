@@ -1,0 +1,100 @@
+"""What the parts of fsck have in common: the store they look at, and what the parts before them have learnt of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from holdfast.blobs.contract import BlobStore
+from holdfast.care.fsck.report import Gathered
+from holdfast.care.fsck.view import View, nobody_writes
+from holdfast.disk import Disk
+from holdfast.errors import HoldfastError
+from holdfast.formats import paths
+from holdfast.index.audit import Audit
+from holdfast.journal import Journal
+from holdfast.values.change import Head
+
+Range = tuple[int, int]
+"""Changes from the first seq on and before the second."""
+
+_PATIENCE_S = 5.0
+_FOREVER = 1 << 62
+
+
+@dataclass(slots=True)
+class Held:
+    """What one copy of the chain holds, verified: all changes before `head` except those in `lacking`."""
+
+    head: Head
+    lacking: list[Range] = field(default_factory=list)
+
+    def missing(self) -> list[Range]:
+        """All changes it does not hold, without end."""
+        return [*sorted(self.lacking), (self.head.next_seq, _FOREVER)]
+
+
+@dataclass(slots=True)
+class Scene:
+    """One store under inspection.
+
+    `origin`: where its chain begins, None if nobody can say. `index`: what the index holds of the chain, None if it
+    cannot be used. `needs`: tells what content is needed: the index, or one that was derived to take its place.
+    `knows_all`: whether `needs` was made from the whole chain; `has_places`: whether it says where content is.
+    """
+
+    root: str
+    disk: Disk
+    journal: Journal
+    blobs: BlobStore
+    view: View
+    out: Gathered
+    quick: bool
+    origin: Head | None = None
+    index: Held | None = None
+    flagged: set[int] = field(default_factory=set)
+    needs: Audit | None = None
+    knows_all: bool = True
+    has_places: bool = False
+    _patience_s: float = _PATIENCE_S
+
+    @contextlib.contextmanager
+    def look_again(self) -> Iterator[bool]:
+        """Look once more while nobody writes. False if writers could not be kept out: then say so in the finding."""
+        with nobody_writes(self.root, self._patience_s) as sure:
+            if not sure:
+                self._patience_s = 0.05  # a writer that long is not waited for twice
+            self._renew_view()
+            yield sure
+
+    def _renew_view(self) -> None:
+        try:
+            self.view.refresh()
+        except (HoldfastError, FileNotFoundError) as error:
+            self.out.found("not-checked", paths.INDEX, f"it went away while it was looked at: {error}")
+        if self.has_places:
+            self.needs = self.view.audit
+            self.has_places = self.knows_all = self.needs is not None
+
+
+def both(left: list[Range], right: list[Range]) -> list[Range]:
+    """Where two sorted lists of ranges overlap."""
+    found = [(max(a[0], b[0]), min(a[1], b[1])) for a in left for b in right]
+    return sorted((first, end) for first, end in found if first < end)
+
+
+def without(left: list[Range], right: list[Range]) -> list[Range]:
+    """What is left of some ranges when others are taken away."""
+    for first, end in right:
+        pieces = [piece for a, b in left for piece in ((a, min(b, first)), (max(a, end), b))]
+        left = [(a, b) for a, b in pieces if a < b]
+    return left
+
+
+def words(changes: Range) -> str:
+    """A range for people."""
+    first, end = changes
+    if end >= _FOREVER:
+        return f"changes from {first} on"
+    return f"change {first}" if end == first + 1 else f"changes {first} to {end - 1}"

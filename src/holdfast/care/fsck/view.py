@@ -1,0 +1,165 @@
+"""Opens an index to look at it and leaves no trace: neither its bytes nor the files beside it change.
+
+SQLite itself would leave traces: opened for reading only, it makes a `-wal` and a `-shm` and leaves them. So an index
+that nobody has open is copied, in a moment in which nobody can open it, to a folder outside the store. One that is in
+use has these files already, and is read where it is, through SQLite: no other code may open it then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from holdfast import disk
+from holdfast.engine.locks import FileLock
+from holdfast.errors import HoldfastError, LockedError
+from holdfast.formats import paths
+from holdfast.index.audit import Audit
+from holdfast.index.sqlite import SqliteIndex
+
+_WAIT_S = 30.0
+_TRIES = 20
+_COPIED = ("", "-wal", "-journal")
+
+
+class QuietLock(FileLock):
+    """A lock file as it is found: not made, not signed, open for reading only. FileNotFoundError if there is none."""
+
+    def __init__(self, path: str) -> None:
+        with disk.typed("open", path):
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.path = path
+        self._dead = False
+
+
+class View:
+    """An index as fsck sees it. `audit` reads it; None while it is not open."""
+
+    def __init__(self, root: str, *, in_use_here: bool) -> None:
+        """`in_use_here`: this process has the store open."""
+        self._root = root
+        self._path = os.path.join(root, paths.INDEX)
+        self._in_use_here = in_use_here
+        self._held = contextlib.ExitStack()
+        self._copied: tuple[object, ...] | None = None
+        self.audit: Audit | None = None
+
+    def open(self) -> Audit:
+        """Look at the index as it is now; FileNotFoundError, and typed errors if it cannot be read."""
+        self.close()
+        with contextlib.ExitStack() as stack:
+            path = self._path if self._in_use_here else self._found(stack)
+            index = SqliteIndex(path, read_only=True)
+            stack.callback(index.close)
+            self.audit = Audit(index)
+            self._held = stack.pop_all()
+        return self.audit
+
+    def refresh(self) -> None:
+        """If a copy is looked at, and the index has changed since, look anew."""
+        if self.audit is not None and self._copied is not None and self._copied != _facts(self._path):
+            self.open()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.audit = None
+        self._copied = None
+        self._held.close()
+
+    def _found(self, stack: contextlib.ExitStack) -> str:
+        """A path to open: that of a copy, or the index itself while the lock that keeps it in place is held."""
+        for _ in range(_TRIES):
+            with contextlib.ExitStack() as attempt:
+                users = _quiet_lock(os.path.join(self._root, paths.HANDLES_LOCK))
+                if users is not None:
+                    attempt.callback(users.close)
+                alone = users is None or _alone(users)
+                if alone and (copy := self._copy(attempt)):
+                    if users is not None:
+                        users.release()
+                    stack.push(attempt.pop_all())
+                    return copy
+                if not alone and os.path.exists(self._path + "-wal"):
+                    stack.push(attempt.pop_all())
+                    return self._path
+        raise LockedError(
+            "the index changes hands too often to be looked at", lock=paths.HANDLES_LOCK, holder=None, waited_s=0.0
+        )
+
+    def _copy(self, stack: contextlib.ExitStack) -> str:
+        """Copy the index and what belongs to it; "" if it changed meanwhile."""
+        folder = stack.enter_context(scratch_folder())
+        before = _facts(self._path)
+        for suffix in _COPIED:
+            with disk.typed("copy", self._path), contextlib.suppress(*[FileNotFoundError] if suffix else []):
+                shutil.copyfile(self._path + suffix, os.path.join(folder, paths.INDEX + suffix))
+        if before != _facts(self._path):
+            return ""
+        self._copied = before
+        return os.path.join(folder, paths.INDEX)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[str]:
+    """A folder of our own outside the store (TMPDIR says where), gone at the end."""
+    with disk.typed("make a temporary folder in", tempfile.gettempdir()):
+        folder = tempfile.mkdtemp(prefix="holdfast-fsck-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def nobody_writes(root: str, wait_s: float) -> Iterator[bool]:
+    """True if no writer can come between in the block; False if that could not be had in `wait_s` seconds."""
+    try:
+        lock = _quiet_lock(os.path.join(root, paths.WRITER_LOCK))
+    except HoldfastError:
+        yield False
+        return
+    if lock is None:  # a store that was never written to, or a copy without its locks
+        yield True
+        return
+    try:
+        try:
+            lock.acquire(shared=False, wait_s=wait_s)
+        except HoldfastError:
+            yield False
+        else:
+            yield True
+    finally:
+        lock.close()
+
+
+def _quiet_lock(path: str) -> QuietLock | None:
+    try:
+        return QuietLock(path)
+    except FileNotFoundError:
+        return None
+
+
+def _alone(users: FileLock) -> bool:
+    """Hold the handles lock exclusively, or shared if others have the store open."""
+    try:
+        users.acquire(shared=False, wait_s=0.0)
+    except LockedError:
+        users.acquire(shared=True, wait_s=_WAIT_S)
+        return False
+    return True
+
+
+def _facts(path: str) -> tuple[object, ...]:
+    """What changes when an index is written to or replaced. Only looked at, never opened."""
+    found: list[object] = []
+    for suffix in _COPIED:
+        try:
+            facts = os.stat(path + suffix)
+        except OSError:
+            found.append(None)
+        else:
+            found.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return tuple(found)

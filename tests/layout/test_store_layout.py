@@ -1,0 +1,129 @@
+"""store-layout.md is enough: its own recipes, run as they stand there, give everything back and find damage."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import holdfast
+import pytest
+from holdfast.index.apply import REDUCERS
+
+PAGE = Path(__file__).parents[2] / "store-layout.md"
+
+
+def block(start: str) -> str:
+    """The code block of the page that begins so, fenced or indented."""
+    text = PAGE.read_text("utf-8")
+    for found in re.findall(r"```(?:sh|python)\n(.*?)```", text, re.DOTALL):
+        if found.startswith(start):
+            return found
+    lines = text.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("    " + start))
+    taken = []
+    for line in lines[at:]:
+        if line and not line.startswith("    "):
+            break
+        taken.append(line[4:])
+    return "\n".join(taken)
+
+
+def sh(script: str, folder: Path) -> str:
+    done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    """A store with renames, deletes, links, odd names, several revisions and a large blob."""
+    root = tmp_path / "store"
+    with holdfast.create(root) as store:
+        store.put("a/b/c.txt", "first")
+        store.put("a/b/c.txt", "second")
+        store.put("gone.txt", "gone")
+        store.put(b"a/caf\xe9", b"\x00\xff")
+        store.put("large.bin", b"".join(n.to_bytes(4, "big") for n in range(400_000)))
+        store.put("back.txt", "back")
+        store.artifacts.delete("gone.txt")
+        store.artifacts.delete("back.txt")
+        store.artifacts.undelete("back.txt", name="returned.txt")
+        store.artifacts.rename("a/b/c.txt", "renamed.txt")
+        store.collections.rename("a/b", "B")
+        tree = tmp_path / "tree"
+        tree.mkdir()
+        (tree / "link").symlink_to("../nowhere")
+        (tree / "file").write_bytes(b"x")
+        store.add(tree)
+    return root
+
+
+def test_the_python_recipe_gives_every_live_artifact_back(full: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recover.py"
+    recipe.write_text(block("import hashlib"))
+    dest = tmp_path / "out"
+    subprocess.run([sys.executable, recipe, full, dest], check=True)
+    found = {}
+    for folder, _, files in os.walk(os.fsencode(dest)):
+        for name in files:
+            path = os.path.join(folder, name)
+            kept = os.readlink(path) if os.path.islink(path) else Path(os.fsdecode(path)).read_bytes()
+            found[os.path.relpath(path, os.fsencode(dest))] = kept
+    with holdfast.open(full) as store:
+        wanted = {}
+        for artifact in store.find():
+            folder = store.collections.get("id:" + artifact.collection_id)
+            wanted[os.path.join(os.fsencode(folder.path), artifact.name_bytes)] = store.read(artifact)
+    assert found == wanted
+    assert found[b"a/B/renamed.txt"] == b"second"
+    assert found[b"tree/link"] == b"../nowhere"
+    assert found[b"a/caf\xe9"] == b"\x00\xff"
+
+
+def test_the_python_recipe_refuses_a_journal_that_was_edited(full: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recover.py"
+    recipe.write_text(block("import hashlib"))
+    segment = next((full / "journal").iterdir())
+    segment.write_bytes(segment.read_bytes().replace(b"renamed.txt", b"changed.txt"))
+    done = subprocess.run([sys.executable, recipe, full, tmp_path / "out"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "damaged at change" in done.stderr
+
+
+def test_the_shell_recipe_proves_every_entry_of_the_chain(full: Path) -> None:
+    recipe = block("segments()")
+    assert sh(recipe, full) == ""
+    segment = next((full / "journal").iterdir())
+    segment.write_bytes(segment.read_bytes().replace(b'"count":1,', b'"count":2,', 1))
+    assert sh(recipe, full).count("wrong:") == 1
+
+
+def test_the_shell_recipe_proves_every_blob_and_names_a_damaged_one(full: Path) -> None:
+    recipe = block("find blobs -type f")
+    assert sh(recipe, full) == ""
+    blob = sorted((full / "blobs").glob("*/*.zst"))[0]
+    data = bytearray(blob.read_bytes())
+    data[-1] ^= 0xFF
+    blob.write_bytes(data)
+    assert blob.name in sh(recipe + " 2>/dev/null", full)
+
+
+def test_sealed_segments_are_read_by_the_same_recipe(full: Path, tmp_path: Path) -> None:
+    segment = next((full / "journal").iterdir())
+    subprocess.run(["zstd", "-q", "--rm", segment], check=True)
+    recipe = tmp_path / "recover.py"
+    recipe.write_text(block("import hashlib"))
+    subprocess.run([sys.executable, recipe, full, tmp_path / "out"], check=True)
+    assert (tmp_path / "out" / "a" / "B" / "renamed.txt").read_bytes() == b"second"
+
+
+def test_the_page_names_every_kind_of_change_that_a_reducer_knows() -> None:
+    text = PAGE.read_text("utf-8")
+    chapter = text[text.index("## Chapter 5") : text.index("## Chapter 6")]
+    kind, listed = "", set()
+    for row in (line.split("|") for line in chapter.splitlines() if line.startswith("|")):
+        kind = row[1].strip("` ") or kind
+        listed |= {(kind, action.strip("` ")) for action in row[2].split(",")}
+    assert set(REDUCERS) <= listed
