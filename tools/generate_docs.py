@@ -49,7 +49,7 @@ Every error has a stable `code`, an exit code, structured `fields` and a remedy;
 
 def commands() -> str:
     """The page on the commands: every one with its help as the program prints it."""
-    context = click.Context(cli, info_name="holdfast", max_content_width=100, terminal_width=100)
+    context = click.Context(cli, info_name="holdfast", terminal_width=100, **cli.context_settings)
     parts = [
         NOTE,
         "# Commands\n",
@@ -64,7 +64,7 @@ def commands() -> str:
             command = cli.get_command(context, name)
             assert command is not None
             for path, one in _with_subcommands(f"holdfast {name}", command):
-                inner = click.Context(one, info_name=path, max_content_width=100, terminal_width=100)
+                inner = click.Context(one, parent=_parent(context, path), info_name=path.split()[-1])
                 parts += [f"### {path}\n", _fenced(_help(one, inner))]
     return "\n".join(parts)
 
@@ -74,6 +74,16 @@ def _with_subcommands(path: str, command: click.Command) -> Iterator[tuple[str, 
     if isinstance(command, click.Group):
         for name, one in sorted(command.commands.items()):
             yield from _with_subcommands(f"{path} {name}", one)
+
+
+def _parent(context: click.Context, path: str) -> click.Context:
+    """The context in which the last word of `path` is called."""
+    for word in path.split()[1:-1]:
+        assert isinstance(context.command, click.Group)
+        command = context.command.get_command(context, word)
+        assert command is not None
+        context = click.Context(command, parent=context, info_name=word)
+    return context
 
 
 def _help(command: click.Command, context: click.Context) -> str:

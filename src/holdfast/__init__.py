@@ -1,17 +1,39 @@
-"""Holdfast keeps artifacts, their revisions and the runs that made them, for good, on your own machine."""
+"""Holdfast keeps artifacts, their revisions and the runs that made them, for good, on your own machine.
 
-from holdfast.store import Store
-from holdfast.store import create_store as create
-from holdfast.store import doctor
-from holdfast.store import fsck_store as fsck
-from holdfast.store import open_store as open  # noqa: A004
-from holdfast.store import rebuild_store as rebuild
-from holdfast.store import recover_store as recover
-from holdfast.values.change import Actor
-from holdfast.values.query import field
-from holdfast.values.query import parse as parse_condition
-from holdfast.values.records import Endpoint, FileFacts
+Names are loaded when they are used (PEP 562): the command's help must not pay for the database.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from holdfast.version import __version__
+
+if TYPE_CHECKING:
+    from holdfast.store import Store, doctor
+    from holdfast.store import create_store as create
+    from holdfast.store import fsck_store as fsck
+    from holdfast.store import open_store as open  # noqa: A004
+    from holdfast.store import rebuild_store as rebuild
+    from holdfast.store import recover_store as recover
+    from holdfast.values.change import Actor
+    from holdfast.values.query import field
+    from holdfast.values.query import parse as parse_condition
+    from holdfast.values.records import Endpoint, FileFacts
+
+_HOMES = {
+    "Actor": ("holdfast.values.change", "Actor"),
+    "Endpoint": ("holdfast.values.records", "Endpoint"),
+    "FileFacts": ("holdfast.values.records", "FileFacts"),
+    "Store": ("holdfast.store", "Store"),
+    "create": ("holdfast.store", "create_store"),
+    "doctor": ("holdfast.store", "doctor"),
+    "field": ("holdfast.values.query", "field"),
+    "fsck": ("holdfast.store", "fsck_store"),
+    "open": ("holdfast.store", "open_store"),
+    "parse_condition": ("holdfast.values.query", "parse"),
+    "rebuild": ("holdfast.store", "rebuild_store"),
+    "recover": ("holdfast.store", "recover_store"),
+}
 
 __all__ = [
     "Actor",
@@ -28,3 +50,16 @@ __all__ = [
     "rebuild",
     "recover",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on its first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    found = globals()[name] = getattr(import_module(module), attribute)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -95,19 +95,21 @@ class Journal:
 
     def ends_with(self, head: Head) -> bool:
         """Whether the last line is the entry that `head` names: the check before each write, a few microseconds."""
-        path = self._open_path
-        if self._fd is None or self._moved():
+        if self._fd is not None and self._end < self._segment_bytes and not self._moved():
+            tail = self._tail(self._fd, self._open_path)
+        else:
             segments = self.segments()
             if not segments or segments[-1][1]:
                 return False
-            path = segments[-1][2]
-        fd = self._disk.open_read(path)
-        try:
-            size = self._disk.size(fd)
-            tail = self._disk.pread(fd, _ENTRY_TAIL, max(0, size - _ENTRY_TAIL), path)
-        finally:
-            self._disk.close(fd)
+            fd = self._disk.open_read(segments[-1][2])
+            try:
+                tail = self._tail(fd, segments[-1][2])
+            finally:
+                self._disk.close(fd)
         return tail.endswith(b'"}\n') and f'"hash":"{head.hash.hex()}"'.encode() in tail
+
+    def _tail(self, fd: int, path: str) -> bytes:
+        return self._disk.pread(fd, _ENTRY_TAIL, max(0, self._disk.size(fd) - _ENTRY_TAIL), path)
 
     def head(self) -> Head | None:
         """The end of the journal's chain as its last whole transaction shows it; None if there is none."""
@@ -167,10 +169,28 @@ class Journal:
         self._reserved_to = 0
         if fresh:
             self._disk.fsync_dir(os.path.dirname(path))
-        elif self._end and self._disk.pread(self._fd, 1, self._end - 1, path) != b"\n":
-            # A torn append: end its line, so that readers can step over it. Nothing is cut off.
-            self._disk.write(self._fd, b"\n", path)
-            self._end += 1
+        else:
+            self._end += self._end_line(self._fd, path, self._end)
+
+    def end_torn_line(self) -> None:
+        """Before the journal's end is looked for: a torn append gets its newline, so that readers can step over it.
+
+        Nothing is cut off. It may have lacked nothing but the newline, and be whole now. Under the writer lock.
+        """
+        segments = self.segments()
+        if segments and not segments[-1][1]:
+            path = segments[-1][2]
+            fd = self._disk.open_append(path)
+            try:
+                self._end_line(fd, path, self._disk.size(fd))
+            finally:
+                self._disk.close(fd)
+
+    def _end_line(self, fd: int, path: str, size: int) -> int:
+        if size == 0 or self._disk.pread(fd, 1, size - 1, path) == b"\n":
+            return 0
+        self._disk.write(fd, b"\n", path)
+        return 1
 
     def append(self, data: bytes) -> None:
         """After COMMIT: the same bytes again. In the page cache when it returns; `sync` makes them durable."""
@@ -178,6 +198,9 @@ class Journal:
         self._disk.write(self._fd, data, self._open_path)
         self._end += len(data)
         self._appended += len(data)
+
+    def sync_if_due(self) -> None:
+        """`sync` if that much was appended since that a power loss should not take it."""
         if self.unsynced_bytes >= SYNC_BYTES:
             self.sync()
 
@@ -214,15 +237,17 @@ class Journal:
 
         A successor is durable and read back before it gets its name; the plain file stays until `expired`.
         """
+        waiting = self.sealable()
+        for first, path in waiting:
+            self._seal_one(first, path, os.path.join(self._root, paths.TMP, tmp_name))
+        return len(waiting)
+
+    def sealable(self) -> list[tuple[int, str]]:
+        """(first seq, path) of whole segments that `seal` would make a successor of: all but the one in use."""
         segments = self.segments()
         sealed = {first for first, is_sealed, _ in segments if is_sealed}
         plain = [(first, path) for first, is_sealed, path in segments if not is_sealed]
-        made = 0
-        for first, path in plain[:-1]:
-            if first not in sealed and self._whole(path):
-                self._seal_one(first, path, os.path.join(self._root, paths.TMP, tmp_name))
-                made += 1
-        return made
+        return [(first, path) for first, path in plain[:-1] if first not in sealed and self._whole(path)]
 
     def _seal_one(self, first: int, path: str, temporary: str) -> None:
         target = os.path.join(self._root, paths.segment_file(first, sealed=True))
@@ -258,7 +283,8 @@ class Journal:
             for first, is_sealed, path in segments
             if not is_sealed
             and first in sealed
-            and os.stat(sealed[first]).st_mtime < limit
+            and (facts := self._disk.stat(sealed[first])) is not None
+            and facts.st_mtime < limit
             and self._whole(sealed[first])
         ]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from holdfast.care import doctor as doctoring
 from holdfast.care import fsck as checking
@@ -15,7 +15,7 @@ from holdfast.care import gc as collecting
 from holdfast.care import rebuild as rebuilding
 from holdfast.care import recover as recovering
 from holdfast.care import status as stating
-from holdfast.care.fsck import FsckReport
+from holdfast.care.fsck import FsckReport, OnFinding
 from holdfast.care.gc import GRACE_S, GcReport
 from holdfast.care.rebuild import RebuildReport
 from holdfast.care.recover import RecoverReport
@@ -110,9 +110,15 @@ class Store:
         work = collecting.Gc(self._handle, grace_s=grace_s, progress=progress)
         return work.preview() if dry_run else work.run()
 
-    def fsck(self, *, quick: bool = False, progress: Progress | None = None) -> FsckReport:
+    def fsck(
+        self, *, quick: bool = False, progress: Progress | None = None, on_finding: OnFinding | None = None
+    ) -> FsckReport:
         """Check blobs, index and journal against each other; `quick`: presence and sizes, not every byte."""
-        return checking.check(self._handle, quick=quick, progress=progress)
+        return checking.check(self._handle, quick=quick, progress=progress, on_finding=on_finding)
+
+    def migrate_status(self) -> list[tuple[int, str, bool]]:
+        """(version, name, applied) of every migration of the index's schema that this software knows, in order."""
+        return self._handle.index.migrations()
 
     def status(self) -> Status:
         """Counts, sizes and positions."""
@@ -122,7 +128,7 @@ class Store:
         """Make everything durable and give all files back. Safe to call twice."""
         self._handle.close()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -177,10 +183,11 @@ def rebuild_store(
 
 
 def fsck_store(
-    path: str | os.PathLike[str], *, quick: bool = False, progress: Progress | None = None
-) -> FsckReport:
+    path: str | os.PathLike[str], *, quick: bool = False, progress: Progress | None = None,
+    on_finding: OnFinding | None = None,
+) -> FsckReport:  # fmt: skip
     """Check a store without opening it: also one that `open` refuses. Nothing is written."""
-    return checking.check_path(os.fspath(path), quick=quick, progress=progress)
+    return checking.check_path(os.fspath(path), quick=quick, progress=progress, on_finding=on_finding)
 
 
 def doctor(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import holdfast
@@ -18,6 +20,7 @@ from holdfast.index.select import keyset
 from holdfast.values import vocabulary
 from holdfast.values.query import field, parse
 from holdfast.values.records import Endpoint
+from holdfast.values.vocabulary import Flow
 
 NOBODY = "01890000-0000-7000-8000-000000000000"
 ROW_A7 = {
@@ -179,9 +182,13 @@ def test_metadata_that_cannot_be_kept_is_refused_before_anything_is_written(stor
 
 
 def test_an_error_in_a_transaction_leaves_no_relationship(store, ab):
-    with pytest.raises(RuntimeError), store.transaction():
-        store.relationships.relate(*_sentence(ab, "depends_on"))
-        raise RuntimeError
+    def work():
+        with store.transaction():
+            store.relationships.relate(*_sentence(ab, "depends_on"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work()
     assert list(store.relationships.find()) == []
 
 
@@ -361,7 +368,9 @@ def test_a_deleted_run_and_a_deleted_relationship_hide_too(store, ab):
 def test_an_external_end_is_always_live_even_if_its_text_is_the_id_of_a_deleted_record(store, ab):
     gone = store.artifacts.create("gone", "x")
     made = store.relationships.relate(ab[0], "depends_on", Endpoint("external", gone.id))
+    store.relationships.relate(ab[0], "depends_on", gone)
     store.artifacts.delete(gone)
+    assert ids(store.relationships.of(ab[0])) == [made.id]
     assert store.relationships.get(made.id).deleted_at is None
     assert ids(store.relationships.of(Endpoint("external", gone.id))) == [made.id]
     assert ids(store.relationships.of(gone)) == []
@@ -511,6 +520,13 @@ def test_the_built_in_vocabulary_is_that_of_the_promise():
     assert {family: " ".join(names) for family, names in found.items()} == ROW_A7
 
 
+def test_the_page_of_the_manual_has_the_vocabulary_as_it_is():
+    page = (Path(__file__).parents[2] / "docs" / "relationships.md").read_text("utf-8")
+    ends = {Flow.TARGET: " target ", Flow.SOURCE: " source ", Flow.NONE: " "}
+    rows = [f"| {t.family} | `{t.name}` | {t.description} | {t.inverse} |{ends[t.flow]}|" for t in vocabulary.BUILT_IN]
+    assert "\n".join(rows) in page
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
@@ -560,8 +576,8 @@ def test_names_that_mean_something_already_are_taken(store, name):
 
 @pytest.mark.parametrize(
     ("name", "family", "description"),
-    [("Bad", "intent", "x"), ("9x", "intent", "x"), ("a b", "intent", "x"), ("", "intent", "x"), ("a" * 65, "intent", "x"),
-     ("fine", "nowhere", "x"), ("fine", "intent", "  ")],
+    [("Bad", "intent", "x"), ("9x", "intent", "x"), ("a b", "intent", "x"), ("", "intent", "x"),
+     ("a" * 65, "intent", "x"), ("fine", "nowhere", "x"), ("fine", "intent", "  ")],
 )  # fmt: skip
 def test_types_that_are_not_well_formed_are_refused(store, name, family, description):
     before = changes_of(store)
@@ -571,9 +587,13 @@ def test_types_that_are_not_well_formed_are_refused(store, name, family, descrip
 
 
 def test_a_type_registered_in_a_transaction_that_fails_is_unknown_again(store, ab):
-    with pytest.raises(RuntimeError), store.transaction():
-        store.relationships.register_type("wants", family="intent", description="The source wants the target.")
-        store.relationships.relate(*_sentence(ab, "wants"))
-        raise RuntimeError
+    def work():
+        with store.transaction():
+            store.relationships.register_type("wants", family="intent", description="The source wants the target.")
+            store.relationships.relate(*_sentence(ab, "wants"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work()
     with pytest.raises(UnknownTypeError):
         store.relationships.relate(*_sentence(ab, "wants"))

@@ -20,6 +20,8 @@ from holdfast.errors import (
     NotFoundError,
     TransactionReusedError,
 )
+from holdfast.index.apply import reduce
+from holdfast.index.rows import KeyOf, Update
 from holdfast.index.select import keyset
 from holdfast.kinds import environment
 from holdfast.values import lifecycle
@@ -56,7 +58,7 @@ def changes_of(store):
 # -- the life of a run -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("current", "wanted"), itertools.product(STATUSES, STATUSES))
+@pytest.mark.parametrize(("current", "wanted"), list(itertools.product(STATUSES, STATUSES)))
 def test_the_table_of_transitions_is_kept_for_runs_and_steps(store, current, wanted):
     run = store.runs.create("holder")
     step = store.runs.add_step(run, "s")
@@ -120,6 +122,12 @@ def test_times_stand_as_iso_text_in_the_audit_trail(store):
     assert change.after == {"status": "processing", "started": run.started_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
 
 
+def test_a_change_that_takes_a_start_back_clears_the_time():
+    pairs = {"status": ["processing", "pending"], "started": ["2026-01-01T00:00:00.000000Z", None]}
+    operations = list(reduce(9, {"kind": "run", "action": "update", "id": NOBODY, "set": pairs}))
+    assert Update("run", {"key": KeyOf(NOBODY)}, {"status": "pending", "started_us": None}) in operations
+
+
 def test_diagnostics_add_up_also_when_the_status_stays_and_after_the_end(store):
     run = in_status(store, "processing")
     store.runs.set_status(run, "processing", diagnostics={"a": 1, "b": 1})
@@ -152,8 +160,7 @@ def test_names_that_say_nothing_are_refused(store, name):
     before = changes_of(store)
     with pytest.raises(InvalidValueError):
         store.runs.create(name)
-    run_less = changes_of(store)
-    assert run_less == before
+    assert changes_of(store) == before
     with pytest.raises(InvalidValueError):
         store.runs.add_step(store.runs.create("r"), name)
 
@@ -189,9 +196,13 @@ def test_a_transaction_id_that_is_repeated_makes_one_run(store):
 
 
 def test_an_error_in_a_transaction_leaves_no_run(store):
-    with pytest.raises(RuntimeError), store.transaction():
-        store.runs.add_step(store.runs.create("r"), "s")
-        raise RuntimeError
+    def work():
+        with store.transaction():
+            store.runs.add_step(store.runs.create("r"), "s")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work()
     assert list(store.runs.find()) == []
 
 
@@ -249,6 +260,24 @@ def test_a_run_is_started_once(store, status):
     assert store.runs.get(run) == run
 
 
+def test_of_two_that_start_the_same_pending_run_one_is_refused(store):
+    pending = store.runs.create("r")
+    with store.runs.start(pending):
+        second = store.runs.start(pending)  # what it knows of the run is old by now
+        with pytest.raises(IllegalTransitionError, match="started already"):
+            second.__enter__()
+    assert store.runs.get(pending).status == "completed"
+
+
+def test_a_run_comes_into_being_when_its_block_is_entered_in_one_transaction(store):
+    started = store.runs.start("r", inputs=[Endpoint("external", "u")])
+    assert list(store.runs.find()) == []
+    with started as run:
+        changes = list(store.changes.list(record=run.id))
+    assert [change.action for change in changes] == ["create", "link", "update"]
+    assert len({change.tx for change in changes}) == 1
+
+
 def test_a_run_that_is_there_is_not_described_again(store):
     with pytest.raises(InvalidValueError, match="description"):
         store.runs.start(store.runs.create("r"), parameters={"a": 1})
@@ -258,33 +287,55 @@ def test_a_run_that_was_ended_inside_its_block_stays_as_it_was_ended(store):
     with store.runs.start("r") as run:
         store.runs.set_status(run, "failed", reason="by hand")
     assert (run.record.status, run.record.reason) == ("failed", "by hand")
-    with pytest.raises(ValueError, match="later"), store.runs.start("r") as run:
-        store.runs.set_status(run, "cancelled")
-        raise ValueError("later")
-    assert run.record.status == "cancelled"
+
+
+def test_an_error_after_the_run_was_ended_inside_its_block_goes_on_and_changes_nothing(store):
+    run = store.runs.create("r")
+
+    def work():
+        with store.runs.start(run):
+            store.runs.set_status(run, "cancelled")
+            raise ValueError("later")
+
+    with pytest.raises(ValueError, match="later"):
+        work()
+    assert store.runs.get(run).status == "cancelled"
 
 
 def test_the_error_of_the_block_is_not_hidden_by_a_store_that_cannot_be_written_any_more(tmp_path):
     store = holdfast.create(tmp_path / "s")
-    with pytest.raises(ValueError, match="mine"), store.runs.start("r") as run:
-        store.close()
-        raise ValueError("mine")
+    run = store.runs.create("r")
+
+    def work():
+        with store.runs.start(run):
+            store.close()
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        work()
     with holdfast.open(tmp_path / "s") as store:
         assert store.runs.get(run.id).status == "processing"
 
 
 def test_steps_are_numbered_and_end_as_their_blocks_do(store):
-    with pytest.raises(ValueError, match="broken"), store.runs.start("r") as run:
-        with run.step("load") as load:
-            load.diagnose(rows=3)
-        with run.step("fit"):
-            raise ValueError("broken")
+    pending = store.runs.create("r")
+
+    def work():
+        with store.runs.start(pending) as run:
+            with run.step("load") as load:
+                load.diagnose(rows=3)
+            with run.step("fit"):
+                raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        work()
+    run = store.runs.get(pending)
     first, second = store.runs.steps(run)
     assert (first.number, first.name, first.status, first.diagnostics) == (1, "load", "completed", {"rows": 3})
     assert (second.number, second.name, second.status) == (2, "fit", "failed")
     assert second.diagnostics == {"reason": "ValueError: broken"}
     assert first.started_at <= first.ended_at <= second.started_at <= second.ended_at
-    assert run.record.status == "failed"
+    assert run.status == "failed"
 
 
 def test_a_step_interrupted_is_cancelled(store):
@@ -364,7 +415,9 @@ def test_the_manifest_holds_everything_in_order_and_nothing_twice(store):
     assert [one.endpoint for one in manifest.inputs] == [data.revision.endpoint]
     assert manifest.outputs[0] == link
     assert (link.role, link.direction, link.run_id) == ("model", Direction.OUTPUT, run.id)
-    assert [str(one.endpoint).partition(":")[0] for one in manifest.outputs] == ["artifact", "external"] + ["artifact"] * 2
+    assert [str(one.endpoint).partition(":")[0] for one in manifest.outputs] == ["artifact", "external"] + [
+        "artifact"
+    ] * 2
     assert [one.endpoint for one in manifest.outputs[2:]] == [second.endpoint, third.endpoint]
 
 
@@ -425,10 +478,10 @@ def test_long_manifests_come_whole_and_in_order_whatever_the_page_size(store, mo
 def test_runs_outlive_the_handle_and_the_index(tmp_path):
     with holdfast.create(tmp_path / "s") as store:
         data = store.artifacts.create("data", "1")
-        with pytest.raises(ValueError, match="x"), store.runs.start("r", inputs={"in": data}, tags=["t"]) as run:
+        with store.runs.start("r", inputs={"in": data}, tags=["t"]) as run:
             with run.step("s"):
                 store.artifacts.put("out", "x")
-            raise ValueError("x")
+            store.runs.set_status(run, "failed", reason="x", diagnostics={"big": 10**40})
         gone = store.runs.delete(store.runs.create("gone"))
         before = store.runs.manifest(run)
     assert before.run.status == "failed"

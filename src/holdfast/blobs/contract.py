@@ -23,7 +23,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """Bytes that wait to be published. `size` and `stored_bytes` in bytes; `place` belongs to the store that made it."""
+    """Bytes that wait to be published. `size`, `stored_bytes` in bytes; `place` belongs to the store that made it."""
 
     digest: str
     size: int

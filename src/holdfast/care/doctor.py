@@ -11,9 +11,9 @@ from typing import Any
 
 import zstandard
 
-from holdfast.care.fsck.view import QuietLock
-from holdfast.disk import Disk, typed
+from holdfast.disk import Disk
 from holdfast.engine import open as opening
+from holdfast.engine.locks import FileLock
 from holdfast.errors import HoldfastError, LockedError
 from holdfast.formats import marker, paths
 from holdfast.index import libraries
@@ -156,9 +156,8 @@ def _size(path: str) -> int | None:
 def _holder(path: str) -> dict[str, Any] | None:
     """What the holder of a lock wrote of itself; None if nobody holds it."""
     try:
-        with typed("look at", path):
-            lock = QuietLock(path)
-    except (HoldfastError, FileNotFoundError):
+        lock = FileLock(path, absent_is_fine=True)
+    except HoldfastError:
         return None
     try:
         lock.acquire(shared=False, wait_s=0.0)

@@ -13,22 +13,25 @@ not verify, a file that cannot be read, a clock that jumped.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from holdfast.blobs import LocalBlobs
+from holdfast.engine import feeding
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
-from holdfast.engine.transaction import write
+from holdfast.engine.transaction import current, write
 from holdfast.errors import ChainBrokenError, ConflictError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
 
 GRACE_S = 14 * 24 * 3600.0
 LEFTOVER_S = 24 * 3600.0
-"""Temporary files untouched for so long belong to nobody. Whatever the grace period: a live writer may need younger ones."""
+"""Temporary files untouched for so long are nobody's. Whatever the grace period: a live writer may need younger."""
 
 _BATCH = 500
 _CLOCK_FACT = "clock at condemnation"
@@ -76,23 +79,35 @@ class Gc:
         """What `run` would do now, if nothing changed; writes nothing."""
         self.prove()
         physical = self._handle.index.physical
-        unreferenced, _ = physical.unreferenced()
         known, _ = physical.count_condemned()
-        due, freed = physical.count_condemned(before_us=self._before_us())
+        unreferenced, everything = physical.unreferenced()
+        # Without a grace period `run` removes what it has just condemned, and what it has just sealed.
+        at_once = self._grace_s <= 0
+        due, freed = (unreferenced, everything) if at_once else physical.count_condemned(before_us=self._before_us())
+        strays = [size for _, size in self._stray_files()]
+        sealed = len(self._handle.journal.sealable())
         return GcReport(
             dry_run=True,
             condemned=unreferenced - known,
-            waiting=known - due,
+            waiting=unreferenced - due,
             removed=due,
-            freed_bytes=freed,
-            strays=sum(1 for _ in self._stray_files()),
-            leftovers=sum(1 for _ in self._leftover_files()),
+            freed_bytes=freed + sum(strays),
+            strays=len(strays),
+            leftovers=sum(1 for _ in self._leftover_files()) + (sealed if at_once else 0),
+            sealed=sealed,
         )
 
     def prove(self) -> None:
-        """Refuse to work on a store whose chain or clock cannot be trusted: ChainBrokenError, ConflictError."""
+        """Refuse to work on a store whose chain or clock cannot be trusted: ChainBrokenError, ConflictError.
+
+        And inside a transaction: what it gave up is given up only when it has committed.
+        """
         handle = self._handle
         handle.alive()
+        if current(handle) is not None:
+            raise ConflictError(
+                "gc inside an open transaction", remedy="Run gc after the transaction has ended; nothing was removed."
+            )
         head = handle.origin
         for _, item in handle.journal.scan():
             if isinstance(item, Located):
@@ -139,14 +154,19 @@ class Gc:
             self._show(self.report.removed, "removing blobs")
             if len(batch) < _BATCH:
                 break
+        if self.report.removed:
+            feeding.forget(self._handle)  # its words must not outlive what was purged
         waiting, _ = self._handle.index.physical.count_condemned()
         self.report = replace(self.report, waiting=waiting)
 
     def strays(self) -> None:
-        """Step 3: a file without a row belongs to a transaction that never was. Looked at again under the lock."""
+        """Step 3: a file without a row, that nothing speaks of, belongs to a transaction that never was.
+
+        Looked at again under the lock. "Not found" alone is no reason: a row may be missing by damage.
+        """
         for digest, size in self._stray_files():
             with write(self._handle, what="gc: strays"):
-                gone = self._handle.index.physical.place(digest) is None and self._handle.blobs.delete(digest)
+                gone = self._is_stray(digest) and self._handle.blobs.delete(digest)
             if gone:
                 self.report = replace(
                     self.report, strays=self.report.strays + 1, freed_bytes=self.report.freed_bytes + size
@@ -158,8 +178,9 @@ class Gc:
             sealed = self._handle.journal.seal(f"seal-{os.getpid()}-{time.time_ns()}.tmp")
             removed = 0
             for path in list(self._leftover_files()):
-                self._handle.disk.unlink(path)
-                removed += 1
+                with contextlib.suppress(FileNotFoundError):  # its writer lived, and has removed it
+                    self._handle.disk.unlink(path)
+                    removed += 1
         self.report = replace(self.report, leftovers=removed, sealed=sealed)
 
     def _before_us(self) -> int:
@@ -169,9 +190,12 @@ class Gc:
         limit = self._before_us()
         assert isinstance(self._handle.blobs, LocalBlobs)
         for entry in self._handle.blobs.walk():
-            known = entry.digest is not None and self._handle.index.physical.place(entry.digest) is not None
-            if entry.digest is not None and not known and entry.modified_us <= limit:
+            if entry.digest is not None and entry.modified_us <= limit and self._is_stray(entry.digest):
                 yield entry.digest, entry.stored_bytes
+
+    def _is_stray(self, digest: str) -> bool:
+        physical = self._handle.index.physical
+        return physical.place(digest) is None and not physical.wanted(digest)
 
     def _leftover_files(self) -> Iterator[str]:
         limit = self._handle.clock.now_us() - int(LEFTOVER_S * 1e6)
@@ -179,7 +203,7 @@ class Gc:
         for name in self._handle.disk.listdir(folder):
             path = os.path.join(folder, name)
             facts = self._handle.disk.stat(path)
-            if facts is not None and facts.st_mtime_ns // 1000 <= limit:
+            if facts is not None and stat.S_ISREG(facts.st_mode) and facts.st_mtime_ns // 1000 <= limit:
                 yield path
         yield from self._handle.journal.expired(self._grace_s)
 

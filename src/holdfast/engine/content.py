@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ class Incoming:
     """Content that a transaction can publish. `head`: its first bytes, to find the media type from.
 
     Either `staged` holds it, or it was found in the store and `data` is kept in case gc is faster than we are.
+    `facts`: what the file system said of the file it was read from, if it was one.
     """
 
     digest: str
@@ -40,11 +43,17 @@ class Incoming:
     head: bytes
     staged: Staged | None = None
     data: bytes | None = None
+    facts: os.stat_result | None = None
 
 
 def stage(handle: Handle, source: Source, *, durable: bool = True) -> Incoming:
-    """Take content in without holding a lock. Raises InvalidValueError for what is no content, SourceChangedError."""
+    """Take content in without holding a lock. Raises InvalidValueError for what is no content, SourceError."""
     handle.writable()
+    with handle.watching_syncs():
+        return _stage(handle, source, durable=durable)
+
+
+def _stage(handle: Handle, source: Source, *, durable: bool) -> Incoming:
     if isinstance(source, str):
         try:
             source = source.encode("utf-8")
@@ -59,7 +68,8 @@ def stage(handle: Handle, source: Source, *, durable: bool = True) -> Incoming:
             f"content is a {type(source).__name__}", where="content", reason="type",
             remedy="Give bytes, str (kept as UTF-8), a pathlib.Path, or a binary file object.",
         )  # fmt: skip
-    return stage_stream(handle, source, durable=durable)
+    with readable(str(getattr(source, "name", "the stream"))):
+        return stage_stream(handle, source, durable=durable)
 
 
 def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True) -> Incoming:
@@ -83,21 +93,34 @@ def stage_stream(handle: Handle, source: BinaryIO, *, durable: bool = True) -> I
     return Incoming(staged.digest, staged.size, head[:HEAD_BYTES], staged)
 
 
-def stage_file(handle: Handle, path: str, *, durable: bool = True) -> Incoming:
+def stage_file(handle: Handle, path: str, *, durable: bool = True, itself: bool = False) -> Incoming:
     """A regular file, as it was at one moment: read again if it changed meanwhile, SourceChangedError if it keeps on.
 
     What is compared is what the file system says before and after (size, mtime, ctime, inode), and the size read.
+    `itself`: what stands at `path` must be a file; a link that took its place is not followed, a pipe not waited for.
     """
     for _ in range(_TRIES):
-        with readable(path), open(path, "rb", buffering=0) as file:
+        with readable(path), open(path, "rb", buffering=0, opener=_open_itself if itself else None) as file:
             before = os.fstat(file.fileno())
+            if itself and not stat.S_ISREG(before.st_mode):
+                raise SourceChangedError(f"{path} is no regular file any more", path=path, tries=1)
             incoming = stage_stream(handle, file, durable=durable)
             after = os.fstat(file.fileno())
         if _same(before, after) and (incoming.size == after.st_size or not _sized(after)):
+            incoming.facts = after
             return incoming
         if incoming.staged is not None:
             handle.blobs.discard([incoming.staged])
     raise SourceChangedError(f"{path} changed each time it was read", path=path, tries=_TRIES)
+
+
+def _open_itself(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP and os.path.islink(path):
+            raise SourceChangedError(f"{path} is a link by now", path=path, tries=1) from error
+        raise
 
 
 @contextmanager
@@ -106,7 +129,9 @@ def readable(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SourceUnreadableError(f"cannot read {path}: {error.strerror}", path=path, errno=error.errno) from error
+        raise SourceUnreadableError(
+            f"cannot read {path}: {error.strerror or error}", path=path, errno=error.errno
+        ) from error
     except StorageIOError as error:
         if error.fields.get("operation") != READ_SOURCE:
             raise

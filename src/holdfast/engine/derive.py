@@ -109,9 +109,7 @@ def fill_physical(target: SqliteIndex, blobs: LocalBlobs, progress: Progress | N
     return strangers
 
 
-def replace_index(
-    root: str, found: Marker, disk: Disk, *, copied: bool, progress: Progress | None = None
-) -> Derived:
+def replace_index(root: str, found: Marker, disk: Disk, *, copied: bool, progress: Progress | None = None) -> Derived:
     """Derive a new index and put it in the old one's place. Writer lock and exclusive handles lock are held.
 
     The old file goes first, so that at no moment a database stands beside the write-ahead log of another: a crash in
@@ -119,7 +117,7 @@ def replace_index(
     """
     path = os.path.join(root, paths.INDEX)
     temporary = os.path.join(root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
-    old = _old_index(path)
+    old = old_index(path)
     span = None
     try:
         result = build(temporary, root, found, disk, old=old, progress=progress)
@@ -174,7 +172,7 @@ def forget_copy(index: SqliteIndex) -> None:
     index.unset_meta(COPY_ENDS)
 
 
-def _old_index(path: str) -> SqliteIndex | None:
+def old_index(path: str) -> SqliteIndex | None:
     """The old index for its transactions; None if it is missing or unreadable."""
     if not os.path.isfile(path):
         return None

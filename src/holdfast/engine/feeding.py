@@ -7,16 +7,22 @@ foreign or older copy of the file), the words are made anew.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
 
 from holdfast.engine.handle import Handle
+from holdfast.engine.locks import FileLock
 from holdfast.engine.recover import Progress, from_index
-from holdfast.errors import HoldfastError
+from holdfast.errors import DamageError, LockedError
+from holdfast.formats import paths
 from holdfast.search import text
 from holdfast.search.document import START, Document, LeftOut, Position
 from holdfast.values import canon
 from holdfast.values.change import Head
 from holdfast.values.records import Artifact, RevisionState
+
+log = logging.getLogger("holdfast.engine")
 
 BATCH = 1_000
 BATCH_BYTES = 8 << 20
@@ -25,25 +31,35 @@ BATCH_BYTES = 8 << 20
 def drain(handle: Handle, progress: Progress | None = None) -> int:
     """Take in all changes committed so far; the seq up to which the index is level with the chain.
 
-    Raises the typed errors of reading and of the search file; the cursor then stands at the last whole batch.
+    One process feeds at a time: a document read by a slow one must not take the place of a newer one. Raises
+    LockedError, and the typed errors of reading; the cursor then stands at the last whole batch.
     """
     head = handle.index.chain.head()
     if head is None:
         return 0
     target: Position = (head.next_seq - 1, head.hash)
+    if handle.search.position() == target and not handle.search.needs_compaction:
+        return target[0]
+    lock = FileLock(os.path.join(handle.root, paths.SEARCH_LOCK))
+    try:
+        lock.acquire(shared=False, wait_s=handle.wait_s)
+        lock.sign("indexing text")
+        return _drain(handle, target, progress)
+    finally:
+        lock.close()
+
+
+def _drain(handle: Handle, target: Position, progress: Progress | None) -> int:
     position = _sane(handle, handle.search.position())
-    while position != target and position[0] < target[0]:
+    while position[0] < target[0]:
         if position == START:
-            moved = _feed_all(handle, target, progress)
+            _feed_all(handle, target, progress)
         else:
-            moved = _feed_changes(handle, position, target)
-        if not moved:  # somebody else was faster: go on from where they are
-            fresh = handle.search.position()
-            if fresh == position:
-                break
-            position = fresh
-        else:
-            position = handle.search.position()
+            _feed_changes(handle, position, target)
+        fresh = handle.search.position()
+        if fresh == position:
+            break
+        position = fresh
         if progress:
             progress(position[0], target[0], "indexing text", "changes")
     return position[0]
@@ -51,7 +67,11 @@ def drain(handle: Handle, progress: Progress | None = None) -> int:
 
 def forget(handle: Handle) -> None:
     """Words of content that was purged must go: the index is emptied, and filled again by the next search."""
-    handle.search.reset()
+    try:
+        handle.search.reset()
+    except LockedError:
+        # A reader holds old pages: they are in no answer any more, and go with the next reset.
+        log.info("search-scrub-deferred", extra={"holdfast": {}})
 
 
 def _sane(handle: Handle, position: Position) -> Position:
@@ -59,18 +79,20 @@ def _sane(handle: Handle, position: Position) -> Position:
     if position == START:
         return START
     transaction = handle.index.chain.at(position[0])
-    if transaction is not None and (transaction.entry.next_seq - 1, transaction.entry.hash()) == position:
+    here = transaction is not None and (transaction.entry.next_seq - 1, transaction.entry.hash()) == position
+    if here and not handle.search.needs_compaction:
         return position
-    handle.search.reset()
-    return START
+    handle.search.reset(expected=position)
+    return handle.search.position()
 
 
 def _feed_all(handle: Handle, target: Position, progress: Progress | None) -> bool:
     """Fill an empty index from the artifacts there are, rather than from their whole history.
 
-    Batches before the last leave the cursor at START, so a crash in between begins anew; documents then take the
-    place of those fed before.
+    Batches before the last leave the cursor at START, so a crash in between begins anew, with an empty index.
     """
+    if handle.search.counts().live:
+        handle.search.reset(expected=START)
     after = 0
     while True:
         page = handle.index.artifacts.live_from(after, BATCH)
@@ -137,7 +159,7 @@ def _text(handle: Handle, artifact: Artifact) -> tuple[str | None, LeftOut | Non
         return None, LeftOut.MISSING
     try:
         words = text.extract(artifact.media_type, handle.blobs.read(artifact.digest), artifact.name)
-    except HoldfastError:
+    except DamageError:
         return None, LeftOut.MISSING  # fsck names what is wrong with it
     return (words, None) if words is not None else (None, LeftOut.NOT_TEXT)
 

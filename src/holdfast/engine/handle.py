@@ -7,12 +7,13 @@ import logging
 import os
 import threading
 import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine.locks import FileLock, WriterLock
-from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError
+from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, StorageIOError
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
@@ -55,6 +56,7 @@ class Handle:
     read_only: bool = False
     opened: Opened = field(default_factory=Opened)
     clock: Clock = field(default_factory=SystemClock)
+    at_close: Callable[[], None] | None = None
     _dead: str = ""
 
     def __post_init__(self) -> None:
@@ -79,9 +81,19 @@ class Handle:
             raise ReadOnlyError(f"{self.root} is open for reading only", path=self.root)
 
     def poison(self, error: BaseException) -> None:
-        """A sync or COMMIT failed: nobody can say what is on disk. The outcome is decided when the store is reopened."""
+        """A sync or COMMIT failed: nobody can say what is on disk. Reopening the store decides the outcome."""
         self._dead = f"a sync failed ({error})"
         log.error("handle-poisoned", extra={"holdfast": {"error": type(error).__name__}})
+
+    @contextlib.contextmanager
+    def watching_syncs(self) -> Iterator[None]:
+        """A sync that fails in the block poisons the handle, and the error passes on: asking again would get a lie."""
+        try:
+            yield
+        except StorageIOError as error:
+            if str(error.fields.get("operation", "")).startswith("sync"):
+                self.poison(error)
+            raise
 
     def keep_synced(self) -> None:
         """See to it that journal bytes are synced within SYNC_EVERY_S seconds."""
@@ -106,13 +118,15 @@ class Handle:
             self._release()
 
     def _close_durably(self) -> None:
-        self.journal.release()
         try:
+            # First of all: another thread may stand between its COMMIT and the journal.
             self.writer.acquire("close", wait_s=min(self.wait_s, 5.0))
         except HoldfastError:
             # Somebody is writing: they hold the index open, so this close is not the last and checkpoints nothing.
+            self.journal.release()
             return
         try:
+            self.journal.release()
             with contextlib.suppress(HoldfastError):
                 self.index.checkpoint(force=True)
             self.index.close()
@@ -121,10 +135,14 @@ class Handle:
 
     def _release(self) -> None:
         self._stop.set()
+        self.journal.drop()
         self.index.close()
         self.search.close()
         self.writer.close()
         self.users.close()
+        if self.at_close is not None:
+            self.at_close()
+            self.at_close = None
         _open_handles.discard(self)
 
     def abandon(self) -> None:
@@ -137,10 +155,10 @@ class Handle:
 
 
 def open_here(root: str) -> Handle | None:
-    """A handle that this process has on a store: then its index may be opened by SQLite alone."""
+    """A handle of this process that works on the index of a store itself: then SQLite alone may open its files."""
     for handle in list(_open_handles):
         with contextlib.suppress(OSError):
-            if os.path.samefile(handle.root, root):
+            if os.path.samefile(os.path.dirname(handle.index.path), root):
                 return handle
     return None
 

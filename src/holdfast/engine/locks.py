@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from holdfast import disk
-from holdfast.errors import LockedError
+from holdfast.errors import HandleDeadError, LockedError
 from holdfast.values import moment
 
 _FIRST_PAUSE_S = 0.0002
@@ -27,11 +27,20 @@ _INFO_BYTES = 512
 class FileLock:
     """One lock file. `exclusive` or `shared`; not re-entrant; one holder for each handle at a time."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, absent_is_fine: bool = False) -> None:
+        """`absent_is_fine`: for readers: the file is neither made nor written; without one nothing is locked."""
         self.path = path
-        with disk.typed("open", path):
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._dead = False
+        # A descriptor that another thread has closed may be another file's by now.
+        self._guard = threading.Lock()
+        flags = os.O_RDONLY if absent_is_fine else os.O_RDWR | os.O_CREAT
+        try:
+            with disk.typed("open", path):
+                self._fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:
+            if not absent_is_fine:
+                raise
+            self._fd = -1
 
     def acquire(self, *, shared: bool, wait_s: float) -> None:
         """Wait up to `wait_s` seconds; LockedError names who holds it."""
@@ -50,13 +59,18 @@ class FileLock:
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
     def _try(self, *, shared: bool) -> bool:
-        try:
-            fcntl.flock(self._fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EINTR):
-                return False
-            disk.raise_typed(error, "lock", self.path)
-        return True
+        with self._guard:
+            if self._dead:
+                raise HandleDeadError(f"{self.path} was closed", reason="closed")
+            if self._fd < 0:
+                return True
+            try:
+                fcntl.flock(self._fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EWOULDBLOCK, errno.EINTR):
+                    return False
+                disk.raise_typed(error, "lock", self.path)
+            return True
 
     def sign(self, what: str) -> None:
         """Write who holds the lock, since when and what for. For people only: never decides anything."""
@@ -68,38 +82,51 @@ class FileLock:
                 "doing": what,
             }
         )
-        with disk.typed("write", self.path):
-            os.pwrite(self._fd, text.encode().ljust(_INFO_BYTES)[:_INFO_BYTES], 0)
+        with self._guard, disk.typed("write", self.path):
+            if not self._dead:
+                os.pwrite(self._fd, text.encode().ljust(_INFO_BYTES)[:_INFO_BYTES], 0)
 
     def holder(self) -> dict[str, Any] | None:
         """What the last holder wrote; None if nothing readable is there."""
         try:
-            found = json.loads(os.pread(self._fd, _INFO_BYTES, 0) or b"null")
+            with self._guard:
+                text = b"" if self._dead or self._fd < 0 else os.pread(self._fd, _INFO_BYTES, 0)
+            found = json.loads(text or b"null")
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
 
     def release(self) -> None:
         """Let the next one in."""
-        if not self._dead:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        with self._guard:
+            if not self._dead and self._fd >= 0:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Give the file back, and the lock with it."""
+        with self._guard:
+            self._close()
+
+    def _close(self) -> None:
         if not self._dead:
             self._dead = True
-            os.close(self._fd)
+            if self._fd >= 0:
+                os.close(self._fd)
 
     def abandon(self) -> None:
-        """In a forked child: close this copy of the open file without unlocking the parent's."""
-        self.close()
+        """In a forked child: close this copy of the open file without unlocking the parent's.
+
+        Without the guard: a thread that is not in the child may hold it for ever.
+        """
+        self._guard = threading.Lock()
+        self._close()
 
 
 class WriterLock:
     """The writer lock of one open store: first among the threads of the handle, then among processes."""
 
-    def __init__(self, path: str) -> None:
-        self._file = FileLock(path)
+    def __init__(self, path: str, *, absent_is_fine: bool = False) -> None:
+        self._file = FileLock(path, absent_is_fine=absent_is_fine)
         self._threads = threading.Lock()
 
     def acquire(self, what: str, *, wait_s: float) -> None:

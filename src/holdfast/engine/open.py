@@ -12,15 +12,18 @@ from holdfast.disk import Disk
 from holdfast.engine import derive, recover
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.locks import FileLock, WriterLock
-from holdfast.errors import FormatTooNewError, InvalidValueError, NotAStoreError, StoreExistsError
+from holdfast.engine.private import private_index
+from holdfast.errors import FormatTooNewError, InvalidValueError, LockedError, NotAStoreError, StoreExistsError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.search.index import SearchIndex
-from holdfast.values import moment
+from holdfast.values import canon, moment
 from holdfast.values.change import ACTOR_KINDS, Actor
 from holdfast.values.moment import Clock, SystemClock
+
+_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,9 @@ def actor_of(actor: Actor | str | None) -> Actor:
             f"{actor.kind!r} is no kind of actor", where="actor", reason="kind",
             remedy=f"Use one of: {', '.join(ACTOR_KINDS)}.",
         )  # fmt: skip
+    if not actor.name or "\0" in actor.name:
+        raise InvalidValueError(f"{actor.name!r} is no name of an actor", where="actor", reason="name")
+    canon.encode(actor.name)
     return actor
 
 
@@ -103,20 +109,59 @@ def open_store(root: str, settings: Settings) -> Handle:
     root = os.path.abspath(root)
     disk = settings.disk
     found = read_marker(root, disk)
+    if settings.read_only:
+        return _open_to_read(root, found, settings)
     for folder in paths.FOLDERS:
-        if not settings.read_only:
-            disk.mkdir(os.path.join(root, folder))
+        disk.mkdir(os.path.join(root, folder))
     writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
     users = FileLock(os.path.join(root, paths.HANDLES_LOCK))
     try:
         opened = _ready(root, found, settings, writer, users)
-        index = SqliteIndex(os.path.join(root, paths.INDEX), read_only=settings.read_only)
+        index = SqliteIndex(os.path.join(root, paths.INDEX))
         index.check()
     except BaseException:
         writer.close()
         users.close()
         raise
-    handle = Handle(
+    handle = _handle(root, found, settings, writer, users, index, opened)
+    try:
+        _level_at_open(handle)
+    except BaseException:
+        handle.close()
+        raise
+    return handle
+
+
+def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
+    """Open without writing a byte: with the store's own index if it can be trusted, else with a private one."""
+    locks = os.path.join(root, paths.WRITER_LOCK), os.path.join(root, paths.HANDLES_LOCK)
+    writer, users = WriterLock(locks[0], absent_is_fine=True), FileLock(locks[1], absent_is_fine=True)
+    discard = None
+    try:
+        users.acquire(shared=True, wait_s=settings.wait_s)
+        reason, path, opened = derive.distrust(root), os.path.join(root, paths.INDEX), Opened()
+        if reason:
+            private = private_index(root, found, settings.disk, reason)
+            path, opened, discard = private.path, private.opened, private.discard
+        index = SqliteIndex(path, read_only=True)
+        index.check()
+    except BaseException:
+        writer.close()
+        users.close()
+        if discard is not None:
+            discard()
+        raise
+    handle = _handle(root, found, settings, writer, users, index, opened)
+    handle.at_close = discard
+    return handle
+
+
+def _handle(
+    root: str, found: Marker, settings: Settings, writer: WriterLock, users: FileLock, index: SqliteIndex,
+    opened: Opened,
+) -> Handle:  # fmt: skip
+    disk = settings.disk
+    return Handle(
         root=root,
         marker=found,
         disk=disk,
@@ -132,19 +177,13 @@ def open_store(root: str, settings: Settings) -> Handle:
         opened=opened,
         clock=settings.clock,
     )
-    try:
-        _level_at_open(handle)
-    except BaseException:
-        handle.close()
-        raise
-    return handle
 
 
 def _ready(root: str, found: Marker, settings: Settings, writer: WriterLock, users: FileLock) -> Opened:
     """See to it that there is an index whose rows can be trusted, and hold the handles lock shared."""
     users.acquire(shared=True, wait_s=settings.wait_s)
     reason = derive.distrust(root)
-    if not reason or settings.read_only:
+    if not reason:
         return Opened()
     users.release()
     writer.acquire("deriving the index", wait_s=settings.wait_s)
@@ -164,13 +203,16 @@ def _ready(root: str, found: Marker, settings: Settings, writer: WriterLock, use
 
 
 def _level_at_open(handle: Handle) -> None:
-    """What a crash left of the last writer is put right before anything is read, unless somebody writes just now."""
-    if handle.read_only:
+    """What a crash left of the last writer is put right before anything is read.
+
+    Not if somebody writes just now: they saw to it when they began, and readers need not wait for them.
+    """
+    if recover.is_level(handle):
         return
-    head = handle.index.chain.head()
-    if head is not None and handle.journal.ends_with(head):
+    try:
+        handle.writer.acquire("recover", wait_s=min(handle.wait_s, _PATIENCE_S))
+    except LockedError:
         return
-    handle.writer.acquire("recover", wait_s=handle.wait_s)
     try:
         recover.level(handle)
     finally:

@@ -6,12 +6,13 @@ that is a fork: reported, nothing touched. "Absent" never means "empty".
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from holdfast.engine.handle import Handle
-from holdfast.errors import ChainForkedError, HoldfastError
+from holdfast.errors import ChainForkedError, DamageError, HoldfastError
 from holdfast.formats import lines
 from holdfast.formats.lines import Located
 from holdfast.index.sqlite import SqliteIndex
@@ -28,30 +29,38 @@ def level(handle: Handle) -> Head:
 
     Usually one row and the last line of the journal are compared; only a difference costs more.
     """
-    head = handle.index.chain.head() or handle.origin
-    if head == handle.origin:
-        if not handle.journal.segments():
-            return head
-    elif handle.journal.ends_with(head):
-        return head
-    return _catch_up(handle, head)
+    head = handle.index.chain.head()
+    if _agree(handle, head):
+        return head or handle.origin
+    return _catch_up(handle, head or handle.origin)
+
+
+def is_level(handle: Handle) -> bool:
+    """Whether index and journal end with the same transaction. Needs no lock: somebody may be writing just now."""
+    return _agree(handle, handle.index.chain.head())
+
+
+def _agree(handle: Handle, head: Head | None) -> bool:
+    return not handle.journal.segments() if head is None else handle.journal.ends_with(head)
 
 
 def _catch_up(handle: Handle, in_index: Head) -> Head:
+    handle.journal.end_torn_line()
     in_journal = handle.journal.head() or handle.origin
     if in_journal.next_seq > in_index.next_seq:
         log.info("index-catches-up", extra={"holdfast": {"from": in_index.next_seq, "to": in_journal.next_seq}})
-        return _index_catches_up(handle, in_index)
+        return _index_catches_up(handle, in_index, in_journal)
     if in_journal == in_index or in_journal.hash == in_index.hash:
         return in_index
     if in_journal.next_seq == in_index.next_seq:
         raise _fork(in_index.next_seq)
     log.info("journal-catches-up", extra={"holdfast": {"from": in_journal.next_seq, "to": in_index.next_seq}})
-    _journal_catches_up(handle, in_journal)
+    with handle.watching_syncs():
+        _journal_catches_up(handle, in_journal, in_index)
     return in_index
 
 
-def _index_catches_up(handle: Handle, head: Head) -> Head:
+def _index_catches_up(handle: Handle, head: Head, wanted: Head) -> Head:
     handle.index.begin()
     try:
         for _, item in handle.journal.scan(head.next_seq):
@@ -61,6 +70,9 @@ def _index_catches_up(handle: Handle, head: Head) -> Head:
                 raise _fork(head.next_seq)
             replay(handle.index, item.transaction)
             head = item.transaction.head
+        if head.hash != wanted.hash:
+            raise _fork(head.next_seq)
+        _find_places(handle)
         handle.index.commit()
     except BaseException:
         handle.index.rollback()
@@ -68,7 +80,19 @@ def _index_catches_up(handle: Handle, head: Head) -> Head:
     return head
 
 
-def _journal_catches_up(handle: Handle, head: Head) -> None:
+def _find_places(handle: Handle) -> None:
+    """Rows for the blobs that replayed changes speak of: a live write makes them, a replay has to look for the files.
+
+    Without them gc would take these files for strays.
+    """
+    for content_digest, _ in list(handle.index.physical.missing()):
+        with contextlib.suppress(DamageError):  # an unreadable file is no presence; fsck names it
+            stat = handle.blobs.stat(content_digest)
+            if stat is not None:
+                handle.index.physical.register(stat.digest, stat.stored_bytes, stat.frames)
+
+
+def _journal_catches_up(handle: Handle, head: Head, wanted: Head) -> None:
     for data in handle.index.chain.read(head.next_seq):
         transaction = lines.decode(data, "a transaction of the index")
         if transaction.entry.first < head.next_seq:
@@ -78,6 +102,9 @@ def _journal_catches_up(handle: Handle, head: Head) -> None:
         handle.journal.prepare(transaction.entry.first, len(data))
         handle.journal.append(data)
         head = transaction.head
+    if head.hash != wanted.hash:
+        # Transactions of different lengths: none of one copy begins where the other ends, and none was written here.
+        raise _fork(head.next_seq)
     handle.journal.sync()
 
 
@@ -98,7 +125,7 @@ def replay(index: SqliteIndex, transaction: Transaction) -> None:
 
 @dataclass(slots=True)
 class Derived:
-    """What deriving an index found. `unreachable`: whole transactions beyond a gap, kept in their files but not used."""
+    """What deriving an index found. `unreachable`: whole transactions beyond a gap: kept in their files, not used."""
 
     transactions: int = 0
     changes: int = 0

@@ -22,7 +22,15 @@ from holdfast.blobs.contract import BlobStat
 from holdfast.engine import recover
 from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
-from holdfast.errors import BlobMissingError, ConflictError, HoldfastError, LockedError, NoSpaceError, ReadOnlyError, StorageIOError
+from holdfast.errors import (
+    BlobMissingError,
+    ConflictError,
+    HoldfastError,
+    LockedError,
+    ReadOnlyError,
+    StorageIOError,
+    TransactionReusedError,
+)
 from holdfast.formats import lines
 from holdfast.values import canon, moment
 from holdfast.values.change import Body, Entry, Head, Transaction, root_of
@@ -76,7 +84,8 @@ class Unit:
                 if one.data is None:
                     raise BlobMissingError(f"no file holds {one.digest}", digest=one.digest)
                 one.staged = self.handle.blobs.stage(one.data)
-        stats = self.handle.blobs.publish([one.staged for one in wanted if one.staged is not None])
+        with self.handle.watching_syncs():
+            stats = self.handle.blobs.publish([one.staged for one in wanted if one.staged is not None])
         for one, stat in zip(wanted, stats, strict=True):
             one.staged = None
             self._awaiting_rows[stat.digest] = stat
@@ -141,10 +150,12 @@ def write(handle: Handle, *, tx: str | None = None, note: str = "", what: str = 
     """Work in a transaction: the one this thread has open (as a nested part), or a new one that commits at the end.
 
     On return of the outermost block its changes survive kill -9 and power loss. An exception leaves nothing behind
-    but unreferenced blobs. Raises LockedError, NoSpaceError, StorageIOError and whatever the block raises.
+    but unreferenced blobs. Raises LockedError, NoSpaceError, StorageIOError, TransactionReusedError if `tx` was
+    committed before, and whatever the block raises.
     """
     unit = current(handle)
     if unit is not None:
+        handle.writable()
         if tx is not None and tx != unit.tx:
             raise ConflictError(
                 "a transaction id inside an open transaction", tx=tx, remedy="Give the id to the outermost transaction."
@@ -180,6 +191,8 @@ def _units() -> dict[int, Unit]:
 def _begin(handle: Handle, tx: str | None, note: str) -> Unit:
     handle.writable()  # another thread may have poisoned or closed it while we waited
     head = recover.level(handle)
+    if tx is not None and handle.index.chain.find(tx) is not None:
+        raise TransactionReusedError(f"transaction {tx} was committed before", tx=tx)
     handle.index.begin()
     unit = Unit(handle, head, tx=tx or moment.draw_id(handle.clock.now_us()), note=note)
     handle.index.lookups.open_transaction(head.next_seq, unit.now_us, handle.actor.name)
@@ -188,23 +201,22 @@ def _begin(handle: Handle, tx: str | None, note: str) -> Unit:
 
 def _commit(unit: Unit) -> None:
     handle = unit.handle
-    if unit.changes == 0:
-        handle.index.commit()  # a revived blob's row may be in it
-        return
-    transaction = unit.seal()
-    data = lines.encode(transaction)
-    handle.journal.prepare(transaction.entry.first, len(data))
-    handle.index.chain.append(transaction, data)
+    data = b""
+    if unit.changes:
+        transaction = unit.seal()
+        data = lines.encode(transaction)
+        with handle.watching_syncs():
+            handle.journal.prepare(transaction.entry.first, len(data))
+        handle.index.chain.append(transaction, data)
     try:
-        handle.index.commit()
+        handle.index.commit()  # without changes too: rows of blobs may be in it
     except (StorageIOError, ReadOnlyError, LockedError) as error:
-        # Neither yes nor no: only reopening can tell.
+        # Neither yes nor no: only reopening can tell. (When the disk is full, SQLite rolls back whole.)
         handle.poison(error)
         raise
-    except NoSpaceError:
-        raise  # SQLite rolls back whole when the disk is full
-    _journal(handle, data)
-    handle.keep_synced()
+    if data:
+        _journal(handle, data)
+        handle.keep_synced()
     try:
         handle.index.checkpoint()
     except StorageIOError as error:
@@ -220,6 +232,11 @@ def _journal(handle: Handle, data: bytes) -> None:
     except HoldfastError as error:
         log.warning("journal-behind", extra={"holdfast": {"code": error.code}})
         handle.journal.drop()
+        return
+    try:
+        handle.journal.sync_if_due()
+    except HoldfastError as error:
+        handle.poison(error)
 
 
 def _rollback(handle: Handle) -> None:

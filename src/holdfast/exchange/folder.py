@@ -7,6 +7,7 @@ interruption stopped it, for what is in already is unchanged.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections import deque
@@ -124,6 +125,9 @@ class _Add:
             except OSError as error:
                 self._problem(path, "unreadable", error.strerror or str(error))
                 continue
+            if self._is_inside(path):
+                self._problem(path, "store", "this is the store itself, or lies in it")
+                continue
             base = os.path.basename(os.path.normpath(path))
             if stat.S_ISDIR(facts.st_mode) and base in (b".", b"..", b""):
                 yield from self._walk(path, self._into)
@@ -132,6 +136,19 @@ class _Add:
                 yield found
                 if stat.S_ISDIR(facts.st_mode):
                     yield from self._walk(path, (*self._into, found.name))
+
+    def _is_inside(self, path: bytes) -> bool:
+        """Whether a path is the store's folder or below it; a link to it lies where the link lies."""
+        place = os.path.realpath(os.path.dirname(path) if os.path.islink(path) else path)
+        while True:
+            with contextlib.suppress(OSError):
+                facts = os.stat(place)
+                if (facts.st_dev, facts.st_ino) == self._own:
+                    return True
+            above = os.path.dirname(place)
+            if above == place:
+                return False
+            place = above
 
     def _walk(self, folder: bytes, into: tuple[Name, ...]) -> Iterator[_Found]:
         """Depth first, by bytes of names, without recursion: a tree may be deeper than Python's stack."""
@@ -213,9 +230,12 @@ class _Add:
                 target = os.readlink(found.path)
             incoming = content.stage_bytes(self._handle, target, durable=False)
             return Item(found.folder, found.name, incoming, FileFacts(None, facts.mtime_ns), shown, symlink=True)
-        incoming = content.stage_file(self._handle, source, durable=False)
+        incoming = content.stage_file(self._handle, source, durable=False, itself=True)
         if self._atomic:
             incoming.data = None
+        if incoming.facts is not None:
+            # Those of the very bytes that were read; the walk was earlier.
+            facts = FileFacts(stat.S_IMODE(incoming.facts.st_mode), incoming.facts.st_mtime_ns)
         return Item(found.folder, found.name, incoming, facts, shown)
 
     # -- committing --------------------------------------------------------------------------------------------------
@@ -223,8 +243,11 @@ class _Add:
     def _commit(self, batch: list[Item]) -> None:
         if not batch:
             return
-        staged = [item.incoming.staged for item in batch if item.incoming is not None and item.incoming.staged is not None]
-        self._handle.blobs.settle(staged)
+        staged = [
+            item.incoming.staged for item in batch if item.incoming is not None and item.incoming.staged is not None
+        ]
+        with self._handle.watching_syncs():
+            self._handle.blobs.settle(staged)
         with write(self._handle, what="add") as unit:
             bulk = Bulk(unit)
             bulk.put(batch)

@@ -7,7 +7,7 @@ A transaction is the bodies of its changes, one canonical JSON object a line, th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.errors import ChainBrokenError, InvalidValueError
@@ -19,7 +19,7 @@ _ENTRY_START = b'{"entry":'
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Bytes of a journal that are no transaction: the rest of a torn append, or damage. `offset` and `length` in bytes."""
+    """Bytes of a journal that are no transaction: the rest of a torn append, or damage. Offset and length in bytes."""
 
     offset: int
     length: int
@@ -77,7 +77,7 @@ def _located(pending: list[tuple[int, bytes]], offset: int, line: bytes) -> Loca
         entry, claimed, salt = _entry(canon.decode(line))
     except (InvalidValueError, KeyError, TypeError, ValueError, AttributeError) as error:
         return Garbage(offset, len(line), f"an entry that cannot be read: {error}")
-    if entry.version != LINE_VERSION:
+    if entry.version != LINE_VERSION and replace(entry, version=LINE_VERSION).hash() != claimed:
         raise ChainBrokenError(
             f"a journal line of version {entry.version}; this software knows {LINE_VERSION}",
             seq=entry.first,

@@ -46,6 +46,7 @@ def decode(data: bytes, where: str) -> Marker:
         value = canon.decode(data)
         marker = Marker(value["store"], value["format"], value["digest"], tuple(value["requires"]))
         genuine = value["holdfast"] == "store" and moment.is_id(marker.store_id) and type(marker.format_version) is int
+        genuine = genuine and type(value["requires"]) is list and all(type(f) is str for f in value["requires"])
     except (InvalidValueError, KeyError, TypeError) as error:
         raise NotAStoreError(f"{where} is damaged or not a store's marker", path=where) from error
     if not genuine:
@@ -53,7 +54,8 @@ def decode(data: bytes, where: str) -> Marker:
     unknown = sorted(set(marker.features) - KNOWN_FEATURES)
     if marker.format_version > FORMAT_VERSION or unknown or marker.digest != "sha256":
         raise FormatTooNewError(
-            f"{where}: format {marker.format_version}, requires {', '.join(unknown) or 'nothing unknown'}, digest {marker.digest}",
+            f"{where}: format {marker.format_version}, digest {marker.digest}, "
+            f"requires {', '.join(unknown) or 'nothing unknown'}",
             found=marker.format_version,
             known=FORMAT_VERSION,
             features=unknown,

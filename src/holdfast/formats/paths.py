@@ -19,6 +19,8 @@ TMP = "tmp"
 LOCKS = "locks"
 WRITER_LOCK = "locks/writer"
 HANDLES_LOCK = "locks/handles"
+SEARCH_LOCK = "locks/search"
+SEARCH_DAMAGED = "search.sqlite3.damaged"
 
 FOLDERS = (BLOBS, PACKS, JOURNAL, QUARANTINE, TMP, LOCKS)
 DATABASES = (INDEX, STATE, SEARCH)

@@ -1,1 +1,1 @@
-"""Rows at rest: the one room, beside search, with SQL and Peewee. Everything in it can be rebuilt from journal and blobs."""
+"""Rows at rest: the one room, beside search, with SQL and Peewee. All of it can be rebuilt from journal and blobs."""

@@ -17,14 +17,13 @@ from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import mapped
 from holdfast.index.invariants import INVARIANTS, Invariant
-from holdfast.index.migrations import runner
-from holdfast.index.sqlite import SqliteIndex, _schema_differences
+from holdfast.index.migrations import manifest, runner
+from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import moment
 from holdfast.values.names import Name, join
 
 _PAGE = 1_000
 _CHAIN_PAGE = 64
-_NOT_COMPARED = {"tx": {"data"}}  # compressed: another library version gives other bytes for the same transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,7 @@ class ContentRow:
     wanted: bool
 
 
+_OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL"
 _CONTENT = f"""SELECT c.digest, c.size, b.stored_bytes, b.frames, b.condemned_us,
     EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})
     FROM content c LEFT JOIN blob b ON b.content = c.key"""
@@ -87,7 +87,13 @@ class Audit:
         """What is not as the schema says; SchemaTooNewError and the like pass."""
         if runner.check(self._db) == 0:
             return ["there are no tables of an index"]
-        return _schema_differences(self._db)
+        found, wanted = self._objects(), _objects_wanted()
+        lacking = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
+        changed = [f"{n} is not as the schema says" for n in sorted(wanted) if found.get(n, wanted[n]) != wanted[n]]
+        return lacking + changed + [f"{n} is not part of the schema" for n in sorted(found.keys() - wanted.keys())]
+
+    def _objects(self) -> dict[str, tuple[Any, ...]]:
+        return {row[1]: row for row in self._db.rows(_OBJECTS)}
 
     def selectable(self) -> bool:
         """Whether every table has its columns, so that its rows can be read."""
@@ -128,12 +134,11 @@ class Audit:
             raise mapped(error, self.index.path) from error
 
     def columns(self, table: str) -> list[str]:
-        """The columns of a table that two indexes of the same chain have in common, primary key first."""
+        """The columns of a table, primary key first."""
         model = self.index.tables.named(table)
         names = [field.column_name for field in model._meta.sorted_fields]
         keys = self.keys(table)
-        rest = [n for n in names if n not in keys and n not in _NOT_COMPARED.get(table, ())]
-        return [*keys, *rest]
+        return [*keys, *(name for name in names if name not in keys)]
 
     def keys(self, table: str) -> list[str]:
         """The columns of a table's primary key."""
@@ -163,7 +168,7 @@ class Audit:
 
     def contents(self) -> Iterator[ContentRow]:
         """Every known content in order of its digest, in short reads: later ones may see later states."""
-        after = b""
+        after = b"\0"  # SQLite's substr of an empty blob is NULL
         sql = f"""{_CONTENT} WHERE substr(c.digest, 1, 8) >= substr(?1, 1, 8) AND c.digest > ?1
                   AND typeof(c.digest) = 'blob' AND length(c.digest) = 32
                   ORDER BY substr(c.digest, 1, 8), c.digest LIMIT ?2"""
@@ -235,6 +240,14 @@ def quick_look(path: str) -> list[str]:
             return [str(row[0]) for row in connection.execute("PRAGMA quick_check(20)") if row[0] != "ok"]
     except sqlite3.Error as error:
         return [str(error)]
+
+
+def _objects_wanted() -> dict[str, tuple[Any, ...]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as fresh:
+        for step in manifest.MANIFEST:
+            for statement in step.up:
+                fresh.execute(statement)
+        return {row[1]: row for row in fresh.execute(_OBJECTS)}
 
 
 def _content(row: tuple[Any, ...]) -> ContentRow:

@@ -51,8 +51,9 @@ class ChainRows:
 
     def read(self, from_seq: int = 1) -> Iterator[bytes]:
         """The bytes of each transaction from the one that holds `from_seq` on, in order, in short reads."""
-        row = self._db.one("SELECT max(first) FROM tx WHERE first <= ?", (from_seq,))
-        position = (row[0] if row and row[0] is not None else 1) - 1
+        row = self._db.one("SELECT first, count FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1", (from_seq,))
+        held = row is not None and from_seq < row[0] + row[1]
+        position = (row[0] if row and held else from_seq) - 1
         while True:
             page = self._db.rows("SELECT first, data FROM tx WHERE first > ? ORDER BY first LIMIT ?", (position, _PAGE))
             for first, data in page:
@@ -81,9 +82,15 @@ class ChainRows:
         return [row[0] for row in self._db.rows(sql, (record_key, after))]
 
     def seq_at(self, time_us: int) -> int:
-        """The first seq of the first transaction at or after a time; times never run backwards along the chain."""
+        """The first seq of the first transaction at or after a time, or the seq that comes next if there is none.
+
+        Times never run backwards along the chain.
+        """
         row = self._db.one("SELECT min(first) FROM tx WHERE time_us >= ?", (time_us,))
-        return int(row[0]) if row and row[0] is not None else (1 << 62)
+        if row and row[0] is not None:
+            return int(row[0])
+        head = self.head()
+        return head.next_seq if head else 1
 
     def _compressor(self) -> zstandard.ZstdCompressor:
         found: zstandard.ZstdCompressor | None = getattr(self._compressors, "one", None)

@@ -20,6 +20,7 @@ from holdfast.errors import (
     HandleDeadError,
     HoldfastError,
     IndexDamagedError,
+    InvalidValueError,
     LockedError,
     NoSpaceError,
     ReadOnlyError,
@@ -28,15 +29,23 @@ from holdfast.errors import (
 
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 16 * 1024
+WAL_KEPT_BYTES = 1 << 20
+"""A checkpointed write-ahead log is cut to this when it starts anew; its size then tells when the next is due."""
 
 _PRAGMAS = {
     "synchronous": 2,  # FULL: a commit is on disk when it returns
     "wal_autocheckpoint": 0,  # checkpoints run under the writer lock only
+    "journal_size_limit": WAL_KEPT_BYTES,
     "mmap_size": 0,
     "cache_size": -CACHE_KIB,
     "busy_timeout": BUSY_TIMEOUT_MS,
     "trusted_schema": 0,
 }
+
+
+# What Python's sqlite3 raises for a value of the wrong type, an integer beyond 64 bits, and a lone surrogate.
+_UNBINDABLE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError, UnicodeEncodeError)
+_ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 
 
 def mapped(error: Exception, path: str) -> HoldfastError:
@@ -56,8 +65,10 @@ def mapped(error: Exception, path: str) -> HoldfastError:
         return IndexDamagedError(f"{path} is damaged: {text}", reason=text)
     if isinstance(cause, sqlite3.IntegrityError):
         return ConflictError(f"a row of {path} clashes: {text}", reason=text)
-    if isinstance(cause, sqlite3.ProgrammingError):
+    if isinstance(cause, sqlite3.ProgrammingError) and "closed" in text:
         return HandleDeadError(f"{path} was used after it was closed", reason=text)
+    if isinstance(cause, _UNBINDABLE):
+        return InvalidValueError(f"a value that no row can hold: {text}", where="query", reason=text)
     return IndexDamagedError(f"{path}: {text}", reason=text)
 
 
@@ -107,33 +118,33 @@ class Database(SqliteDatabase):
         """Errors of SQLite and Peewee leave the block as ours."""
         try:
             yield
-        except (sqlite3.Error, PeeweeError) as error:
+        except (*_ERRORS, PeeweeError) as error:
             raise mapped(error, self.path) from error
 
     def run(self, sql: str, parameters: tuple[Any, ...] | list[Any] = ()) -> sqlite3.Cursor:
         """One statement on this thread's connection; errors typed."""
         try:
             return self.raw().execute(sql, parameters)
-        except (sqlite3.Error, OverflowError) as error:
+        except _ERRORS as error:
             raise mapped(error, self.path) from error
 
     def rows(self, sql: str, parameters: tuple[Any, ...] | list[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of one statement, which must bound its result itself; errors typed."""
         try:
             return self.raw().execute(sql, parameters).fetchall()
-        except (sqlite3.Error, OverflowError) as error:
+        except _ERRORS as error:
             raise mapped(error, self.path) from error
 
     def one(self, sql: str, parameters: tuple[Any, ...] | list[Any] = ()) -> tuple[Any, ...] | None:
         """The first row, or None; errors typed."""
         try:
             row: tuple[Any, ...] | None = self.raw().execute(sql, parameters).fetchone()
-        except (sqlite3.Error, OverflowError) as error:
+        except _ERRORS as error:
             raise mapped(error, self.path) from error
         return row
 
     def close_every(self) -> None:
-        """Close the connections of all threads. The last one to close a database checkpoints it: hold the writer lock."""
+        """Close the connections of all threads. The last to close a database checkpoints it: hold the writer lock."""
         self._closed = True
         with self._guard:
             every, self._every = self._every, []

@@ -56,7 +56,7 @@ class Executor:
         try:
             for operation in operations:
                 self._one(connection, seq, operation)
-        except (sqlite3.Error, OverflowError) as error:
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise mapped(error, self._db.path) from error
 
     def _one(self, connection: sqlite3.Connection, seq: int, operation: Operation) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.index.tables import KIND_CODES
+from holdfast.index.tables import KIND_CODES, LOOSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,12 @@ _HISTORY = (
         "blob-content", "blob", "a blob's row belongs to a known content and container",
         "SELECT b.content FROM blob b LEFT JOIN content c ON c.key = b.content "
         "LEFT JOIN container k ON k.key = b.container WHERE c.key IS NULL OR k.key IS NULL",
+    ),
+    Invariant(
+        "container-loose", "container", "there is one container for loose files, and in it each blob begins at 0",
+        f"SELECT {LOOSE} WHERE NOT EXISTS "
+        f"(SELECT 1 FROM container WHERE key = {LOOSE} AND kind = 'loose' AND name = 'loose') "
+        f"UNION SELECT content FROM blob WHERE container = {LOOSE} AND offset <> 0",
     ),
     Invariant(
         "tag-record", "tagging", "a tag belongs to a record",

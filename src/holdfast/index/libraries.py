@@ -8,7 +8,6 @@ from types import ModuleType
 
 import peewee
 
-
 _USED: ModuleType = vars(peewee)["sqlite3"]
 """The module that Peewee connects with. It must be the only SQLite in the process."""
 

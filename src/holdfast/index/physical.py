@@ -54,6 +54,12 @@ class PhysicalRows:
         row = self._db.one("SELECT key FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?", (raw[:8], raw))
         return None if row is None else int(row[0])
 
+    def wanted(self, content_digest: str) -> bool:
+        """Whether a kept revision refers to a content, wherever its bytes are."""
+        raw = digest.raw(content_digest)
+        sql = f"SELECT 1 FROM content WHERE substr(digest, 1, 8) = ? AND digest = ? AND {_REFERENCED}"
+        return self._db.one(sql, (raw[:8], raw)) is not None
+
     def register(self, content_digest: str, stored_bytes: int, frames: int) -> bool:
         """A blob is there: its row, no longer condemned. False if no change speaks of the content."""
         key = self.content_key(content_digest)

@@ -11,7 +11,7 @@ from holdfast.errors import IndexDamagedError
 from holdfast.index import tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
-from holdfast.index.database import Database
+from holdfast.index.database import BUSY_TIMEOUT_MS, Database
 from holdfast.index.execute import Executor
 from holdfast.index.migrations import manifest, runner
 from holdfast.index.physical import PhysicalRows
@@ -41,6 +41,7 @@ class SqliteIndex:
         self.executor = Executor(self.database, self.tables)
         self.chain = ChainRows(self.database, self.executor)
         self.physical = PhysicalRows(self.database)
+        self._checkpoint_at = CHECKPOINT_BYTES
         self.lookups = Lookups(self.database)
         self.collections = CollectionRows(self.database, self.lookups)
         self.artifacts = ArtifactRows(self.database, self.tables, self.lookups)
@@ -65,6 +66,10 @@ class SqliteIndex:
         """Whether this is an index with a schema this software can work on; typed errors if not."""
         if runner.check(self.database) == 0:
             raise IndexDamagedError(f"{self.path} has no tables of an index", reason="no schema")
+
+    def migrations(self) -> list[tuple[int, str, bool]]:
+        """(version, name, applied) of every migration, in order."""
+        return [(one.version, one.name, one.applied) for one in runner.status(self.database)]
 
     def identity(self) -> str:
         """What a file-by-file copy of the index cannot carry along: its file system and inode."""
@@ -109,13 +114,22 @@ class SqliteIndex:
         self.executor.apply(seq, list(reduce(seq, body)))
 
     def checkpoint(self, *, force: bool = False) -> None:
-        """Move the write-ahead log into the database if it has grown (or `force`). Under the writer lock."""
+        """Move the write-ahead log into the database if it has grown (or `force`). Under the writer lock.
+
+        Readers are not waited for: while one holds old pages the log goes on growing, and it is tried again later.
+        """
         try:
             size = os.stat(self.path + "-wal").st_size
         except OSError:
             return
-        if force or size > CHECKPOINT_BYTES:
-            self.database.rows("PRAGMA wal_checkpoint(TRUNCATE)" if force else "PRAGMA wal_checkpoint(PASSIVE)")
+        if not force and size <= self._checkpoint_at:
+            return
+        self.database.run("PRAGMA busy_timeout = 0")
+        try:
+            busy = self.database.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
+        finally:
+            self.database.run(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        self._checkpoint_at = size + CHECKPOINT_BYTES if busy else CHECKPOINT_BYTES
 
     # -- facts of this file ------------------------------------------------------------------------------------------
 
@@ -143,7 +157,8 @@ class SqliteIndex:
         model = self.tables.named(table)
         keys = model._meta.get_primary_keys()  # type: ignore[no-untyped-call]
         order = ", ".join(f'"{field.column_name}"' for field in keys)
-        yield from self.database.run(f'SELECT * FROM "{table}" ORDER BY {order}')
+        with self.database.errors():
+            yield from self.database.run(f'SELECT * FROM "{table}" ORDER BY {order}')
 
     def trouble(self) -> list[str]:
         """What SQLite itself finds wrong with the file, and what the schema lacks; empty if nothing."""

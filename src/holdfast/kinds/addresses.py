@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.engine.handle import Handle
-from holdfast.errors import InvalidNameError, NotFoundError
+from holdfast.errors import InvalidNameError, InvalidValueError, NotFoundError
 from holdfast.values import moment, names
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, Collection
@@ -34,8 +34,7 @@ def artifact(handle: Handle, ref: ArtifactRef, *, deleted: bool = False) -> Arti
     if record_id is not None:
         found = rows.by_id(record_id)
     else:
-        assert isinstance(ref, (str, bytes))
-        folder, name = split(ref)
+        folder, name = split(_path(ref))
         parent = handle.index.collections.down(folder)
         found = None if parent is None else rows.by_place(parent, name)
         if found is None and deleted:
@@ -43,6 +42,15 @@ def artifact(handle: Handle, ref: ArtifactRef, *, deleted: bool = False) -> Arti
     if found is None or (found.deleted_at is not None and not deleted):
         raise _missing("artifact", ref)
     return found
+
+
+def _path(ref: object) -> str | bytes:
+    if not isinstance(ref, (str, bytes)):
+        raise InvalidValueError(
+            f"a {type(ref).__name__} names no record", where="ref", reason="type",
+            remedy="Give a path as str or bytes, `id:UUID`, or a record.",
+        )  # fmt: skip
+    return ref
 
 
 def _buried_artifact(handle: Handle, folder: tuple[Name, ...], name: Name) -> Artifact | None:
@@ -72,8 +80,7 @@ def collection(handle: Handle, ref: CollectionRef, *, deleted: bool = False) -> 
     if record_id is not None:
         found = rows.by_id(record_id)
     else:
-        assert isinstance(ref, (str, bytes))
-        path = names.parse_path(ref)
+        path = names.parse_path(_path(ref))
         key = rows.down(path)
         if key is None and deleted:
             key = _buried_collection(handle, path)

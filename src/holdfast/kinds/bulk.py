@@ -7,9 +7,9 @@ from enum import StrEnum
 
 from holdfast.engine.content import Incoming
 from holdfast.engine.transaction import Unit
-from holdfast.errors import ConflictError
-from holdfast.kinds import ambient, artifacts, collections, media
-from holdfast.kinds.artifacts import Description
+from holdfast.errors import NameTakenError
+from holdfast.kinds import ambient, collections, media, revising
+from holdfast.kinds.revising import Description
 from holdfast.values import moment
 from holdfast.values.names import Name
 from holdfast.values.records import SYMLINK_MEDIA_TYPE, FileFacts
@@ -54,7 +54,7 @@ class Bulk:
         for item, artifact_id in zip(items, ids, strict=True):
             try:
                 self._one(item, artifact_id)
-            except ConflictError as error:
+            except NameTakenError as error:
                 item.outcome, item.reason = Outcome.REFUSED, error.message
 
     def _one(self, item: Item, artifact_id: str) -> None:
@@ -72,19 +72,20 @@ class Bulk:
             item.outcome = Outcome.ADDED
             return
         media_type = self._media_type(item, item.incoming, found.media_type)
-        if (found.digest, found.media_type, found.mode) == (item.incoming.digest, media_type, item.file.mode):
+        same = (found.digest, found.media_type, found.mode) == (item.incoming.digest, media_type, item.file.mode)
+        if same and found.kept:
             item.outcome = Outcome.UNCHANGED
             return
         said = Description(media_type=media_type, file=item.file, source=item.source)
         whole = self._unit.handle.index.artifacts.by_key(found.key)
         assert whole is not None
-        artifacts.revise(self._unit, whole, item.incoming, said)
+        revising.revise(self._unit, whole, item.incoming, said)
         item.outcome = Outcome.REVISED
 
     def _creation(self, item: Item, incoming: Incoming, parent_id: str, artifact_id: str) -> dict[str, object]:
         said = Description(file=item.file, source=item.source)
         media_type = self._media_type(item, incoming, None)
-        return artifacts.creation(artifact_id, parent_id, item.name, incoming, said, media_type, run=self._run)
+        return revising.creation(artifact_id, parent_id, item.name, incoming, said, media_type, run=self._run)
 
     def _media_type(self, item: Item, incoming: Incoming, known: str | None) -> str:
         """A link is a link; a file keeps the type it has, unless it was a link before."""
@@ -98,17 +99,23 @@ class Bulk:
         known = self._folders.get(path)
         if known is not None:
             return known
-        unit = self._unit
-        if not path:
-            key = collections.root(unit)
-        else:
-            parent, parent_id = self._folder(path[:-1], None)
-            child = unit.handle.index.collections.child(parent, path[-1])
-            if child is None:
-                collections.refuse_taken(unit, parent, path[-1])
-                child = collections.make(unit, parent_id, path[-1], collections.file_fields(file))
-                self.collections_made += 1
-            key = child
-        found = (key, unit.handle.index.lookups.ids([key])[key])
-        self._folders[path] = found
+        # Down from the root, not up by recursion: a path may be deeper than Python's stack.
+        found = self._kept((), collections.root(self._unit))
+        for depth in range(1, len(path) + 1):
+            known = self._folders.get(path[:depth])
+            found = known or self._kept(
+                path[:depth], self._child(found, path[depth - 1], file if depth == len(path) else None)
+            )
+        return found
+
+    def _child(self, parent: tuple[int, str], name: Name, file: FileFacts | None) -> int:
+        child = self._unit.handle.index.collections.child(parent[0], name)
+        if child is None:
+            collections.refuse_taken(self._unit, parent[0], name)
+            child = collections.make(self._unit, parent[1], name, collections.file_fields(file))
+            self.collections_made += 1
+        return child
+
+    def _kept(self, path: tuple[Name, ...], key: int) -> tuple[int, str]:
+        found = self._folders[path] = (key, self._unit.handle.index.lookups.ids([key])[key])
         return found

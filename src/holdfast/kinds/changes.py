@@ -53,5 +53,6 @@ class Changes:
         for seq in self._handle.index.chain.seqs_of_record(key, after=since_seq - 1):
             if transaction is None or not transaction.entry.first <= seq < transaction.entry.next_seq:
                 transaction = self._handle.index.chain.at(seq)
-            assert transaction is not None
+            if transaction is None:
+                return  # the transaction that this thread has open: it is in no chain yet
             yield transaction.changes()[seq - transaction.entry.first]

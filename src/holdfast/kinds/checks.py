@@ -7,6 +7,9 @@ from typing import Any
 from holdfast.engine.transaction import Unit
 from holdfast.errors import InUseError, InvalidValueError
 from holdfast.values import canon
+from holdfast.values.records import FileFacts
+
+_BEYOND = 1 << 63
 
 
 def object_of(value: dict[str, Any] | None, where: str) -> dict[str, Any]:
@@ -17,6 +20,24 @@ def object_of(value: dict[str, Any] | None, where: str) -> dict[str, Any]:
         raise InvalidValueError(f"{where} is a {type(value).__name__}, not a dict", where=where, reason="type")
     canon.encode(value)
     return value
+
+
+def text_of(value: str, where: str) -> str:
+    """A text as it can be kept; InvalidValueError for one with a NUL or a lone surrogate."""
+    if not isinstance(value, str):
+        raise InvalidValueError(f"{where} is a {type(value).__name__}, not a str", where=where, reason="type")
+    if "\0" in value:
+        raise InvalidValueError(f"{where} has a NUL", where=where, reason="NUL")
+    canon.encode(value)
+    return value
+
+
+def facts_of(file: FileFacts) -> FileFacts:
+    """Facts of a file as rows can keep them; InvalidValueError for numbers beyond 64 bits."""
+    for where, value in (("mode", file.mode), ("mtime_ns", file.mtime_ns)):
+        if value is not None and (type(value) is not int or not -_BEYOND <= value < _BEYOND):
+            raise InvalidValueError(f"{where} cannot be {value!r}", where=where, reason="range")
+    return file
 
 
 def one_of(word: str, words: tuple[str, ...], where: str) -> str:

@@ -8,9 +8,16 @@ from typing import Any, Literal
 
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import Unit, write
-from holdfast.errors import ConflictError, InUseError, InvalidNameError, InvalidValueError, NameTakenError, NotFoundError
+from holdfast.errors import (
+    ConflictError,
+    InUseError,
+    InvalidNameError,
+    InvalidValueError,
+    NameTakenError,
+    NotFoundError,
+)
 from holdfast.index.tables import KIND_CODES
-from holdfast.kinds import addresses, labels
+from holdfast.kinds import addresses, checks, labels
 from holdfast.kinds.addresses import CollectionRef
 from holdfast.values import moment, names
 from holdfast.values.change import Body
@@ -126,6 +133,9 @@ class Collections:
     ) -> Collection:
         """A new collection; durable when it returns. NameTakenError; NotFoundError without `parents` if one lacks."""
         folder, name = addresses.split(path)
+        tags = labels.checked(tags)
+        checks.object_of(metadata, "metadata")
+        checks.text_of(owner, "owner")
         with write(self._handle, what="create collection") as unit:
             rows = unit.handle.index.collections
             parent = ensure_down(unit, folder) if parents or not folder else rows.down(folder)
@@ -135,7 +145,7 @@ class Collections:
                                     remedy="Make it first, or say `parents`.")  # fmt: skip
             refuse_taken(unit, parent, name)
             parent_id = unit.handle.index.lookups.ids([parent])[parent]
-            extra = labels.given(metadata=metadata, tags=labels.checked(tags), owner=owner) | file_fields(file)
+            extra = labels.given(metadata=metadata, tags=tags, owner=owner) | file_fields(file)
             return self._by_key(make(unit, parent_id, name, extra))
 
     def ensure(self, path: str | bytes) -> Collection:
@@ -149,6 +159,9 @@ class Collections:
         file: FileFacts | None = None, note: str = "",
     ) -> Collection:  # fmt: skip
         """New metadata (replaced whole), owner or file facts; what is not given stays. No change is a no-op."""
+        checks.object_of(metadata, "metadata")
+        checks.text_of(owner or "", "owner")
+        file_fields(file)
         with write(self._handle, note=note, what="update collection") as unit:
             found = self.get(ref)
             pairs: dict[str, list[Any]] = {}
@@ -225,9 +238,11 @@ class Collections:
                     f"{found.path!r} holds {counts['collections']} collections and {counts['artifacts']} artifacts",
                     id=found.id, counts=counts,
                 )  # fmt: skip
-            below = unit.handle.index.collections.below(own)
+            rows = unit.handle.index.collections
+            below = rows.below(own)
             if relationships != "cascade":
-                labels.refuse_related(unit, [own, *below], found.path)
+                inside = (artifact for key in [own, *below] for artifact in rows.artifact_keys(key))
+                labels.refuse_related(unit, [own, *below, *inside], found.path)
             unit.change({"kind": "collection", "action": "delete", "id": found.id})
             for key in [own, *below]:
                 for artifact in unit.handle.index.collections.artifact_keys(key):
@@ -277,4 +292,5 @@ def file_fields(file: FileFacts | None) -> dict[str, Any]:
     """File facts as fields of a change body."""
     if file is None:
         return {}
+    checks.facts_of(file)
     return {f: v for f, v in (("mode", file.mode), ("mtime_ns", file.mtime_ns)) if v is not None}

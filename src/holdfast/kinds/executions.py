@@ -113,7 +113,7 @@ def update(
 def link(handle: Handle, ref: RunRef, direction: Direction, record: Linkable, *, role: str = "") -> RunLink:
     """What a run read or made; the same link again changes nothing. NotFoundError, InvalidValueError."""
     if "\0" in role:
-        raise InvalidValueError(f"{role!r} has a NUL", where="role", reason="NUL")
+        raise InvalidValueError(f"the role {role!r} has a NUL", where="role", reason="NUL")
     canon.encode(role)
     with write(handle, what=f"link {direction}") as unit:
         run = get(handle, ref)

@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast.engine.transaction import Unit
 from holdfast.errors import InUseError, InvalidValueError
+from holdfast.kinds import checks
 from holdfast.values import canon
 
 MAX_TAG_BYTES = 255
@@ -16,12 +17,11 @@ def checked(tags: Iterable[str]) -> list[str]:
     """Tags without repetitions, by code point; InvalidValueError for one that is no tag."""
     if isinstance(tags, str):
         raise InvalidValueError("tags is a str", where="tags", reason="type", remedy="Give a list of tags.")
-    found = sorted(set(tags))
+    found = sorted({checks.text_of(tag, "tags") for tag in tags})
     for tag in found:
-        size = len(canon.encode(tag)) - 2
-        if not tag or "\0" in tag or size > MAX_TAG_BYTES:
+        if not 1 <= len(tag.encode("utf-8")) <= MAX_TAG_BYTES:
             raise InvalidValueError(
-                f"{tag[:40]!r} cannot be a tag", where="tags", reason="empty, too long or with a NUL",
+                f"{tag[:40]!r} cannot be a tag", where="tags", reason="empty or too long",
                 remedy=f"A tag has 1 to {MAX_TAG_BYTES} bytes.",
             )  # fmt: skip
     return found
@@ -48,7 +48,9 @@ def refuse_related(unit: Unit, keys: Iterable[int], shown: str) -> None:
     ids = unit.handle.index.lookups.ids(keys)
     count = sum(unit.handle.index.relationships.count_touching(record_id) for record_id in ids.values())
     if count:
-        raise InUseError(f"{count} relationships touch {shown!r}", id=next(iter(ids.values())), counts={"relationships": count})
+        raise InUseError(
+            f"{count} relationships touch {shown!r}", id=next(iter(ids.values())), counts={"relationships": count}
+        )
 
 
 def bury(unit: Unit, kind: str, key: int, *, cause: str) -> None:

@@ -57,8 +57,8 @@ def plan(known: Iterable[RelationshipType], types: Iterable[str] | None) -> Plan
 def walk(handle: Handle, start: Endpoint, along: Plan, *, direction: str, depth: int | None, limit: int) -> Lineage:
     """The lineage of a record that is there; what it means is said at Relationships.lineage."""
     checks.one_of(direction, ("up", "down", "both"), "direction")
-    for name, number, least in (("depth", depth, 0), ("limit", limit, 1)):
-        if number is not None and (type(number) is not int or number < least):
+    for name, number, least in (("depth", 0 if depth is None else depth, 0), ("limit", limit, 1)):
+        if type(number) is not int or number < least:
             raise InvalidValueError(f"{name} is {number!r}", where=name, reason="number",
                                     remedy=f"Give a whole number from {least} on.")  # fmt: skip
     found = _Walk(handle, along, limit)

@@ -60,7 +60,9 @@ def detect(name: str, head: bytes) -> str:
         return _MORE[ending]
     guess, encoding = _KNOWN.guess_type("x" + ending, strict=True) if ending else (None, None)
     if encoding is not None:
-        return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(encoding, DEFAULT)
+        return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
+            encoding, DEFAULT
+        )
     if guess is not None:
         return guess
     for magic, media_type in _MAGIC:

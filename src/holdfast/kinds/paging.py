@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from holdfast.errors import InvalidQueryError, InvalidValueError
 from holdfast.index.select import keyset
@@ -16,28 +16,38 @@ from holdfast.values.query import Condition
 from holdfast.values.records import Page
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 _LAST = (1 << 63) - 1
+
+
+class Read(Protocol[R_co]):
+    """Gives the first rows beyond a key, at most `limit`, with their keys."""
+
+    def __call__(self, after: int, *, descending: bool, limit: int) -> Sequence[tuple[int, R_co]]:
+        """The rows in order of their keys."""
+        ...
 
 
 @dataclass(frozen=True)
 class Answer(Generic[R]):
-    """A question to one noun, checked, not yet read. `read(after, descending=…)` gives the rows beyond a key."""
+    """A question to one noun, checked, not yet read. What is not to be kept is read, and left out."""
 
     fields: Fields[R]
-    read: Callable[[int, bool], list[tuple[int, R]]]
+    read: Read[R]
     where: Condition | None
     order: str
     keep: Callable[[R], bool]
 
     def all(self, limit: int | None) -> Iterator[R]:
         """The records in order, in short reads."""
-        return (record for _, record in islice(self._stream(self._start()), _checked_limit(limit)))
+        size = _checked_limit(limit)
+        return (record for _, record in islice(self._stream(self._start(), size), size))
 
     def page(self, limit: int, token: str | None) -> Page[R]:
         """Up to `limit` records from where `token` says."""
         size = _checked_limit(limit)
         assert size is not None
-        stream = self._stream(self._start() if token is None else self._decode(token))
+        stream = self._stream(self._start() if token is None else self._decode(token), size + 1)
         found = list(islice(stream, size + 1))
         more = len(found) > size
         return Page(tuple(record for _, record in found[:size]), self._encode(found[size - 1][0]) if more else None)
@@ -49,10 +59,17 @@ class Answer(Generic[R]):
     def _start(self) -> int:
         return _LAST if self._descending else 0
 
-    def _stream(self, after: int) -> Iterator[tuple[int, R]]:
-        for key, record in keyset.stream(lambda position: self.read(position, self._descending), after=after):
-            if self.keep(record) and (self.where is None or self.fields.matches(self.where, record)):
-                yield key, record
+    def _stream(self, after: int, expected: int | None) -> Iterator[tuple[int, R]]:
+        """In short reads: the first as long as what is wanted, later ones longer, for then much was not kept."""
+        size = keyset.PAGE if expected is None else min(expected, keyset.PAGE)
+        while True:
+            rows = self.read(after, descending=self._descending, limit=size)
+            for key, record in rows:
+                if self.keep(record) and (self.where is None or self.fields.matches(self.where, record)):
+                    yield key, record
+            if len(rows) < size:
+                return
+            after, size = rows[-1][0], min(size * 4, keyset.PAGE)
 
     def _encode(self, key: int) -> str:
         return base64.urlsafe_b64encode(canon.encode([self.fields.noun, self.order, key])).decode()
@@ -68,7 +85,7 @@ class Answer(Generic[R]):
 
 
 def answer(
-    fields: Fields[R], read: Callable[[int, bool], list[tuple[int, R]]], where: Condition | None, *, order: str,
+    fields: Fields[R], read: Read[R], where: Condition | None, *, order: str,
     keep: Callable[[R], bool] = lambda _: True,
 ) -> Answer[R]:  # fmt: skip
     """A question whose condition and order make sense; InvalidQueryError if they don't."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import builtins
 import difflib
 import io
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from holdfast.blobs import buffered, copy_to
 from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidQueryError, InvalidValueError
-from holdfast.kinds import addresses, artifacts, changes
+from holdfast.kinds import addresses, artifacts, changes, revising
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
 from holdfast.kinds.relationships import Relationships
 from holdfast.values import names, query
@@ -31,7 +32,7 @@ class Artifacts(artifacts.Artifacts):
 
     def revision(self, ref: ArtifactRef, number: int) -> Revision:
         """One revision. Raises NotFoundError."""
-        return artifacts.revision_of(self._handle, self.get(ref, deleted=True), number)
+        return revising.revision_of(self._handle, self.get(ref, deleted=True), number)
 
     def revisions(self, ref: ArtifactRef) -> builtins.list[Revision]:
         """All revisions, newest first; also of a deleted artifact."""
@@ -71,23 +72,25 @@ class Artifacts(artifacts.Artifacts):
         found = self.get(ref, deleted=True)
         before, after = self._lines(found, old), self._lines(found, new)
         names = f"{found.path}@{old}", f"{found.path}@{new}"
-        return difflib.unified_diff(before, after, *names, n=context, lineterm="")
+        return _shown(difflib.unified_diff(before, after, *names, n=context))
 
     def _lines(self, found: Artifact, number: int) -> builtins.list[str]:
-        revision = artifacts.revision_of(self._handle, found, number)
-        artifacts.refuse_gone(found, revision)
+        revision = revising.revision_of(self._handle, found, number)
+        revising.refuse_gone(found, revision)
         if revision.size > MAX_DIFF_BYTES:
             raise InvalidValueError(
                 f"revision {number} of {found.path!r} has {revision.size} bytes, too many for a line diff",
                 where="revision", reason="too large",
             )  # fmt: skip
         try:
-            return self._handle.blobs.read(revision.digest).decode("utf-8").splitlines()
+            text = self._handle.blobs.read(revision.digest).decode("utf-8")
         except UnicodeDecodeError as error:
             raise InvalidValueError(
                 f"revision {number} of {found.path!r} is not UTF-8 text", where="revision", reason="binary",
                 remedy="Write both revisions to files and compare them with a tool for their format.",
             ) from error  # fmt: skip
+        # Only a newline ends a line: other separators are content, and so is whether the last line has one.
+        return [line for line in re.split(r"(?<=\n)", text) if line]
 
     # -- many --------------------------------------------------------------------------------------------------------
 
@@ -137,9 +140,7 @@ class Artifacts(artifacts.Artifacts):
         if limit < 1:
             raise InvalidQueryError(f"a page of {limit}", query=str(limit), reason="limit")
         condition = self._condition(where, fields)
-        return self._handle.index.finder.page(
-            condition, query.order(order), limit=limit, token=token, deleted=deleted
-        )
+        return self._handle.index.finder.page(condition, query.order(order), limit=limit, token=token, deleted=deleted)
 
     def _condition(self, where: Condition | None, fields: dict[str, Any]) -> Condition | None:
         self._handle.alive()
@@ -151,7 +152,8 @@ class Artifacts(artifacts.Artifacts):
         return query.All(tuple(parts)) if parts else None
 
     def _shorthand(self, name: str, value: Any) -> builtins.list[Condition]:
-        if name == "name":
+        if name == "name" and isinstance(value, str):
+            value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             return [Compare(name, "glob" if set(value) & set("*?[") else "=", value)]
         if name == "digest":
             return [Compare(name, "=", self._handle.index.finder.by_digest(value))]
@@ -165,9 +167,16 @@ class Artifacts(artifacts.Artifacts):
 
     def _readable(self, ref: ArtifactRef, number: int | None) -> Revision:
         found = self.get(ref, deleted=number is not None)
-        revision = found.revision if number is None else artifacts.revision_of(self._handle, found, number)
-        artifacts.refuse_gone(found, revision)
+        revision = found.revision if number is None else revising.revision_of(self._handle, found, number)
+        revising.refuse_gone(found, revision)
         return revision
+
+
+def _shown(lines: Iterator[str]) -> Iterator[str]:
+    for line in lines:
+        yield line.removesuffix("\n")
+        if not line.endswith("\n"):
+            yield "\\ No newline at end of file"
 
 
 def related_artifacts(handle: Handle, record: Record) -> set[str]:

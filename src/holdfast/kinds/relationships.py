@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 from holdfast.engine.handle import Handle
@@ -138,7 +139,7 @@ class Relationships:
         rows = self._handle.index.relationships
         return paging.answer(
             FIELDS,
-            lambda after, descending: rows.page(wanted, after, descending=descending),
+            partial(rows.page, wanted),
             where,
             order=order,
             keep=lambda found: (found.deleted_at is not None) == deleted,

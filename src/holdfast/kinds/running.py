@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from holdfast.engine.handle import Handle
+from holdfast.engine.transaction import write
 from holdfast.errors import CancelledError, HoldfastError, IllegalTransitionError
 from holdfast.kinds import ambient, executions
 from holdfast.kinds.endpoints import Linkable
@@ -86,16 +87,26 @@ class StepHandle:
             executions.set_step_status(self._handle, self.id, RunStatus.COMPLETED)
 
 
+def begin(handle: Handle, ref: executions.RunRef) -> Run:
+    """Set a pending run going; IllegalTransitionError for one that somebody has started.
+
+    Asked with the writer lock held: of two that begin the same run, one is refused.
+    """
+    with write(handle, what="begin run"):
+        run = executions.get(handle, ref)
+        if run.status is RunStatus.PROCESSING:
+            raise IllegalTransitionError(
+                f"run {run.id} has been started already", remedy="Begin a new run, or end this one first.",
+                kind="run", id=run.id, from_status=run.status.value, to_status=RunStatus.PROCESSING.value,
+                allowed=[status.value for status in lifecycle.ALLOWED[run.status]],
+            )  # fmt: skip
+        return executions.set_status(handle, run, RunStatus.PROCESSING)
+
+
 @contextlib.contextmanager
-def working(handle: Handle, run: Run) -> Iterator[RunHandle]:
-    """Work in a pending run. Raises IllegalTransitionError for one that somebody has started."""
-    if run.status is RunStatus.PROCESSING:
-        raise IllegalTransitionError(
-            f"run {run.id} has been started already", remedy="Begin a new run, or end this one first.",
-            kind="run", id=run.id, from_status=run.status.value, to_status=RunStatus.PROCESSING.value,
-            allowed=[status.value for status in lifecycle.ALLOWED[run.status]],
-        )  # fmt: skip
-    executions.set_status(handle, run, RunStatus.PROCESSING)
+def working(handle: Handle, going: Callable[[], Run]) -> Iterator[RunHandle]:
+    """Work in the run that `going` sets going when the block is entered."""
+    run = going()
     try:
         with ambient.working_in(handle, run.id):
             yield RunHandle(handle, run.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Literal
 
 from holdfast.engine.handle import Handle
@@ -86,17 +87,17 @@ class Runs:
             new = self._described(
                 run, capture, parameters=parameters, metadata=metadata, environment=environment, owner=owner
             )
-            return self._start_new(new, inputs, tags, note)
+            return running.working(self._handle, lambda: self._begin_new(new, inputs, tags, note))
         if parameters or metadata or environment or inputs or tags or owner or capture:
             raise InvalidValueError("a run that is there has its description already", where="run", reason="described",
                                     remedy="Describe it when it is created, or give a name.")  # fmt: skip
-        return running.working(self._handle, executions.get(self._handle, run))
+        held = executions.get(self._handle, run)
+        return running.working(self._handle, lambda: running.begin(self._handle, held))
 
-    def _start_new(
-        self, new: dict[str, Any], inputs: Inputs, tags: Iterable[str], note: str
-    ) -> AbstractContextManager[RunHandle]:
-        made = executions.create(self._handle, new, inputs, tags=tags, note=note, tx=None)
-        return running.working(self._handle, made)
+    def _begin_new(self, new: dict[str, Any], inputs: Inputs, tags: Iterable[str], note: str) -> Run:
+        with write(self._handle, note=note, what="start run"):
+            made = executions.create(self._handle, new, inputs, tags=tags, note=note, tx=None)
+            return running.begin(self._handle, made)
 
     def _described(self, name: str, capture: Iterable[str], *, owner: str, **objects: Any) -> dict[str, Any]:
         """The fields of a new run, checked; what is captured is captured before any lock is taken."""
@@ -210,9 +211,7 @@ class Runs:
         wanted = WantedRuns(None if status is None else lifecycle.parse(status), tag, deleted)
         named = None if name is None else query.field("name").glob(name)
         asked = query.All(tuple(part for part in (where, named) if part is not None))
-        return paging.answer(
-            FIELDS, lambda after, descending: rows.page(wanted, after, descending=descending), asked, order=order
-        )
+        return paging.answer(FIELDS, partial(rows.page, wanted), asked, order=order)
 
     # -- deleting ----------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from holdfast.engine import feeding
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, IndexDamagedError
 from holdfast.search import query, text
+from holdfast.search.document import Hit, LeftOut
 from holdfast.search.snippet import snippet
 from holdfast.values.records import Artifact
 
@@ -29,7 +30,8 @@ class SearchHit:
 class SearchResult:
     """An answer. `indexed_to` and `head`: seqs; equal if all that is committed was searched.
 
-    `left_out`: how many live artifacts have content that is not searched (their names and metadata are).
+    `left_out`: how many live artifacts have text that is not searched, being too large or missing (their names and
+    metadata are).
     """
 
     hits: tuple[SearchHit, ...]
@@ -56,14 +58,23 @@ class Searching:
         asked = query.parse(words)
         indexed_to = self._level(progress)
         hits = []
-        for hit in self._handle.search.query(asked, limit=limit, offset=offset):
+        for hit in self._query(asked, limit, offset):
             artifact = self._handle.index.artifacts.by_key(hit.key)
             if artifact is not None and artifact.deleted_at is None:
                 shown = self._snippet(artifact, asked) if snippets else ""
                 hits.append(SearchHit(artifact, shown, hit.score))
         head = self._handle.index.chain.head()
-        left_out = self._handle.search.counts().left_out
-        return SearchResult(tuple(hits), indexed_to, head.next_seq - 1 if head else 0, sum(left_out.values()))
+        counts = self._handle.search.counts().left_out
+        texts = sum(count for reason, count in counts.items() if reason is not LeftOut.NOT_TEXT)
+        return SearchResult(tuple(hits), indexed_to, head.next_seq - 1 if head else 0, texts)
+
+    def _query(self, asked: query.Query, limit: int, offset: int) -> list[Hit]:
+        try:
+            return self._handle.search.query(asked, limit=limit, offset=offset)
+        except IndexDamagedError:
+            # The file was found damaged and made anew: fill it, and ask once more.
+            self._level(None)
+            return self._handle.search.query(asked, limit=limit, offset=offset)
 
     def left_out(self) -> Iterator[tuple[Artifact, str]]:
         """Artifacts whose content is not searched, and why: too-large, not-text, missing."""

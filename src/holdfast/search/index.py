@@ -15,8 +15,8 @@ from holdfast.search.fold import fold
 from holdfast.search.query import Query, parse
 from holdfast.search.schema import METADATA_WEIGHT, NAME_WEIGHT, TEXT_WEIGHT, Condition
 
-RANKED = 100_000
-"""A search ranks this many of the newest matches (about 1 µs each); older ones follow in order of age, unranked."""
+RANKED = 50_000
+"""A search ranks this many of the newest matches (1 to 2 µs each); older ones follow in order of age, unranked."""
 
 COMPACT_SHARE = 0.3
 COMPACT_AT_LEAST = 1_000

@@ -8,6 +8,7 @@ are not strings, tuples and other types. In the spirit of RFC 8785, which itself
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -67,7 +68,7 @@ def _check(value: JSON, where: str, depth: int) -> bool:
     if kind is int:
         return bool(value > _BIG or value < -_BIG)
     if kind is float:
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise InvalidValueError(f"{where} is {value}: JSON has no such number", where=where, reason="not finite")
         return False
     if depth >= MAX_DEPTH:
@@ -82,7 +83,7 @@ def _check(value: JSON, where: str, depth: int) -> bool:
         return big
     if kind is list:
         # No short circuit: every item is checked, whatever the ones before said.
-        return any([_check(item, f"{where}[{n}]", depth + 1) for n, item in enumerate(value)])
+        return sum(_check(item, f"{where}[{n}]", depth + 1) for n, item in enumerate(value)) > 0
     raise InvalidValueError(f"{where} is a {kind.__name__}, which JSON cannot keep", where=where, reason="type")
 
 

@@ -67,7 +67,7 @@ def _trouble(raw: bytes) -> str:
 
 
 def parse_path(path: str | bytes) -> tuple[Name, ...]:
-    """Split a path at '/' into checked names; '' is the root collection. Leading, trailing and double '/' are refused."""
+    """Split a path at '/' into checked names; '' is the root. Leading, trailing and double '/' are refused."""
     raw = path if isinstance(path, bytes) else _encode(path)
     if not raw:
         return ()

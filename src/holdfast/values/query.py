@@ -63,6 +63,8 @@ class Compare(Condition):
     def __post_init__(self) -> None:
         if self.op not in OPERATORS:
             raise InvalidQueryError(f"{self.op!r} is no operator", query=self.op, reason="operator")
+        if self.op == "in" and not isinstance(self.value, (list, tuple)):
+            raise InvalidQueryError(f"`in` wants a list, not {self.value!r}", query=self.field, reason="value")
 
     def matches(self, read: Callable[[str], Any]) -> bool:
         """Whether the field's value stands to `value` as the operator says."""
@@ -206,8 +208,6 @@ def parse(text: str) -> Compare:
         value = canon.decode(raw)
     except InvalidValueError:
         value = raw
-    if op == "in" and not isinstance(value, list):
-        raise InvalidQueryError(f"{text!r}: `in` wants a JSON list", query=text, reason="value")
     return Compare(match["field"], op, str(raw) if op == "glob" else value)
 
 
@@ -220,7 +220,13 @@ def _sort_of(value: Any) -> str:
 def _equal(found: Any, value: Any) -> bool:
     if isinstance(found, (tuple, frozenset)):
         return any(_equal(one, value) for one in found)
-    return _sort_of(found) == _sort_of(value) and bool(found == value)
+    if _sort_of(found) != _sort_of(value):
+        return False
+    if isinstance(found, list):
+        return len(found) == len(value) and all(map(_equal, found, value))
+    if isinstance(found, dict):
+        return found.keys() == value.keys() and all(_equal(found[key], value[key]) for key in found)
+    return bool(found == value)
 
 
 def _holds(found: Any, op: str, value: Any) -> bool:
@@ -239,17 +245,26 @@ def _glob(pattern: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(pattern))
 
 
+_STEP = re.compile(r'"((?:[^"\\]|\\.)*)"|\[([0-9]{1,18})\]|([^.\[\]"]+)', re.S)
+
+
+def _unquoted(quoted: str, field_name: str) -> str:
+    try:
+        return str(canon.decode(f'"{quoted}"'))
+    except InvalidValueError as error:
+        raise InvalidQueryError(f"{field_name!r} is no path: {error}", query=field_name, reason="quotes") from error
+
+
 def path_of(field_name: str) -> list[str | int]:
     """The steps of a metadata path: `a.b[0]."x.y"`; InvalidQueryError if it is malformed."""
     steps: list[str | int] = []
     position = 0
-    pattern = re.compile(r'"((?:[^"\\]|\\.)*)"|\[(\d+)\]|([^.\[\]"]+)')
     while position < len(field_name):
-        match = pattern.match(field_name, position)
+        match = _STEP.match(field_name, position)
         if match is None:
             raise InvalidQueryError(f"{field_name!r} is no path", query=field_name, reason=f"at {position}")
         quoted, index, plain = match.groups()
-        steps.append(int(index) if index is not None else (plain if plain is not None else canon.decode(f'"{quoted}"')))
+        steps.append(int(index) if index is not None else plain if plain is not None else _unquoted(quoted, field_name))
         position = match.end()
         if field_name[position : position + 1] == ".":
             position += 1

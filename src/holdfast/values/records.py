@@ -1,7 +1,8 @@
 """The records of the store as callers see them: frozen values, never rows.
 
 Ids are UUIDv7 as text, times aware UTC datetimes with microseconds, sizes bytes, digests `sha256:hex`. Every record
-has a tenant and an owner; both are "" for those who need none.
+has a tenant and an owner; both are "" for those who need none. `path` and `name` are UTF-8 for display;
+`path_bytes` and `name_bytes` are the true bytes, and can be given back wherever a path or a name is asked for.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class Artifact:
 
     id: str
     path: str
+    path_bytes: bytes
     name: str
     name_bytes: bytes
     collection_id: str
@@ -146,6 +148,7 @@ class Collection:
 
     id: str
     path: str
+    path_bytes: bytes
     name: str
     name_bytes: bytes
     parent_id: str | None

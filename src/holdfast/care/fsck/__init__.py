@@ -2,6 +2,6 @@
 
 from holdfast.care.fsck.check import check, check_path
 from holdfast.care.fsck.findings import KINDS, Finding, Severity
-from holdfast.care.fsck.report import FsckReport
+from holdfast.care.fsck.report import FsckReport, OnFinding
 
-__all__ = ["KINDS", "Finding", "FsckReport", "Severity", "check", "check_path"]
+__all__ = ["KINDS", "Finding", "FsckReport", "OnFinding", "Severity", "check", "check_path"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat as flags
 from collections import deque
 from collections.abc import Iterator
@@ -44,6 +43,7 @@ def check_blobs(scene: Scene) -> None:
     _, total = scene.needs.blobs() if scene.needs else (0, 0)
     done = 0
     for pair in _read(scene, _pairs(scene)):
+        scene.out.checked["contents"] += pair.row is not None
         done += pair.file_bytes or 0
         scene.out.step(done, max(total, done) or None, "checking blobs", "bytes")
         if _judge(scene, pair):
@@ -92,7 +92,7 @@ def _files(scene: Scene) -> Iterator[WalkEntry]:
 
 def _tell_stray(scene: Scene, path: str) -> None:
     parts = path.split("/")
-    facts = scene.disk.stat(os.path.join(scene.root, path))
+    facts = scene.facts(path)
     if facts is None:
         return
     fan_out = len(parts) == 2 and len(parts[1]) == 2 and paths.parse_blob_file(parts[1], parts[1] * 32 + ".zst")
@@ -197,7 +197,7 @@ def _look_again(scene: Scene, suspects: list[_Pair]) -> None:
 
 def _renewed(scene: Scene, pair: _Pair) -> _Pair:
     row = scene.needs.content(pair.raw) if scene.needs else pair.row
-    facts = scene.disk.stat(os.path.join(scene.root, pair.path))
+    facts = scene.facts(pair.path)
     size = facts.st_size if facts is not None and flags.S_ISREG(facts.st_mode) else None
     renewed = _Pair(pair.raw, row, size, pair.seen)
     if size is not None and (pair.file_bytes is None or isinstance(pair.seen, BlobMissingError)) and not scene.quick:

@@ -14,7 +14,7 @@ from holdfast.care.fsck.scene import Scene
 from holdfast.care.fsck.view import View
 from holdfast.disk import Disk
 from holdfast.engine import recover, transaction
-from holdfast.engine.handle import Handle, open_here
+from holdfast.engine.handle import Handle
 from holdfast.errors import ChainForkedError, ConflictError, HoldfastError, NotAStoreError
 from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
@@ -62,7 +62,7 @@ def check_path(
 
 
 def _run(root: str, out: Gathered, *, quick: bool, disk: Disk, blob_store: BlobStore) -> FsckReport:
-    view = View(root, in_use_here=open_here(root) is not None)
+    view = View(root)
     scene = Scene(root, disk, Journal(root, disk), blob_store, view, out, quick)
     try:
         marker = layout.read_marker(scene)

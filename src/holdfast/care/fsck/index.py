@@ -29,6 +29,8 @@ def check_file(scene: Scene) -> None:
         scene.out.found("index-missing", paths.INDEX)
     except IndexDamagedError as error:
         scene.out.found("index-damaged", paths.INDEX, error.message)
+    except UnicodeError:  # SQLite quotes names of damaged objects in its messages
+        scene.out.found("index-damaged", paths.INDEX, "names in its schema are not text")
     except HoldfastError as error:
         scene.out.found("unreadable", paths.INDEX, error.message)
     else:

@@ -259,6 +259,8 @@ def _tell_ends(scene: Scene, in_journal: Held, in_index: Held, *, lost: list[Ran
         return
     for first, end in without([span], lost):
         scene.out.found(code, words((first, end)), "", first=first, end=end, **doubt)
+    if code == "index-behind":
+        scene.knows_all = False  # content that only the journal speaks of is not without use
 
 
 def _relative(scene: Scene, path: str) -> str:

@@ -13,7 +13,7 @@ from holdfast.formats.marker import Marker
 
 OLD_S = 24 * 3600.0
 _COMPANIONS = ("", "-wal", "-shm", "-journal")
-_LOCKS = (os.path.basename(paths.WRITER_LOCK), os.path.basename(paths.HANDLES_LOCK))
+_LOCKS = tuple(map(os.path.basename, (paths.WRITER_LOCK, paths.HANDLES_LOCK, paths.SEARCH_LOCK)))
 
 
 def read_marker(scene: Scene) -> Marker | None:
@@ -52,14 +52,14 @@ def check_names(scene: Scene) -> None:
     known = {paths.MARKER, *paths.FOLDERS, *(d + c for d in paths.DATABASES for c in _COMPANIONS)}
     for name in _names(scene, ""):
         scene.out.checked["names"] += 1
-        if name.startswith(paths.SEARCH) and name not in known:
+        if name == paths.SEARCH_DAMAGED:
             scene.out.found("quarantined", name, "a damaged search index that was replaced")
         elif name not in known:
             scene.out.found("stray-file", name)
         elif name not in paths.FOLDERS and name != paths.MARKER:
             _other_type(scene, name, folder=False)
     for folder in paths.FOLDERS:
-        if scene.disk.stat(os.path.join(scene.root, folder)) is None:
+        if scene.facts(folder) is None:
             scene.out.found("folder-missing", folder + "/")
         elif not _other_type(scene, folder, folder=True):
             _check_folder(scene, folder)
@@ -71,7 +71,7 @@ def _check_folder(scene: Scene, folder: str) -> None:
     now = time.time()
     for name in _names(scene, folder):
         path = f"{folder}/{name}"
-        facts = scene.disk.stat(os.path.join(scene.root, path))
+        facts = scene.facts(path)
         if facts is None:
             continue
         scene.out.checked["names"] += 1

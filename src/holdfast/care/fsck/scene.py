@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -57,7 +58,14 @@ class Scene:
     needs: Audit | None = None
     knows_all: bool = True
     has_places: bool = False
-    _patience_s: float = _PATIENCE_S
+    _patience_s: float = field(default_factory=lambda: _PATIENCE_S)
+
+    def facts(self, path: str) -> os.stat_result | None:
+        """What stands at a path relative to the store; None if nothing does, or nothing can be known of it."""
+        try:
+            return self.disk.stat(os.path.join(self.root, path))
+        except HoldfastError:
+            return None
 
     @contextlib.contextmanager
     def look_again(self) -> Iterator[bool]:

@@ -11,9 +11,11 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 
 from holdfast import disk
+from holdfast.engine.handle import open_here
 from holdfast.engine.locks import FileLock
 from holdfast.errors import HoldfastError, LockedError
 from holdfast.formats import paths
@@ -21,28 +23,17 @@ from holdfast.index.audit import Audit
 from holdfast.index.sqlite import SqliteIndex
 
 _WAIT_S = 30.0
-_TRIES = 20
+_TRIES = 500
+_PATIENCE = 30
 _COPIED = ("", "-wal", "-journal")
-
-
-class QuietLock(FileLock):
-    """A lock file as it is found: not made, not signed, open for reading only. FileNotFoundError if there is none."""
-
-    def __init__(self, path: str) -> None:
-        with disk.typed("open", path):
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.path = path
-        self._dead = False
 
 
 class View:
     """An index as fsck sees it. `audit` reads it; None while it is not open."""
 
-    def __init__(self, root: str, *, in_use_here: bool) -> None:
-        """`in_use_here`: this process has the store open."""
+    def __init__(self, root: str) -> None:
         self._root = root
         self._path = os.path.join(root, paths.INDEX)
-        self._in_use_here = in_use_here
         self._held = contextlib.ExitStack()
         self._copied: tuple[object, ...] | None = None
         self.audit: Audit | None = None
@@ -51,8 +42,7 @@ class View:
         """Look at the index as it is now; FileNotFoundError, and typed errors if it cannot be read."""
         self.close()
         with contextlib.ExitStack() as stack:
-            path = self._path if self._in_use_here else self._found(stack)
-            index = SqliteIndex(path, read_only=True)
+            index = SqliteIndex(self._found(stack), read_only=True)
             stack.callback(index.close)
             self.audit = Audit(index)
             self._held = stack.pop_all()
@@ -71,22 +61,25 @@ class View:
 
     def _found(self, stack: contextlib.ExitStack) -> str:
         """A path to open: that of a copy, or the index itself while the lock that keeps it in place is held."""
-        for _ in range(_TRIES):
+        for number in range(_TRIES):
+            time.sleep(min(0.001 * number, 0.05))
             with contextlib.ExitStack() as attempt:
-                users = _quiet_lock(os.path.join(self._root, paths.HANDLES_LOCK))
-                if users is not None:
-                    attempt.callback(users.close)
-                alone = users is None or _alone(users)
-                if alone and (copy := self._copy(attempt)):
-                    if users is not None:
-                        users.release()
+                users = FileLock(os.path.join(self._root, paths.HANDLES_LOCK), absent_is_fine=True)
+                attempt.callback(users.close)
+                # The lock would tell; but where locks fail, opening the files here would undo SQLite's own.
+                open_by_us = open_here(self._root) is not None
+                in_use = open_by_us or not _alone(users)
+                # Whoever has it open for so long and makes no log reads a copy, as we do.
+                idle = not open_by_us and number > _PATIENCE and not os.path.exists(self._path + "-wal")
+                if (idle or not in_use) and (copy := self._copy(attempt)):
+                    users.release()
                     stack.push(attempt.pop_all())
                     return copy
-                if not alone and os.path.exists(self._path + "-wal"):
+                if open_by_us or (in_use and os.path.exists(self._path + "-wal")):
                     stack.push(attempt.pop_all())
                     return self._path
         raise LockedError(
-            "the index changes hands too often to be looked at", lock=paths.HANDLES_LOCK, holder=None, waited_s=0.0
+            "the index changes hands too often to be looked at", lock=paths.HANDLES_LOCK, holder=None, waited_s=_WAIT_S
         )
 
     def _copy(self, stack: contextlib.ExitStack) -> str:
@@ -116,30 +109,15 @@ def scratch_folder() -> Iterator[str]:
 @contextlib.contextmanager
 def nobody_writes(root: str, wait_s: float) -> Iterator[bool]:
     """True if no writer can come between in the block; False if that could not be had in `wait_s` seconds."""
-    try:
-        lock = _quiet_lock(os.path.join(root, paths.WRITER_LOCK))
-    except HoldfastError:
-        yield False
-        return
-    if lock is None:  # a store that was never written to, or a copy without its locks
-        yield True
-        return
-    try:
+    with contextlib.ExitStack() as stack:
         try:
+            lock = FileLock(os.path.join(root, paths.WRITER_LOCK), absent_is_fine=True)
+            stack.callback(lock.close)
             lock.acquire(shared=False, wait_s=wait_s)
+            sure = True
         except HoldfastError:
-            yield False
-        else:
-            yield True
-    finally:
-        lock.close()
-
-
-def _quiet_lock(path: str) -> QuietLock | None:
-    try:
-        return QuietLock(path)
-    except FileNotFoundError:
-        return None
+            sure = False
+        yield sure
 
 
 def _alone(users: FileLock) -> bool:

@@ -36,7 +36,7 @@ def _statements(resource: str) -> tuple[str, ...]:
 def _drops(up: tuple[str, ...]) -> tuple[str, ...]:
     """What undoes CREATE TABLE statements: the tables of the first version, last one first."""
     tables = [s.split('"')[1] for s in up if s.startswith("CREATE TABLE")]
-    return tuple(f'DROP TABLE "{table}"' for table in reversed(tables) if table != "schema_version")
+    return tuple(f'DROP TABLE "{table}"' for table in reversed(tables))
 
 
 _INITIAL = tuple(s.rstrip(";") for s in _statements("v0001_initial.sql"))

@@ -78,13 +78,13 @@ def status(database: Database, manifest: Sequence[Migration] = MANIFEST) -> list
 def _step(database: Database, statements: Sequence[str], step: Migration, *, applied: bool) -> None:
     database.run("BEGIN IMMEDIATE")
     try:
+        if not applied:  # before the statements: those of the first step take the table away
+            database.run("DELETE FROM schema_version WHERE version = ?", (step.version,))
         for statement in statements:
             database.run(statement)
         if applied:
             sql = "INSERT INTO schema_version (version, name, checksum) VALUES (?, ?, ?)"
             database.run(sql, (step.version, step.name, step.checksum))
-        else:
-            database.run("DELETE FROM schema_version WHERE version = ?", (step.version,))
         database.run("COMMIT")
     except BaseException:
         database.run("ROLLBACK")

@@ -10,9 +10,9 @@ from peewee import SQL, ModelSelect
 
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
 from holdfast.index.database import Database
-from holdfast.index.select.lookups import ACTOR_OF, TIME_OF, Lookups, join_path
+from holdfast.index.select.lookups import ACTOR_OF, TIME_OF, Lookups
 from holdfast.index.tables import Tables
-from holdfast.values import canon, digest, moment
+from holdfast.values import canon, digest, moment, names
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, FileFacts, Revision, RevisionState
 
@@ -25,7 +25,7 @@ _PREVIOUS = """(SELECT c2.digest FROM revision v2 JOIN content c2 ON c2.key = v2
                 WHERE v2.artifact = t3.artifact AND v2.number = t3.number - 1)"""
 
 
-_BRIEF = """SELECT a.key, c.digest, v.media_type, v.mode FROM artifact a JOIN revision v ON v.key = a.newest
+_BRIEF = """SELECT a.key, c.digest, v.media_type, v.mode, v.state FROM artifact a JOIN revision v ON v.key = a.newest
             JOIN content c ON c.key = v.content WHERE a.collection = ? AND a.name = ? AND a.stray = ? AND a.live = 1"""
 
 
@@ -37,6 +37,7 @@ class Brief:
     digest: str
     media_type: str
     mode: int | None
+    kept: bool
 
 
 class ArtifactRows:
@@ -102,7 +103,7 @@ class ArtifactRows:
         row = self._db.one(_BRIEF, (collection, name.text, name.stray))
         if row is None:
             return None
-        return Brief(row[0], digest.text(row[1]), self._lookups.term(row[2]), row[3])
+        return Brief(row[0], digest.text(row[1]), self._lookups.term(row[2]), row[3], row[4] == STATE_KEPT)
 
     def _first(self, sql: str, parameters: Sequence[Any]) -> Artifact | None:
         row = self._db.one(sql, tuple(parameters))
@@ -155,18 +156,22 @@ class ArtifactRows:
     def records(self, rows: Sequence[tuple[Any, ...]]) -> list[Artifact]:
         """Rows of `select` as artifacts."""
         tags = self._lookups.tags(row[0] for row in rows)
-        paths = self._lookups.paths(row[1] for row in rows)
+        folders = self._lookups.steps(row[1] for row in rows)
         collections = self._lookups.ids(row[1] for row in rows)
-        return [self._to_artifact(row, tags.get(row[0], ()), paths[row[1]], collections[row[1]]) for row in rows]
+        return [self._to_artifact(row, tags.get(row[0], ()), folders[row[1]], collections[row[1]]) for row in rows]
 
-    def _to_artifact(self, row: tuple[Any, ...], tags: tuple[str, ...], folder: str, collection_id: str) -> Artifact:
+    def _to_artifact(
+        self, row: tuple[Any, ...], tags: tuple[str, ...], folder: tuple[Name, ...], collection_id: str
+    ) -> Artifact:
         term = self._lookups.term
         artifact_id = moment.id_text(row[6])
+        name = Name(row[2], row[3])
         return Artifact(
             id=artifact_id,
-            path=join_path(folder, row[2]),
-            name=row[2],
-            name_bytes=Name(row[2], row[3]).raw,
+            path=names.join((*folder, name)),
+            path_bytes=names.join_raw((*folder, name)),
+            name=name.text,
+            name_bytes=name.raw,
             collection_id=collection_id,
             type=term(row[4]),
             status=term(row[5]),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.index.database import Database
-from holdfast.index.select.lookups import TIME_OF, Lookups, join_path
+from holdfast.index.select.lookups import TIME_OF, Lookups
 from holdfast.values import canon, moment, names
 from holdfast.values.names import Name
 from holdfast.values.records import Collection, FileFacts
@@ -80,13 +80,16 @@ class CollectionRows:
         """Keys of all live collections below one, parents before children. One number for each collection."""
         sql = """WITH RECURSIVE below(key, depth) AS (
                    SELECT key, 1 FROM collection WHERE parent = ?1 AND live = 1
-                   UNION ALL SELECT c.key, depth + 1 FROM collection c JOIN below ON c.parent = below.key WHERE c.live = 1)
+                   UNION ALL SELECT c.key, depth + 1 FROM collection c JOIN below ON c.parent = below.key
+                   WHERE c.live = 1)
                  SELECT key FROM below ORDER BY depth, key"""
         return [row[0] for row in self._db.rows(sql, (key,))]
 
     def taken_along(self, seq: int) -> list[tuple[int, int]]:
         """(key, kind code) of the records that the delete with this seq took along, itself included, oldest first."""
-        return [(r[0], r[1]) for r in self._db.rows("SELECT key, kind FROM record WHERE deleted = ? ORDER BY key", (seq,))]
+        return [
+            (r[0], r[1]) for r in self._db.rows("SELECT key, kind FROM record WHERE deleted = ? ORDER BY key", (seq,))
+        ]
 
     def deleted_seq(self, key: int) -> int:
         """The seq of the delete that hides a record; 0 if it is live."""
@@ -121,18 +124,21 @@ class CollectionRows:
         """Rows as collections."""
         tags = self._lookups.tags(row[0] for row in rows)
         ids = self._lookups.ids(row[1] for row in rows)
-        folders = self._lookups.paths(row[1] for row in rows if row[1] is not None)
+        folders = self._lookups.steps(row[1] for row in rows if row[1] is not None)
         return [self._to_collection(row, tags.get(row[0], ()), ids, folders) for row in rows]
 
     def _to_collection(
-        self, row: tuple[Any, ...], tags: tuple[str, ...], ids: dict[int, str], folders: dict[int, str]
+        self, row: tuple[Any, ...], tags: tuple[str, ...], ids: dict[int, str], folders: dict[int, tuple[Name, ...]]
     ) -> Collection:
         term = self._lookups.term
+        name = Name(row[2], row[3])
+        path = (*folders[row[1]], name) if row[1] is not None else ()
         return Collection(
             id=moment.id_text(row[7]),
-            path=join_path(folders[row[1]], row[2]) if row[1] is not None else "",
-            name=row[2],
-            name_bytes=Name(row[2], row[3]).raw,
+            path=names.join(path),
+            path_bytes=names.join_raw(path),
+            name=name.text,
+            name_bytes=name.raw,
             parent_id=ids.get(row[1]),
             metadata=canon.decode(row[4]) if row[4] else {},
             tags=tags,

@@ -32,7 +32,17 @@ ORDERS = {
 }
 _FETCH = 500
 _EXACT_INTEGER = 1 << 53
-_TERMS = {"type": "t1.type", "status": "t1.status", "media_type": "t3.media_type", "tenant": "t2.tenant", "owner": "t2.owner"}
+_LONGEST_GLOB = 1_000
+_SLACK = 1e-12
+"""SQLite reads decimal fractions a little off (it promises 15 digits), so numbers are narrowed with this much room."""
+_TINY = 1e-300
+_TERMS = {
+    "type": "t1.type",
+    "status": "t1.status",
+    "media_type": "t3.media_type",
+    "tenant": "t2.tenant",
+    "owner": "t2.owner",
+}
 _NUMBERS = {"size": "t4.size", "revision": "t3.number"}
 _TIMES = {"created": "t1.key", "updated": "t2.changed"}
 _READ: dict[str, Callable[[Artifact], Any]] = {
@@ -82,6 +92,7 @@ def checked(condition: Condition) -> Condition:
     if not isinstance(condition, Compare):
         raise InvalidQueryError(f"{condition!r} is no condition", query=str(condition), reason="type")
     name = condition.field
+    _check_text(condition)
     if name.startswith("metadata."):
         query.path_of(name.removeprefix("metadata."))
     elif name == "under":
@@ -90,12 +101,26 @@ def checked(condition: Condition) -> Condition:
     elif name not in _READ:
         raise InvalidQueryError(f"artifacts have no field {name!r}", query=name, reason="field",
                                 remedy=f"Fields: {', '.join(sorted([*_READ, 'under']))}, metadata.…")  # fmt: skip
+    if name in _TIMES and isinstance(condition.value, datetime) and condition.value.tzinfo is None:
+        raise InvalidQueryError(f"{condition.value} has no time zone", query=name, reason="time")
     if name in _TIMES and isinstance(condition.value, str):
         try:
             return Compare(name, condition.op, moment.to_datetime(moment.from_text(condition.value)))
         except InvalidValueError as error:
             raise InvalidQueryError(error.message, query=condition.value, reason="time") from error
     return condition
+
+
+def _check_text(one: Compare) -> None:
+    """No record has text with a lone surrogate, and SQLite cannot even be asked for it."""
+    for text in (one.field, one.value):
+        if isinstance(text, str) and not text.isascii():
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise InvalidQueryError(
+                    f"{text!r} has a lone surrogate", query=repr(text), reason="surrogate"
+                ) from error
 
 
 class Finder:
@@ -159,7 +184,9 @@ class Finder:
         key = self._collections.down(names.parse_path(path))
         return [] if key is None else [key, *self._collections.below(key)]
 
-    def _query(self, condition: Condition | None, order: Order, position: list[Any] | None, *, deleted: bool) -> ModelSelect:
+    def _query(
+        self, condition: Condition | None, order: Order, position: list[Any] | None, *, deleted: bool
+    ) -> ModelSelect:
         chosen = self._artifacts.select().where(SQL("t1.live IS NULL" if deleted else "t1.live = 1"))
         narrowed = None if condition is None else self._narrow(condition)
         if narrowed is not None:
@@ -191,11 +218,13 @@ class Finder:
         if name in _TIMES and op in (">", ">=", "=") and isinstance(value, datetime):
             return SQL(f"{_TIMES[name]} >= ?", (self._chain.seq_at(moment.from_datetime(value)),))
         if name in _TIMES and op in ("<", "<=") and isinstance(value, datetime):
-            return SQL(f"{_TIMES[name]} < ?", (self._chain.seq_at(moment.from_datetime(value) + 1),))
-        if name == "name" and op in ("=", "glob") and isinstance(value, str) and "\0" not in value:
-            # GLOB of SQLite and of Python agree but for classes; a class is left to Python.
-            if op == "=" or "[" not in value:
-                return SQL(f"t1.name {'GLOB' if op == 'glob' else '='} ?", (value,))
+            return self._before(_TIMES[name], moment.from_datetime(value))
+        if name == "name" and isinstance(value, str) and "\0" not in value:
+            if op == "=":
+                return SQL("t1.name = ?", (value,))
+            # GLOB of SQLite and of Python agree but for classes; a class is left to Python, as is what is too long.
+            plain = "[" not in value and len(value) <= _LONGEST_GLOB
+            return SQL("t1.name GLOB ?", (value,)) if op == "glob" and plain else None
         if name == "tag" and op == "=" and isinstance(value, str):
             return SQL("EXISTS (SELECT 1 FROM tagging WHERE record = t1.key AND tag = ?)", (value,))
         if name == "digest" and op == "=" and isinstance(value, str):
@@ -205,6 +234,11 @@ class Finder:
         if name == "run" and op == "=" and isinstance(value, str) and moment.is_id(value):
             return SQL("t3.run = (SELECT key FROM record WHERE id = ?)", (moment.id_bytes(value),))
         return _narrow_metadata(one) if name.startswith("metadata.") else None
+
+    def _before(self, column: str, time_us: int) -> Narrowing:
+        """Nothing can be said where the changes of a transaction that is still open may be meant."""
+        head, at = self._chain.head(), self._chain.seq_at(time_us + 1)
+        return None if head is None or at >= head.next_seq else SQL(f"{column} < ?", (at,))
 
     def _in_collections(self, keys: list[int]) -> SQL:
         if len(keys) > 900:
@@ -252,15 +286,22 @@ def _plain_number(value: Any) -> bool:
 def _narrow_metadata(one: Compare) -> Narrowing:
     """Only where SQLite's JSON cannot go wrong: short paths of plain keys, text, and numbers below 2^53."""
     steps = query.path_of(one.field.removeprefix("metadata."))
-    if any(isinstance(step, str) and ('"' in step or "\\" in step or "\0" in step) for step in steps):
+    # Keys that JSON writes with an escape are compared as they are written, not as they are meant.
+    if any(isinstance(step, str) and ('"' in step or "\\" in step or min(step, default=" ") < " ") for step in steps):
         return None
     path = "$" + "".join(f"[{step}]" if isinstance(step, int) else f'."{step}"' for step in steps)
     if one.op == "exists":
         return None
-    fits = _plain_number(one.value) or (one.op == "=" and isinstance(one.value, str) and "\0" not in one.value)
-    if not fits or one.op not in ("=", "<", "<=", ">", ">="):
+    if one.op == "=" and isinstance(one.value, str) and "\0" not in one.value:
+        return SQL("json_extract(t3.metadata, ?) = ?", (path, one.value))
+    if not _plain_number(one.value) or one.op not in ("=", "<", "<=", ">", ">="):
         return None
-    return SQL(f"json_extract(t3.metadata, ?) {one.op} ?", (path, one.value))
+    room = abs(one.value) * _SLACK + _TINY
+    low = None if one.op in ("<", "<=") else one.value - room
+    high = None if one.op in (">", ">=") else one.value + room
+    bounds = [(sign, bound) for sign, bound in ((">=", low), ("<=", high)) if bound is not None]
+    sql = " AND ".join(f"json_extract(t3.metadata, ?) {sign} ?" for sign, _ in bounds)
+    return SQL(f"({sql})", tuple(value for _, bound in bounds for value in (path, bound)))
 
 
 def _unders(condition: Condition | None) -> list[str]:
@@ -285,6 +326,11 @@ def _decode(token: str, order: Order) -> list[Any]:
         name, *position = canon.decode(base64.urlsafe_b64decode(token.encode()))
         if name != ("-" if order.descending else "") + order.field or len(position) != 2:
             raise ValueError("made for another order")
+        value, key = position
+        if type(value) is not (str if order.field == "name" else int) or type(key) is not int:
+            raise TypeError("no position")
+        if not all(isinstance(one, str) or 0 <= one < 1 << 63 for one in position):
+            raise ValueError("no position")
     except (ValueError, TypeError) as error:
         raise InvalidQueryError(f"not a page token of this query: {error}", query=token, reason="token") from error
     return list(position)

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Iterable
 from datetime import datetime
 
+from holdfast.errors import IndexDamagedError
 from holdfast.index.database import Database
 from holdfast.values import moment, names
 from holdfast.values.names import Name
 
 _CACHED = 20_000
+_DEEPEST = 100_000
 MARKS = 500
 """How many values one `IN (…)` may hold: well below SQLite's limit on parameters."""
 
@@ -92,12 +94,18 @@ class Lookups:
             if row is None or row[0] is None:
                 break
             steps.append(Name(row[1], row[2]))
+            if len(steps) > _DEEPEST:
+                raise IndexDamagedError(f"collection {collection} lies in itself", reason="cycle")
             key = row[0]
         return tuple(reversed(steps))
 
     def paths(self, collections: Iterable[int]) -> dict[int, str]:
         """Paths of several collections in display form."""
-        return {key: names.join(self.path(key)) for key in set(collections)}
+        return {key: names.join(steps) for key, steps in self.steps(collections).items()}
+
+    def steps(self, collections: Iterable[int]) -> dict[int, tuple[Name, ...]]:
+        """The names down to each of several collections."""
+        return {key: self.path(key) for key in set(collections)}
 
     def ids(self, keys: Iterable[int | None]) -> dict[int, str]:
         """Ids of records by key."""

@@ -1,0 +1,240 @@
+"""What a put means: a new artifact, a new revision, or nothing; decided with the writer lock held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from holdfast.engine.content import Incoming
+from holdfast.engine.handle import Handle
+from holdfast.engine.transaction import Unit
+from holdfast.errors import ContentPurgedError, ExpectationError, InvalidValueError, NameTakenError, NotFoundError
+from holdfast.kinds import addresses, ambient, checks, collections, labels, media
+from holdfast.kinds.addresses import ArtifactRef
+from holdfast.search import text
+from holdfast.search.document import LeftOut
+from holdfast.values import moment
+from holdfast.values.change import Body
+from holdfast.values.names import Name
+from holdfast.values.records import Artifact, FileFacts, PutResult, Revision, RevisionState
+
+DEFAULT_TYPE = "file"
+DEFAULT_STATUS = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """All that is said of content when it is put. None: keep what the artifact has (or the default of a new one)."""
+
+    media_type: str | None = None
+    metadata: dict[str, Any] | None = None
+    type: str | None = None
+    status: str | None = None
+    tags: Iterable[str] | None = None
+    owner: str | None = None
+    message: str = ""
+    source: str = ""
+    file: FileFacts | None = None
+    run: str | None = None
+
+    def checked(self) -> Description:
+        """Refuse what cannot be kept, before anything is staged."""
+        checks.object_of(self.metadata, "metadata")
+        for field in ("media_type", "type", "status"):
+            if getattr(self, field) == "":
+                raise InvalidValueError(f"{field} is empty", where=field, reason="empty")
+        for field in ("media_type", "type", "status", "owner", "message", "source"):
+            if getattr(self, field) is not None:
+                checks.text_of(getattr(self, field), field)
+        if self.file is not None:
+            checks.facts_of(self.file)
+        return self if self.tags is None else replace(self, tags=labels.checked(self.tags))
+
+
+def describe(said: dict[str, Any]) -> Description:
+    run = said.get("run")
+    if run is not None and not isinstance(run, str):
+        said = {**said, "run": run.id}
+    elif run is not None:
+        said = {**said, "run": run.removeprefix(addresses.ID)}
+    try:
+        return Description(**said).checked()
+    except TypeError as error:
+        raise InvalidValueError(
+            str(error).replace("Description.__init__() ", "put() "), where="put", reason="argument"
+        ) from error
+
+
+def put_staged(
+    unit: Unit, path: ArtifactRef, incoming: Incoming, said: Description, *, expect: int | None = None
+) -> PutResult:
+    """Decide what a put means, with the writer lock held, and do it."""
+    found: Artifact | None
+    if isinstance(path, Artifact) or addresses.as_id(path) is not None:
+        found = addresses.artifact(unit.handle, path)
+        meet(expect, found)
+        return revise(unit, found, incoming, said)
+    folder, name = addresses.split(path)
+    parent = unit.handle.index.collections.down(folder)
+    found = None if parent is None else unit.handle.index.artifacts.by_place(parent, name)
+    meet(expect, found)
+    if found is not None:
+        return revise(unit, found, incoming, said)
+    parent = collections.ensure_down(unit, folder)
+    collections.refuse_taken(unit, parent, name)
+    made = create(unit, parent, name, incoming, said)
+    return PutResult(made, created=True, changed=True, left_out=left_out(made))
+
+
+def left_out(found: Artifact) -> str:
+    """Why the text of the newest revision will not be searched; "" if it will, or if it is no text at all."""
+    reason = text.left_out(found.media_type, found.name, found.size)
+    return str(reason) if reason is LeftOut.TOO_LARGE else ""
+
+
+def meet(expect: int | None, found: Artifact | None) -> None:
+    number = 0 if found is None else found.number
+    if expect is None or expect == number:
+        return
+    if expect == 0 and found is not None:
+        raise NameTakenError(f"{found.path!r} is taken", name=found.path, holder=found.id, kind="artifact")
+    raise ExpectationError(
+        f"expected revision {expect}, found {number or 'no artifact'}", expected=expect, found=number
+    )
+
+
+def create(unit: Unit, parent: int, name: Name, incoming: Incoming, said: Description) -> Artifact:
+    unit.publish([incoming])
+    media_type = said.media_type or media.detect(name.text, incoming.head)
+    run = _run_of(unit, said)
+    parent_id = unit.handle.index.lookups.ids([parent])[parent]
+    artifact_id = moment.draw_id(unit.now_us)
+    key = unit.change(creation(artifact_id, parent_id, name, incoming, said, media_type, run=run))
+    found = unit.handle.index.artifacts.by_key(key)
+    assert found is not None
+    return found
+
+
+def creation(
+    artifact_id: str, parent_id: str, name: Name, incoming: Incoming, said: Description, media_type: str,
+    *, run: str | None,
+) -> Body:  # fmt: skip
+    """The change that makes an artifact with its first revision."""
+    return {
+        "kind": "artifact",
+        "action": "create",
+        "id": artifact_id,
+        "new": {
+            "collection": parent_id,
+            **collections.name_fields(name),
+            "type": said.type or DEFAULT_TYPE,
+            "status": said.status or DEFAULT_STATUS,
+            **labels.given(tags=labels.checked(said.tags or ()), owner=said.owner),
+            "revision": _revision_fields(incoming, said, media_type, said.metadata or {}),
+        },
+        **({"run": run} if run else {}),
+    }
+
+
+def revise(
+    unit: Unit, found: Artifact, incoming: Incoming, said: Description, *, media_type: str | None = None
+) -> PutResult:
+    """A new revision, unless content, media type, metadata and mode are the newest's; then what else was said."""
+    newest = found.revision
+    media_type = media_type or said.media_type or newest.media_type
+    metadata = newest.metadata if said.metadata is None else said.metadata
+    mode = newest.file.mode if said.file is None else said.file.mode
+    equal = (incoming.digest, media_type, mode) == (newest.digest, newest.media_type, newest.file.mode)
+    # Content that was given up is not there any more, however equal it is.
+    changed = not equal or newest.state is not RevisionState.KEPT or not labels.same(metadata, newest.metadata)
+    if changed:
+        unit.publish([incoming])
+        run = _run_of(unit, said)
+        number = unit.handle.index.artifacts.last_number(addresses.key_of(unit.handle, found.id)) + 1
+        unit.change(
+            {
+                "kind": "artifact",
+                "action": "revise",
+                "id": found.id,
+                "previous": newest.digest,
+                "new": {"number": number, "revision": _revision_fields(incoming, said, media_type, metadata)},
+                **({"run": run} if run else {}),
+            }
+        )
+    pairs = own_changes(found, said)
+    if pairs:
+        unit.change({"kind": "artifact", "action": "update", "id": found.id, "set": pairs})
+    fresh = again(unit, found) if changed or pairs else found
+    return PutResult(fresh, created=False, changed=changed, left_out=left_out(fresh))
+
+
+def _run_of(unit: Unit, said: Description) -> str | None:
+    """Id of the run that a revision is made in; NotFoundError if none has the id that was given."""
+    if said.run is None:
+        return ambient.current_run(unit.handle)
+    found = unit.handle.index.runs.by_id(said.run) if moment.is_id(said.run) else None
+    if found is None or found.deleted_at is not None:
+        raise NotFoundError(f"there is no run {said.run!r}", kind="run", ref=said.run)
+    return said.run
+
+
+def _revision_fields(
+    incoming: Incoming, said: Description, media_type: str, metadata: dict[str, Any]
+) -> dict[str, Any]:
+    facts = said.file or FileFacts()
+    fields = labels.given(
+        metadata=metadata, message=said.message, source=said.source, mode=facts.mode, mtime_ns=facts.mtime_ns
+    )
+    return {"digest": incoming.digest, "size": incoming.size, "media_type": media_type, **fields}
+
+
+def own_changes(found: Artifact, said: Description) -> dict[str, list[Any]]:
+    pairs: dict[str, list[Any]] = {}
+    for field in ("type", "status", "owner"):
+        value = getattr(said, field)
+        if value is not None and value != getattr(found, field):
+            pairs[field] = [getattr(found, field), value]
+    if said.tags is not None:
+        tags = labels.checked(said.tags)
+        if tags != sorted(found.tags):
+            pairs["tags"] = [sorted(found.tags), tags]
+    return pairs
+
+
+def set_fields(unit: Unit, found: Artifact, pairs: dict[str, list[Any]]) -> Artifact:
+    if not pairs:
+        return found
+    unit.change({"kind": "artifact", "action": "update", "id": found.id, "set": pairs})
+    return again(unit, found)
+
+
+def again(unit: Unit, found: Artifact) -> Artifact:
+    fresh = unit.handle.index.artifacts.by_id(found.id)
+    assert fresh is not None
+    return fresh
+
+
+def same_content(revision: Revision) -> Incoming:
+    """Content that a revision has already: publishing it looks at its row only."""
+    return Incoming(revision.digest, revision.size, b"")
+
+
+def revision_of(handle: Handle, found: Artifact, number: int) -> Revision:
+    """A revision of an artifact by number; NotFoundError."""
+    if number == found.number:
+        return found.revision
+    key = addresses.key_of(handle, found.id)
+    revision = handle.index.artifacts.revision(key, found.id, number)
+    if revision is None:
+        raise NotFoundError(f"{found.path!r} has no revision {number}", kind="revision", ref=f"{found.path}@{number}")
+    return revision
+
+
+def refuse_gone(found: Artifact, revision: Revision) -> None:
+    """ContentPurgedError if the bytes of a revision were given up."""
+    if revision.state is not RevisionState.KEPT:
+        raise ContentPurgedError(
+            f"revision {revision.number} of {found.path!r} was {revision.state}",
+            id=found.id, revision=revision.number, digest=revision.digest,
+        )  # fmt: skip
