@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 SOURCES := src tests tools
 
-.PHONY: help demo test lint pytest docs clean
+.PHONY: help demo test lint pytest soak docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -22,10 +22,14 @@ lint: $(READY)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/mypy --strict tests/typing/api.py
 	$(BIN)/lint-imports
 
 pytest: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+soak: $(READY)  ## The long tests: minutes of load, kills and copies
+	$(BIN)/python -m pytest -m soak
 
 docs: $(READY)  ## Write docs/reference anew from the program
 	$(BIN)/python tools/generate_docs.py

@@ -122,7 +122,8 @@ def ask(*words: str) -> list[dict[str, Any]]:
 def shell(command: str) -> str:
     """Run a line of shell without any of our programs, and show it."""
     STAGE.typed(command)
-    text = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+    shell = ["bash", "-o", "pipefail", "-c", command]
+    text = subprocess.run(shell, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
     STAGE.output(text.decode(), most=4)
     return text.decode()
 
@@ -138,7 +139,8 @@ def here(path: Path) -> str:
 def make_big_file(path: Path) -> str:
     """A file that compresses well in parts and not at all in others, the same every time; its sha256."""
     draw = random.Random(2026)
-    text = "".join(f"{draw.randrange(10**6):>7},{draw.random():.4f},sensor-{draw.randrange(40)}\n" for _ in range(40_000))
+    lines = (f"{draw.randrange(10**6):>7},{draw.random():.4f},sensor-{draw.randrange(40)}\n" for _ in range(40_000))
+    text = "".join(lines)
     rows = (text.encode() * 2)[:MIB]
     total = hashlib.sha256()
     with path.open("wb") as file:
@@ -226,7 +228,8 @@ def revise() -> None:
     shutil.copytree(PACKAGES / PART, part, symlinks=True)
     for name in CHANGED:
         text = (part / name).read_text()
-        (part / name).write_text(text.replace("import typing as t", "import typing as t  # changed", 1) + "\n# The end.\n")
+        changed = text.replace("import typing as t", "import typing as t  # changed", 1)
+        (part / name).write_text(changed + "\n# The end.\n")
     (part / NEW).write_text('"""A new file."""\n')
     STAGE.say(f"Copied {PART} to {here(part)}, changed {len(CHANGED)} files, made 1 new one.")
     text = show("add", PLACE, cwd=WORK)

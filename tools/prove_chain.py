@@ -22,7 +22,7 @@ class NotProvenError(Exception):
 
 @dataclass
 class Chain:
-    """What was proven so far: how many transactions and changes, the seq that comes next, the hash of the last entry."""
+    """What was proven so far: how many transactions and changes, the next seq, the hash of the last entry."""
 
     hash: str
     next_seq: int = 1

@@ -12,7 +12,8 @@ def statements() -> list[str]:
     database.connect()
     for model in models.all():
         model.create_table(safe=False)
-    return [row[0] for row in database.execute_sql("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")]
+    sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
+    return [row[0] for row in database.execute_sql(sql)]
 
 
 if __name__ == "__main__":

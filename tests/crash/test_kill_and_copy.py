@@ -15,10 +15,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import holdfast
 import pytest
 
+import holdfast
+
 WRITERS = 8
+ENOUGH = 60
+PATIENCE_S = 150
 
 
 @dataclass
@@ -41,6 +44,9 @@ class Lab:
         self.writers[number].kill()
         self.writers[number].wait()
         self.kills += 1
+
+    def said_little(self) -> bool:
+        return sum(said.read_bytes().count(b"\n") for said in self.outputs) <= ENOUGH
 
     def acknowledged(self) -> list[tuple[str, int, str, float]]:
         lines = [line for said in self.outputs for line in said.read_bytes().split(b"\n")[:-1]]
@@ -72,7 +78,8 @@ def run(lab: Lab, *, seconds: float, copies: int) -> list[tuple[float, Path]]:
         for number in range(WRITERS):
             lab.start(number)
         started = time.monotonic()
-        while (spent := time.monotonic() - started) < seconds:
+        # On a busy machine writers may be killed before they got to anything: then go on until enough was said.
+        while (spent := time.monotonic() - started) < seconds or (spent < PATIENCE_S and lab.said_little()):
             time.sleep(random.random() * 0.6)
             number = random.randrange(WRITERS)
             lab.kill(number)
@@ -92,7 +99,7 @@ def test_nothing_acknowledged_is_lost_by_kills_and_every_plain_copy_is_a_backup(
     taken = run(lab, seconds=15, copies=6)
     said = lab.acknowledged()
     assert (lab.root / "errors").read_text() == ""
-    assert len(said) > 50
+    assert len(said) >= ENOUGH
     assert lab.kills > 10
     check(lab.root / "store", said)
     for began, copy in taken:

@@ -6,6 +6,7 @@ call returned, so a line that is there names something that must survive.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -52,10 +53,8 @@ def say(result: PutResult) -> None:
 
 def quietly(call: object, *arguments: object) -> None:
     """Others change the same records: a refusal is an answer too."""
-    try:
+    with contextlib.suppress(NotFoundError, ConflictError, ContentPurgedError):
         call(*arguments)  # type: ignore[operator]
-    except (NotFoundError, ConflictError, ContentPurgedError):
-        pass
 
 
 if __name__ == "__main__":

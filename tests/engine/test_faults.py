@@ -1,5 +1,6 @@
 """What happens when the disk fails: before the point of no return nothing was done, after it everything was."""
 
+# ruff: noqa: PT012 (a transaction that fails is more than one statement)
 from __future__ import annotations
 
 import errno
@@ -45,7 +46,14 @@ def left_in_tmp(store: Store) -> list[str]:
 
 @pytest.mark.parametrize(
     ("operation", "path"),
-    [("create", "store/tmp"), ("write", "store/tmp"), ("link", "store/blobs"), ("mkdir", "store/blobs"), ("reserve", "store/journal"), ("open_append", "store/journal")],
+    [
+        ("create", "store/tmp"),
+        ("write", "store/tmp"),
+        ("link", "store/blobs"),
+        ("mkdir", "store/blobs"),
+        ("reserve", "store/journal"),
+        ("open_append", "store/journal"),
+    ],
 )
 def test_a_full_disk_before_the_commit_leaves_nothing_and_the_next_put_works(
     opener: Opener, disk: FaultyDisk, rows_of: RowsOf, operation: str, path: str
@@ -148,7 +156,9 @@ def test_a_sync_of_the_journal_that_fails_after_the_commit_takes_nothing_back(
     assert in_journal(again) == in_index(again)
 
 
-def test_a_journal_that_cannot_be_appended_to_is_level_again_at_the_next_write(opener: Opener, disk: FaultyDisk) -> None:
+def test_a_journal_that_cannot_be_appended_to_is_level_again_at_the_next_write(
+    opener: Opener, disk: FaultyDisk
+) -> None:
     for torn in (0, 1, 40):
         store = opener()
         disk.fail("write", path="store/journal", torn=torn, error=errno.ENOSPC)
@@ -228,7 +238,9 @@ def fail_commit(store: Store, error: HoldfastError, *, done: bool) -> None:
 
 @pytest.mark.parametrize("done", [True, False], ids=["it took effect", "it took none"])
 @pytest.mark.parametrize(
-    "error", [StorageIOError("disk I/O error"), LockedError("busy"), ReadOnlyError("read-only")], ids=["io", "busy", "read-only"]
+    "error",
+    [StorageIOError("disk I/O error"), LockedError("busy"), ReadOnlyError("read-only")],
+    ids=["io", "busy", "read-only"],
 )
 def test_a_commit_that_says_neither_yes_nor_no_kills_the_handle_and_the_next_open_decides_by_the_transaction_id(
     opener: Opener, done: bool, error: HoldfastError
@@ -277,6 +289,16 @@ def test_a_checkpoint_that_fails_takes_nothing_back_but_kills_the_handle(opener:
     store.close()
 
     assert opener().read("a") == b"1"
+
+
+def test_closing_makes_the_journal_durable(opener: Opener, disk: FaultyDisk) -> None:
+    store = opener()
+    store.put("a", b"1")
+    synced: list[str] = []
+    disk.before("fsync", synced.append, path="store/journal")
+    store.close()
+
+    assert len(synced) == 1
 
 
 def test_the_writer_lock_is_free_after_every_failure(opener: Opener, disk: FaultyDisk) -> None:

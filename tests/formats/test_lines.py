@@ -205,7 +205,9 @@ def test_decode_takes_exactly_one_transaction() -> None:
 def test_an_update_is_read_as_before_and_after_and_a_creation_as_after() -> None:
     head = change.origin(STORE_ID)
     bodies = [
-        canon.encode({"kind": "artifact", "id": STORE_ID, "action": "create", "new": {"name": "a"}, "note": "why", "run": "r"}),
+        canon.encode(
+            {"kind": "artifact", "id": STORE_ID, "action": "create", "new": {"name": "a"}, "note": "why", "run": "r"}
+        ),
         canon.encode({"kind": "artifact", "id": STORE_ID, "action": "update", "set": {"name": ["a", "b"]}}),
         canon.encode({"kind": "artifact", "id": STORE_ID, "action": "delete"}),
     ]

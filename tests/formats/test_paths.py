@@ -47,7 +47,9 @@ def test_segments_sort_by_name_as_by_number(firsts: list[int]) -> None:
     assert sorted(files) == [paths.segment_file(first) for first in sorted(firsts)]
 
 
-@pytest.mark.parametrize("name", ["1.jsonl", "0" * 16 + ".json", "0" * 16 + ".jsonl.gz", "x" * 16 + ".jsonl", "0" * 16 + ".jsonl\n", ""])
+@pytest.mark.parametrize(
+    "name", ["1.jsonl", "0" * 16 + ".json", "0" * 16 + ".jsonl.gz", "x" * 16 + ".jsonl", "0" * 16 + ".jsonl\n", ""]
+)
 def test_other_files_beside_the_segments_are_none(name: str) -> None:
     assert paths.parse_segment(name) is None
 

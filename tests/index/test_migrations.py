@@ -90,7 +90,11 @@ def test_a_migration_that_was_edited_after_it_was_applied_is_refused(database: D
     runner.up(database, MORE)
     edited = (*MORE[:1], Migration(2, "colours", "0.2.0", (*MORE[1].up, "SELECT 1"), MORE[1].down), MORE[2])
 
-    for act in (lambda: runner.up(database, edited), lambda: runner.check(database, edited), lambda: runner.down(database, edited, target=0)):
+    for act in (
+        lambda: runner.up(database, edited),
+        lambda: runner.check(database, edited),
+        lambda: runner.down(database, edited, target=0),
+    ):
         with pytest.raises(MigrationChangedError) as caught:
             act()
         assert caught.value.fields["version"] == 2
@@ -118,7 +122,10 @@ def test_models_and_migrations_say_the_same(database: Database) -> None:
     runner.up(database)
     models = sqlite3.connect(":memory:")
     text = subprocess.run(
-        [sys.executable, str(Path(__file__).parents[2] / "tools/schema_sql.py")], capture_output=True, text=True, check=True
+        [sys.executable, str(Path(__file__).parents[2] / "tools/schema_sql.py")],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     models.executescript(text)
     found = models.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()

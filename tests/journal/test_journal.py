@@ -261,7 +261,9 @@ def test_sealing_makes_compressed_twins_of_all_segments_but_the_one_in_use(home:
     assert set(names(home)) == {*plain, *(f"{name}.zst" for name in plain[:-1])}
     assert os.listdir(Path(home, "tmp")) == []
     for name in plain[:-1]:
-        unpacked = subprocess.run(["zstd", "-dc", str(Path(home, "journal", f"{name}.zst"))], capture_output=True, check=True)
+        unpacked = subprocess.run(
+            ["zstd", "-dc", str(Path(home, "journal", f"{name}.zst"))], capture_output=True, check=True
+        )
         assert unpacked.stdout == Path(home, "journal", name).read_bytes()
 
 
@@ -309,7 +311,11 @@ def test_a_damaged_twin_is_passed_over_while_the_plain_segment_is_there_and_repo
         read(home)
 
 
-@pytest.mark.parametrize("change_it", [lambda d: d[:-1], lambda d: d + b"x", lambda d: d + d, lambda d: b""], ids=["cut", "longer", "twice", "empty"])
+@pytest.mark.parametrize(
+    "change_it",
+    [lambda d: d[:-1], lambda d: d + b"x", lambda d: d + d, lambda d: b""],
+    ids=["cut", "longer", "twice", "empty"],
+)
 def test_a_sealed_segment_is_one_whole_frame_and_nothing_more(home: str, disk: FaultyDisk, change_it: object) -> None:
     writer = rotated(home, disk)
     writer.journal.seal("seal.tmp")

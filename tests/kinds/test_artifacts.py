@@ -42,9 +42,17 @@ def paths(store: Store, **options: Any) -> list[str]:
 def test_a_put_keeps_content_and_says_all_there_is_to_say_of_it(store: Store) -> None:
     before = datetime.now(UTC)
     result = store.put(
-        "docs/a.md", "hé\n", metadata={"n": 1}, type="note", tags=["x", "b"], status="draft", owner="Grace",
-        message="first", source="https://example.org/a", file=FileFacts(0o640, 1_234_567_890_123_456_789),
-    )  # fmt: skip
+        "docs/a.md",
+        "hé\n",
+        metadata={"n": 1},
+        type="note",
+        tags=["x", "b"],
+        status="draft",
+        owner="Grace",
+        message="first",
+        source="https://example.org/a",
+        file=FileFacts(0o640, 1_234_567_890_123_456_789),
+    )
     made = result.artifact
 
     assert (result.created, result.changed) == (True, True)
@@ -62,14 +70,20 @@ def test_a_put_keeps_content_and_says_all_there_is_to_say_of_it(store: Store) ->
 
 
 @pytest.mark.parametrize("size", [0, 1, 5_000, 1 << 20, (1 << 20) + 1, 3_000_000])
-def test_content_comes_in_as_bytes_text_file_or_stream_and_out_in_three_ways(store: Store, tmp_path: Path, size: int) -> None:
+def test_content_comes_in_as_bytes_text_file_or_stream_and_out_in_three_ways(
+    store: Store, tmp_path: Path, size: int
+) -> None:
     content = (b"0123456789abcde\n" * (size // 16 + 1))[:size]
     file = tmp_path / "file"
     file.write_bytes(content)
     for name, source in {
-        "bytes": content, "bytearray": bytearray(content), "view": memoryview(content), "str": content.decode(),
-        "path": file, "stream": io.BytesIO(content),
-    }.items():  # fmt: skip
+        "bytes": content,
+        "bytearray": bytearray(content),
+        "view": memoryview(content),
+        "str": content.decode(),
+        "path": file,
+        "stream": io.BytesIO(content),
+    }.items():
         made = store.put(name, source).artifact
         assert (made.digest, made.size) == (digest.of(content), size)
         assert store.read(name) == content
@@ -113,9 +127,17 @@ def test_equal_content_media_type_and_metadata_is_a_no_op_that_says_so(store: St
 
 @pytest.mark.parametrize(
     "changed",
-    [{"metadata": {"x": 1.0}}, {"metadata": {"x": True}}, {"metadata": {}}, {"media_type": "text/x-other"}, {"metadata": {"x": 1, "y": None}}],
+    [
+        {"metadata": {"x": 1.0}},
+        {"metadata": {"x": True}},
+        {"metadata": {}},
+        {"media_type": "text/x-other"},
+        {"metadata": {"x": 1, "y": None}},
+    ],
 )
-def test_other_metadata_or_another_media_type_makes_a_revision_of_the_same_content(store: Store, changed: dict[str, Any]) -> None:
+def test_other_metadata_or_another_media_type_makes_a_revision_of_the_same_content(
+    store: Store, changed: dict[str, Any]
+) -> None:
     first = store.put("a.txt", b"1", metadata={"x": 1})
     again = store.put("a.txt", b"1", **changed)
 
@@ -125,7 +147,9 @@ def test_other_metadata_or_another_media_type_makes_a_revision_of_the_same_conte
 
 
 def test_what_is_not_said_is_kept_and_an_empty_object_clears(store: Store) -> None:
-    store.put("a", b"1", metadata={"x": 1}, media_type="text/x-mine", tags=["t"], type="note", status="draft", owner="Grace")
+    store.put(
+        "a", b"1", metadata={"x": 1}, media_type="text/x-mine", tags=["t"], type="note", status="draft", owner="Grace"
+    )
     kept = store.put("a", b"2").artifact
     assert (kept.metadata, kept.media_type) == ({"x": 1}, "text/x-mine")
     assert (kept.tags, kept.type, kept.status, kept.owner) == (("t",), "note", "draft", "Grace")
@@ -138,7 +162,12 @@ def test_tags_and_the_like_belong_to_the_artifact_and_make_no_revision(store: St
     store.put("a", b"1")
     result = store.put("a", b"1", tags=["t"], type="note")
 
-    assert (result.changed, result.artifact.number, result.artifact.tags, result.artifact.type) == (False, 1, ("t",), "note")
+    assert (result.changed, result.artifact.number, result.artifact.tags, result.artifact.type) == (
+        False,
+        1,
+        ("t",),
+        "note",
+    )
     (change,) = list(store.changes.list(action="update"))
     assert (change.before, change.after) == ({"type": "file", "tags": []}, {"type": "note", "tags": ["t"]})
 
@@ -198,17 +227,26 @@ def test_a_put_by_id_or_record_revises_that_artifact_wherever_it_is(store: Store
 METADATA = st.dictionaries(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-        | st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.integers(200, 2_000).map(lambda n: 7**n),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab\x00é\"\\", max_size=3), inner, max_size=3), max_leaves=8,
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+        | st.integers(200, 2_000).map(lambda n: 7**n),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text('ab\x00é"\\', max_size=3), inner, max_size=3)
+        ),
+        max_leaves=8,
     ),
     max_size=4,
-)  # fmt: skip
+)
 
 
 @given(st.lists(METADATA, min_size=1, max_size=5))
 @settings(max_examples=15)
-def test_metadata_comes_back_as_given_types_included_also_after_a_restart(tmp_path_factory: pytest.TempPathFactory, given_data: list[dict[str, Any]]) -> None:
+def test_metadata_comes_back_as_given_types_included_also_after_a_restart(
+    tmp_path_factory: pytest.TempPathFactory, given_data: list[dict[str, Any]]
+) -> None:
     root = tmp_path_factory.mktemp("metadata") / "s"
     with holdfast.create(root) as store:
         for n, metadata in enumerate(given_data):
@@ -222,15 +260,37 @@ def test_metadata_comes_back_as_given_types_included_also_after_a_restart(tmp_pa
 @pytest.mark.parametrize(
     "bad",
     [
-        {"metadata": {"x": float("nan")}}, {"metadata": {"x": float("-inf")}}, {"metadata": {"x": "\ud800"}},
-        {"metadata": {"x": (1,)}}, {"metadata": {1: 2}}, {"metadata": [1]}, {"metadata": "text"}, {"tags": "text"},
-        {"tags": [""]}, {"tags": ["x" * 256]}, {"tags": ["a\0"]}, {"tags": [5]}, {"tags": ["\udcff"]}, {"tags": 5},
-        {"type": ""}, {"type": "a\0"}, {"media_type": ""}, {"media_type": "\ud800"}, {"status": ""}, {"owner": "a\0b"},
-        {"message": "\ud800"}, {"source": "a\0"}, {"unheard_of": 1}, {"file": FileFacts(mtime_ns=2**63)},
-        {"file": FileFacts(mode=0.5)}, {"type": 5},  # type: ignore[arg-type]
+        {"metadata": {"x": float("nan")}},
+        {"metadata": {"x": float("-inf")}},
+        {"metadata": {"x": "\ud800"}},
+        {"metadata": {"x": (1,)}},
+        {"metadata": {1: 2}},
+        {"metadata": [1]},
+        {"metadata": "text"},
+        {"tags": "text"},
+        {"tags": [""]},
+        {"tags": ["x" * 256]},
+        {"tags": ["a\0"]},
+        {"tags": [5]},
+        {"tags": ["\udcff"]},
+        {"tags": 5},
+        {"type": ""},
+        {"type": "a\0"},
+        {"media_type": ""},
+        {"media_type": "\ud800"},
+        {"status": ""},
+        {"owner": "a\0b"},
+        {"message": "\ud800"},
+        {"source": "a\0"},
+        {"unheard_of": 1},
+        {"file": FileFacts(mtime_ns=2**63)},
+        {"file": FileFacts(mode=0.5)},
+        {"type": 5},  # type: ignore[arg-type]
     ],
-)  # fmt: skip
-def test_what_could_not_be_kept_as_given_is_refused_before_anything_is_written(store: Store, bad: dict[str, Any]) -> None:
+)
+def test_what_could_not_be_kept_as_given_is_refused_before_anything_is_written(
+    store: Store, bad: dict[str, Any]
+) -> None:
     for call in (lambda: store.put("a/b", b"1", **bad), lambda: store.create("a/b", b"1", **bad)):
         with pytest.raises(InvalidInputError):
             call()
@@ -257,7 +317,12 @@ def test_a_name_that_no_file_system_could_hold_is_refused(store: Store, bad: Any
 
 @pytest.mark.parametrize("bad", [5, None, Path("a"), ["a"]])
 def test_what_names_no_record_is_an_invalid_value(store: Store, bad: Any) -> None:
-    for call in (lambda: store.get(bad), lambda: store.read(bad), lambda: store.artifacts.delete(bad), lambda: store.collections.get(bad)):
+    for call in (
+        lambda: store.get(bad),
+        lambda: store.read(bad),
+        lambda: store.artifacts.delete(bad),
+        lambda: store.collections.get(bad),
+    ):
         with pytest.raises(InvalidValueError):
             call()
 
@@ -289,7 +354,18 @@ def test_create_of_a_taken_name_names_the_holder(store: Store) -> None:
 
 
 def test_names_that_look_alike_are_different_names(store: Store) -> None:
-    names = [b"\xff", b"\\xff", "é".encode(), "e\u0301".encode(), b"A", b"a", b" a", b"a ", "\U0001f600".encode(), b"\n"]
+    names = [
+        b"\xff",
+        b"\\xff",
+        "é".encode(),
+        "e\u0301".encode(),
+        b"A",
+        b"a",
+        b" a",
+        b"a ",
+        "\U0001f600".encode(),
+        b"\n",
+    ]
     for n, name in enumerate(names):
         assert store.put(name, str(n)).created
 
@@ -307,7 +383,12 @@ def test_rename_and_move_keep_id_history_and_content(store: Store) -> None:
     renamed = store.artifacts.rename("a/x", b"\xff")
     assert (renamed.id, renamed.path, renamed.name_bytes, renamed.number) == (made.id, "a/\\xff", b"\xff", 2)
     moved = store.artifacts.move(renamed, "b", name="y")
-    assert (moved.id, moved.path, moved.tags, moved.collection_id) == (made.id, "b/y", ("t",), store.collections.get("b").id)
+    assert (moved.id, moved.path, moved.tags, moved.collection_id) == (
+        made.id,
+        "b/y",
+        ("t",),
+        store.collections.get("b").id,
+    )
     assert store.artifacts.move("b/y", "").path == "y"
     assert [one.number for one in store.artifacts.revisions("y")] == [2, 1]
     assert [change.action for change in store.artifacts.log("y")] == ["create", "revise", "update", "update", "update"]
@@ -344,16 +425,31 @@ def test_the_media_type_is_found_from_name_and_content_and_stays_when_the_conten
     found = {
         name: store.put(name, content).artifact.media_type
         for name, content in {
-            "a.md": b"x", "b.JSON": b"{}", "c": png, "d": b"text", "e": b"\0\1", "f.tar.gz": b"x", "g.png": b"no png", "h": b"",
-            ".hidden": b"x", "i.unheardof": "é".encode()[:1] * 0 + b"text",
+            "a.md": b"x",
+            "b.JSON": b"{}",
+            "c": png,
+            "d": b"text",
+            "e": b"\0\1",
+            "f.tar.gz": b"x",
+            "g.png": b"no png",
+            "h": b"",
+            ".hidden": b"x",
+            "i.unheardof": "é".encode()[:1] * 0 + b"text",
         }.items()
-    }  # fmt: skip
+    }
 
     assert found == {
-        "a.md": "text/markdown", "b.JSON": "application/json", "c": "image/png", "d": "text/plain",
-        "e": "application/octet-stream", "f.tar.gz": "application/gzip", "g.png": "image/png", "h": "text/plain",
-        ".hidden": "text/plain", "i.unheardof": "text/plain",
-    }  # fmt: skip
+        "a.md": "text/markdown",
+        "b.JSON": "application/json",
+        "c": "image/png",
+        "d": "text/plain",
+        "e": "application/octet-stream",
+        "f.tar.gz": "application/gzip",
+        "g.png": "image/png",
+        "h": "text/plain",
+        ".hidden": "text/plain",
+        "i.unheardof": "text/plain",
+    }
     assert store.put("d", png).artifact.media_type == "text/plain"
 
 
@@ -377,9 +473,19 @@ def test_update_changes_what_is_said_and_nothing_else(store: Store) -> None:
     store.put("a", b"1", tags=["t"], owner="Grace")
     changed = store.artifacts.update("a", type="model", status="done", note="because")
 
-    assert (changed.type, changed.status, changed.tags, changed.owner, changed.number) == ("model", "done", ("t",), "Grace", 1)
+    assert (changed.type, changed.status, changed.tags, changed.owner, changed.number) == (
+        "model",
+        "done",
+        ("t",),
+        "Grace",
+        1,
+    )
     (change,) = list(store.changes.list(action="update"))
-    assert (change.before, change.after, change.note) == ({"type": "file", "status": "active"}, {"type": "model", "status": "done"}, "because")
+    assert (change.before, change.after, change.note) == (
+        {"type": "file", "status": "active"},
+        {"type": "model", "status": "done"},
+        "because",
+    )
     assert store.artifacts.update("a", type="model") == changed
     assert store.artifacts.update("a", owner="").owner == ""
 
@@ -410,8 +516,14 @@ def test_a_delete_is_a_tombstone_that_leaves_results_but_not_history(store: Stor
     assert store.search("a").hits == ()
     assert store.collections.contents("")["artifacts"] == 0
     assert paths(store, deleted=True) == ["c/a"]
-    for call in (lambda: store.get("c/a"), lambda: store.get(made), lambda: store.read("c/a"), lambda: store.artifacts.delete("c/a"),
-                 lambda: store.artifacts.tag("c/a", "x"), lambda: store.artifacts.revert("c/a", 1)):  # fmt: skip
+    for call in (
+        lambda: store.get("c/a"),
+        lambda: store.get(made),
+        lambda: store.read("c/a"),
+        lambda: store.artifacts.delete("c/a"),
+        lambda: store.artifacts.tag("c/a", "x"),
+        lambda: store.artifacts.revert("c/a", 1),
+    ):
         with pytest.raises(NotFoundError):
             call()
     assert store.get("c/a", deleted=True) == gone
@@ -468,7 +580,9 @@ def test_undelete_says_when_the_collection_stands_in_the_way(store: Store) -> No
     assert store.artifacts.undelete(f"id:{made.id}").path == "c/a"
 
 
-def test_relationships_go_with_a_delete_and_come_back_with_an_undelete_unless_told_to_stand_in_the_way(store: Store) -> None:
+def test_relationships_go_with_a_delete_and_come_back_with_an_undelete_unless_told_to_stand_in_the_way(
+    store: Store,
+) -> None:
     one, two, three = (store.put(name, name).artifact for name in ("one", "two", "three"))
     kept = store.relationships.relate(one, "supports", two)
     own = store.relationships.relate(two, "supports", three)
@@ -535,7 +649,9 @@ def test_a_deleted_artifact_is_purged_whole_and_its_bytes_are_freed_by_gc_unless
 
 
 @pytest.mark.parametrize("collected", [True, False])
-def test_content_that_was_given_up_can_be_put_again_and_is_no_no_op(store: Store, collected: bool, tmp_path: Path) -> None:
+def test_content_that_was_given_up_can_be_put_again_and_is_no_no_op(
+    store: Store, collected: bool, tmp_path: Path
+) -> None:
     for name in ("a", "tree/f"):
         store.put(name, b"given up")
         store.artifacts.delete(name)
@@ -567,7 +683,11 @@ def test_revert_makes_an_old_revision_the_newest_without_taking_anything_away(st
 
     assert (result.changed, result.revision.number, result.revision.message) == (True, 3, "revert to revision 1")
     assert store.read("a.txt") == b"1"
-    assert (result.artifact.metadata, result.artifact.media_type, result.revision.file) == ({"x": 1}, "text/plain", FileFacts(0o600, 5))
+    assert (result.artifact.metadata, result.artifact.media_type, result.revision.file) == (
+        {"x": 1},
+        "text/plain",
+        FileFacts(0o600, 5),
+    )
     assert [one.number for one in store.artifacts.revisions("a.txt")] == [3, 2, 1]
     assert not store.artifacts.revert("a.txt", 3).changed
     assert not store.artifacts.revert("a.txt", 1).changed, "it is what it already was"
@@ -610,7 +730,9 @@ def test_a_revision_that_is_not_there_is_not_found(store: Store, number: int) ->
         ("same\n", "same\n", []),
     ],
 )
-def test_a_diff_shows_every_difference_of_two_revisions_as_a_unified_one(store: Store, old: str, new: str, expected: list[str]) -> None:
+def test_a_diff_shows_every_difference_of_two_revisions_as_a_unified_one(
+    store: Store, old: str, new: str, expected: list[str]
+) -> None:
     store.put("c/a", old)
     store.put("c/a", new, metadata={"n": 1})
     lines = list(store.artifacts.diff("c/a", 1, 2))
@@ -653,7 +775,15 @@ def test_a_listing_is_in_order_of_names_and_goes_down_when_told_to(store: Store)
 
     assert [one.path for one in store.artifacts.list()] == ["B", "a", "b", "é"]
     assert [one.path for one in store.artifacts.list("c")] == ["c/10", "c/2"]
-    assert [one.path for one in store.artifacts.list("", recursive=True)] == ["B", "a", "b", "é", "c/10", "c/2", "c/d/e"]
+    assert [one.path for one in store.artifacts.list("", recursive=True)] == [
+        "B",
+        "a",
+        "b",
+        "é",
+        "c/10",
+        "c/2",
+        "c/d/e",
+    ]
     with pytest.raises(NotFoundError):
         list(store.artifacts.list("nowhere"))
 
@@ -663,19 +793,30 @@ def test_no_verb_lets_a_low_level_error_through(store: Store) -> None:
     store.put("a", b"1")
     odd: list[Any] = ["a", "", "id:x", "\udcff", "a\0", 2**70, -1, None, b"\xff", {"x": 1}, ["a"], "x" * 300]
     calls: list[Callable[[Any], Any]] = [
-        lambda v: store.put(v, b"1"), lambda v: store.put("a", v), lambda v: store.put("a", b"2", metadata=v),
-        lambda v: store.put("a", b"2", tags=v), lambda v: store.put("a", b"2", expect=v), lambda v: store.artifacts.rename("a", v),
-        lambda v: store.artifacts.move("a", v), lambda v: store.artifacts.update("a", type=v), lambda v: store.artifacts.tag("a", v),
-        lambda v: store.artifacts.revision("a", v), lambda v: list(store.find(name=v)), lambda v: list(store.find(under=v)),
-        lambda v: list(store.find(holdfast.field("metadata.x") == v)), lambda v: list(store.find(holdfast.field("size") > v)),
-        lambda v: list(store.find(type=v)), lambda v: list(store.find(tag=v)), lambda v: store.artifacts.page(token=v),
-        lambda v: list(store.changes.list(record=v)), lambda v: store.collections.create(v), lambda v: store.collections.get(v),
-    ]  # fmt: skip
+        lambda v: store.put(v, b"1"),
+        lambda v: store.put("a", v),
+        lambda v: store.put("a", b"2", metadata=v),
+        lambda v: store.put("a", b"2", tags=v),
+        lambda v: store.put("a", b"2", expect=v),
+        lambda v: store.artifacts.rename("a", v),
+        lambda v: store.artifacts.move("a", v),
+        lambda v: store.artifacts.update("a", type=v),
+        lambda v: store.artifacts.tag("a", v),
+        lambda v: store.artifacts.revision("a", v),
+        lambda v: list(store.find(name=v)),
+        lambda v: list(store.find(under=v)),
+        lambda v: list(store.find(holdfast.field("metadata.x") == v)),
+        lambda v: list(store.find(holdfast.field("size") > v)),
+        lambda v: list(store.find(type=v)),
+        lambda v: list(store.find(tag=v)),
+        lambda v: store.artifacts.page(token=v),
+        lambda v: list(store.changes.list(record=v)),
+        store.collections.create,
+        store.collections.get,
+    ]
     for call in calls:
         for value in odd:
             try:
                 call(value)
             except (HoldfastError, TypeError, AttributeError):
                 continue
-
-

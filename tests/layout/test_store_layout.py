@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import holdfast
 import pytest
+
+import holdfast
 from holdfast.index.apply import REDUCERS
 
 PAGE = Path(__file__).parents[2] / "store-layout.md"
@@ -87,7 +88,8 @@ def test_the_python_recipe_refuses_a_journal_that_was_edited(full: Path, tmp_pat
     recipe.write_text(block("import hashlib"))
     segment = next((full / "journal").iterdir())
     segment.write_bytes(segment.read_bytes().replace(b"renamed.txt", b"changed.txt"))
-    done = subprocess.run([sys.executable, recipe, full, tmp_path / "out"], capture_output=True, text=True)
+    command = [sys.executable, recipe, full, tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "damaged at change" in done.stderr
 

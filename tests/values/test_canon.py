@@ -60,7 +60,7 @@ def test_the_order_of_keys_is_that_of_code_points(value: dict[str, int]) -> None
 
 
 def test_the_encoding_is_fixed_to_the_byte() -> None:
-    value = {"b": [1, 1.0, -0.0, 1e16, True, None], "a": "é\n\"\\\x00/\U0001f600", "": 10**20}
+    value = {"b": [1, 1.0, -0.0, 1e16, True, None], "a": 'é\n"\\\x00/\U0001f600', "": 10**20}
 
     assert canon.encode(value) == (
         '{"":100000000000000000000,"a":"é\\n\\"\\\\\\u0000/\U0001f600","b":[1,1.0,-0.0,1e+16,true,null]}'.encode()

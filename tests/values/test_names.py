@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from holdfast.errors import InvalidNameError
 from holdfast.values import names
 
-RAW_NAMES = st.binary(min_size=1, max_size=255).filter(lambda raw: b"/" not in raw and b"\0" not in raw and raw not in (b".", b".."))
+RAW_NAMES = st.binary(min_size=1, max_size=255).filter(
+    lambda raw: b"/" not in raw and b"\0" not in raw and raw not in (b".", b"..")
+)
 
 
 @given(RAW_NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,7 +58,9 @@ def met(condition: query.Condition, value: Any) -> bool:
         (None, "in", [None], True),
     ],
 )
-def test_values_are_compared_exactly_and_only_within_their_sort(found: Any, op: str, value: Any, expected: bool) -> None:
+def test_values_are_compared_exactly_and_only_within_their_sort(
+    found: Any, op: str, value: Any, expected: bool
+) -> None:
     assert met(Compare("x", op, value), found) is expected
     if op == "=":
         assert met(Compare("x", "!=", value), found) is not expected
@@ -173,9 +176,9 @@ def test_any_text_at_all_is_a_path_or_an_invalid_query(text: str) -> None:
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.integers(0, 5), min_size=1, max_size=5))
 @settings(max_examples=60)
 def test_a_path_leads_where_its_steps_say(steps: list[str | int]) -> None:
-    import json
-
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{json.dumps(step, ensure_ascii=False)}" for step in steps)
+    text = "".join(
+        f"[{step}]" if isinstance(step, int) else f".{json.dumps(step, ensure_ascii=False)}" for step in steps
+    )
     value: Any = "here"
     for step in reversed(steps):
         value = {step: value} if isinstance(step, str) else [None] * step + [value]

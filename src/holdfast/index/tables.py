@@ -79,7 +79,7 @@ class Tables:
 def make(database: Database) -> Tables:
     """Model classes bound to one database."""
     base = type("Row", (Model,), {"Meta": type("Meta", (), {"database": database, "legacy_table_names": False})})
-    return Tables(*_chain(base), *_nouns(base), *_links(base), *_files(base))
+    return Tables(*_chain(base), *_places(base), *_revisions(base), *_links(base), *_files(base))
 
 
 def _key() -> IntegerField:
@@ -117,7 +117,7 @@ def _chain(base: type[Model]) -> list[type[Model]]:
     return [Tx, Change, Term, Record]
 
 
-def _nouns(base: type[Model]) -> list[type[Model]]:
+def _places(base: type[Model]) -> list[type[Model]]:
     class Collection(base):  # type: ignore[misc, valid-type]
         key = _key()
         parent = IntegerField(null=True)
@@ -150,6 +150,10 @@ def _nouns(base: type[Model]) -> list[type[Model]]:
         Artifact.index(Artifact.collection, Artifact.name, Artifact.stray, unique=True).where(SQL("live = 1"))
     )
 
+    return [Collection, Artifact]
+
+
+def _revisions(base: type[Model]) -> list[type[Model]]:
     class Content(base):  # type: ignore[misc, valid-type]
         key = _key()
         digest = BlobField()
@@ -187,7 +191,7 @@ def _nouns(base: type[Model]) -> list[type[Model]]:
             without_rowid = True
             indexes = ((("tag", "record"), True),)
 
-    return [Collection, Artifact, Content, Revision, Tagging]
+    return [Content, Revision, Tagging]
 
 
 def _links(base: type[Model]) -> list[type[Model]]:

@@ -99,13 +99,15 @@ class Bulk:
         known = self._folders.get(path)
         if known is not None:
             return known
-        # Down from the root, not up by recursion: a path may be deeper than Python's stack.
-        found = self._kept((), collections.root(self._unit))
-        for depth in range(1, len(path) + 1):
+        # Up to one that is known, then down: not by recursion, for a path may be deeper than Python's stack.
+        depth = len(path)
+        while known is None and depth > 0:
+            depth -= 1
             known = self._folders.get(path[:depth])
-            found = known or self._kept(
-                path[:depth], self._child(found, path[depth - 1], file if depth == len(path) else None)
-            )
+        found = known or self._kept((), collections.root(self._unit))
+        for step in range(depth + 1, len(path) + 1):
+            child = self._child(found, path[step - 1], file if step == len(path) else None)
+            found = self._kept(path[:step], child)
         return found
 
     def _child(self, parent: tuple[int, str], name: Name, file: FileFacts | None) -> int:

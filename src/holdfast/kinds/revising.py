@@ -53,6 +53,7 @@ class Description:
 
 
 def describe(said: dict[str, Any]) -> Description:
+    """What a caller said as keywords, checked; InvalidValueError for a keyword that put does not know."""
     run = said.get("run")
     if run is not None and not isinstance(run, str):
         said = {**said, "run": run.id}
@@ -94,6 +95,7 @@ def left_out(found: Artifact) -> str:
 
 
 def meet(expect: int | None, found: Artifact | None) -> None:
+    """Raise ExpectationError (NameTakenError for `expect=0`) unless the newest revision is the expected one."""
     number = 0 if found is None else found.number
     if expect is None or expect == number:
         return
@@ -105,6 +107,7 @@ def meet(expect: int | None, found: Artifact | None) -> None:
 
 
 def create(unit: Unit, parent: int, name: Name, incoming: Incoming, said: Description) -> Artifact:
+    """A new artifact with its first revision; the caller has seen to it that the name is free."""
     unit.publish([incoming])
     media_type = said.media_type or media.detect(name.text, incoming.head)
     run = _run_of(unit, said)
@@ -190,6 +193,7 @@ def _revision_fields(
 
 
 def own_changes(found: Artifact, said: Description) -> dict[str, list[Any]]:
+    """What was said of the artifact itself and is not so yet, as fields of a `set`."""
     pairs: dict[str, list[Any]] = {}
     for field in ("type", "status", "owner"):
         value = getattr(said, field)
@@ -203,6 +207,7 @@ def own_changes(found: Artifact, said: Description) -> dict[str, list[Any]]:
 
 
 def set_fields(unit: Unit, found: Artifact, pairs: dict[str, list[Any]]) -> Artifact:
+    """Make an update, unless there is nothing to change; the artifact as it is then."""
     if not pairs:
         return found
     unit.change({"kind": "artifact", "action": "update", "id": found.id, "set": pairs})
@@ -210,6 +215,7 @@ def set_fields(unit: Unit, found: Artifact, pairs: dict[str, list[Any]]) -> Arti
 
 
 def again(unit: Unit, found: Artifact) -> Artifact:
+    """The artifact as the open transaction sees it now."""
     fresh = unit.handle.index.artifacts.by_id(found.id)
     assert fresh is not None
     return fresh

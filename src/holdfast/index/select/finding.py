@@ -151,16 +151,20 @@ class Finder:
         under = self._subtrees(wanted)
         position = None if token is None else _decode(token, order)
         found: list[Artifact] = []
+        # Few at first: SQL has narrowed, so they will often do.
+        fetch = min(limit + 1, _FETCH)
         while True:
-            rows = self._artifacts.run(self._query(wanted, order, position, deleted=deleted))
+            asked = self._query(wanted, order, position, deleted=deleted).limit(fetch)
+            rows = self._artifacts.run(asked)
             for key, changed, artifact in rows:
                 if len(found) == limit:
                     return Page(tuple(found), _encode(position, order))
                 position = [_order_value(artifact, key, changed, order), key]
                 if wanted is None or wanted.matches(self._reader(artifact, under)):
                     found.append(artifact)
-            if len(rows) < _FETCH:
+            if len(rows) < fetch:
                 return Page(tuple(found), None)
+            fetch = min(fetch * 4, _FETCH)
 
     def _reader(self, artifact: Artifact, under: dict[str, set[str]]) -> Callable[[str], Any]:
         read = reader(artifact)
@@ -195,7 +199,7 @@ class Finder:
         if position is not None:
             chosen = chosen.where(SQL(f"({column}, t1.key) {sign} (?, ?)", tuple(position)))
         way = "DESC" if order.descending else "ASC"
-        return chosen.order_by(SQL(f"{column} {way}, t1.key {way}")).limit(_FETCH)
+        return chosen.order_by(SQL(f"{column} {way}, t1.key {way}"))
 
     def _narrow(self, condition: Condition) -> Narrowing:
         """SQL that holds for every artifact that meets the condition; None if nothing is known."""
