@@ -820,3 +820,14 @@ def test_no_verb_lets_a_low_level_error_through(store: Store) -> None:
                 call(value)
             except (HoldfastError, TypeError, AttributeError):
                 continue
+
+
+def test_permission_bits_stay_when_nothing_is_said_of_them(store: Store) -> None:
+    made = store.put("run.sh", b"echo 1", file=FileFacts(mode=0o755, mtime_ns=7)).artifact
+    described = store.artifacts.set_metadata(made, {"k": 1})
+    assert described.changed
+    assert described.revision.file == FileFacts(mode=0o755, mtime_ns=7)
+    # The time belongs to the content; the bits to the artifact.
+    assert store.put("run.sh", b"echo 2").revision.file == FileFacts(mode=0o755)
+    assert store.put("run.sh", b"echo 3", file=FileFacts(mode=0o644)).revision.file.mode == 0o644
+    assert store.artifacts.revert("run.sh", 1).revision.file.mode == 0o755

@@ -155,6 +155,7 @@ def revise(
         unit.publish([incoming])
         run = _run_of(unit, said)
         number = unit.handle.index.artifacts.last_number(addresses.key_of(unit.handle, found.id)) + 1
+        said = replace(said, file=said.file or _kept_facts(newest, incoming))
         unit.change(
             {
                 "kind": "artifact",
@@ -170,6 +171,11 @@ def revise(
         unit.change({"kind": "artifact", "action": "update", "id": found.id, "set": pairs})
     fresh = again(unit, found) if changed or pairs else found
     return PutResult(fresh, created=False, changed=changed, left_out=left_out(fresh))
+
+
+def _kept_facts(newest: Revision, incoming: Incoming) -> FileFacts:
+    """Permission bits stay where nothing is said of them; the time stays with the content that it belongs to."""
+    return newest.file if incoming.digest == newest.digest else FileFacts(mode=newest.file.mode)
 
 
 def _run_of(unit: Unit, said: Description) -> str | None:

@@ -1,0 +1,1 @@
+"""The parts of the state machine that `holdfast.testing.stateful` puts together."""
