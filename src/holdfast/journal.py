@@ -17,7 +17,7 @@ import zstandard
 from holdfast.disk import Disk
 from holdfast.errors import ChainBrokenError, HoldfastError
 from holdfast.formats import lines, paths
-from holdfast.formats.lines import Garbage, Located
+from holdfast.formats.lines import Garbage, Located, Rough
 from holdfast.values.change import Head
 
 SEGMENT_BYTES = 16 << 20
@@ -86,6 +86,14 @@ class Journal:
                 candidates = [path]
                 break
         yield from ((candidates[-1], item) for item in lines.scan(self.blocks(candidates[-1])))
+
+    def rough(self) -> Iterator[Rough]:
+        """The lines of all segments in groups, nothing verified: to say what is wrong where `scan` cannot."""
+        segments = self.segments()
+        for first in sorted({first for first, _, _ in segments}):
+            paths_of = [path for f, _, path in segments if f == first]
+            chosen = next((path for path in paths_of[:-1] if self._whole(path)), paths_of[-1])
+            yield from lines.rough(self.blocks(chosen))
 
     def _whole(self, path: str) -> bool:
         try:

@@ -15,6 +15,7 @@ from holdfast.care import gc as collecting
 from holdfast.care import rebuild as rebuilding
 from holdfast.care import recover as recovering
 from holdfast.care import status as stating
+from holdfast.care.audit import Auditing
 from holdfast.care.fsck import FsckReport, OnFinding
 from holdfast.care.gc import GRACE_S, GcReport
 from holdfast.care.rebuild import RebuildReport
@@ -49,6 +50,7 @@ class Store:
         self.runs = Runs(handle)
         self.changes = Changes(handle)
         self.search = Searching(handle)
+        self.audit = Auditing(handle)
 
     @property
     def path(self) -> Path:

@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Care": {
         "fsck": ("upkeep", "Check contents, index and journal against each other."),
+        "audit": ("auditing", "Prove that nothing in the history was edited, dropped or reordered."),
         "gc": ("upkeep", "Free the space of what nothing refers to."),
         "rebuild": ("upkeep", "Make the index anew from journal and blobs."),
         "recover": ("upkeep", "Make a copied or torn store whole."),
