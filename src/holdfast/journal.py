@@ -18,7 +18,7 @@ from holdfast.disk import Disk
 from holdfast.errors import ChainBrokenError, HoldfastError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Garbage, Located, Rough
-from holdfast.values.change import Head
+from holdfast.values.change import Head, Transaction
 
 SEGMENT_BYTES = 16 << 20
 RESERVE_BYTES = 1 << 20
@@ -86,6 +86,13 @@ class Journal:
                 candidates = [path]
                 break
         yield from ((candidates[-1], item) for item in lines.scan(self.blocks(candidates[-1])))
+
+    def of_segment(self, first: int) -> Iterator[Transaction]:
+        """The transactions of one segment."""
+        files = [path for f, _, path in self.segments() if f == first]
+        for _, item in self._scan_segment(files):
+            if isinstance(item, Located):
+                yield item.transaction
 
     def rough(self) -> Iterator[Rough]:
         """The lines of all segments in groups, nothing verified: to say what is wrong where `scan` cannot."""

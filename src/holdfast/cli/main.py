@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "undelete": ("removing", "Bring back what was deleted."),
         "revert": ("revisions", "Make an old revision the newest again."),
         "purge": ("revisions", "Give up contents for good."),
+        "redact": ("redacting", "Erase fields or a whole record for good; the history still verifies."),
         "tag": ("labels", "Add tags."),
         "untag": ("labels", "Take tags off."),
         "meta": ("labels", "Show or change metadata."),
