@@ -17,8 +17,8 @@ import zstandard
 from holdfast.disk import Disk
 from holdfast.errors import ChainBrokenError, HoldfastError
 from holdfast.formats import lines, paths
-from holdfast.formats.lines import Garbage, Located
-from holdfast.values.change import Head
+from holdfast.formats.lines import Garbage, Located, Rough
+from holdfast.values.change import Head, Transaction
 
 SEGMENT_BYTES = 16 << 20
 RESERVE_BYTES = 1 << 20
@@ -86,6 +86,21 @@ class Journal:
                 candidates = [path]
                 break
         yield from ((candidates[-1], item) for item in lines.scan(self.blocks(candidates[-1])))
+
+    def of_segment(self, first: int) -> Iterator[Transaction]:
+        """The transactions of one segment."""
+        files = [path for f, _, path in self.segments() if f == first]
+        for _, item in self._scan_segment(files):
+            if isinstance(item, Located):
+                yield item.transaction
+
+    def rough(self) -> Iterator[Rough]:
+        """The lines of all segments in groups, nothing verified: to say what is wrong where `scan` cannot."""
+        segments = self.segments()
+        for first in sorted({first for first, _, _ in segments}):
+            paths_of = [path for f, _, path in segments if f == first]
+            chosen = next((path for path in paths_of[:-1] if self._whole(path)), paths_of[-1])
+            yield from lines.rough(self.blocks(chosen))
 
     def _whole(self, path: str) -> bool:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +14,14 @@ from holdfast.care import fsck as checking
 from holdfast.care import gc as collecting
 from holdfast.care import rebuild as rebuilding
 from holdfast.care import recover as recovering
+from holdfast.care import redact as redacting
 from holdfast.care import status as stating
+from holdfast.care.audit import Auditing
 from holdfast.care.fsck import FsckReport, OnFinding
 from holdfast.care.gc import GRACE_S, GcReport
 from holdfast.care.rebuild import RebuildReport
 from holdfast.care.recover import RecoverReport
+from holdfast.care.redact import RedactReport
 from holdfast.care.status import Status
 from holdfast.engine import open as opening
 from holdfast.engine.handle import Handle, Opened
@@ -35,7 +38,7 @@ from holdfast.kinds.relationships import Relationships
 from holdfast.kinds.runs import Runs
 from holdfast.kinds.searching import Searching
 from holdfast.values.change import Actor
-from holdfast.values.records import Artifact, PutResult
+from holdfast.values.records import Artifact, PutResult, Record
 
 
 class Store:
@@ -49,6 +52,7 @@ class Store:
         self.runs = Runs(handle)
         self.changes = Changes(handle)
         self.search = Searching(handle)
+        self.audit = Auditing(handle)
 
     @property
     def path(self) -> Path:
@@ -115,6 +119,14 @@ class Store:
     ) -> FsckReport:
         """Check blobs, index and journal against each other; `quick`: presence and sizes, not every byte."""
         return checking.check(self._handle, quick=quick, progress=progress, on_finding=on_finding)
+
+    def redact(
+        self, record: Record | str, *, fields: Iterable[str] | None = None, revisions: Iterable[int] | None = None,
+        note: str = "", dry_run: bool = False,
+    ) -> RedactReport:  # fmt: skip
+        """Erase fields of a record (by itself or its id), or all of it, for good: see `holdfast.care.redact`."""
+        record_id = record.removeprefix("id:") if isinstance(record, str) else record.id
+        return redacting.redact(self._handle, record_id, fields=fields, revisions=revisions, note=note, dry_run=dry_run)
 
     def migrate_status(self) -> list[tuple[int, str, bool]]:
         """(version, name, applied) of every migration of the index's schema that this software knows, in order."""

@@ -129,3 +129,25 @@ def test_the_page_names_every_kind_of_change_that_a_reducer_knows() -> None:
         kind = row[1].strip("` ") or kind
         listed |= {(kind, action.strip("` ")) for action in row[2].split(",")}
     assert set(REDUCERS) <= listed
+
+
+def test_the_recipes_prove_and_give_back_a_redacted_store(full: Path, tmp_path: Path) -> None:
+    with holdfast.open(full) as store:
+        store.redact(store.get("large.bin"), fields=["content"])
+        store.redact(store.collections.get("a"))
+        files = [a for a in store.find() if a.path != "large.bin" and a.media_type != "inode/symlink"]
+        named = {a.path: store.read(a) for a in files}
+    assert sh(block("segments() {"), full) == ""
+    recipe = tmp_path / "recover.py"
+    recipe.write_text(block("import hashlib, json"), "utf-8")
+    subprocess.run([sys.executable, recipe, full, tmp_path / "out"], check=True)
+    for path, content in named.items():
+        if path.isascii() and "\\x" not in path:
+            assert (tmp_path / "out" / path).read_bytes() == content
+    segment = next((full / "journal").iterdir())
+    whole = segment.read_bytes()
+    for old, new in (b'"redacted":"', b'"redacted":"00'), (b'{"left":{"action":"create"', b'{"left":{"action":"update"'):
+        assert old in whole
+        segment.write_bytes(whole.replace(old, new, 1))
+        done = subprocess.run([sys.executable, recipe, full, tmp_path / "out2"], capture_output=True, text=True)
+        assert done.returncode != 0

@@ -26,7 +26,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.FAILED: "It failed. The message says what of it was done; for a single record that is nothing.",
     Exit.USAGE: "The call itself is wrong: an unknown option, a malformed value. Nothing was written.",
     Exit.PARTLY: "Partly done: some items were left out, each reported; all others are in the store.",
-    Exit.FINDINGS: "`fsck` has findings that are still there.",
+    Exit.FINDINGS: "`fsck` or `audit verify` has findings that are still there.",
     Exit.REPAIRED: "`fsck` had findings, and all of them are repaired.",
     Exit.NOT_A_STORE: "The folder is not a store.",
     Exit.LOCKED: "Somebody else holds the lock, for longer than `--lock-wait` allows.",

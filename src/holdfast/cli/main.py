@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "undelete": ("removing", "Bring back what was deleted."),
         "revert": ("revisions", "Make an old revision the newest again."),
         "purge": ("revisions", "Give up contents for good."),
+        "redact": ("redacting", "Erase fields or a whole record for good; the history still verifies."),
         "tag": ("labels", "Add tags."),
         "untag": ("labels", "Take tags off."),
         "meta": ("labels", "Show or change metadata."),
@@ -54,6 +55,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Care": {
         "fsck": ("upkeep", "Check contents, index and journal against each other."),
+        "audit": ("auditing", "Prove that nothing in the history was edited, dropped or reordered."),
         "gc": ("upkeep", "Free the space of what nothing refers to."),
         "rebuild": ("upkeep", "Make the index anew from journal and blobs."),
         "recover": ("upkeep", "Make a copied or torn store whole."),

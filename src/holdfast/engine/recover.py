@@ -192,7 +192,7 @@ class _Merge:
             if candidate is not None and lines.follows(candidate, head):
                 if found is not None and found.entry.hash() != candidate.entry.hash():
                     raise _fork(head.next_seq)
-                found = found or candidate
+                found = candidate if found is None else more_redacted(found, candidate)
                 self._next[number] = self._pull(number)
         return found
 
@@ -204,6 +204,12 @@ class _Merge:
                 count += 1
                 self._next[number] = self._pull(number)
         return count
+
+
+def more_redacted(one: Transaction, other: Transaction) -> Transaction:
+    """Of two copies of a transaction the one that gives less away: what was redacted in one must not come back."""
+    counts = [len(t.redacted.digests) if t.redacted else 0 for t in (one, other)]
+    return other if counts[1] > counts[0] else one
 
 
 def from_journal(journal: Journal) -> Iterator[Transaction]:

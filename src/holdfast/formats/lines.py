@@ -2,6 +2,7 @@
 
 A transaction is the bodies of its changes, one canonical JSON object a line, then one line with its entry:
 `{"entry":{…},"hash":"…","salt":"…"}`. Bodies without their entry do not exist: a torn append is skipped by readers.
+A redacted change is a line `{"left":{…},"redacted":"…"}`, and the entry's line then has `salts` instead of `salt`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from holdfast.errors import ChainBrokenError, InvalidValueError
 from holdfast.values import canon, moment
-from holdfast.values.change import LINE_VERSION, Actor, Entry, Head, Transaction, root_of
+from holdfast.values.change import LINE_VERSION, Actor, Entry, Head, Redacted, Transaction
 
 _ENTRY_START = b'{"entry":'
 
@@ -37,7 +38,20 @@ class Located:
 
 def encode(transaction: Transaction) -> bytes:
     """The bytes of a transaction, as they stand in the journal and (compressed) in its row of the index."""
-    return b"".join([*(body + b"\n" for body in transaction.bodies), encode_last(transaction)])
+    return b"".join([*(line + b"\n" for line in encode_bodies(transaction)), encode_last(transaction)])
+
+
+def encode_bodies(transaction: Transaction) -> list[bytes]:
+    """The lines of the changes, without their newlines."""
+    redacted = transaction.redacted
+    if redacted is None:
+        return list(transaction.bodies)
+    return [
+        body
+        if n not in redacted.digests
+        else b'{"left":%b,"redacted":"%b"}' % (body, redacted.digests[n].hex().encode())
+        for n, body in enumerate(transaction.bodies)
+    ]
 
 
 def decode(data: bytes, where: str) -> Transaction:
@@ -74,7 +88,7 @@ def scan(blocks: Iterable[bytes]) -> Iterator[Located | Garbage]:
 def _located(pending: list[tuple[int, bytes]], offset: int, line: bytes) -> Located | Garbage:
     """The transaction that an entry line closes, or why it is none."""
     try:
-        entry, claimed, salt = _entry(canon.decode(line))
+        entry, claimed, salt, salts = _entry(canon.decode(line))
     except (InvalidValueError, KeyError, TypeError, ValueError, AttributeError) as error:
         return Garbage(offset, len(line), f"an entry that cannot be read: {error}")
     if entry.version != LINE_VERSION and replace(entry, version=LINE_VERSION).hash() != claimed:
@@ -88,22 +102,43 @@ def _located(pending: list[tuple[int, bytes]], offset: int, line: bytes) -> Loca
     if len(lines) != entry.count:
         return Garbage(offset, len(line), f"transaction {entry.first} lacks {entry.count - len(lines)} of its lines")
     bodies = tuple(body[:-1] for _, body in lines)
-    if root_of(salt, bodies) != entry.root or entry.hash() != claimed:
+    try:
+        transaction = Transaction(entry, salt, bodies) if salts is None else _redacted(entry, salts, bodies)
+    except (InvalidValueError, KeyError, TypeError, ValueError, AttributeError) as error:
+        return Garbage(offset, len(line), f"transaction {entry.first} has a redacted line that cannot be read: {error}")
+    if transaction.root() != entry.root or entry.hash() != claimed:
         return Garbage(offset, len(line), f"transaction {entry.first} does not match its own hashes")
-    transaction = Transaction(entry, salt, bodies)
-    if encode_last(transaction) != line:
+    if encode_last(transaction) != line or (salts is not None and encode_bodies(transaction) != list(bodies)):
         return Garbage(offset, len(line), f"the entry of transaction {entry.first} is not in canonical form")
     start = lines[0][0] if lines else offset
     return Located(transaction, start, offset + len(line) - start)
 
 
+def _redacted(entry: Entry, salts: tuple[bytes, ...], lines: tuple[bytes, ...]) -> Transaction:
+    """A transaction some of whose lines are redacted: those without a salt."""
+    if len(salts) != len(lines) or any(len(salt) not in (0, 16) for salt in salts) or all(salts):
+        raise ValueError("its salts do not fit its lines")
+    bodies, digests = list(lines), {}
+    for position, salt in enumerate(salts):
+        if not salt:
+            fields = canon.decode(lines[position])
+            bodies[position] = canon.encode(fields["left"])
+            digests[position] = bytes.fromhex(fields["redacted"])
+            if len(digests[position]) != 32:
+                raise ValueError("its digest is none")
+    return Transaction(entry, b"", tuple(bodies), Redacted(digests, salts))
+
+
 def encode_last(transaction: Transaction) -> bytes:
     """The entry line alone."""
-    entry = transaction.entry
-    return canon.trusted({"entry": entry.as_json(), "hash": entry.hash().hex(), "salt": transaction.salt.hex()}) + b"\n"
+    entry, redacted = transaction.entry, transaction.redacted
+    proof: dict[str, Any] = {"salt": transaction.salt.hex()}
+    if redacted is not None:
+        proof = {"salts": [salt.hex() for salt in redacted.salts]}
+    return canon.trusted({"entry": entry.as_json(), "hash": entry.hash().hex(), **proof}) + b"\n"
 
 
-def _entry(value: dict[str, Any]) -> tuple[Entry, bytes, bytes]:
+def _entry(value: dict[str, Any]) -> tuple[Entry, bytes, bytes, tuple[bytes, ...] | None]:
     fields = value["entry"]
     entry = Entry(
         tx=fields["tx"],
@@ -117,7 +152,39 @@ def _entry(value: dict[str, Any]) -> tuple[Entry, bytes, bytes]:
     )
     if not (type(entry.first) is int and type(entry.count) is int and entry.count >= 1 and moment.is_id(entry.tx)):
         raise ValueError("fields of the wrong type")
-    return entry, bytes.fromhex(value["hash"]), bytes.fromhex(value["salt"])
+    claimed = bytes.fromhex(value["hash"])
+    if "salts" in value:
+        return entry, claimed, b"", tuple(bytes.fromhex(salt) for salt in value["salts"])
+    return entry, claimed, bytes.fromhex(value["salt"]), None
+
+
+@dataclass(frozen=True, slots=True)
+class Rough:
+    """Lines of a journal up to an entry's line, as they stand: nothing verified. `last`: b"" if no entry follows."""
+
+    bodies: list[bytes]
+    last: bytes
+
+
+def rough(blocks: Iterable[bytes]) -> Iterator[Rough]:
+    """A stream of journal bytes as groups of lines, one for each entry: to say what is wrong where `scan` cannot."""
+    pending: list[bytes] = []
+    for _, line in _lines(blocks):
+        if line.startswith(_ENTRY_START) and line.endswith(b"\n"):
+            yield Rough(pending, line)
+            pending = []
+        else:
+            pending.append(line.removesuffix(b"\n"))
+    if pending:
+        yield Rough(pending, b"")
+
+
+def verified(group: Rough) -> Transaction | None:
+    """The transaction that a group of lines is, verified in itself; None if it is none."""
+    if not group.last:
+        return None
+    found = _located([(0, line + b"\n") for line in group.bodies], 0, group.last)
+    return found.transaction if isinstance(found, Located) else None
 
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE
-from holdfast.values import digest
+from holdfast.values import digest, moment
 
 _PAGE = 1_000
 
@@ -59,6 +59,15 @@ class PhysicalRows:
         raw = digest.raw(content_digest)
         sql = f"SELECT 1 FROM content WHERE substr(digest, 1, 8) = ? AND digest = ? AND {_REFERENCED}"
         return self._db.one(sql, (raw[:8], raw)) is not None
+
+    def wanted_beside(self, content_digest: str, record_id: str, numbers: list[int]) -> bool:
+        """Whether a kept revision refers to a content, apart from those of one artifact with these numbers."""
+        raw = digest.raw(content_digest)
+        sql = f"""SELECT record.id, revision.number FROM content JOIN revision ON revision.content = content.key
+                  JOIN record ON record.key = revision.artifact WHERE substr(content.digest, 1, 8) = ?
+                  AND content.digest = ? AND revision.state = {STATE_KEPT} LIMIT ?"""
+        own = {(moment.id_bytes(record_id), number) for number in numbers}
+        return any(tuple(row) not in own for row in self._db.rows(sql, (raw[:8], raw, len(own) + 1)))
 
     def register(self, content_digest: str, stored_bytes: int, frames: int) -> bool:
         """A blob is there: its row, no longer condemned. False if no change speaks of the content."""

@@ -113,6 +113,11 @@ class SqliteIndex:
         """Turn one change into rows, in the open transaction."""
         self.executor.apply(seq, list(reduce(seq, body)))
 
+    def forget(self) -> None:
+        """Rows were made anew: keys and texts that are kept in memory are not to be trusted."""
+        self.executor.forget()
+        self.lookups.forget()
+
     def checkpoint(self, *, force: bool = False) -> None:
         """Move the write-ahead log into the database if it has grown (or `force`). Under the writer lock.
 

@@ -78,12 +78,54 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Redacted:
+    """What a transaction keeps of its proof after some of its changes were redacted.
+
+    `digests`: record digest of each redacted change, by position. `salts`: the record salt of every position, b"" for
+    the redacted ones: without its salt a digest gives nothing away about what it was made of.
+    """
+
+    digests: dict[int, bytes]
+    salts: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Transaction:
-    """A whole transaction: its entry, the salt of its record digests, and the bodies of its changes as bytes."""
+    """A whole transaction: its entry, the salt of its record digests, and the bodies of its changes as bytes.
+
+    Where changes were redacted, `redacted` stands in for the salt (which is b"" then), and their bodies are what is
+    left of them.
+    """
 
     entry: Entry
     salt: bytes
     bodies: tuple[bytes, ...]
+    redacted: Redacted | None = None
+
+    def root(self) -> bytes:
+        """The root that the entry must name."""
+        if self.redacted is None:
+            return root_of(self.salt, self.bodies)
+        total = hashlib.sha256()
+        for position, body in enumerate(self.bodies):
+            known = self.redacted.digests.get(position)
+            total.update(known or hashlib.sha256(self.redacted.salts[position] + body).digest())
+        return total.digest()
+
+    def without(self, left: dict[int, bytes]) -> Transaction:
+        """The same transaction with some bodies (by position) replaced by what is to be left of them.
+
+        Entry and hash stay. The salt of the transaction goes: from it the salts of the redacted would follow.
+        """
+        before = self.redacted
+        salts = before.salts if before else tuple(record_salt(self.salt, n) for n in range(len(self.bodies)))
+        digests = dict(before.digests) if before else {}
+        for position in left:
+            if position not in digests:
+                digests[position] = hashlib.sha256(salts[position] + self.bodies[position]).digest()
+        kept = tuple(b"" if n in digests else salt for n, salt in enumerate(salts))
+        bodies = tuple(left.get(n, body) for n, body in enumerate(self.bodies))
+        return Transaction(self.entry, b"", bodies, Redacted(digests, kept))
 
     @property
     def head(self) -> Head:
@@ -105,8 +147,12 @@ def record_digest(salt: bytes, position: int, body: bytes) -> bytes:
 
     The salt keeps a digest from giving away a short body after it has been redacted.
     """
-    own = hashlib.sha256(salt + position.to_bytes(4, "big")).digest()[:16]
-    return hashlib.sha256(own + body).digest()
+    return hashlib.sha256(record_salt(salt, position) + body).digest()
+
+
+def record_salt(salt: bytes, position: int) -> bytes:
+    """The salt of one change: the first 16 bytes of sha256(transaction salt ‖ position as 4 bytes)."""
+    return hashlib.sha256(salt + position.to_bytes(4, "big")).digest()[:16]
 
 
 def root_of(salt: bytes, bodies: tuple[bytes, ...] | list[bytes]) -> bytes:

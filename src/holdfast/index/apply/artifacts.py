@@ -114,6 +114,12 @@ def _withdraw(seq: int, body: Body) -> Iterator[Operation]:
         yield Update("artifact", {"key": KeyOf(body["id"])}, {"newest": RevisionOf(body["id"], body["newest"])})
 
 
+def _redact(seq: int, body: Body) -> Iterator[Operation]:
+    yield from record.touched(seq, body)
+    if "revisions" in body:
+        yield from _state(body, STATE_PURGED)
+
+
 def _state(body: Body, state: int) -> Iterator[Operation]:
     for number in body["revisions"]:
         yield Update("revision", {"artifact": KeyOf(body["id"]), "number": number}, {"state": state})
@@ -126,5 +132,6 @@ REDUCERS = {
     ("artifact", "delete"): _delete,
     ("artifact", "undelete"): _undelete,
     ("artifact", "purge"): _purge,
+    ("artifact", "redact"): _redact,
     ("artifact", "withdraw"): _withdraw,
 }

@@ -56,5 +56,6 @@ REDUCERS = {
     ("collection", "create"): _create,
     ("collection", "update"): _update,
     ("collection", "delete"): _delete,
+    ("collection", "redact"): record.touched,
     ("collection", "undelete"): _undelete,
 }

@@ -59,5 +59,6 @@ REDUCERS = {
     ("relationship", "update"): _update,
     ("relationship", "delete"): record.deleted,
     ("relationship", "undelete"): record.undeleted,
+    ("relationship", "redact"): record.touched,
     ("relationship-type", "create"): _register,
 }

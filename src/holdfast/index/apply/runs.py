@@ -65,9 +65,11 @@ REDUCERS = {
     ("run", "update"): _update,
     ("run", "delete"): record.deleted,
     ("run", "undelete"): record.undeleted,
+    ("run", "redact"): record.touched,
     ("run", "link"): _link,
     ("step", "create"): _create_step,
     ("step", "update"): _update_step,
     ("step", "delete"): record.deleted,
     ("step", "undelete"): record.undeleted,
+    ("step", "redact"): record.touched,
 }

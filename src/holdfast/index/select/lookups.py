@@ -28,6 +28,10 @@ class Lookups:
         self._terms: dict[int, str] = {0: ""}
         self._open = threading.local()
 
+    def forget(self) -> None:
+        """Rows were made anew, and keys may stand for other texts."""
+        self._terms = {0: ""}
+
     def open_transaction(self, first: int, time_us: int, actor: str) -> None:
         """This thread writes changes from seq `first` on: their time and actor stand in no row yet."""
         self._open.facts = (first, time_us, actor)

@@ -1,0 +1,276 @@
+"""Takes the bytes of announced redactions out of the store, in an order in which a crash leaves nothing half done.
+
+The announcement (a `redact` change) is committed first and says what is to be left of each change. All that follows is
+a function of the chain, so after a crash it is simply done again, from wherever it stopped:
+1. rows derived anew from the redacted chain, in a file beside: proof that they can be, before anything is touched
+2. blobs of redacted content that nothing else needs, and what quarantine has of them, are removed
+3. each segment of the journal: a successor beside it, synced, read back and compared, renamed over it; its twin goes
+4. the new rows take the place of the index's pages; the write-ahead log is emptied
+5. the full text is forgotten
+Until 3 the chain holds the original bytes, so whatever 2 has to know can be learnt again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.blobs import LocalBlobs
+from holdfast.engine import derive, recover
+from holdfast.engine.handle import Handle
+from holdfast.errors import ChainBrokenError, ConflictError, LockedError
+from holdfast.formats import lines, paths
+from holdfast.formats.lines import Located
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.values import canon, redaction
+from holdfast.values.change import Body, Transaction
+
+
+@dataclass(slots=True)
+class Announced:
+    """What the chain says is to be left: by seq, the fields and the digest of the rest, oldest announcement first."""
+
+    by_seq: dict[int, list[tuple[list[str], bytes]]] = field(default_factory=dict)
+
+    def learn(self, transaction: Transaction) -> None:
+        """Take in the announcements of a transaction."""
+        for body in transaction.bodies:
+            if b'"action":"redact"' not in body:
+                continue
+            change: Body = canon.decode(body)
+            for item in change["erased"] if change["action"] == "redact" else ():
+                self.take(item)
+
+    def take(self, item: dict[str, Any]) -> None:
+        """Take in one item of an announcement."""
+        self.by_seq.setdefault(item["seq"], []).append((item["fields"], bytes.fromhex(item["left"])))
+
+    def applied(self, transaction: Transaction) -> Transaction:
+        """The transaction as it is to be; itself if nothing of it is redacted, or all is done.
+
+        Raises ChainBrokenError if what would be left is not what was announced.
+        """
+        left: dict[int, bytes] = {}
+        for position, body in enumerate(transaction.bodies):
+            said = self.by_seq.get(transaction.entry.first + position)
+            if said and (rest := _rest(transaction.entry.first + position, body, said)) != body:
+                left[position] = rest
+        return transaction.without(left) if left else transaction
+
+
+def _rest(seq: int, body: bytes, said: list[tuple[list[str], bytes]]) -> bytes:
+    now = hashlib.sha256(body).digest()
+    done = max((n + 1 for n, (_, left) in enumerate(said) if left == now), default=0)
+    for fields, left in said[done:]:
+        body = canon.encode(redaction.erase(canon.decode(body), fields))
+        if hashlib.sha256(body).digest() != left:
+            raise ChainBrokenError(f"change {seq} does not leave what its redaction says", seq=seq, where="chain")
+    return body
+
+
+@dataclass(slots=True)
+class Erased:
+    """What was done. `kept`: redacted contents whose blobs something else still needs."""
+
+    segments: int = 0
+    blobs: int = 0
+    quarantined: int = 0
+    kept: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def alone(handle: Handle) -> Iterator[None]:
+    """Have the store to this handle; LockedError if others have it open. Readers would hold on to old pages."""
+    try:
+        handle.users.acquire(shared=False, wait_s=handle.wait_s)
+        yield
+    except LockedError as error:
+        if error.fields.get("lock") == handle.users.path:
+            error.remedy = "Close the store everywhere else, then redact again."
+        raise
+    finally:
+        handle.users.acquire(shared=True, wait_s=handle.wait_s)
+
+
+def finish(handle: Handle) -> Erased:
+    """Take out all that was announced and is still there. Durable on return. Inside `alone`, no transaction open."""
+    handle.writer.acquire("redact", wait_s=handle.wait_s)
+    try:
+        recover.level(handle)
+        handle.journal.release()
+        announced = Announced()
+        for transaction in _proven(handle):
+            announced.learn(transaction)
+        done = Erased()
+        temporary = os.path.join(handle.root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
+        with handle.watching_syncs():
+            _derive(handle, announced, temporary)
+            _remove_blobs(handle, announced, done)
+            _rewrite_journal(handle, announced, done)
+            _take_over(handle, temporary)
+        handle.search.reset()
+    finally:
+        handle.writer.release()
+    return done
+
+
+def prove(handle: Handle, erased: list[dict[str, Any]]) -> None:
+    """Raise ChainBrokenError if `finish` could not do what is about to be announced. Before that is committed."""
+    announced = Announced()
+    for transaction in _proven(handle):
+        announced.learn(transaction)
+    for item in erased:
+        announced.take(item)
+    temporary = os.path.join(handle.root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
+    _derive(handle, announced, temporary)
+    handle.disk.unlink(temporary)
+
+
+def _proven(handle: Handle) -> Iterator[Transaction]:
+    """The journal's whole chain, which must be sound up to the index's head: nothing is erased from a broken one."""
+    head, wanted = handle.origin, handle.index.chain.head() or handle.origin
+    for transaction in recover.from_journal(handle.journal):
+        if not lines.follows(transaction, head):
+            break
+        yield transaction
+        head = transaction.head
+    if head.hash != wanted.hash:
+        raise ChainBrokenError(
+            f"the journal does not lead on from change {head.next_seq}: nothing is erased",
+            seq=head.next_seq, where="journal", remedy="See `holdfast audit verify` and `holdfast fsck`.",
+        )  # fmt: skip
+
+
+def _derive(handle: Handle, announced: Announced, path: str) -> None:
+    target = SqliteIndex(path)
+    try:
+        target.database.run("PRAGMA journal_mode = OFF")
+        target.database.run("PRAGMA synchronous = OFF")
+        target.migrate()
+        source = (announced.applied(transaction) for transaction in recover.from_journal(handle.journal))
+        result = recover.derive(target, handle.origin, [source])
+    except BaseException:
+        handle.disk.unlink(path)
+        raise
+    finally:
+        target.close()
+    wanted = handle.index.chain.head() or handle.origin
+    if result.next_seq != wanted.next_seq or result.trouble:
+        handle.disk.unlink(path)
+        raise ChainBrokenError(
+            f"no rows can be derived from change {result.next_seq} on once it is redacted: nothing was erased",
+            seq=result.next_seq, where="chain",
+        )  # fmt: skip
+
+
+def _remove_blobs(handle: Handle, announced: Announced, done: Erased) -> None:
+    digests: set[str] = set()
+    for source in (recover.from_journal(handle.journal), recover.from_index(handle.index)):
+        for transaction in source:
+            after = announced.applied(transaction)
+            if after is not transaction:
+                digests |= _contents(transaction) - _contents(after)
+    folder = os.path.join(handle.root, paths.QUARANTINE)
+    for digest in sorted(digests - {redaction.NOTHING}):
+        if handle.index.physical.wanted(digest):
+            done.kept.append(digest)
+            continue
+        plain = digest.removeprefix("sha256:")
+        if handle.blobs.delete(digest):
+            done.blobs += 1
+            handle.disk.fsync_dir(os.path.join(handle.root, paths.blob_folder(bytes.fromhex(plain))))
+        done.quarantined += _unlink_all(handle, folder, plain)
+    # An index that was set aside may hold every name and text there was.
+    done.quarantined += _unlink_all(handle, folder, paths.INDEX)
+
+
+def _contents(transaction: Transaction) -> set[str]:
+    found: set[str] = set()
+    for body in transaction.bodies:
+        revision = canon.decode(body).get("new", {}).get("revision")
+        if revision:
+            found.add(revision["digest"])
+    return found
+
+
+def _unlink_all(handle: Handle, folder: str, start: str) -> int:
+    names = [name for name in handle.disk.listdir(folder) if name.startswith(start)]
+    for name in names:
+        handle.disk.unlink(os.path.join(folder, name))
+    if names:
+        handle.disk.fsync_dir(folder)
+    return len(names)
+
+
+def _rewrite_journal(handle: Handle, announced: Announced, done: Erased) -> None:
+    segments = handle.journal.segments()
+    for first in sorted({first for first, _, _ in segments}):
+        files = [path for f, _, path in segments if f == first]
+        if not any(_due(handle, announced, path) for path in files):
+            continue
+        temporary = os.path.join(handle.root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
+        _write(handle, announced, first, temporary)
+        plain = os.path.join(handle.root, paths.segment_file(first))
+        handle.disk.rename(temporary, plain)
+        handle.disk.fsync_dir(os.path.dirname(plain))
+        for path in files:
+            if path != plain:
+                handle.disk.unlink(path)
+                handle.disk.fsync_dir(os.path.dirname(plain))
+        done.segments += 1
+
+
+def _due(handle: Handle, announced: Announced, path: str) -> bool:
+    """Whether a segment's file holds what is to go, or bytes that belong to no transaction and may be anything."""
+    for item in lines.scan(handle.journal.blocks(path)):
+        if not isinstance(item, Located) or announced.applied(item.transaction) is not item.transaction:
+            return True
+    return False
+
+
+def _write(handle: Handle, announced: Announced, first: int, temporary: str) -> None:
+    """The successor of a segment: durable, read back, and with the same entries in the same order."""
+    before, after = hashlib.sha256(), hashlib.sha256()
+    fd = handle.disk.create(temporary)
+    try:
+        for transaction in handle.journal.of_segment(first):
+            before.update(transaction.entry.hash())
+            handle.disk.write(fd, lines.encode(announced.applied(transaction)), temporary)
+        handle.disk.fsync(fd, temporary)
+    finally:
+        handle.disk.close(fd)
+    for item in lines.scan(handle.journal.blocks(temporary)):
+        if not isinstance(item, Located) or announced.applied(item.transaction) is not item.transaction:
+            raise ChainBrokenError(f"{temporary} did not come back as it was written", seq=first, where="journal")
+        after.update(item.transaction.entry.hash())
+    if before.digest() != after.digest():
+        raise ChainBrokenError(f"{temporary} did not come back as it was written", seq=first, where="journal")
+
+
+def _take_over(handle: Handle, temporary: str) -> None:
+    """The new rows become the index's, page by page through SQLite; no old page is left, in the file or its log."""
+    if not isinstance(handle.blobs, LocalBlobs):
+        raise ConflictError("rows about blobs can only be made from local files")
+    fresh = SqliteIndex(temporary)
+    try:
+        derive.fill_physical(fresh, handle.blobs)
+        for key in derive.FACTS:
+            if (value := handle.index.meta(key)) is not None:
+                fresh.set_meta(key, value)
+        fresh.backup_into(handle.index)
+    finally:
+        fresh.close()
+    handle.disk.unlink(temporary)
+    handle.index.forget()
+    handle.index.checkpoint(force=True)
+    facts = handle.disk.stat(handle.index.path + "-wal")
+    if facts is not None and facts.st_size:
+        raise LockedError(
+            "a reader in this process holds old pages of the index", lock="index", waited_s=0, holder=None,
+            remedy="End what reads, then redact again.",
+        )  # fmt: skip
