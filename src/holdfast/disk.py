@@ -9,6 +9,7 @@ The index is not reached this way: its files may be opened by SQLite alone (DESI
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -207,3 +208,30 @@ class Disk:
         if len(data) > limit:
             raise StorageIOError(f"{path} is larger than {limit} bytes", path=path, operation="read", errno=errno.EFBIG)
         return data
+
+
+# -- file systems ----------------------------------------------------------------------------------------------------
+
+NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.glusterfs"}
+)
+"""File systems on which locks and syncs may not do what a store relies on."""
+
+
+def mount_of(path: str) -> tuple[str, list[str]]:
+    """(type, options) of the file system that a path is on; "unknown" where the system does not say."""
+    path = os.path.realpath(path)
+    best, found = "", ("unknown", list[str]())
+    with contextlib.suppress(OSError), open("/proc/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+        for line in mounts:
+            _, point, kind, options, *_ = line.split(" ")
+            point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+            inside = path == point or path.startswith(point.rstrip("/") + "/")
+            if inside and len(point) >= len(best):
+                best, found = point, (kind, options.split(","))
+    return found
+
+
+def on_network(path: str) -> bool:
+    """Whether a path is on a file system that other machines share: what is shared in memory here is not seen there."""
+    return mount_of(path)[0] in NETWORK

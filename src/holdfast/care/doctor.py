@@ -11,7 +11,8 @@ from typing import Any
 
 import zstandard
 
-from holdfast.disk import Disk
+from holdfast.disk import NETWORK, Disk
+from holdfast.disk import mount_of as _mount_of
 from holdfast.engine import open as opening
 from holdfast.engine.locks import FileLock
 from holdfast.errors import HoldfastError, LockedError
@@ -19,11 +20,6 @@ from holdfast.formats import marker, paths
 from holdfast.index import libraries
 from holdfast.index.migrations.manifest import LATEST_SCHEMA_VERSION
 from holdfast.version import __version__
-
-NETWORK = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.glusterfs"}
-)
-"""File systems on which locks and syncs may not do what a store relies on."""
 
 _SYNCS = 5
 
@@ -78,20 +74,6 @@ def _file_system(root: str, warnings: list[str]) -> dict[str, Any]:
         found["free bytes"] = facts.f_bavail * facts.f_frsize
         found["free inodes"] = facts.f_favail
     found["sync ms"] = _sync_ms(root)
-    return found
-
-
-def _mount_of(path: str) -> tuple[str, list[str]]:
-    """(type, options) of the file system that a path is on; "unknown" where the system does not say."""
-    path = os.path.realpath(path)
-    best, found = "", ("unknown", list[str]())
-    with contextlib.suppress(OSError), open("/proc/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
-        for line in mounts:
-            _, point, kind, options, *_ = line.split(" ")
-            point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-            inside = path == point or path.startswith(point.rstrip("/") + "/")
-            if inside and len(point) >= len(best):
-                best, found = point, (kind, options.split(","))
     return found
 
 

@@ -9,6 +9,7 @@ import zstandard
 
 from holdfast.errors import ChainBrokenError
 from holdfast.formats import lines
+from holdfast.index import proof
 from holdfast.index.database import Database
 from holdfast.index.execute import Executor
 from holdfast.index.rows import SLOT_ACTOR
@@ -27,26 +28,23 @@ class ChainRows:
         self._executor = executor
         self._compressors = threading.local()
 
-    def head(self) -> Head | None:
-        """The end of the index's chain; None if it has no transaction."""
-        row = self._db.one("SELECT first, count, hash, time_us FROM tx ORDER BY first DESC LIMIT 1")
+    def head(self, *, proven: bool = True) -> Head | None:
+        """The end of the index's chain; None if it has no transaction. IndexDamagedError if its row is damaged.
+
+        Not `proven`: as the row stands, for whoever checks it.
+        """
+        own = proof.proven("tx", "tx") if proven else "1"
+        row = self._db.one(f"SELECT first, count, hash, time_us, {own} FROM tx ORDER BY first DESC LIMIT 1")
         return None if row is None else Head(row[0] + row[1], row[2], row[3])
 
     def append(self, transaction: Transaction, data: bytes) -> None:
         """Add a transaction's row; `data` is what the journal gets."""
         entry = transaction.entry
         actor = self._executor.term(entry.first, f"{entry.actor.kind}:{entry.actor.name}", SLOT_ACTOR)
+        cells = (entry.first, moment.id_bytes(entry.tx), entry.count, entry.time_us, actor, entry.hash())
         self._db.run(
-            "INSERT INTO tx (first, tx, count, time_us, actor, hash, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                entry.first,
-                moment.id_bytes(entry.tx),
-                entry.count,
-                entry.time_us,
-                actor,
-                entry.hash(),
-                self._compressor().compress(data),
-            ),
+            "INSERT INTO tx (first, tx, count, time_us, actor, hash, data, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*cells, self._compressor().compress(data), proof.checksum("tx", *cells)),
         )
 
     def read(self, from_seq: int = 1) -> Iterator[bytes]:

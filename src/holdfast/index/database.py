@@ -26,6 +26,7 @@ from holdfast.errors import (
     ReadOnlyError,
     StorageIOError,
 )
+from holdfast.index import proof
 
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 16 * 1024
@@ -48,6 +49,9 @@ _UNBINDABLE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError, 
 _ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 
 
+_A_FUNCTION_RAISED = "user-defined function raised exception"
+
+
 def mapped(error: Exception, path: str) -> HoldfastError:
     """The typed error for an error of SQLite or Peewee."""
     cause = error.__cause__ if isinstance(error, PeeweeError) and error.__cause__ else error
@@ -63,6 +67,8 @@ def mapped(error: Exception, path: str) -> HoldfastError:
         return StorageIOError(f"SQLite could not read or write {path}: {text}", path=path, operation="sqlite", errno=0)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return IndexDamagedError(f"{path} is damaged: {text}", reason=text)
+    if text == _A_FUNCTION_RAISED:
+        return IndexDamagedError(f"a row of {path} is not what its checksum says", reason="row checksum")
     if isinstance(cause, sqlite3.IntegrityError):
         return ConflictError(f"a row of {path} clashes: {text}", reason=text)
     if isinstance(cause, sqlite3.ProgrammingError) and "closed" in text:
@@ -93,6 +99,7 @@ class Database(SqliteDatabase):
         )
         for name, value in _PRAGMAS.items():
             connection.execute(f"PRAGMA {name} = {value}")
+        proof.install(connection)
         with self._guard:
             gone = [c for thread, c in self._every if not thread.is_alive()]
             self._every = [(t, c) for t, c in self._every if t.is_alive()]

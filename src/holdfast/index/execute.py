@@ -10,7 +10,10 @@ import sqlite3
 from functools import lru_cache
 from typing import Any
 
+from peewee import SQL
+
 from holdfast.errors import ChainBrokenError
+from holdfast.index import proof
 from holdfast.index.database import Database, mapped
 from holdfast.index.rows import (
     SLOTS,
@@ -63,6 +66,9 @@ class Executor:
         if isinstance(operation, Insert):
             cells = self._in_order(operation.table, operation.values)
             values = self._resolve(connection, seq, cells)
+            if operation.table in proof.COLUMNS:
+                found = dict(zip(cells, values, strict=True))
+                values.append(proof.checksum(operation.table, *map(found.get, proof.COLUMNS[operation.table])))
             connection.execute(self._insert_sql(operation.table, tuple(cells)), values)
         elif isinstance(operation, Update):
             cells = self._in_order(operation.table, operation.values)
@@ -104,7 +110,7 @@ class Executor:
         if key is None:
             if len(self._keys) >= _CACHED_KEYS:
                 self._keys.clear()
-            sql = "SELECT key FROM record WHERE id = ?"
+            sql = "SELECT key FROM record WHERE key = (SELECT key FROM record WHERE id = ?1) AND +id = ?1"
             key = self._keys[record_id] = self._found(connection, seq, sql, (moment.id_bytes(record_id),))
         return key
 
@@ -114,9 +120,16 @@ class Executor:
             row = connection.execute("SELECT key FROM term WHERE text = ?", (term.text,)).fetchone()
             if row is None:
                 key = seq * SLOTS + term.slot
-                connection.execute("INSERT INTO term (key, text) VALUES (?, ?)", (key, term.text))
+                connection.execute(
+                    "INSERT INTO term (key, text, crc) VALUES (?, ?, ?)",
+                    (key, term.text, proof.checksum("term", key, term.text)),
+                )
             else:
                 key = int(row[0])
+                # What the index of texts says is not written anywhere before the row itself has confirmed it.
+                confirmed = connection.execute("SELECT text FROM term WHERE key = ?", (key,)).fetchone()
+                if confirmed is None or confirmed[0] != term.text:
+                    raise proof.damaged("term", key)
             if len(self._terms) >= _CACHED_KEYS:
                 self._terms = {"": 0}
             self._terms[term.text] = key
@@ -136,7 +149,8 @@ class Executor:
         ).fetchone()
         if found is not None:
             return int(found[0])
-        connection.execute("INSERT INTO content (key, digest, size) VALUES (?, ?, ?)", (seq, raw, content.size))
+        signed = (seq, raw, content.size, proof.checksum("content", seq, raw, content.size))
+        connection.execute("INSERT INTO content (key, digest, size, crc) VALUES (?, ?, ?, ?)", signed)
         return seq
 
     def _in_order(self, table: str, cells: Cells) -> Cells:
@@ -149,12 +163,16 @@ class Executor:
 
     def _compose_insert(self, table: str, columns: tuple[str, ...]) -> str:
         model = self._tables.named(table)
-        return str(model.insert({model._meta.fields[c]: 0 for c in columns}).sql()[0])
+        every = (*columns, proof.CHECKSUM) if table in proof.COLUMNS else columns
+        return str(model.insert({model._meta.fields[c]: 0 for c in every}).sql()[0])
 
     def _compose_update(self, table: str, columns: tuple[str, ...], where: tuple[str, ...]) -> str:
         model = self._tables.named(table)
         fields = model._meta.fields
-        query = model.update({fields[c]: 0 for c in columns})
+        values: dict[Any, Any] = {fields[c]: 0 for c in columns}
+        if table in proof.COLUMNS:
+            values[fields[proof.CHECKSUM]] = SQL(proof.changed(table, columns))
+        query = model.update(values)
         for column in where:
             query = query.where(fields[column] == 0)
         return str(query.sql()[0])

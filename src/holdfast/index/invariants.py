@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from holdfast.index import proof
 from holdfast.index.tables import KIND_CODES, LOOSE
 
 
@@ -144,6 +145,11 @@ _HISTORY = (
     ),
 )  # fmt: skip
 
+_CHECKSUMS = tuple(
+    Invariant(f"{table}-checksum", table, f"a row of {table} is what its checksum says", proof.unproven(table))
+    for table in proof.COLUMNS
+)
+
 INVARIANTS: tuple[Invariant, ...] = (
     *_record_of("collection", "collection"),
     *_record_of("artifact", "artifact"),
@@ -172,5 +178,6 @@ INVARIANTS: tuple[Invariant, ...] = (
     _term("record", "owner"),
     _term("relationship", "type"),
     _term("tx", "actor", key="first"),
+    *_CHECKSUMS,
 )
 """Every rule, in the order in which fsck asks."""

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+from holdfast import disk
 from holdfast.errors import IndexDamagedError
 from holdfast.index import tables
 from holdfast.index.apply import reduce
@@ -54,8 +55,12 @@ class SqliteIndex:
     # -- making and closing ------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Make the file a write-ahead-logged database with the newest schema. Under the writer lock."""
-        self.database.rows("PRAGMA journal_mode = WAL")
+        """Make the file a write-ahead-logged database with the newest schema. Under the writer lock.
+
+        On a network file system with a rollback journal: a write-ahead log needs memory that all its users share.
+        """
+        mode = "DELETE" if disk.on_network(self.path) else "WAL"
+        self.database.rows(f"PRAGMA journal_mode = {mode}")
         self.migrate()
 
     def migrate(self) -> None:

@@ -7,6 +7,8 @@ Keys are small on purpose: the key of a row is the seq of the change that made i
 table), so a rebuild gives the same keys, and a key is unique across all kinds of records. Terms (types, media types,
 actors …) stand once; their key is seq * 8 + slot, for one change can bring several.
 
+`crc` is the checksum of the row (proof.py): pages have none.
+
 Model classes are made anew for each open store: shared classes with a switched database put rows of one store into
 another as soon as threads are involved.
 """
@@ -95,6 +97,7 @@ def _chain(base: type[Model]) -> list[type[Model]]:
         actor = IntegerField()
         hash = BlobField()
         data = BlobField()  # the journal's bytes of the transaction, one zstd frame
+        crc = IntegerField()
 
     class Change(base):  # type: ignore[misc, valid-type]
         # Only changes that made no row of their own: a creation is found by its record, a revision by its row.
@@ -104,6 +107,7 @@ def _chain(base: type[Model]) -> list[type[Model]]:
     class Term(base):  # type: ignore[misc, valid-type]
         key = _key()
         text = TextField(unique=True)
+        crc = IntegerField()
 
     class Record(base):  # type: ignore[misc, valid-type]
         key = _key()
@@ -113,6 +117,8 @@ def _chain(base: type[Model]) -> list[type[Model]]:
         owner = IntegerField()
         changed = IntegerField()  # seq of the newest change
         deleted = IntegerField()  # 0, or the seq of the delete that took it along
+        tags = IntegerField()  # checksum of its tags; 0: it has none
+        crc = IntegerField()
 
     return [Tx, Change, Term, Record]
 
@@ -128,6 +134,7 @@ def _places(base: type[Model]) -> list[type[Model]]:
         mode = IntegerField(null=True)
         mtime_ns = IntegerField(null=True)
         live = IntegerField(null=True)  # 1, or NULL once deleted: NULLs do not clash
+        crc = IntegerField()
 
     Collection.add_index(
         Collection.index(Collection.parent, Collection.name, Collection.stray, unique=True).where(SQL("live = 1"))
@@ -145,6 +152,7 @@ def _places(base: type[Model]) -> list[type[Model]]:
         status = IntegerField()
         newest = IntegerField()
         live = IntegerField(null=True)
+        crc = IntegerField()
 
     Artifact.add_index(
         Artifact.index(Artifact.collection, Artifact.name, Artifact.stray, unique=True).where(SQL("live = 1"))
@@ -158,6 +166,7 @@ def _revisions(base: type[Model]) -> list[type[Model]]:
         key = _key()
         digest = BlobField()
         size = IntegerField()
+        crc = IntegerField()
 
     # Eight bytes find it; the row itself is compared whole.
     Content.add_index(SQL('CREATE INDEX "content_digest" ON "content" (substr("digest", 1, 8))'))
@@ -176,6 +185,7 @@ def _revisions(base: type[Model]) -> list[type[Model]]:
         mtime_ns = IntegerField(null=True)
         run = IntegerField(null=True)
         state = IntegerField()
+        crc = IntegerField()
 
         class Meta:
             indexes = ((("artifact", "number"), True),)
@@ -205,6 +215,7 @@ def _links(base: type[Model]) -> list[type[Model]]:
         target = TextField()
         target_revision = IntegerField(null=True)
         metadata = TextField(null=True)
+        crc = IntegerField()
 
         class Meta:
             indexes = ((("source", "type"), False), (("target", "type"), False))
@@ -220,6 +231,7 @@ def _links(base: type[Model]) -> list[type[Model]]:
         reason = TextField(null=True)
         started_us = IntegerField(null=True)
         ended_us = IntegerField(null=True)
+        crc = IntegerField()
 
     class Step(base):  # type: ignore[misc, valid-type]
         key = _key()
@@ -230,6 +242,7 @@ def _links(base: type[Model]) -> list[type[Model]]:
         diagnostics = TextField(null=True)
         started_us = IntegerField(null=True)
         ended_us = IntegerField(null=True)
+        crc = IntegerField()
 
         class Meta:
             indexes = ((("run", "number"), True),)
@@ -242,12 +255,14 @@ def _links(base: type[Model]) -> list[type[Model]]:
         target_kind = IntegerField()
         target = TextField(index=True)
         target_revision = IntegerField(null=True)
+        crc = IntegerField()
 
     class RelationshipType(base):  # type: ignore[misc, valid-type]
         key = _key()
         name = TextField(unique=True)
         family = TextField()
         description = TextField()
+        crc = IntegerField()
 
     return [Relationship, Run, Step, RunLink, RelationshipType]
 

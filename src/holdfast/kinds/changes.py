@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdfast.engine.handle import Handle
+from holdfast.errors import IndexDamagedError
 from holdfast.formats import lines
 from holdfast.kinds import addresses
 from holdfast.values.change import Head
@@ -55,4 +56,7 @@ class Changes:
                 transaction = self._handle.index.chain.at(seq)
             if transaction is None:
                 return  # the transaction that this thread has open: it is in no chain yet
-            yield transaction.changes()[seq - transaction.entry.first]
+            change = transaction.changes()[seq - transaction.entry.first]
+            if change.id != record_id:
+                raise IndexDamagedError(f"change {seq} is not one of {record_id}", reason="row of a change")
+            yield change

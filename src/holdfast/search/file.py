@@ -20,7 +20,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 
-from holdfast.disk import typed
+from holdfast.disk import on_network, typed
 from holdfast.errors import ReadOnlyError
 from holdfast.search import schema
 from holdfast.search.schema import Condition
@@ -184,7 +184,8 @@ def _connect(path: str, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
     try:
         if mode.startswith("rw"):
-            _switch_to_wal(connection)
+            if not on_network(path):
+                _switch_to_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             # What is dropped leaves the file by VACUUM and truncation; zeroing it before would write it all twice.
             connection.execute("PRAGMA secure_delete = OFF")

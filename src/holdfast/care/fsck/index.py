@@ -69,7 +69,7 @@ def check_chain(scene: Scene) -> None:
     assert scene.needs is not None
     head = scene.origin or Head(1, b"")
     held = Held(head)
-    total = scene.needs.index.chain.head()
+    total = scene.needs.index.chain.head(proven=False)
     try:
         with scene.needs.snapshot():
             for row in scene.needs.chain():

@@ -57,7 +57,7 @@ def _update_index(scene: Scene) -> None:
     """What was committed since the index was looked at; each transaction proves itself when the journal has it too."""
     if scene.index is None or scene.needs is None or not scene.has_places:
         return
-    now = scene.needs.index.chain.head()
+    now = scene.needs.index.chain.head(proven=False)
     if now is not None and now.next_seq > scene.index.head.next_seq:
         scene.index.head = now
 

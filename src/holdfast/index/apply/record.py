@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from holdfast.index import proof
 from holdfast.index.rows import (
     SLOT_OWNER,
     SLOT_TENANT,
@@ -36,6 +37,7 @@ def created(seq: int, body: Body) -> Iterator[Operation]:
             "owner": Term(new.get("owner", ""), SLOT_OWNER),
             "changed": seq,
             "deleted": 0,
+            "tags": proof.of_tags(new.get("tags", ())),
         },
     )
     for tag in new.get("tags", ()):
@@ -63,7 +65,10 @@ def undeleted(seq: int, body: Body) -> Iterator[Operation]:
 def updated(seq: int, body: Body, columns: Cells, table: str) -> Iterator[Operation]:
     """New values of a record's own row, its owner and its tags."""
     pairs = body["set"]
-    yield from touched(seq, body, {"owner": Term(pairs["owner"][1], SLOT_OWNER)} if "owner" in pairs else None)
+    own: Cells = {"owner": Term(pairs["owner"][1], SLOT_OWNER)} if "owner" in pairs else {}
+    if "tags" in pairs:
+        own["tags"] = proof.of_tags(pairs["tags"][1])
+    yield from touched(seq, body, own)
     if columns:
         yield Update(table, {"key": KeyOf(body["id"])}, columns)
     if "tags" in pairs:

@@ -8,6 +8,7 @@ from typing import Any
 
 from peewee import SQL, ModelSelect
 
+from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
 from holdfast.index.database import Database
 from holdfast.index.select.lookups import ACTOR_OF, TIME_OF, Lookups
@@ -27,6 +28,17 @@ _PREVIOUS = """(SELECT c2.digest FROM revision v2 JOIN content c2 ON c2.key = v2
 
 _BRIEF = """SELECT a.key, c.digest, v.media_type, v.mode, v.state FROM artifact a JOIN revision v ON v.key = a.newest
             JOIN content c ON c.key = v.content WHERE a.collection = ? AND a.name = ? AND a.stray = ? AND a.live = 1"""
+
+_REVISION_PROVEN = f"""{proof.proven("revision", "v")}, {proof.proven("content", "c")},
+    (SELECT {proof.proven("revision", "v2")} + {proof.proven("content", "c2")}
+     FROM revision v2 JOIN content c2 ON c2.key = v2.content
+     WHERE v2.artifact = v.artifact AND v2.number = v.number - 1)"""
+_ROWS_PROVEN = f"""SELECT a.key, r.id, a.collection, a.name, a.stray, a.newest, c.digest, r.deleted,
+    {proof.proven("artifact", "a")}, {proof.proven("record", "r")}, {proof.tags_proven("r")}, {_REVISION_PROVEN}
+    FROM artifact a JOIN record r ON r.key = a.key JOIN revision v ON v.key = a.newest
+    JOIN content c ON c.key = v.content WHERE a.key IN (SELECT value FROM json_each(?))"""
+_REVISIONS_PROVEN = f"""SELECT v.key, v.artifact, v.number, c.digest, {_REVISION_PROVEN}
+    FROM revision v JOIN content c ON c.key = v.content WHERE v.key IN (SELECT value FROM json_each(?))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +131,23 @@ class ArtifactRows:
     def revision(self, key: int, artifact_id: str, number: int) -> Revision | None:
         """One revision of an artifact."""
         row = self._db.one(self._revision, (key, number))
-        return None if row is None else self._to_revision(artifact_id, row)
+        return None if row is None else self._to_revisions(key, artifact_id, [row])[0]
 
     def history(self, key: int, artifact_id: str) -> list[Revision]:
         """All revisions of an artifact, newest first."""
-        return [self._to_revision(artifact_id, row) for row in self._db.rows(self._history, (key,))]
+        rows = self._db.rows(self._history, (key,))
+        # Numbers have no gaps: a row that an index lost is missed.
+        if [row[1] for row in rows] != list(range(len(rows), 0, -1)):
+            raise proof.damaged("revision", f"of artifact {key}")
+        return self._to_revisions(key, artifact_id, rows)
+
+    def _to_revisions(self, artifact: int, artifact_id: str, rows: Sequence[tuple[Any, ...]]) -> list[Revision]:
+        seen = {(row[0], artifact, row[1], row[11]) for row in rows}
+        proven = {row[:4] for row in self._db.rows(_REVISIONS_PROVEN, (canon.dumps([row[0] for row in rows]),))}
+        if seen != proven:
+            raise proof.damaged("revision", f"of artifact {artifact}")
+        self._lookups.prove_times(row[0] for row in rows)
+        return [self._to_revision(artifact_id, row) for row in rows]
 
     def last_number(self, key: int) -> int:
         """The highest revision number an artifact ever had; numbers are never given twice."""
@@ -154,11 +178,29 @@ class ArtifactRows:
         return self.run(self.select().where(where).order_by(SQL("t1.key")).limit(limit))
 
     def records(self, rows: Sequence[tuple[Any, ...]]) -> list[Artifact]:
-        """Rows of `select` as artifacts."""
+        """Rows of `select` as artifacts. IndexDamagedError if one is not what was written, or came by a wrong key."""
+        self._prove(rows)
         tags = self._lookups.tags(row[0] for row in rows)
         folders = self._lookups.steps(row[1] for row in rows)
         collections = self._lookups.ids(row[1] for row in rows)
         return [self._to_artifact(row, tags.get(row[0], ()), folders[row[1]], collections[row[1]]) for row in rows]
+
+    def _prove(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Read by key once more what other indexes led to, and have every row prove itself."""
+        if not rows:
+            return
+        found = self._db.rows(_ROWS_PROVEN, (canon.dumps([row[0] for row in rows]),))
+        proven = {row[0]: row[1:8] for row in found}
+        for row in rows:
+            seen = (row[6], row[1], row[2], row[3], row[13], row[24], row[9])
+            if proven.get(row[0]) != seen and not self._changed(row):
+                raise proof.damaged("artifact", row[0])
+        self._lookups.prove_times(seq for row in rows for seq in (row[0], row[11], row[13]))
+
+    def _changed(self, row: tuple[Any, ...]) -> bool:
+        """Whether a record has changed since a row was read: then the two readings may differ, and both be right."""
+        now = self._db.one("SELECT changed FROM record WHERE key = ?", (row[0],))
+        return now is not None and now[0] != row[11]
 
     def _to_artifact(
         self, row: tuple[Any, ...], tags: tuple[str, ...], folder: tuple[Name, ...], collection_id: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from holdfast.index import proof
 from holdfast.index.database import Database
 from holdfast.index.select.lookups import TIME_OF, Lookups
 from holdfast.values import canon, moment, names
@@ -14,6 +15,9 @@ from holdfast.values.records import Collection, FileFacts
 _PAGE = 500
 _COLUMNS = f"""c.key, c.parent, c.name, c.stray, c.metadata, c.mode, c.mtime_ns, r.id, r.tenant, r.owner, r.deleted,
                {TIME_OF.format("c.key")}, r.changed, {TIME_OF.format("r.changed")}"""
+_PROVEN = f"""SELECT c.key, c.parent, c.name, c.stray, r.id, r.changed,
+    {proof.proven("collection", "c")}, {proof.proven("record", "r")}, {proof.tags_proven("r")}
+    FROM collection c JOIN record r ON r.key = c.key WHERE c.key IN (SELECT value FROM json_each(?))"""
 _SELECT = f"SELECT {_COLUMNS} FROM collection c JOIN record r ON r.key = c.key"
 
 
@@ -121,11 +125,23 @@ class CollectionRows:
         return None if row is None or row[0] is None else int(row[0])
 
     def records(self, rows: Sequence[tuple[Any, ...]]) -> list[Collection]:
-        """Rows as collections."""
+        """Rows as collections. IndexDamagedError if one is not what was written, or came by a wrong key."""
+        self._prove(rows)
         tags = self._lookups.tags(row[0] for row in rows)
         ids = self._lookups.ids(row[1] for row in rows)
         folders = self._lookups.steps(row[1] for row in rows if row[1] is not None)
         return [self._to_collection(row, tags.get(row[0], ()), ids, folders) for row in rows]
+
+    def _prove(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        if not rows:
+            return
+        proven = {row[0]: row for row in self._db.rows(_PROVEN, (canon.dumps([row[0] for row in rows]),))}
+        for row in rows:
+            again = proven.get(row[0])
+            # One that changed meanwhile may differ.
+            if again is None or (again[5] == row[12] and again[1:5] != (row[1], row[2], row[3], row[7])):
+                raise proof.damaged("collection", row[0])
+        self._lookups.prove_times(seq for row in rows for seq in (row[0], row[12]))
 
     def _to_collection(
         self, row: tuple[Any, ...], tags: tuple[str, ...], ids: dict[int, str], folders: dict[int, tuple[Name, ...]]

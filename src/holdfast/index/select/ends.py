@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from holdfast.index import proof
 from holdfast.index.apply.relationships import EXTERNAL
 from holdfast.index.database import Database
 from holdfast.index.select.lookups import MARKS
@@ -46,8 +47,9 @@ class EndRows:
         found: dict[str, EndState] = {}
         for start in range(0, len(wanted), MARKS):
             part = [moment.id_bytes(one) for one in wanted[start : start + MARKS]]
-            sql = f"SELECT id, key, kind, deleted FROM record WHERE id IN ({_marks(part)})"
-            for raw, key, kind, deleted in self._db.rows(sql, part):
+            row_proven = proof.proven("record", "record")
+            sql = f"SELECT id, key, kind, deleted, {row_proven} FROM record WHERE id IN ({_marks(part)})"
+            for raw, key, kind, deleted, _ in self._db.rows(sql, part):
                 found[moment.id_text(raw)] = EndState(key, KIND_NAMES[kind], deleted)
         return found
 
@@ -81,9 +83,10 @@ class EndRows:
         found: dict[int, list[str]] = {}
         for start in range(0, len(relationships), MARKS):
             part = list(relationships[start : start + MARKS])
-            sql = f"""SELECT key, source_kind, source, target_kind, target FROM relationship
+            row_proven = proof.proven("relationship", "relationship")
+            sql = f"""SELECT key, source_kind, source, target_kind, target, {row_proven} FROM relationship
                       WHERE key IN ({_marks(part)})"""
-            for key, source_kind, source, target_kind, target in self._db.rows(sql, part):
+            for key, source_kind, source, target_kind, target, _ in self._db.rows(sql, part):
                 pairs = ((source_kind, source), (target_kind, target))
                 found[key] = [one for code, one in pairs if code != EXTERNAL]
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from holdfast.index import proof
 from holdfast.index.database import Database
 from holdfast.index.select.ends import code_of
 from holdfast.index.select.keyset import PAGE
@@ -25,19 +26,21 @@ class LineageRows:
 
     def linked(self, end: Endpoint, direction: Direction, after: int) -> list[tuple[int, Tie]]:
         """The first links beyond a seq by which runs have the record of `end` as input or output."""
-        sql = """SELECT l.key, r.id, l.target_revision FROM run_link l JOIN record r ON r.key = l.run
+        sql = f"""SELECT l.key, r.id, l.target_revision, {proof.proven("run_link", "l")}, {proof.proven("record", "r")}
+                 FROM run_link l JOIN record r ON r.key = l.run
                  WHERE l.target = ? AND l.target_kind = ? AND l.direction = ? AND r.deleted = 0 AND l.key > ?
                  ORDER BY l.key LIMIT ?"""
         rows = self._db.rows(sql, (end.id, code_of(end.kind), direction.value, after, PAGE))
-        return [(key, (moment.id_text(raw), revision)) for key, raw, revision in rows]
+        return [(key, (moment.id_text(raw), revision)) for key, raw, revision, *_ in rows]
 
     def makers(self, artifact: int, after: int) -> list[tuple[int, Tie]]:
         """The first revisions of an artifact (by key) beyond a number that say which run made them: (number, tie)."""
-        sql = """SELECT v.number, r.id FROM revision v JOIN record r ON r.key = v.run
+        sql = f"""SELECT v.number, r.id, {proof.proven("revision", "v")}, {proof.proven("record", "r")}
+                 FROM revision v JOIN record r ON r.key = v.run
                  WHERE v.artifact = ? AND v.number > ? AND v.run IS NOT NULL AND r.deleted = 0
                  ORDER BY v.number LIMIT ?"""
         rows = self._db.rows(sql, (artifact, after, PAGE))
-        return [(number, (moment.id_text(raw), number)) for number, raw in rows]
+        return [(number, (moment.id_text(raw), number)) for number, raw, *_ in rows]
 
     # -- labels ----------------------------------------------------------------------------------------------------
 
@@ -58,7 +61,8 @@ class LineageRows:
         return {end: texts.get((end.kind, end.id), end.id) for end in wanted}
 
     def _rows(self, columns: str, table: str, ids: list[str]) -> list[tuple[Any, ...]]:
-        sql = f"""SELECT r.id, {columns} FROM record r JOIN {table} t ON t.key = r.key
+        sql = f"""SELECT r.id, {columns}, {proof.proven(table, "t")}, {proof.proven("record", "r")}
+                  FROM record r JOIN {table} t ON t.key = r.key
                   WHERE r.id IN ({",".join("?" * len(ids))})"""
         return self._db.rows(sql, [moment.id_bytes(one) for one in ids])
 

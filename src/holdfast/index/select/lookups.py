@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from holdfast.errors import IndexDamagedError
+from holdfast.index import proof
 from holdfast.index.database import Database
-from holdfast.values import moment, names
+from holdfast.values import canon, moment, names
 from holdfast.values.names import Name
 
 _CACHED = 20_000
@@ -20,13 +21,21 @@ TIME_OF = "(SELECT time_us FROM tx WHERE first <= {0} ORDER BY first DESC LIMIT 
 ACTOR_OF = "(SELECT actor FROM tx WHERE first <= {0} ORDER BY first DESC LIMIT 1)"
 
 
+_RECORD = proof.proven("record", "record")
+_TERM = f"SELECT text, {proof.proven('term', 'term')} FROM term WHERE key = ?"
+_STEP = f"SELECT parent, name, stray, {proof.proven('collection', 'c')} FROM collection c WHERE key = ?"
+_TIMES = f"""SELECT s.value, s.value < x.first + x.count, {proof.proven("tx", "x")} FROM json_each(?) s
+             JOIN tx x ON x.first = (SELECT first FROM tx WHERE first <= s.value ORDER BY first DESC LIMIT 1)"""
+
+
 class Lookups:
-    """Reads small facts; keeps only what can never change (a term's text)."""
+    """Reads small facts, each proven by its row; keeps only what can never change (a term's text, proven times)."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
         self._terms: dict[int, str] = {0: ""}
         self._open = threading.local()
+        self._proven: set[int] = set()
 
     def forget(self) -> None:
         """Rows were made anew, and keys may stand for other texts."""
@@ -48,6 +57,23 @@ class Lookups:
         assert time_us is not None
         return moment.to_datetime(time_us)
 
+    def prove_times(self, seqs: Iterable[int]) -> None:
+        """See to it that the transactions which give these seqs their time and actor are what was written.
+
+        IndexDamagedError if one is not.
+        """
+        facts = getattr(self._open, "facts", None)
+        todo = {seq for seq in seqs if seq not in self._proven and (facts is None or seq < facts[0])}
+        if not todo:
+            return
+        found = {seq: inside for seq, inside, _ in self._db.rows(_TIMES, (canon.dumps(sorted(todo)),))}
+        for seq in todo:
+            if not found.get(seq):
+                raise proof.damaged("tx", seq)
+        if len(self._proven) >= _CACHED:
+            self._proven = set()
+        self._proven |= todo
+
     def actor(self, seq: int, key: int | None) -> str:
         """Who made change `seq`; `key` is what ACTOR_OF gave for it (a term `kind:name`)."""
         facts = getattr(self._open, "facts", None)
@@ -61,8 +87,10 @@ class Lookups:
             return ""
         text = self._terms.get(key)
         if text is None:
-            row = self._db.one("SELECT text FROM term WHERE key = ?", (key,))
-            text = str(row[0]) if row else ""
+            row = self._db.one(_TERM, (key,))
+            if row is None:
+                raise proof.damaged("term", key)
+            text = str(row[0])
             if len(self._terms) >= _CACHED:
                 self._terms = {0: ""}
             # A key whose row may still be rolled back must not outlive the transaction.
@@ -94,8 +122,10 @@ class Lookups:
         steps: list[Name] = []
         key: int | None = collection
         while key is not None:
-            row = self._db.one("SELECT parent, name, stray FROM collection WHERE key = ?", (key,))
-            if row is None or row[0] is None:
+            row = self._db.one(_STEP, (key,))
+            if row is None:
+                raise proof.damaged("collection", key)
+            if row[0] is None:
                 break
             steps.append(Name(row[1], row[2]))
             if len(steps) > _DEEPEST:
@@ -117,14 +147,18 @@ class Lookups:
         found: dict[int, str] = {}
         for start in range(0, len(wanted), MARKS):
             part = wanted[start : start + MARKS]
-            sql = f"SELECT key, id FROM record WHERE key IN ({','.join('?' * len(part))})"
+            sql = f"SELECT key, id, {_RECORD} FROM record WHERE key IN ({','.join('?' * len(part))})"
             found |= {row[0]: moment.id_text(row[1]) for row in self._db.rows(sql, part)}
+        for key in wanted:
+            if key not in found:
+                raise proof.damaged("record", key)
         return found
 
     def deleted_at(self, seq: int) -> datetime | None:
         """When the delete with this seq happened; None for 0."""
         if seq == 0:
             return None
+        self.prove_times([seq])
         row = self._db.one(f"SELECT {TIME_OF.format('?')}", (seq,))
         return self.time(seq, row[0] if row else None)
 

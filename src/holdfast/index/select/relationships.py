@@ -9,6 +9,7 @@ from typing import Any
 
 from peewee import SQL
 
+from holdfast.index import proof
 from holdfast.index.database import Database
 from holdfast.index.select.ends import EndRows, code_of, kind_of
 from holdfast.index.select.keyset import PAGE, stream
@@ -20,6 +21,9 @@ from holdfast.values.records import Endpoint, Relationship
 Found = tuple[int, Relationship]
 """(key, relationship); one that is not visible has `deleted_at`."""
 
+_PROVEN = f"""SELECT t.key, r.id, {proof.proven("relationship", "t")}, {proof.proven("record", "r")},
+    {proof.tags_proven("r")} FROM relationship t JOIN record r ON r.key = t.key
+    WHERE t.key IN (SELECT value FROM json_each(?))"""
 _SIDES = ("source", "target")
 
 
@@ -157,13 +161,19 @@ class RelationshipRows:
 
     def types(self) -> list[tuple[str, str, str, str]]:
         """(name, family, description, id) of the types that users added, by age."""
-        sql = """SELECT t.name, t.family, t.description, r.id FROM relationship_type t JOIN record r ON r.key = t.key
-                 WHERE r.deleted = 0 ORDER BY t.key"""
-        return [(name, family, text, moment.id_text(raw)) for name, family, text, raw in self._db.rows(sql)]
+        sql = f"""SELECT t.name, t.family, t.description, r.id, {proof.proven("relationship_type", "t")},
+                  {proof.proven("record", "r")} FROM relationship_type t JOIN record r ON r.key = t.key
+                  WHERE r.deleted = 0 ORDER BY t.key"""
+        return [(row[0], row[1], row[2], moment.id_text(row[3])) for row in self._db.rows(sql)]
 
     # -- rows to records -------------------------------------------------------------------------------------------
 
     def _records(self, rows: list[tuple[Any, ...]]) -> list[Found]:
+        if rows:
+            found = self._db.rows(_PROVEN, (canon.dumps([row[0] for row in rows]),))
+            if {(row[0], row[1]) for row in rows} != {row[:2] for row in found}:
+                raise proof.damaged("relationship", rows[0][0])
+            self._lookups.prove_times(seq for row in rows for seq in (row[0], row[13]))
         tags = self._lookups.tags(row[0] for row in rows)
         ends = {row[0]: (_end(row[3:6]), _end(row[6:9])) for row in rows}
         gone = self._ends.gone(end for pair in ends.values() for end in pair)

@@ -8,6 +8,7 @@ from typing import Any
 
 from peewee import SQL
 
+from holdfast.index import proof
 from holdfast.index.database import Database
 from holdfast.index.select.ends import code_of, kind_of
 from holdfast.index.select.keyset import PAGE
@@ -15,6 +16,10 @@ from holdfast.index.select.lookups import MARKS, TIME_OF, Lookups
 from holdfast.index.tables import Tables
 from holdfast.values import canon, moment
 from holdfast.values.records import Direction, Endpoint, Run, RunLink, RunStatus, Step
+
+_RUNS_PROVEN = f"""SELECT t.key, r.id, {proof.proven("run", "t")},
+    {proof.proven("record", "r")}, {proof.tags_proven("r")}
+    FROM run t JOIN record r ON r.key = t.key WHERE t.key IN (SELECT value FROM json_each(?))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,8 @@ class RunRows:
         ]  # fmt: skip
         self._select = str(t1.select(*columns).join(t2, on=(t2.key == t1.key)).sql()[0])
         t3 = tables.Step.alias("t1")
-        columns = [t3.number, t2.id, t3.run, t3.name, t3.status, t3.started_us, t3.ended_us, t3.diagnostics]
+        columns = [t3.number, t2.id, t3.run, t3.name, t3.status, t3.started_us, t3.ended_us, t3.diagnostics,
+                   SQL(proof.proven("step", "t1")), SQL(proof.proven("record", "t2"))]  # fmt: skip
         self._select_step = str(t3.select(*columns).join(t2, on=(t2.key == t3.key)).sql()[0])
 
     # -- runs ------------------------------------------------------------------------------------------------------
@@ -73,11 +79,17 @@ class RunRows:
         for start in range(0, len(ids), MARKS):
             part = [moment.id_bytes(one) for one in ids[start : start + MARKS]]
             marks = ",".join("?" * len(part))
-            sql = f"SELECT r.id, u.name FROM record r JOIN run u ON u.key = r.key WHERE r.id IN ({marks})"
-            found |= {moment.id_text(raw): name for raw, name in self._db.rows(sql, part)}
+            sql = f"""SELECT r.id, u.name, {proof.proven("run", "u")}, {proof.proven("record", "r")}
+                      FROM record r JOIN run u ON u.key = r.key WHERE r.id IN ({marks})"""
+            found |= {moment.id_text(row[0]): row[1] for row in self._db.rows(sql, part)}
         return found
 
     def _records(self, rows: list[tuple[Any, ...]]) -> list[tuple[int, Run]]:
+        if rows:
+            found = self._db.rows(_RUNS_PROVEN, (canon.dumps([row[0] for row in rows]),))
+            if {(row[0], row[1]) for row in rows} != {row[:2] for row in found}:
+                raise proof.damaged("run", rows[0][0])
+            self._lookups.prove_times(seq for row in rows for seq in (row[0], row[14]))
         tags = self._lookups.tags(row[0] for row in rows)
         return [(row[0], self._to_run(row, tags.get(row[0], ()))) for row in rows]
 
@@ -142,10 +154,10 @@ class RunRows:
 
     def links(self, run: int, run_id: str, direction: Direction, after: int) -> list[tuple[int, RunLink]]:
         """The first links of a run beyond a seq, in order."""
-        sql = """SELECT key, role, target_kind, target, target_revision FROM run_link
-                 WHERE run = ? AND direction = ? AND key > ? ORDER BY key LIMIT ?"""
+        sql = f"""SELECT key, role, target_kind, target, target_revision, {proof.proven("run_link", "run_link")}
+                 FROM run_link WHERE run = ? AND direction = ? AND key > ? ORDER BY key LIMIT ?"""
         rows = self._db.rows(sql, (run, direction.value, after, PAGE))
-        return [(row[0], RunLink(run_id, direction, row[1], Endpoint(kind_of(row[2]), *row[3:]))) for row in rows]
+        return [(row[0], RunLink(run_id, direction, row[1], Endpoint(kind_of(row[2]), *row[3:5]))) for row in rows]
 
     def has_link(self, run: int, direction: Direction, end: Endpoint, *, role: str | None = None) -> bool:
         """Whether a run has this very link; `role` None: in any role."""
@@ -156,7 +168,8 @@ class RunRows:
 
     def made(self, run: int, run_id: str, after: int) -> list[tuple[int, RunLink]]:
         """The first revisions beyond a seq that say they were made by the run, as outputs without a role."""
-        sql = """SELECT v.key, r.id, v.number FROM revision v JOIN record r ON r.key = v.artifact
+        sql = f"""SELECT v.key, r.id, v.number, {proof.proven("revision", "v")}, {proof.proven("record", "r")}
+                 FROM revision v JOIN record r ON r.key = v.artifact
                  WHERE v.run = ? AND v.key > ? ORDER BY v.key LIMIT ?"""
         rows = self._db.rows(sql, (run, after, PAGE))
         ends = ((row[0], Endpoint("artifact", moment.id_text(row[1]), row[2])) for row in rows)

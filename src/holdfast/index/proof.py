@@ -1,0 +1,102 @@
+"""Rows prove themselves: SQLite pages carry no checksum, so rows do, and it is verified where rows become records.
+
+The checksum of a row is the CRC-32 of the ASCII text that Python's `ascii` gives of (table, column, column, …). A row
+that changes is verified as it was before it gets the checksum of what it is now: damage is never signed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from peewee import SqliteDatabase
+
+from holdfast.errors import IndexDamagedError
+from holdfast.index import tables
+
+CHECKSUM = "crc"
+_BESIDES = frozenset({CHECKSUM, "data"})
+"""Not covered: the checksum itself, and the chain's bytes, which prove themselves by their hashes."""
+
+SEPARATOR = "\x1f"
+
+
+def _columns() -> dict[str, tuple[str, ...]]:
+    models = tables.make(SqliteDatabase(":memory:")).all()
+    return {
+        model._meta.table_name: tuple(f.column_name for f in model._meta.sorted_fields if f.column_name not in _BESIDES)
+        for model in models
+        if CHECKSUM in model._meta.fields
+    }
+
+
+COLUMNS = _columns()
+"""The columns that a row's checksum covers, in order, for every table whose rows have one."""
+
+
+def checksum(table: str, *cells: Any) -> int:
+    """The checksum of a row."""
+    return zlib.crc32(ascii((table, *cells)).encode())
+
+
+def of_tags(tags: Sequence[str]) -> int:
+    """The checksum of all tags of a record; 0 if it has none."""
+    return zlib.crc32(SEPARATOR.join(sorted(tags)).encode()) if tags else 0
+
+
+def proven(table: str, alias: str) -> str:
+    """An SQL expression that is 1, or an error where the row of an alias is not what its checksum says."""
+    return f"proven({alias}.{CHECKSUM}, '{table}', {', '.join(f'{alias}.{c}' for c in COLUMNS[table])})"
+
+
+def unproven(table: str) -> str:
+    """A query for the keys of rows that are not what their checksum says."""
+    columns = COLUMNS[table]
+    return f"SELECT {columns[0]} FROM {table} WHERE {CHECKSUM} IS NOT row_checksum('{table}', {', '.join(columns)})"
+
+
+def tags_proven(alias: str) -> str:
+    """An SQL expression that is 1, or an error where a record (an alias) has other tags than its row says."""
+    inner = f"SELECT tag FROM tagging WHERE tagging.record = {alias}.key ORDER BY tag"
+    return f"tags_proven({alias}.tags, (SELECT group_concat(tag, char(31)) FROM ({inner})))"
+
+
+def changed(table: str, columns: Sequence[str], first: int = 1) -> str:
+    """An SQL expression for the checksum of a row after an UPDATE sets columns to parameters ?first, ?first+1, …"""
+    after = {column: f"?{first + n}" for n, column in enumerate(columns)}
+    old = [f'"{c}"' for c in COLUMNS[table]]
+    new = [after.get(c, f'"{c}"') for c in COLUMNS[table]]
+    return f"""resigned("{CHECKSUM}", '{table}', {", ".join([*old, *new])})"""
+
+
+def install(connection: sqlite3.Connection) -> None:
+    """Make the functions known that the expressions use."""
+    connection.create_function("row_checksum", -1, checksum, deterministic=True)
+    connection.create_function("proven", -1, _proven)
+    connection.create_function("tags_proven", 2, _tags_proven)
+    connection.create_function("resigned", -1, _resigned)
+
+
+def _proven(stored: Any, *cells: Any) -> int:
+    if zlib.crc32(ascii(cells).encode()) != stored:
+        raise damaged(cells[0], cells[1])
+    return 1
+
+
+def _tags_proven(stored: Any, joined: Any) -> int:
+    if stored != (0 if joined is None else zlib.crc32(joined.encode())):
+        raise damaged("tagging", "?")
+    return 1
+
+
+def _resigned(stored: Any, table: str, *cells: Any) -> int:
+    half = len(cells) // 2
+    _proven(stored, table, *cells[:half])
+    return checksum(table, *cells[half:])
+
+
+def damaged(table: str, key: Any) -> IndexDamagedError:
+    """The error for a row that is not what was written."""
+    return IndexDamagedError(f"row {key} of {table} in the index is damaged", reason="row checksum")
