@@ -48,7 +48,7 @@ def suspected(root: str, users: FileLock) -> bool:
 
 
 def mend(root: str, disk: Disk, journal: Journal, index: SqliteIndex) -> bool:
-    """See to it that the last segment is one piece of the chain, and durable; True if it was none. Under the writer lock.
+    """See to it that the last segment is one piece of the chain, and durable; True if it was not. Under the lock.
 
     Where the index cannot tell what belongs into a hole, or contradicts what is there, nothing is touched.
     """
