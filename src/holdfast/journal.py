@@ -184,6 +184,9 @@ class Journal:
         self._reserved_to = 0
         if fresh:
             self._disk.fsync_dir(os.path.dirname(path))
+            if segments and not segments[-1][1]:
+                # Whoever wrote it: only the last segment may hold bytes that a power loss can take.
+                self._sync_file(segments[-1][2])
         else:
             self._end += self._end_line(self._fd, path, self._end)
 
@@ -231,6 +234,19 @@ class Journal:
             if self._fd is not None and target > self._synced:
                 self._disk.fsync(self._fd, self._open_path)
                 self._synced = target
+
+    def settle(self) -> None:
+        """Make the last segment durable, whoever has written to it."""
+        segments = self.segments()
+        if segments and not segments[-1][1]:
+            self._sync_file(segments[-1][2])
+
+    def _sync_file(self, path: str) -> None:
+        fd = self._disk.open_read(path)
+        try:
+            self._disk.fsync(fd, path)
+        finally:
+            self._disk.close(fd)
 
     def release(self) -> None:
         """Sync and give the open segment back."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from holdfast.blobs import LocalBlobs
 from holdfast.disk import Disk
-from holdfast.engine import recover
+from holdfast.engine import recover, torn
 from holdfast.engine.recover import Derived, Progress
 from holdfast.errors import HoldfastError, SchemaTooNewError
 from holdfast.formats import paths
@@ -129,10 +129,20 @@ def replace_index(root: str, found: Marker, disk: Disk, *, copied: bool, progres
     _set_aside(root, disk, keep=result.unreachable > 0 or bool(result.trouble) or old is None)
     disk.rename(temporary, path)
     disk.fsync_dir(root)
+    _mend_journal(root, disk, path)
     if copied:
         span = CopiedSpan(_oldest_change_us(root, disk), result.next_seq)
     adopt(path, span)
     return result
+
+
+def _mend_journal(root: str, disk: Disk, path: str) -> None:
+    """Before the index is this place's own: if the power goes here, the next open begins again."""
+    index = SqliteIndex(path)
+    try:
+        torn.mend(root, disk, Journal(root, disk), index)
+    finally:
+        index.close()
 
 
 def adopt(path: str, span: CopiedSpan | None) -> None:

@@ -128,6 +128,7 @@ class Handle:
         try:
             self.journal.release()
             with contextlib.suppress(HoldfastError):
+                self.journal.settle()
                 self.index.checkpoint(force=True)
             self.index.close()
         finally:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from holdfast.blobs import LocalBlobs
 from holdfast.disk import Disk
-from holdfast.engine import derive, recover
+from holdfast.engine import derive, recover, torn
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.locks import FileLock, WriterLock
 from holdfast.engine.private import private_index
@@ -116,6 +116,7 @@ def open_store(root: str, settings: Settings) -> Handle:
     writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
     users = FileLock(os.path.join(root, paths.HANDLES_LOCK))
     try:
+        after_crash = torn.suspected(root, users)
         opened = _ready(root, found, settings, writer, users)
         index = SqliteIndex(os.path.join(root, paths.INDEX))
         index.check()
@@ -125,7 +126,7 @@ def open_store(root: str, settings: Settings) -> Handle:
         raise
     handle = _handle(root, found, settings, writer, users, index, opened)
     try:
-        _level_at_open(handle)
+        _level_at_open(handle, after_crash=after_crash)
     except BaseException:
         handle.close()
         raise
@@ -202,18 +203,21 @@ def _ready(root: str, found: Marker, settings: Settings, writer: WriterLock, use
     )
 
 
-def _level_at_open(handle: Handle) -> None:
+def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
     """What a crash left of the last writer is put right before anything is read.
 
     Not if somebody writes just now: they saw to it when they began, and readers need not wait for them.
     """
-    if recover.is_level(handle):
+    if not after_crash and recover.is_level(handle):
         return
     try:
         handle.writer.acquire("recover", wait_s=min(handle.wait_s, _PATIENCE_S))
     except LockedError:
         return
     try:
+        with handle.watching_syncs():
+            if after_crash:
+                torn.mend(handle.root, handle.disk, handle.journal, handle.index)
         recover.level(handle)
     finally:
         handle.writer.release()

@@ -218,6 +218,8 @@ def _commit(unit: Unit) -> None:
         _journal(handle, data)
         handle.keep_synced()
     try:
+        if handle.index.checkpoint_due():
+            handle.journal.settle()  # an empty log says that the journal needs no looking after (torn.py)
         handle.index.checkpoint()
     except StorageIOError as error:
         handle.poison(error)  # the commit stands; but what a failed sync wrote is not to be trusted by a later one

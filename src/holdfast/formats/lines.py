@@ -16,6 +16,8 @@ from holdfast.values import canon, moment
 from holdfast.values.change import LINE_VERSION, Actor, Entry, Head, Redacted, Transaction
 
 _ENTRY_START = b'{"entry":'
+NO_ENTRY = "lines without an entry"
+"""The reason of garbage that a torn append leaves; any other reason means that an entry stands there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,12 @@ def scan(blocks: Iterable[bytes]) -> Iterator[Located | Garbage]:
         start = located.offset if isinstance(located, Located) else offset
         if pending and pending[0][0] < start:
             lost = pending[0][0]
-            yield Garbage(lost, start - lost, "lines without an entry")
+            yield Garbage(lost, start - lost, NO_ENTRY)
         yield located
         pending = []
     if pending:
         lost = pending[0][0]
-        yield Garbage(lost, pending[-1][0] + len(pending[-1][1]) - lost, "lines without an entry")
+        yield Garbage(lost, pending[-1][0] + len(pending[-1][1]) - lost, NO_ENTRY)
 
 
 def _located(pending: list[tuple[int, bytes]], offset: int, line: bytes) -> Located | Garbage:

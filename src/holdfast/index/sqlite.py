@@ -123,16 +123,23 @@ class SqliteIndex:
         self.executor.forget()
         self.lookups.forget()
 
+    def checkpoint_due(self) -> bool:
+        """Whether the write-ahead log has grown so much that `checkpoint` would do something."""
+        return self._log_bytes() > self._checkpoint_at
+
+    def _log_bytes(self) -> int:
+        try:
+            return os.stat(self.path + "-wal").st_size
+        except OSError:
+            return -1
+
     def checkpoint(self, *, force: bool = False) -> None:
         """Move the write-ahead log into the database if it has grown (or `force`). Under the writer lock.
 
         Readers are not waited for: while one holds old pages the log goes on growing, and it is tried again later.
         """
-        try:
-            size = os.stat(self.path + "-wal").st_size
-        except OSError:
-            return
-        if not force and size <= self._checkpoint_at:
+        size = self._log_bytes()
+        if size < 0 or (not force and size <= self._checkpoint_at):
             return
         self.database.run("PRAGMA busy_timeout = 0")
         try:

@@ -1,4 +1,4 @@
-"""A disk that fails where it is told to, or stops there until somebody lets it go on."""
+"""A disk that fails where it is told to, or stops there until somebody lets it go on; and the way to the crash lab."""
 
 from __future__ import annotations
 
@@ -10,6 +10,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.disk import Disk, typed
+from holdfast.testing.crash_lab import CrashReport, Trace, examine, explore, record
+from holdfast.testing.crash_states import State, build, corner, drawn, point
+from holdfast.testing.ledger import Fate, Ledger
+from holdfast.testing.recording import Recording, RecordingDisk, recording
+from holdfast.testing.workloads import WORKLOADS, Bench, Workload
+
+__all__ = [
+    "WORKLOADS",
+    "Bench",
+    "CrashReport",
+    "Fate",
+    "FaultyDisk",
+    "Ledger",
+    "Recording",
+    "RecordingDisk",
+    "State",
+    "Trace",
+    "Workload",
+    "build",
+    "corner",
+    "drawn",
+    "examine",
+    "explore",
+    "point",
+    "record",
+    "recording",
+]
 
 _VERBS = {
     "create": "create", "open_append": "open", "open_read": "open", "write": "write", "pread": "read", "fsync": "sync",

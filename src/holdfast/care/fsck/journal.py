@@ -14,7 +14,7 @@ from holdfast.formats.lines import Garbage, Located
 from holdfast.values.change import Head, Transaction
 
 _BLOCK = 1 << 20
-_TORN = "lines without an entry"
+_TORN = lines.NO_ENTRY
 
 
 @dataclass(slots=True)

@@ -1,0 +1,120 @@
+"""Makes the journal's last segment whole again after a power loss, from the index's copy of the chain.
+
+Bytes that were not yet synced need not vanish from the end: a later page can be on disk while an earlier one reads as
+zeros. So the last line can be right with a hole before it. Only the last segment can be like that, because a new one
+is begun, and the index's write-ahead log emptied, only after the journal was synced; and a log that is not empty says
+that the store was not closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import time
+
+from holdfast.disk import Disk
+from holdfast.engine.locks import FileLock
+from holdfast.errors import ChainBrokenError, HoldfastError, LockedError
+from holdfast.formats import lines, paths
+from holdfast.formats.lines import Located
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.journal import Journal
+from holdfast.values.change import Head
+
+log = logging.getLogger("holdfast.engine")
+
+
+def suspected(root: str, users: FileLock) -> bool:
+    """Whether the last bytes of the journal may be those of a crash: the log has commits, and nobody else is here.
+
+    Or the log is older than this boot: then others who are here have opened the store after the crash, to read it.
+    """
+    try:
+        facts = os.stat(os.path.join(root, paths.INDEX + "-wal"))
+    except OSError:
+        return False
+    if not facts.st_size:
+        return False
+    if facts.st_mtime < time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)):
+        return True
+    try:
+        users.acquire(shared=False, wait_s=0)
+    except LockedError:
+        return False
+    users.release()
+    return True
+
+
+def mend(root: str, disk: Disk, journal: Journal, index: SqliteIndex) -> bool:
+    """See to it that the last segment is one piece of the chain, and durable; True if it was not. Under the lock.
+
+    Where the index cannot tell what belongs into a hole, or contradicts what is there, nothing is touched.
+    """
+    journal.settle()
+    segments = journal.segments()
+    if not segments or segments[-1][1]:
+        return False
+    first, _, path = segments[-1]
+    if not _has_hole(journal, first, path):
+        return False
+    wanted = _in_index(index, first)
+    if not wanted or any(found not in wanted for found in _hashes(journal, path)):
+        log.warning("journal-hole-left", extra={"holdfast": {"segment": os.path.basename(path)}})
+        return False
+    _replace(root, disk, journal, index, path=path, first=first)
+    log.warning("journal-hole-mended", extra={"holdfast": {"segment": os.path.basename(path)}})
+    return True
+
+
+def _hashes(journal: Journal, path: str) -> list[bytes]:
+    return [item.transaction.head.hash for item in lines.scan(journal.blocks(path)) if isinstance(item, Located)]
+
+
+def _has_hole(journal: Journal, first: int, path: str) -> bool:
+    """Garbage between transactions is none if the chain leads over it; an entry without its changes always is one."""
+    head: Head | None = None
+    for item in lines.scan(journal.blocks(path)):
+        if not isinstance(item, Located):
+            if item.reason != lines.NO_ENTRY:
+                return True
+            continue
+        if item.transaction.entry.first != first if head is None else not lines.follows(item.transaction, head):
+            return True
+        head = item.transaction.head
+    return False
+
+
+def _in_index(index: SqliteIndex, first: int) -> set[bytes]:
+    """Hashes of the index's transactions from the segment's first change on; none if none of them begins there."""
+    hashes: set[bytes] = set()
+    head: Head | None = None
+    with contextlib.suppress(HoldfastError):
+        for data in index.chain.read(first):
+            transaction = lines.decode(data, "a transaction of the index")
+            if transaction.entry.first != first if head is None else not lines.follows(transaction, head):
+                return set()
+            head = transaction.head
+            hashes.add(head.hash)
+        return hashes
+    return set()
+
+
+def _replace(root: str, disk: Disk, journal: Journal, index: SqliteIndex, *, path: str, first: int) -> None:
+    """The whole segment under its name in one step, after the torn one got a second name in quarantine."""
+    temporary = os.path.join(root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
+    fd = disk.create(temporary)
+    try:
+        for data in index.chain.read(first):
+            disk.write(fd, data, temporary)
+        disk.fsync(fd, temporary)
+    finally:
+        disk.close(fd)
+    if _has_hole(journal, first, temporary) or not _hashes(journal, temporary):
+        raise ChainBrokenError(f"{temporary} did not come back as it was written", seq=first, where="journal")
+    kept = os.path.join(root, paths.QUARANTINE, f"{os.path.basename(path)}.{secrets.token_hex(4)}")
+    disk.link(path, kept)
+    disk.fsync_dir(os.path.dirname(kept))
+    disk.rename(temporary, path)
+    disk.fsync_dir(os.path.dirname(path))

@@ -1,0 +1,151 @@
+"""Every operation on the disk fails once: at its first call, its second, its third … until a run ends clean.
+
+The ordinary suite leaves out some of the later calls (1, 2, 3, 5, 8 …); the soak run takes every one.
+
+After each: success or a typed error; the store opens again, has all that was acknowledged, and nothing by halves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast.disk import Disk
+from holdfast.engine import open as opening
+from holdfast.engine.open import Settings
+from holdfast.errors import HoldfastError
+from holdfast.store import Store
+from holdfast.testing.faults import FaultyDisk
+from holdfast.testing.ledger import Expected, Fate, Ledger
+from holdfast.values.change import Actor
+
+ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+OPERATIONS = (
+    "create", "open_append", "open_read", "write", "pread", "fsync", "fsync_dir", "reserve", "link", "unlink", "mkdir",
+    "listdir",
+)  # fmt: skip
+MOST = 400
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Iterator[str]:
+    if not os.access("/dev/shm", os.W_OK):
+        yield str(tmp_path)
+        return
+    made = tempfile.mkdtemp(prefix="holdfast-nth-", dir="/dev/shm")
+    yield made
+    shutil.rmtree(made)
+
+
+def work(root: str, disk: Disk, ledger: Ledger) -> None:
+    """A bit of everything; ends at the first error, with what was in flight as the ledger's last call."""
+    rnd = random.Random(7)
+    with Store(opening.open_store(root, Settings(Actor("lab"), disk=disk))) as store:
+        ledger.put(store, "a", rnd.randbytes(3000))
+        ledger.put(store, "f/b", rnd.randbytes(300_000))
+        wanted = {f"t/{n}": rnd.randbytes(500) for n in range(3)}
+        with ledger.call({path: Fate((data,)) for path, data in wanted.items()}), store.transaction():
+            for path, data in wanted.items():
+                store.put(path, data)
+        ledger.known(store, *wanted)
+        ledger.put(store, "a", rnd.randbytes(100))
+        gone = ledger.now["t/0"]
+        with ledger.call({"t/0": Fate(gone.contents, live=False)}):
+            store.artifacts.delete("t/0")
+        with ledger.call({"t/0": Fate((None,), live=False)}):
+            store.artifacts.purge(f"id:{ledger.ids['t/0']}")
+        with ledger.call({}):
+            store.gc(grace_s=0)
+        ledger.put(store, "again", gone.contents[0] or b"")
+
+
+class Watched(Ledger):
+    """A ledger that knows which call is in flight."""
+
+    flying: dict[str, Fate]
+
+    @contextlib.contextmanager
+    def call(self, changes: dict[str, Fate], *, whole: bool = True) -> Iterator[None]:
+        self.flying = changes
+        with super().call(changes, whole=whole):
+            yield
+        self.flying = {}
+
+
+def check(root: str, ledger: Watched) -> None:
+    expected = Expected(dict(ledger.now), ledger.flying, whole=True, returned=0)
+    with holdfast.open(root) as store:
+        assert ledger.differences(store, expected) == []
+        store.put("after the fault", b"life goes on")
+        report = store.fsck()
+        assert report.exit_code == 0, [(f.code, f.object, f.detail) for f in report.findings]
+
+
+def attempt(root: str, template: str, disk: FaultyDisk) -> HoldfastError | None:
+    """One run on a fresh copy of an empty store; the typed error that ended it. Anything else passes, and fails us."""
+    shutil.copytree(template, root)
+    holdfast.open(root).close()  # it is at home here from now on
+    ledger = Watched(lambda _: None)
+    ledger.flying = {}
+    ended: HoldfastError | None = None
+    try:
+        work(root, disk, ledger)
+    except HoldfastError as error:
+        ended = error
+    disk.heal()
+    check(root, ledger)
+    shutil.rmtree(root)
+    return ended
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_operation_that_fails_at_its_nth_call_loses_nothing_and_says_what_is_wrong(
+    base: str, operation: str
+) -> None:
+    template = f"{base}/template"
+    holdfast.create(template).close()
+    failed = 0
+    for nth in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610):
+        disk = FaultyDisk()
+        disk.fail(operation, nth=nth, error=ERRORS[nth % len(ERRORS)], torn=nth % 2 * 11)
+        ended = attempt(f"{base}/store", template, disk)
+        failed += ended is not None
+        if disk.calls[operation] < nth:
+            break
+    else:
+        pytest.fail("no run ended clean")
+    print(f"{operation}: the first clean run is the {nth}th call's; {failed} ended with a typed error")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("times", [1, 1 << 30], ids=["once", "from then on"])
+def test_every_call_with_every_error(base: str, operation: str, error: int, times: int) -> None:
+    template = f"{base}/template"
+    holdfast.create(template).close()
+    for nth in range(1, MOST):
+        disk = FaultyDisk()
+        disk.fail(operation, nth=nth, times=times, error=error)
+        attempt(f"{base}/store", template, disk)
+        if disk.calls[operation] < nth:
+            return
+    pytest.fail("no run ended clean")
+
+
+def test_short_writes_are_continued(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = f"{base}/template"
+    holdfast.create(template).close()
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(data[: max(1, len(data) // 3)])))
+    assert attempt(f"{base}/store", template, FaultyDisk()) is None
