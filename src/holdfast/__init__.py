@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from holdfast.store import open_store as open  # noqa: A004
     from holdfast.store import rebuild_store as rebuild
     from holdfast.store import recover_store as recover
+    from holdfast.store import repair_store as repair
     from holdfast.values.change import Actor
     from holdfast.values.query import field
     from holdfast.values.query import parse as parse_condition
@@ -33,6 +34,7 @@ _HOMES = {
     "parse_condition": ("holdfast.values.query", "parse"),
     "rebuild": ("holdfast.store", "rebuild_store"),
     "recover": ("holdfast.store", "recover_store"),
+    "repair": ("holdfast.store", "repair_store"),
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "parse_condition",
     "rebuild",
     "recover",
+    "repair",
 ]
 
 

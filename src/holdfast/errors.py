@@ -176,7 +176,7 @@ class DamageError(HoldfastError):
     """Bytes or rows are not what they must be. Nothing damaged is returned."""
 
     code = "damage"
-    default_remedy = "Run `holdfast fsck`; it names every difference and what mends it."
+    default_remedy = "Run `holdfast fsck`; it names every difference. `holdfast fsck --repair` mends it."
 
 
 class DigestMismatchError(DamageError):
@@ -186,7 +186,7 @@ class DigestMismatchError(DamageError):
 
 
 class BlobMissingError(DamageError):
-    """No file holds the content. Fields: `digest`."""
+    """No file holds the content. Fields: `digest`; `quarantined`: its damaged file, if repair set one aside."""
 
     code = "blob-missing"
     default_remedy = "Run `holdfast fsck`; if this is a copy of a live store, run `holdfast recover`."
@@ -224,7 +224,7 @@ class IndexDamagedError(DamageError):
     """The index cannot be read as a database. Fields: `reason`."""
 
     code = "index-damaged"
-    default_remedy = "Run `holdfast rebuild`: the index is made anew from journal and blobs."
+    default_remedy = "Run `holdfast fsck --repair`: the index is made anew from journal and blobs."
 
 
 class StoreError(HoldfastError):

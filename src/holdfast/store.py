@@ -15,6 +15,7 @@ from holdfast.care import gc as collecting
 from holdfast.care import rebuild as rebuilding
 from holdfast.care import recover as recovering
 from holdfast.care import redact as redacting
+from holdfast.care import repair as repairing
 from holdfast.care import status as stating
 from holdfast.care.audit import Auditing
 from holdfast.care.fsck import FsckReport, OnFinding
@@ -22,6 +23,7 @@ from holdfast.care.gc import GRACE_S, GcReport
 from holdfast.care.rebuild import RebuildReport
 from holdfast.care.recover import RecoverReport
 from holdfast.care.redact import RedactReport
+from holdfast.care.repair import RepairReport
 from holdfast.care.status import Status
 from holdfast.engine import open as opening
 from holdfast.engine.handle import Handle, Opened
@@ -200,6 +202,25 @@ def fsck_store(
 ) -> FsckReport:  # fmt: skip
     """Check a store without opening it: also one that `open` refuses. Nothing is written."""
     return checking.check_path(os.fspath(path), quick=quick, progress=progress, on_finding=on_finding)
+
+
+def repair_store(
+    path: str | os.PathLike[str], *, sources: Iterable[str | os.PathLike[str]] = (), dry_run: bool = False,
+    lost_and_found: bool = False, accept_loss: bool = False, actor: Actor | str | None = None,
+    lock_wait_s: float = 30.0, progress: Progress | None = None,
+) -> RepairReport:  # fmt: skip
+    """Mend what `fsck` finds, also in a store that does not open; what cannot be mended is named. Deletes nothing.
+
+    `sources`: stores and folders with original files, to take lost content from; digests decide. `dry_run`: say what
+    would be done. `lost_and_found`: content that nothing refers to becomes artifacts in the collection `lost+found`;
+    without it such files stay for gc. `accept_loss`: where the chain has a hole that no copy fills, what is behind it
+    goes to quarantine (its content to `lost+found`), so that the store can be written to again.
+
+    A sound store is not changed. Durable when it returns. Raises NotAStoreError, FormatTooNewError, InvalidValueError
+    (a source that is not there), LockedError, NoSpaceError.
+    """
+    wanted = repairing.Wanted([os.fspath(one) for one in sources], dry_run, lost_and_found, accept_loss)
+    return repairing.repair(os.fspath(path), Settings(actor_of(actor), wait_s=lock_wait_s), wanted, progress)
 
 
 def doctor(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:

@@ -126,7 +126,11 @@ class LocalBlobs:
     def open(self, digest: str) -> ContentReader | FramedReader:
         """Random access to a blob; a blob of one frame is proven now. BlobMissingError, BlobDamagedError."""
         raw = digests.raw(digest)
-        return open_file(self._disk, self._path(raw), digests.text(raw))
+        try:
+            return open_file(self._disk, self._path(raw), digests.text(raw))
+        except BlobMissingError as error:
+            self._say_where_damaged(error, raw)
+            raise
 
     def read(self, digest: str) -> bytes:
         """A whole blob, checked against its digest. BlobMissingError, BlobDamagedError."""
@@ -184,6 +188,16 @@ class LocalBlobs:
         return True
 
     # How.
+
+    def _say_where_damaged(self, error: BlobMissingError, raw: bytes) -> None:
+        """Name the file that was set aside as damaged, if there is one."""
+        start = os.path.basename(paths.blob_file(raw)) + "."
+        found = [n for n in self._disk.listdir(os.path.join(self._root, paths.QUARANTINE)) if n.startswith(start)]
+        if found:
+            error.fields["quarantined"] = f"{paths.QUARANTINE}/{found[-1]}"
+            error.message += f"; a damaged file of it was set aside as {error.fields['quarantined']}"
+            error.args = (error.message,)
+            error.remedy = "Run `holdfast fsck --repair --from PATH` with a backup or a folder that has the original."
 
     def _path(self, raw: bytes) -> str:
         return f"{self._root}/{paths.blob_file(raw)}"

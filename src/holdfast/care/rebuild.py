@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.engine import derive
@@ -16,6 +17,7 @@ from holdfast.errors import LockedError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
+from holdfast.values.change import Transaction
 
 _PATIENCE_S = 0.5
 """How long to wait for the store to be ours alone before rebuilding under the eyes of others."""
@@ -49,7 +51,7 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
     try:
         writer.acquire("rebuild", wait_s=settings.wait_s)
         try:
-            result, live = _rebuild(root, found, settings, users, progress)
+            result, live = rebuild_locked(root, found, settings, users, progress)
         finally:
             writer.release()
     finally:
@@ -61,28 +63,35 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
     )  # fmt: skip
 
 
-def _rebuild(
-    root: str, found: Marker, settings: Settings, users: FileLock, progress: Progress | None
-) -> tuple[Derived, bool]:
+def rebuild_locked(
+    root: str, found: Marker, settings: Settings, users: FileLock, progress: Progress | None,
+    *, others: Sequence[Iterator[Transaction]] = (),
+) -> tuple[Derived, bool]:  # fmt: skip
+    """`rebuild` for a caller who holds the writer lock: what was derived, and whether others had the index open.
+
+    `users` is held exclusively on return unless others had. `others`: more copies of the chain.
+    """
     reason = derive.distrust(root)
     try:
         users.acquire(shared=False, wait_s=_PATIENCE_S)
     except LockedError:
         if reason:
             raise
-        return _live(root, found, settings, progress), True
+        return _live(root, found, settings, progress, others), True
     copied = reason == derive.A_COPY
-    return derive.replace_index(root, found, settings.disk, copied=copied, progress=progress), False
+    return derive.replace_index(root, found, settings.disk, copied=copied, progress=progress, others=others), False
 
 
-def _live(root: str, found: Marker, settings: Settings, progress: Progress | None) -> Derived:
+def _live(
+    root: str, found: Marker, settings: Settings, progress: Progress | None, others: Sequence[Iterator[Transaction]]
+) -> Derived:
     """Others have the index open: the new rows come in through SQLite's own backup, as one write of its pages."""
     path = os.path.join(root, paths.INDEX)
     temporary = os.path.join(root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
     index = SqliteIndex(path)
     try:
         kept = {key: index.meta(key) for key in derive.FACTS}
-        result = derive.build(temporary, root, found, settings.disk, old=index, progress=progress)
+        result = derive.build(temporary, root, found, settings.disk, old=index, progress=progress, others=others)
         fresh = SqliteIndex(temporary)
         try:
             for key, value in kept.items():

@@ -12,6 +12,7 @@ from holdfast.care.fsck.findings import Finding
 from holdfast.care.fsck.report import FsckReport
 from holdfast.care.gc import GRACE_S
 from holdfast.care.recover import RecoverReport
+from holdfast.care.repair import RepairReport
 from holdfast.cli import plain, text, values
 from holdfast.cli.exits import Exit
 from holdfast.cli.invocation import Invocation, actor, command
@@ -21,18 +22,86 @@ _ROLES = {"error": "bad", "warning": "warn"}
 
 @command("fsck")
 @click.option("--quick", is_flag=True, help="Without reading contents: index, journal, and which files are there.")
-def fsck(inv: Invocation, quick: bool) -> int:
+@click.option("--repair", is_flag=True, help="Mend what is found, and say what cannot be mended.")
+@click.option(
+    "--from",
+    "sources",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(),
+    help="With --repair: another store, or files or a folder of originals, to take lost content from. Repeatable.",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="With --repair: say what would be done; change nothing.")
+@click.option(
+    "--lost-and-found", is_flag=True, help="With --repair: take content that nothing refers to into `lost+found`."
+)
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="With --repair: set aside what follows a hole in the history that nothing fills.",
+)
+def fsck(
+    inv: Invocation, quick: bool, repair: bool, sources: tuple[str, ...], dry_run: bool, lost_and_found: bool,
+    accept_loss: bool,
+) -> int:  # fmt: skip
     """Check contents, index and journal against each other.
 
-    Reads every byte and changes nothing; works on a store that does not open. Exit code 0: all is well; 4: there are
-    findings; 5: there were, and all are repaired.
+    Reads every byte and changes nothing, unless --repair is given; works on a store that does not open. Exit code 0:
+    all is well; 4: there are findings; 5: there were, and all are repaired. Repair deletes nothing: what is damaged
+    goes to the folder quarantine/ of the store.
     """
+    if repair:
+        if quick:
+            raise click.UsageError("--repair looks at every byte: it cannot be --quick.")
+        return _repair(inv, sources, dry_run=dry_run, lost_and_found=lost_and_found, accept_loss=accept_loss)
+    if sources or dry_run or lost_and_found or accept_loss:
+        raise click.UsageError("--from, --dry-run, --lost-and-found and --accept-loss need --repair.")
     inv.on_interrupt = "Interrupted: nothing was changed, and the check is not complete."
     with inv.meter() as progress:
         report = check_path(inv.path(), quick=quick, progress=progress, on_finding=_teller(inv))
     inv.out.message("summary", {key: value for key, value in report.as_dict().items() if key != "findings"})
     _tell_checked(inv, report)
     return report.exit_code
+
+
+def _repair(
+    inv: Invocation, sources: tuple[str, ...], *, dry_run: bool, lost_and_found: bool, accept_loss: bool
+) -> int:
+    inv.on_interrupt = "Interrupted: nothing is lost; `holdfast fsck --repair` again goes on."
+    with inv.meter() as progress:
+        report = holdfast.repair(
+            inv.path(), sources=sources, dry_run=dry_run, lost_and_found=lost_and_found, accept_loss=accept_loss,
+            actor=actor(), lock_wait_s=inv.lock_wait_s, progress=progress,
+        )  # fmt: skip
+    for step in report.steps:
+        inv.out.message("step", step.as_dict())
+        if not inv.json:
+            would = "would " if dry_run else ""
+            inv.out.line(f"{would}{step.action}  {text.safe(step.object)}")
+            if step.detail:
+                inv.out.line(f"          {text.safe(step.detail)}")
+    for finding in () if dry_run else report.after.findings:
+        if finding.severity != "info":
+            _teller(inv)(finding)
+    inv.out.message("summary", {key: value for key, value in report.as_dict().items() if key not in ("steps", "left")})
+    _tell_repaired(inv, report)
+    return report.exit_code
+
+
+def _tell_repaired(inv: Invocation, report: RepairReport) -> None:
+    for trouble in report.trouble:
+        inv.out.remark(f"trouble: {text.safe(trouble)}")
+    for one in report.lost if not report.dry_run else ():
+        inv.out.said(inv.out.style(f"lost: {text.safe(one)}", "bad"))
+    total = sum(report.before.counts.values())
+    if report.exit_code == Exit.OK:
+        inv.out.said(inv.out.style("all is well" if not total else "nothing to mend", "good"))
+    elif report.exit_code == Exit.REPAIRED:
+        inv.out.said(inv.out.style("all that was found is mended", "good"))
+    elif report.dry_run:
+        inv.out.said("nothing was changed; `holdfast fsck --repair` does it")
+    else:
+        inv.out.said(inv.out.style("not all of it could be mended", "bad"))
 
 
 def _teller(inv: Invocation) -> Callable[[Finding], None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.blobs import LocalBlobs
@@ -27,9 +27,10 @@ from holdfast.values.change import Transaction
 
 IDENTITY = "file identity"
 INCARNATION = "incarnation"
+STORE = "store"
 COPY_BEGAN = "copy began"
 COPY_ENDS = "copy ends before"
-FACTS = (IDENTITY, INCARNATION, COPY_BEGAN, COPY_ENDS)
+FACTS = (IDENTITY, INCARNATION, STORE, COPY_BEGAN, COPY_ENDS)
 A_COPY = "the index is a copy of another store's"
 
 
@@ -63,21 +64,26 @@ def distrust(root: str) -> str:
 
 
 def build(
-    path: str, root: str, found: Marker, disk: Disk, *, old: SqliteIndex | None, progress: Progress | None = None
-) -> Derived:
+    path: str, root: str, found: Marker, disk: Disk, *, old: SqliteIndex | None, progress: Progress | None = None,
+    others: Sequence[Iterator[Transaction]] = (),
+) -> Derived:  # fmt: skip
     """Make a new index at `path` from the journal, the transactions of an old index, and the blobs that are there.
+
+    `others`: more copies of the chain, such as a backup's; each transaction proves itself.
 
     Durable when it returns. Raises ChainForkedError if the two copies of the chain contradict each other.
     """
     target = SqliteIndex(path)
+    damaged: list[str] = []
     try:
         target.database.run("PRAGMA journal_mode = OFF")
         target.database.run("PRAGMA synchronous = OFF")
         target.migrate()
-        sources: list[Iterator[Transaction]] = [recover.from_journal(Journal(root, disk))]
+        sources: list[Iterator[Transaction]] = [recover.from_journal(Journal(root, disk)), *others]
         if old is not None:
-            sources.append(recover.from_index(old))
+            sources.append(recover.salvaged(old, damaged))
         result = recover.derive(target, change.origin(found.store_id), sources, progress)
+        result.trouble += damaged
         fill_physical(target, LocalBlobs(root, disk), progress)
     finally:
         target.close()
@@ -109,7 +115,10 @@ def fill_physical(target: SqliteIndex, blobs: LocalBlobs, progress: Progress | N
     return strangers
 
 
-def replace_index(root: str, found: Marker, disk: Disk, *, copied: bool, progress: Progress | None = None) -> Derived:
+def replace_index(
+    root: str, found: Marker, disk: Disk, *, copied: bool, progress: Progress | None = None,
+    others: Sequence[Iterator[Transaction]] = (),
+) -> Derived:  # fmt: skip
     """Derive a new index and put it in the old one's place. Writer lock and exclusive handles lock are held.
 
     The old file goes first, so that at no moment a database stands beside the write-ahead log of another: a crash in
@@ -120,7 +129,7 @@ def replace_index(root: str, found: Marker, disk: Disk, *, copied: bool, progres
     old = old_index(path)
     span = None
     try:
-        result = build(temporary, root, found, disk, old=old, progress=progress)
+        result = build(temporary, root, found, disk, old=old, progress=progress, others=others)
         with contextlib.suppress(HoldfastError):
             span = copied_span(old) if old is not None and not copied else None
     finally:
@@ -132,7 +141,7 @@ def replace_index(root: str, found: Marker, disk: Disk, *, copied: bool, progres
     _mend_journal(root, disk, path)
     if copied:
         span = CopiedSpan(_oldest_change_us(root, disk), result.next_seq)
-    adopt(path, span)
+    adopt(path, span, found.store_id)
     return result
 
 
@@ -145,7 +154,7 @@ def _mend_journal(root: str, disk: Disk, path: str) -> None:
         index.close()
 
 
-def adopt(path: str, span: CopiedSpan | None) -> None:
+def adopt(path: str, span: CopiedSpan | None, store_id: str) -> None:
     """Make an index file this place's own: its identity, a new incarnation, and what it may lack if it is a copy."""
     index = SqliteIndex(path)
     try:
@@ -155,6 +164,7 @@ def adopt(path: str, span: CopiedSpan | None) -> None:
             index.set_meta(COPY_ENDS, str(span.next_seq))
         index.set_meta(IDENTITY, index.identity())
         index.set_meta(INCARNATION, secrets.token_hex(16))
+        index.set_meta(STORE, store_id)  # so that a lost marker can be written again
         index.checkpoint(force=True)
     finally:
         index.close()

@@ -166,6 +166,14 @@ def derive(
     return result
 
 
+def reach(origin: Head, sources: list[Iterator[Transaction]]) -> int:
+    """The seq behind the longest valid chain that the sources hold together; nothing is written."""
+    merged, head = _Merge(sources, Derived()), origin
+    while (transaction := merged.next(head)) is not None:
+        head = transaction.head
+    return head.next_seq
+
+
 class _Merge:
     """Several copies of one chain, read side by side."""
 
@@ -223,3 +231,12 @@ def from_index(index: SqliteIndex, from_seq: int = 1) -> Iterator[Transaction]:
     """An index's transactions, each verified in itself; stops with ChainBrokenError at a damaged one."""
     for data in index.chain.read(from_seq):
         yield lines.decode(data, "a transaction of the index")
+
+
+def salvaged(index: SqliteIndex, trouble: list[str]) -> Iterator[Transaction]:
+    """An index's transactions that verify in themselves. Damaged ones go to `trouble`: another copy may have them."""
+    for first, data in index.chain.read_whole():
+        try:
+            yield lines.decode(data, f"transaction {first} of the index")
+        except HoldfastError as error:
+            trouble.append(error.message)

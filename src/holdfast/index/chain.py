@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 
@@ -56,6 +57,20 @@ class ChainRows:
             page = self._db.rows("SELECT first, data FROM tx WHERE first > ? ORDER BY first LIMIT ?", (position, _PAGE))
             for first, data in page:
                 yield self._decompress(first, data)
+                position = first
+            if len(page) < _PAGE:
+                return
+
+    def read_whole(self) -> Iterator[tuple[int, bytes]]:
+        """(first seq, bytes) of each transaction of a damaged index; empty bytes where they do not decompress."""
+        position = -(1 << 62)
+        while True:
+            page = self._db.rows("SELECT first, data FROM tx WHERE first > ? ORDER BY first LIMIT ?", (position, _PAGE))
+            for first, data in page:
+                whole = b""
+                with contextlib.suppress(ChainBrokenError, TypeError):  # a damaged row can hold any type
+                    whole = self._decompress(first, data)
+                yield first, whole
                 position = first
             if len(page) < _PAGE:
                 return

@@ -207,6 +207,8 @@ def _renewed(scene: Scene, pair: _Pair) -> _Pair:
 
 def _tell(scene: Scene, pair: _Pair, *, code: str, detail: str, doubt: dict[str, bool]) -> None:
     fields: dict[str, object] = {"digest": digests.text(pair.raw), **doubt}
+    if pair.row is not None:
+        fields["size"] = pair.row.size
     if scene.needs is not None and code in (
         "blob-missing",
         "blob-damaged",

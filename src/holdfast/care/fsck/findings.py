@@ -34,25 +34,25 @@ class Kind:
 
 
 _E, _W, _I = Severity.ERROR, Severity.WARNING, Severity.INFO
-_REBUILD = "Run `holdfast rebuild`: the index is made anew from journal and blobs."
-_RECOVER = "Run `holdfast recover`: index and journal are brought level."
-_BACKUP = (
-    "Keep a copy of the store as it is. Bring the file back from a backup or another copy of the store, "
-    "then run `holdfast fsck` again."
-)
+_REBUILD = "Run `holdfast fsck --repair`: the index is made anew from journal and blobs."
+_RECOVER = "Run `holdfast fsck --repair`: index and journal are brought level."
+_BACKUP = "Run `holdfast fsck --repair --from PATH` with a backup, another copy of the store, or the original files."
+_MARKER = "Run `holdfast fsck --repair`: the id is found again, and proven by the chain."
+_JOURNAL = "Run `holdfast fsck --repair`: it is written anew from the index. Do not remove the index before that."
+_QUARANTINE = "Run `holdfast fsck --repair`: it is moved to quarantine, and what belongs there is made anew."
 _NOTHING = "Nothing needs to be done."
 _GC = "Run `holdfast gc`: it removes what is old enough."
 _PERMISSIONS = "Check owner, permissions, disk and system log, then run `holdfast fsck` again."
 
 _TABLE = (
     # the folder
-    Kind("marker-missing", _E, "`holdfast.json` is not there: the store cannot be opened.", _BACKUP),
-    Kind("marker-damaged", _E, "`holdfast.json` is not what was written: the store cannot be opened.", _BACKUP),
-    Kind("marker-mismatch", _E, "`holdfast.json` names another store than the one the chain begins with.", _BACKUP),
+    Kind("marker-missing", _E, "`holdfast.json` is not there: the store cannot be opened.", _MARKER),
+    Kind("marker-damaged", _E, "`holdfast.json` is not what was written: the store cannot be opened.", _MARKER),
+    Kind("marker-mismatch", _E, "`holdfast.json` names another store than the one the chain begins with.", _MARKER),
     Kind("folder-missing", _W, "A folder of the store is not there.", _RECOVER),
     Kind(
         "wrong-type", _E, "A folder, a link or a device stands where a file must be, or the other way round.",
-        "Move it out of the store, bring the right one back from a copy, then run `holdfast fsck` again.",
+        _QUARANTINE,
     ),
     Kind("unreadable", _E, "The operating system does not let this be read.", _PERMISSIONS),
     Kind(
@@ -85,7 +85,7 @@ _TABLE = (
     ),
     Kind(
         "rule-broken", _E, "Rows contradict a rule that every store keeps.",
-        "Run `holdfast rebuild`. If it is found again, report it with the output of `holdfast doctor`.",
+        "Run `holdfast fsck --repair`. If it is found again, report it with the output of `holdfast doctor`.",
     ),
     Kind("search-damaged", _W, "The full-text index is damaged. It holds nothing of its own.",
          "Search once (`holdfast search`): it is made anew by itself."),
@@ -97,20 +97,20 @@ _TABLE = (
     ),
     Kind(
         "journal-gap", _W, "Transactions are missing or damaged in the journal; the index still has them.",
-        "The index is their only copy: do not remove it. Copy the store now (`cp -a`).",
+        _JOURNAL,
     ),
     Kind(
         "journal-order", _W, "Transactions stand in the wrong order, or twice, in the journal.",
-        "Keep the index: a rebuild from this journal alone would stop there. Copy the store now (`cp -a`).",
+        _JOURNAL,
     ),
     Kind(
         "segment-name", _W, "A journal segment is not named after its first change.",
-        "Rename it to the name that the finding gives, while nobody has the store open.",
+        _JOURNAL,
     ),
     Kind(
         "segment-differs", _W,
         "A sealed journal segment and its plain original, which is still there, differ. The whole one is read.",
-        "Move the one that the finding names out of the store, then run `holdfast fsck` again.",
+        _JOURNAL,
     ),
     Kind("transactions-lost", _E, "Neither journal nor index has these transactions.", _BACKUP),
     Kind(

@@ -1,0 +1,129 @@
+"""Mends contents: from what is there, from the sources, or by saying that they are lost; keeps strangers if asked."""
+
+from __future__ import annotations
+
+import os
+
+from holdfast.blobs.contract import Staged
+from holdfast.blobs.reader import buffered
+from holdfast.care.repair.plan import Spool
+from holdfast.care.repair.report import Bench
+from holdfast.care.repair.sources import Sources
+from holdfast.engine.handle import Handle
+from holdfast.engine.transaction import write
+from holdfast.errors import BlobDamagedError, BlobMissingError, HoldfastError, NoSpaceError
+from holdfast.formats import paths
+from holdfast.kinds.collections import Collections
+from holdfast.kinds.readings import Artifacts
+from holdfast.values import digest as digests
+
+LOST_AND_FOUND = "lost+found"
+_MARK = {"holdfast": "lost and found"}
+
+
+def mend_contents(bench: Bench, handle: Handle, contents: Spool, sources: Sources) -> None:
+    """Each content by itself, the writer lock held for a moment at a time. Durable on return."""
+    sources.look_for(contents)
+    for digest, _ in contents:
+        staged = None if _is_sound(handle, digest) else _fetched(handle, digest, sources)
+        try:
+            with write(handle, what="repair"):
+                _mend(bench, handle, digest, staged)
+        finally:
+            if staged is not None:
+                handle.blobs.discard([staged[1]])
+
+
+def _is_sound(handle: Handle, digest: str) -> bool:
+    try:
+        handle.blobs.verify(digest)
+    except HoldfastError:
+        return False
+    return True
+
+
+def _fetched(handle: Handle, digest: str, sources: Sources) -> tuple[str, Staged] | None:
+    """The content from the first source whose bytes are really it, staged; no lock is held."""
+    if handle.index.physical.content_key(digest) is None:
+        return None
+    for where, file in sources.offers(digest):
+        with file:
+            try:
+                staged = handle.blobs.stage(file)
+            except NoSpaceError:
+                raise
+            except (HoldfastError, OSError):
+                continue
+        if staged.digest == digest:
+            return where, staged
+        handle.blobs.discard([staged])
+    return None
+
+
+def _mend(bench: Bench, handle: Handle, digest: str, staged: tuple[str, Staged] | None) -> None:
+    physical = handle.index.physical
+    if physical.content_key(digest) is None:
+        return  # rows were derived anew since, and no change speaks of it: it is a stranger now
+    path = paths.blob_file(digests.raw(digest))
+    if staged is not None:
+        handle.blobs.publish([staged[1]])
+    try:
+        stat = handle.blobs.verify(digest)
+    except BlobMissingError:
+        _give_up(bench, handle, digest, "no file holds it")
+    except BlobDamagedError as error:
+        if physical.wanted(digest) or physical.place(digest) is not None:
+            aside = bench.quarantine(path, str(error.fields.get("reason") or error.message))
+            _give_up(bench, handle, digest, f"its damaged file is now {aside}")
+    else:
+        place = physical.place(digest)
+        if staged is not None:
+            bench.did("restore-blob", path, f"from {staged[0]}")
+        elif place is None or (place.stored_bytes, place.frames) != (stat.stored_bytes, stat.frames):
+            bench.did("register-blob", path, "its file is sound")
+        physical.register(digest, stat.stored_bytes, stat.frames)
+
+
+def _give_up(bench: Bench, handle: Handle, digest: str, why: str) -> None:
+    """Presence is a row: without one the content is missing, and whoever reads it is told."""
+    place = handle.index.physical.place(digest)
+    if place is not None:
+        handle.index.physical.remove(place.key)
+        bench.did("give-up-blob", paths.blob_file(digests.raw(digest)), why)
+
+
+# -- what nothing refers to --------------------------------------------------------------------------------------------
+
+
+def keep_strangers(bench: Bench, handle: Handle, strangers: Spool) -> None:
+    """Sound files that no row speaks of become artifacts in `lost+found`, named by digest; damaged ones go aside."""
+    artifacts = Artifacts(handle)
+    for digest, _ in strangers:
+        physical = handle.index.physical
+        path = paths.blob_file(digests.raw(digest))
+        if physical.wanted(digest) or physical.place(digest) is not None:
+            continue
+        try:
+            handle.blobs.verify(digest)
+            name = f"{LOST_AND_FOUND}/{digest.removeprefix(digests.PREFIX)}"
+            with buffered(handle.blobs.open(digest)) as file:
+                artifacts.put(name, file, tags=[LOST_AND_FOUND], message="found by repair: no revision referred to it")
+        except BlobDamagedError:
+            with write(handle, what="repair"):
+                if os.path.lexists(bench.path(path)) and not _is_sound(handle, digest):
+                    bench.quarantine(path, "damaged, and nothing refers to it")
+        except BlobMissingError:
+            continue
+        else:
+            bench.did("keep-in-lost-found", name, path)
+    _mark(handle)
+
+
+def _mark(handle: Handle) -> None:
+    collections = Collections(handle)
+    try:
+        found = collections.get(LOST_AND_FOUND)
+    except HoldfastError:
+        return
+    if found.metadata != _MARK:
+        collections.update(LOST_AND_FOUND, metadata=_MARK)

@@ -1,0 +1,92 @@
+"""Finds the store's id again when its marker is lost or damaged: whatever is tried is proven by the chain's origin."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from holdfast.care.fsck.view import View
+from holdfast.care.repair.report import Bench
+from holdfast.engine import derive
+from holdfast.errors import HoldfastError, NotAStoreError
+from holdfast.formats import lines, marker, paths
+from holdfast.formats.lines import Located
+from holdfast.formats.marker import Marker
+from holdfast.journal import Journal
+from holdfast.values import change, moment
+
+_ID = re.compile(rb"[^\"]{36}(?=\"\}?)")
+_DIGITS = "0123456789abcdef-"
+
+
+def restore_marker(bench: Bench, stores: Sequence[str]) -> None:
+    """Write the marker anew, if an id can be proven. Under the writer lock; durable on return."""
+    path = bench.path(paths.MARKER)
+    found = proven_id(bench, stores)
+    if found is None:
+        bench.trouble.append(f"no id of the store could be proven: {paths.MARKER} was left as it is")
+        return
+    temporary = bench.temporary()
+    bench.disk.mkdir(bench.path(paths.TMP))
+    fd = bench.disk.create(temporary)
+    try:
+        bench.disk.write(fd, marker.encode(Marker(found)), temporary)
+        bench.disk.fsync(fd, temporary)
+    finally:
+        bench.disk.close(fd)
+    detail = "its id is proven by the first transaction"
+    if bench.disk.stat(path) is not None:
+        detail += f"; the damaged one is now {bench.quarantine_too(paths.MARKER)}"
+    bench.disk.rename(temporary, path)
+    bench.disk.fsync_dir(bench.root)
+    bench.did("restore-marker", paths.MARKER, detail)
+
+
+def proven_id(bench: Bench, stores: Sequence[str]) -> str | None:
+    """The id from which the chain begins; None if none of the candidates is it, or there is no chain."""
+    view = View(bench.root)
+    try:
+        with contextlib.suppress(HoldfastError, FileNotFoundError):
+            view.open()
+        begins = _begins(bench, view)
+        candidates = _candidates(bench, view, stores)
+        return next((one for one in candidates if _fits(one, begins)), None)
+    finally:
+        view.close()
+
+
+def _fits(candidate: str, begins: bytes | None) -> bool:
+    return begins is not None and moment.is_id(candidate) and change.origin(candidate).hash == begins
+
+
+def _begins(bench: Bench, view: View) -> bytes | None:
+    """What the first transaction says comes before it, as journal or index have it."""
+    with contextlib.suppress(HoldfastError):
+        for _, item in Journal(bench.root, bench.disk).scan():
+            if isinstance(item, Located) and item.transaction.entry.first == 1:
+                return item.transaction.entry.prev
+            break
+    with contextlib.suppress(HoldfastError):
+        row = next(view.audit.chain(), None) if view.audit is not None else None
+        if row is not None and row.data is not None and row.first == 1:
+            return lines.decode(row.data, "the first transaction").entry.prev
+    return None
+
+
+def _candidates(bench: Bench, view: View, stores: Sequence[str]) -> Iterator[str]:
+    if view.audit is not None:
+        with contextlib.suppress(HoldfastError):
+            yield view.audit.index.meta(derive.STORE) or ""
+    for one in stores:
+        with contextlib.suppress(HoldfastError, NotAStoreError, FileNotFoundError):
+            path = os.path.join(one, paths.MARKER)
+            yield marker.decode(bench.disk.read_file(path, marker.MAX_BYTES), path).store_id
+    with contextlib.suppress(HoldfastError, FileNotFoundError):
+        data = bench.disk.read_file(bench.path(paths.MARKER), marker.MAX_BYTES)
+        for match in _ID.findall(data):
+            text = match.decode("ascii", "replace")
+            yield text
+            for place in range(len(text)):
+                yield from (text[:place] + digit + text[place + 1 :] for digit in _DIGITS)

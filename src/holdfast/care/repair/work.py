@@ -1,0 +1,266 @@
+"""Repair from end to end: look, mend under the locks what the findings name, look again, until nothing more mends.
+
+Order: the marker and the folders, so that the store opens; the index from journal and old index; the journal from the
+index; then, with the store open, both brought level, and the contents. Each step leaves a store that the next repair
+can begin with: kill it anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from holdfast.care.fsck import check_path
+from holdfast.care.rebuild import rebuild_locked
+from holdfast.care.repair.contents import keep_strangers, mend_contents
+from holdfast.care.repair.identity import proven_id, restore_marker
+from holdfast.care.repair.plan import HOLLOW, Plan
+from holdfast.care.repair.report import Bench, RepairReport, Step
+from holdfast.care.repair.segments import Beyond, mend_journal
+from holdfast.care.repair.sources import Sources
+from holdfast.engine import open as opening
+from holdfast.engine import recover
+from holdfast.engine.locks import FileLock, WriterLock
+from holdfast.engine.open import Settings
+from holdfast.engine.recover import Progress
+from holdfast.errors import HoldfastError, LockedError, NoSpaceError, NotAStoreError
+from holdfast.formats import paths
+from holdfast.formats.lines import Located
+from holdfast.formats.marker import Marker
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.journal import Journal
+from holdfast.values import change
+from holdfast.values import digest as digests
+from holdfast.values.change import Head
+
+_ROUNDS = 3
+"""One round shows what the next has to mend: the contents that an index needs show when there is an index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a repair may do. `sources`: stores or folders to take content from, and transactions if some are lost.
+
+    `accept_loss`: transactions that no chain leads to any more go to quarantine, so that the store can be written to.
+    """
+
+    sources: Sequence[str] = field(default=())
+    dry_run: bool = False
+    lost_and_found: bool = False
+    accept_loss: bool = False
+
+    @property
+    def keeps_strangers(self) -> bool:
+        """Whether content that nothing refers to is taken in: always where a chain is cut, or gc would have it."""
+        return self.lost_and_found or self.accept_loss
+
+
+def repair(root: str, settings: Settings, wanted: Wanted, progress: Progress | None = None) -> RepairReport:
+    """Mend the store in a folder, also one that does not open. See `holdfast.repair`."""
+    root = os.path.abspath(root)
+    bench = Bench(root, settings.disk)
+    sources = Sources(root, wanted.sources, settings.disk)
+    before = after = None
+    for _ in range(_ROUNDS):
+        plan = Plan()
+        try:
+            after = check_path(root, progress=progress, on_finding=plan.take)
+            before = before or after
+            if wanted.dry_run:
+                steps = tuple(_foretell(bench, plan, sources, wanted))
+                return RepairReport(dry_run=True, steps=steps, before=before, after=after)
+            taken = len(bench.steps)
+            if _nothing_to_do(plan, wanted):
+                break
+            _mend(bench, plan, sources, settings=settings, wanted=wanted, progress=progress)
+            if len(bench.steps) == taken:
+                break
+        finally:
+            plan.close()
+    else:
+        after = check_path(root, progress=progress)
+    assert before is not None
+    assert after is not None
+    return RepairReport(
+        dry_run=False, steps=tuple(bench.steps), before=before, after=after,
+        trouble=tuple(dict.fromkeys(bench.trouble)), gone=tuple(bench.gone),
+    )  # fmt: skip
+
+
+def _nothing_to_do(plan: Plan, wanted: Wanted) -> bool:
+    return plan.stuck or (plan.empty and not (wanted.keeps_strangers and plan.strangers.count))
+
+
+def _mend(
+    bench: Bench, plan: Plan, sources: Sources, *, settings: Settings, wanted: Wanted, progress: Progress | None
+) -> None:
+    try:
+        _mend_files(bench, plan, sources, settings=settings, wanted=wanted, progress=progress)
+        _mend_open(bench, plan, sources, settings, wanted)
+    except (LockedError, NoSpaceError):
+        raise
+    except HoldfastError as error:
+        bench.trouble.append(error.message)
+
+
+# -- with the store closed ---------------------------------------------------------------------------------------------
+
+
+def _mend_files(
+    bench: Bench, plan: Plan, sources: Sources, *, settings: Settings, wanted: Wanted, progress: Progress | None
+) -> None:
+    if not (plan.lost or plan.marker or plan.folders or plan.aside or plan.search or plan.renews_index or plan.journal):
+        return
+    locks = bench.path(paths.LOCKS)
+    if bench.disk.stat(locks) is not None and not os.path.isdir(locks):
+        bench.quarantine(paths.LOCKS, "it is not a folder")
+    bench.disk.mkdir(locks)
+    writer = WriterLock(bench.path(paths.WRITER_LOCK))
+    users = FileLock(bench.path(paths.HANDLES_LOCK))
+    try:
+        writer.acquire("repair", wait_s=settings.wait_s)
+        try:
+            _mend_folder(bench, plan, sources, users)
+            _mend_chain(bench, plan, sources, settings=settings, wanted=wanted, users=users, progress=progress)
+        finally:
+            writer.release()
+    finally:
+        writer.close()
+        users.close()
+
+
+def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: FileLock) -> None:
+    databases = [path for path, _ in plan.aside if path in paths.DATABASES] + plan.search
+    if databases:
+        users.acquire(shared=False, wait_s=1.0)
+    for path, why in plan.aside:
+        if bench.disk.stat(bench.path(path)) is not None:
+            bench.quarantine(path, why)
+    for path in plan.search:
+        for name in (path + suffix for suffix in ("", "-wal", "-shm", "-journal")):
+            if bench.disk.stat(bench.path(name)) is not None:
+                bench.quarantine(name, "damaged; it holds nothing of its own")
+    for folder in paths.FOLDERS:
+        if bench.disk.mkdir(bench.path(folder)):
+            bench.disk.fsync_dir(bench.root)
+            bench.did("make-folder", folder + "/")
+    if plan.marker or any(path == paths.MARKER for path, _ in plan.aside):
+        restore_marker(bench, sources.stores)
+
+
+def _mend_chain(
+    bench: Bench, plan: Plan, sources: Sources, *, settings: Settings, wanted: Wanted, users: FileLock,
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    try:
+        found = opening.read_marker(bench.root, bench.disk)
+    except NotAStoreError:
+        return  # restore_marker has said so
+    origin, whole = change.origin(found.store_id), True
+    if plan.chain_is_short:
+        whole = _is_whole_with(bench, plan, sources, origin)
+        if not whole and not wanted.accept_loss:
+            bench.trouble.append("transactions are lost that others build on: index and journal were left as they are")
+            return
+    if plan.renews_index or (plan.chain_is_short and (whole or plan.codes & HOLLOW)):
+        _renew(bench, plan, sources, found, settings=settings, users=users, progress=progress)
+    if (plan.journal or plan.lost) and os.path.isfile(bench.path(paths.INDEX)):
+        _mend_journal(bench, plan, origin, Beyond.ASIDE if wanted.accept_loss and plan.lost else Beyond.STOP)
+
+
+def _mend_journal(bench: Bench, plan: Plan, origin: Head, beyond: Beyond) -> None:
+    index = SqliteIndex(bench.path(paths.INDEX))
+    try:
+        mend_journal(bench, index, origin, beyond=beyond)
+        end = (index.chain.head() or origin).next_seq
+        gone = [words for first, words in plan.lost if first >= end]
+        if gone:
+            bench.gone = [f"changes from {end} on"] if beyond is Beyond.ASIDE else gone
+        index.checkpoint(force=True)
+    finally:
+        index.close()
+
+
+def _is_whole_with(bench: Bench, plan: Plan, sources: Sources, origin: Head) -> bool:
+    """Whether the chains of other stores fill the holes of ours, up to the end that its index shows."""
+    index = SqliteIndex(bench.path(paths.INDEX))
+    try:
+        end = index.chain.head()
+        with sources.chains() as others:
+            own = [recover.from_journal(Journal(bench.root, bench.disk)), recover.salvaged(index, [])]
+            reached = recover.reach(origin, [*own, *others])
+            return end is not None and reached >= end.next_seq and all(first < reached for first, _ in plan.lost)
+    finally:
+        index.close()
+
+
+def _renew(
+    bench: Bench, plan: Plan, sources: Sources, found: Marker, *, settings: Settings, users: FileLock,
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    # A newer copy of the chain is not asked for without need: it may have gone its own way since.
+    hollow = bool(plan.lost) or not any(isinstance(i, Located) for _, i in Journal(bench.root, bench.disk).scan())
+    if plan.codes & HOLLOW:
+        users.acquire(shared=False, wait_s=1.0)  # the old index has to be kept, not written over
+    with sources.chains(asked=hollow) as others:
+        result, _ = rebuild_locked(bench.root, found, settings, users, progress, others=others)
+    bench.did("rebuild-index", paths.INDEX, f"{result.transactions} transactions, {result.changes} changes")
+    if result.next_seq == 1 and plan.strangers.count:
+        bench.gone = ["every transaction: neither journal nor index has any"]
+    if result.unreachable:
+        bench.trouble += result.trouble
+
+
+# -- with the store open -----------------------------------------------------------------------------------------------
+
+
+def _mend_open(bench: Bench, plan: Plan, sources: Sources, settings: Settings, wanted: Wanted) -> None:
+    strangers = wanted.keeps_strangers and plan.strangers.count > 0
+    if not (plan.level or plan.contents.count or strangers):
+        return
+    handle = opening.open_store(bench.root, settings)
+    try:
+        if plan.level and recover.is_level(handle):
+            bench.did("level", f"{paths.JOURNAL}/", "journal and index end with the same transaction")
+        mend_contents(bench, handle, plan.contents, sources)
+        if strangers:
+            keep_strangers(bench, handle, plan.strangers)
+    finally:
+        handle.close()
+
+
+# -- without doing it --------------------------------------------------------------------------------------------------
+
+
+def _foretell(bench: Bench, plan: Plan, sources: Sources, wanted: Wanted) -> list[Step]:
+    """The steps that would be taken, as far as they can be told from what is found now."""
+    if plan.stuck:
+        return []
+    bench.steps += [Step("quarantine", path, why) for path, why in plan.aside]
+    bench.steps += [Step("quarantine", path, "damaged; it holds nothing of its own") for path in plan.search]
+    bench.steps += [Step("make-folder", folder + "/") for folder in plan.folders]
+    if plan.marker and proven_id(bench, sources.stores) is not None:
+        bench.did("restore-marker", paths.MARKER, "its id is proven by the first transaction")
+    if plan.renews_index:
+        bench.did("rebuild-index", paths.INDEX, "from the journal and the transactions of the old index")
+    if plan.journal and not plan.chain_is_short:
+        bench.did("rewrite-segment", paths.JOURNAL + "/", "what is damaged or missing, from the index")
+    if plan.level:
+        bench.did("level", paths.JOURNAL + "/", "the one that is behind catches up")
+    _foretell_contents(bench, plan, sources)
+    if wanted.keeps_strangers:
+        for digest, _ in plan.strangers:
+            bench.did("keep-in-lost-found", paths.blob_file(digests.raw(digest)))
+    return bench.steps
+
+
+def _foretell_contents(bench: Bench, plan: Plan, sources: Sources) -> None:
+    sources.look_for(plan.contents)
+    for digest, _ in plan.contents:
+        path = paths.blob_file(digests.raw(digest))
+        where = sources.where(digest)
+        if where:
+            bench.did("restore-blob", path, f"from {where}")
+        else:
+            bench.did("give-up-blob", path, "no source has it, unless its file turns out sound")
