@@ -255,7 +255,8 @@ def _content(row: tuple[Any, ...]) -> ContentRow:
     return ContentRow(digest, size, stored_bytes, frames, condemned_us, bool(wanted))
 
 
-def _name(text: str, stray: Any) -> Name:
+def _name(text: Any, stray: Any) -> Name:
+    text = text if isinstance(text, str) else repr(text)  # a damaged row can hold anything
     return Name(text, stray if isinstance(stray, bytes) else b"")
 
 

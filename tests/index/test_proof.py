@@ -1,0 +1,75 @@
+"""Rows that were changed behind our back are refused when they are read, found by a quick fsck, and never signed."""
+
+from __future__ import annotations
+
+import pytest
+
+import holdfast
+from holdfast.errors import IndexDamagedError
+from holdfast.testing import damage
+
+A = "docs/a.md"
+
+CHANGES = {
+    "name": ("UPDATE artifact SET name = 'A.md' WHERE name = 'a.md'", lambda s: list(s.artifacts.list("docs"))),
+    "status": ("UPDATE artifact SET status = 0 WHERE name = 'a.md'", lambda s: s.get(A)),
+    "metadata": ("UPDATE revision SET metadata = '{\"score\":2.5}' WHERE number = 2", lambda s: s.get(A)),
+    "digest": ("UPDATE content SET digest = zeroblob(32) WHERE size = 6", lambda s: s.artifacts.revisions(A)),
+    "size": ("UPDATE content SET size = size + 1", lambda s: s.get(A)),
+    "previous digest": ("UPDATE content SET size = 9 WHERE size = 6", lambda s: s.get(A)),
+    "state": ("UPDATE revision SET state = 1 WHERE number = 1", lambda s: s.artifacts.read(A, revision=1)),
+    "a text for an empty one": ("UPDATE revision SET message = '' WHERE number = 2", lambda s: s.get(A)),
+    "text that became bytes": ("UPDATE artifact SET name = CAST(name AS BLOB)", lambda s: list(s.artifacts.find())),
+    "no text at all": (
+        "UPDATE artifact SET name = CAST(x'ff' AS TEXT) WHERE name = 'a.md'",
+        lambda s: list(s.artifacts.find()),
+    ),
+    "owner": ("UPDATE record SET owner = 1", lambda s: s.get(A)),
+    "another's id": ("UPDATE record SET id = randomblob(16)", lambda s: s.get(A)),
+    "tag": ("UPDATE tagging SET tag = 'y'", lambda s: s.get(A)),
+    "tag gone": ("DELETE FROM tagging", lambda s: s.get(A)),
+    "folder": ("UPDATE collection SET name = 'd' WHERE name = 'docs'", lambda s: list(s.artifacts.find())),
+    "time": ("UPDATE tx SET time_us = time_us + 1", lambda s: s.get(A)),
+    "term": ("UPDATE term SET text = text || 'x'", lambda s: s.get(A)),
+    "transaction gone": ("DELETE FROM tx WHERE first > 1", lambda s: s.get(A)),
+    "relationship": ("UPDATE relationship SET target_revision = 1", lambda s: list(s.relationships.find())),
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    return damage.sample_store(tmp_path / "store")
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_changed_row_is_refused_when_it_is_read(root, what):
+    statement, read = CHANGES[what]
+    with holdfast.open(root, read_only=True) as store:
+        read(store)
+    with damage.sql(root) as connection:
+        connection.execute(statement)
+    with holdfast.open(root, read_only=True) as store, pytest.raises(IndexDamagedError):
+        read(store)
+    quick = {finding.code for finding in holdfast.fsck(root, quick=True).findings}
+    full = {finding.code for finding in holdfast.fsck(root).findings}
+    assert full
+    assert quick or what.startswith("tag")  # tags are compared with the chain
+
+
+def test_a_damaged_row_is_not_signed_by_the_next_change_of_it(root):
+    with damage.sql(root) as connection:
+        connection.execute("UPDATE record SET owner = 1 WHERE kind = 2")
+        before = connection.execute("SELECT * FROM record").fetchall()
+    with holdfast.open(root) as store, pytest.raises(IndexDamagedError):
+        store.artifacts.delete(A)
+    with damage.sql(root) as connection:
+        assert connection.execute("SELECT * FROM record").fetchall() == before
+
+
+def test_a_rebuild_gives_every_row_its_checksum_again(root):
+    with damage.sql(root) as connection:
+        connection.execute("UPDATE revision SET metadata = '{}'")
+    holdfast.rebuild(root)
+    with holdfast.open(root) as store:
+        assert store.artifacts.revisions(A)[1].metadata == {"score": 1.5}
+    assert not holdfast.fsck(root).findings
