@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import holdfast
 import pytest
 import zstandard
+
+import holdfast
 from holdfast.care.audit import AuditReport, verify_path
 from holdfast.errors import InvalidValueError
 from holdfast.formats import lines
