@@ -228,9 +228,10 @@ def test_what_is_left_of_a_change_cannot_be_edited_unseen(root: str, tmp_path: P
         made = fill(store, tmp_path / "files")
         store.redact(made, fields=["message"])
     (segment,) = Path(root, "journal").iterdir()
-    segment.write_bytes(segment.read_bytes().replace(f"{SECRET}-old".encode(), f"{SECRET}-xld".encode()))
+    segment.write_bytes(segment.read_bytes().replace(f"{SECRET}-old".encode(), f"{SECRET}-xld".encode(), 1))
     found = verify_path(root).findings
-    assert {f.what for f in found} >= {"unfinished"} or {f.what for f in found} >= {"altered"}
+    assert found
+    assert {(f.what, f.record) for f in found} == {("altered", f"artifact {made}")}
 
 
 def test_bad_requests_change_nothing(store: Store) -> None:
@@ -296,8 +297,8 @@ print(calls)
 """
 
 
-STRIDE = 9
-"""The ordinary suite kills at every ninth step; `soak` at every one."""
+STRIDE = 17
+"""The ordinary suite kills at every seventeenth step; `soak` at every one."""
 
 
 @pytest.mark.parametrize("stride", [STRIDE, pytest.param(1, marks=pytest.mark.soak)])

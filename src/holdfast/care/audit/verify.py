@@ -110,7 +110,7 @@ class Walk:
     changes: int = 0
     total: int = 0
     findings: list[AuditFinding] = field(default_factory=list)
-    erased: dict[int, bytes] = field(default_factory=dict)
+    erased: dict[int, set[bytes]] = field(default_factory=dict)
     announced: dict[int, tuple[bytes, str]] = field(default_factory=dict)
     _met: bool = False
 
@@ -154,12 +154,14 @@ class Walk:
     def _take(self, both: list[Copy], fitting: list[Copy]) -> None:
         good = fitting[0].current
         assert good is not None
+        self._learn_left(good)
         for one in fitting[1:]:
             assert one.current is not None
             if one.current.entry.hash() == good.entry.hash():
                 if one.current != good:
                     self._differing_redaction(good, one.current)
                 good = more_redacted(good, one.current)
+                self._learn_left(one.current)
             else:
                 # Two transactions that both fit: only a head that was written down can tell which one was committed.
                 self._name(good, one, [*one.current.bodies], what="rewritten")
@@ -261,8 +263,6 @@ class Walk:
         self.head = good.head
         self.transactions += 1
         self.changes += good.entry.count
-        for position in good.redacted.digests if good.redacted else ():
-            self.erased[good.entry.first + position] = hashlib.sha256(good.bodies[position]).digest()
         for _, body in _numbered(good):
             if b'"action":"redact"' in body:
                 self._announce(body)
@@ -271,6 +271,11 @@ class Walk:
         if self.progress and self.transactions % 500 == 0:
             self.progress(self.changes, None, "proving the chain", "changes")
 
+    def _learn_left(self, transaction: Transaction) -> None:
+        for position in transaction.redacted.digests if transaction.redacted else ():
+            left = hashlib.sha256(transaction.bodies[position]).digest()
+            self.erased.setdefault(transaction.entry.first + position, set()).add(left)
+
     def _announce(self, body: bytes) -> None:
         fields = canon.decode(body)
         if fields["action"] == "redact":
@@ -278,8 +283,10 @@ class Walk:
                 self.announced[item["seq"]] = (bytes.fromhex(item["left"]), f"{fields['kind']} {fields['id']}")
 
     def _differing_redaction(self, one: Transaction, other: Transaction) -> None:
-        for seq, (left, right) in enumerate(zip(one.bodies, other.bodies, strict=True), one.entry.first):
-            if left != right:
+        redacted = [set(t.redacted.digests) if t.redacted else set() for t in (one, other)]
+        for n, left in enumerate(one.bodies):
+            seq = one.entry.first + n
+            if (n in redacted[0]) != (n in redacted[1]):
                 detail = "redacted in one copy, or otherwise there"
                 self.found(AuditFinding("unfinished", "chain", seq, record=record_of(left), detail=detail))
 
@@ -288,7 +295,7 @@ class Walk:
             said = self.announced.get(seq)
             if said is None:
                 self.found(AuditFinding("unannounced", "chain", seq))
-            elif said[0] != left:
+            elif {said[0]} != left:
                 self.found(AuditFinding("altered", "chain", seq, record=said[1]))
         for seq in sorted(self.announced.keys() - self.erased.keys()):
             self.found(AuditFinding("unfinished", "chain", seq, record=self.announced[seq][1]))
