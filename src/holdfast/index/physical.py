@@ -54,12 +54,6 @@ class PhysicalRows:
         row = self._db.one("SELECT key FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?", (raw[:8], raw))
         return None if row is None else int(row[0])
 
-    def size_of(self, content_digest: str) -> int | None:
-        """Bytes of a content that some change spoke of; None if none did."""
-        raw = digest.raw(content_digest)
-        row = self._db.one("SELECT size FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?", (raw[:8], raw))
-        return None if row is None else int(row[0])
-
     def wanted(self, content_digest: str) -> bool:
         """Whether a kept revision refers to a content, wherever its bytes are."""
         raw = digest.raw(content_digest)
