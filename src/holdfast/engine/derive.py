@@ -65,11 +65,12 @@ def distrust(root: str) -> str:
 
 def build(
     path: str, root: str, found: Marker, disk: Disk, *, old: SqliteIndex | None, progress: Progress | None = None,
-    others: Sequence[Iterator[Transaction]] = (),
+    others: Sequence[Iterator[Transaction]] = (), copied: bool = False,
 ) -> Derived:  # fmt: skip
     """Make a new index at `path` from the journal, the transactions of an old index, and the blobs that are there.
 
-    `others`: more copies of the chain, such as a backup's; each transaction proves itself.
+    `others`: more copies of the chain, such as a backup's; each transaction proves itself. `copied`: the old index
+    came by a file-by-file copy.
 
     Durable when it returns. Raises ChainForkedError if the two copies of the chain contradict each other.
     """
@@ -82,7 +83,8 @@ def build(
         sources: list[Iterator[Transaction]] = [recover.from_journal(Journal(root, disk)), *others]
         if old is not None:
             sources.append(recover.salvaged(old, damaged))
-        result = recover.derive(target, change.origin(found.store_id), sources, progress)
+        ghosts = copied and old is not None
+        result = recover.derive(target, change.origin(found.store_id), sources, progress, copied=ghosts)
         result.trouble += damaged
         fill_physical(target, LocalBlobs(root, disk), progress)
     finally:
@@ -129,7 +131,7 @@ def replace_index(
     old = old_index(path)
     span = None
     try:
-        result = build(temporary, root, found, disk, old=old, progress=progress, others=others)
+        result = build(temporary, root, found, disk, old=old, progress=progress, others=others, copied=copied)
         with contextlib.suppress(HoldfastError):
             span = copied_span(old) if old is not None and not copied else None
     finally:

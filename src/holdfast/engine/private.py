@@ -47,7 +47,7 @@ def private_index(root: str, found: Marker, disk: Disk, reason: str) -> PrivateI
         derived = os.path.join(folder, "derived.sqlite3")
         old = None if copy is None else derive.old_index(copy)
         try:
-            result = derive.build(derived, root, found, disk, old=old)
+            result = derive.build(derived, root, found, disk, old=old, copied=reason == derive.A_COPY)
         finally:
             if old is not None:
                 old.close()

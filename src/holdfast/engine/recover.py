@@ -138,11 +138,15 @@ _BATCH = 2_000
 
 
 def derive(
-    target: SqliteIndex, origin: Head, sources: list[Iterator[Transaction]], progress: Progress | None = None
-) -> Derived:
-    """Fill an empty index with the longest valid chain that the sources hold together. ChainForkedError on a fork."""
+    target: SqliteIndex, origin: Head, sources: list[Iterator[Transaction]], progress: Progress | None = None,
+    *, copied: bool = False,
+) -> Derived:  # fmt: skip
+    """Fill an empty index with the longest valid chain that the sources hold together. ChainForkedError on a fork.
+
+    `copied`: the last source is an index that was copied while others wrote, and may end in a ghost (see `_Merge`).
+    """
     result, head, pending = Derived(), origin, 0
-    merged = _Merge(sources, result)
+    merged = _Merge(sources, result, ghost_in=len(sources) - 1 if copied else None)
     target.begin()
     try:
         while (transaction := merged.next(head)) is not None:
@@ -175,11 +179,18 @@ def reach(origin: Head, sources: list[Iterator[Transaction]]) -> int:
 
 
 class _Merge:
-    """Several copies of one chain, read side by side."""
+    """Several copies of one chain, read side by side.
 
-    def __init__(self, sources: list[Iterator[Transaction]], result: Derived) -> None:
+    A *ghost* is the last transaction of a copied index that never happened: a writer was killed between writing its
+    frames to the write-ahead log and publishing them in the shared memory, the next writer wrote over them, and the
+    copy was made in between. SQLite takes the copied frames for committed; the journal knows better.
+    """
+
+    def __init__(self, sources: list[Iterator[Transaction]], result: Derived, *, ghost_in: int | None = None) -> None:
         self._sources = sources
         self._result = result
+        self._ghost_in = ghost_in
+        self._ghosts = 0
         self._next = [self._pull(n) for n in range(len(sources))]
 
     def _pull(self, number: int) -> Transaction | None:
@@ -199,14 +210,22 @@ class _Merge:
                 candidate = self._next[number] = self._pull(number)
             if candidate is not None and lines.follows(candidate, head):
                 if found is not None and found.entry.hash() != candidate.entry.hash():
-                    raise _fork(head.next_seq)
+                    self._pass_ghost(number, head)
+                    continue
                 found = candidate if found is None else more_redacted(found, candidate)
                 self._next[number] = self._pull(number)
         return found
 
+    def _pass_ghost(self, number: int, head: Head) -> None:
+        """Two copies differ: a ghost if it is the very last of a copied index, else a fork."""
+        self._next[number] = self._pull(number)
+        if number != self._ghost_in or self._next[number] is not None:
+            raise _fork(head.next_seq)
+        self._ghosts += 1
+
     def left(self) -> int:
         """How many whole transactions no chain leads to."""
-        count = 0
+        count = self._ghosts
         for number in range(len(self._sources)):
             while self._next[number] is not None:
                 count += 1
