@@ -20,6 +20,7 @@ from holdfast.care.audit import AuditReport, verify_path
 from holdfast.errors import InvalidValueError
 from holdfast.formats import lines
 from holdfast.formats.lines import Located
+from holdfast.index import proof
 from holdfast.values import canon, change
 from holdfast.values.change import Head, Transaction, root_of
 
@@ -190,6 +191,8 @@ def rewrite(root: Path, edit: Callable[[bytes], bytes]) -> None:
         for one in forged:
             row = (one.entry.hash(), zstandard.compress(lines.encode(one)), one.entry.first)
             db.execute("UPDATE tx SET hash = ?, data = ? WHERE first = ?", row)
+        proof.install(db)
+        db.execute(f"UPDATE tx SET crc = row_checksum('tx', {', '.join(proof.COLUMNS['tx'])})")
     db.close()
 
 

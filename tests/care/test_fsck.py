@@ -267,7 +267,7 @@ DAMAGES = {
     "a tombstone removed": (statement("UPDATE record SET deleted = 0"), ["row-differs"]),
     "a transaction's row altered": (
         statement("UPDATE tx SET time_us = time_us + 1 WHERE first = 5"),
-        ["index-transaction"]),
+        ["index-transaction", "rule-broken"]),
     "a transaction's bytes altered": (statement("UPDATE tx SET data = x'00' WHERE first = 4"), ["index-transaction"]),
     "a transaction deleted from the index": (statement("DELETE FROM tx WHERE first = 4"), ["index-chain"]),
     "a blob's row deleted": (statement("DELETE FROM blob WHERE content = 3"), ["blob-row-missing"]),

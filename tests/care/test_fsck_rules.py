@@ -63,7 +63,12 @@ def test_rules_are_checked_where_rows_are_not_derived(root):
     alter(root, "UPDATE artifact SET newest = 6 WHERE key = 3", "UPDATE revision SET number = 5 WHERE key = 4")
     report = check_path(root, quick=True)
     assert sorted(report.counts) == ["rule-broken"]
-    assert {f.fields["rule"] for f in report.findings} == {"artifact-newest", "revision-numbers"}
+    assert {f.fields["rule"] for f in report.findings} == {
+        "artifact-newest",
+        "revision-numbers",
+        "artifact-checksum",
+        "revision-checksum",
+    }
     assert sorted(check_path(root).counts) == ["row-differs"]
 
 

@@ -298,7 +298,7 @@ def test_closing_makes_the_journal_durable(opener: Opener, disk: FaultyDisk) -> 
     disk.before("fsync", synced.append, path="store/journal")
     store.close()
 
-    assert len(synced) == 1
+    assert len(set(synced)) == 1
 
 
 def test_the_writer_lock_is_free_after_every_failure(opener: Opener, disk: FaultyDisk) -> None:

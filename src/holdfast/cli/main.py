@@ -45,7 +45,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "undelete": ("removing", "Bring back what was deleted."),
         "revert": ("revisions", "Make an old revision the newest again."),
         "purge": ("revisions", "Give up contents for good."),
-        "redact": ("redacting", "Erase fields or a whole record for good; the history still verifies."),
+        "redact": ("redacting", "Erase fields of a record, or all of it, for good."),
         "tag": ("labels", "Add tags."),
         "untag": ("labels", "Take tags off."),
         "meta": ("labels", "Show or change metadata."),

@@ -81,7 +81,15 @@ class Tables:
 def make(database: Database) -> Tables:
     """Model classes bound to one database."""
     base = type("Row", (Model,), {"Meta": type("Meta", (), {"database": database, "legacy_table_names": False})})
-    return Tables(*_chain(base), *_places(base), *_revisions(base), *_links(base), *_files(base))
+    return Tables(
+        *_chain(base),
+        *_places(base),
+        *_revisions(base),
+        *_links(base),
+        *_executions(base),
+        *_words(base),
+        *_files(base),
+    )
 
 
 def _key() -> IntegerField:
@@ -220,6 +228,10 @@ def _links(base: type[Model]) -> list[type[Model]]:
         class Meta:
             indexes = ((("source", "type"), False), (("target", "type"), False))
 
+    return [Relationship]
+
+
+def _executions(base: type[Model]) -> list[type[Model]]:
     class Run(base):  # type: ignore[misc, valid-type]
         key = _key()
         name = TextField()
@@ -257,6 +269,10 @@ def _links(base: type[Model]) -> list[type[Model]]:
         target_revision = IntegerField(null=True)
         crc = IntegerField()
 
+    return [Run, Step, RunLink]
+
+
+def _words(base: type[Model]) -> list[type[Model]]:
     class RelationshipType(base):  # type: ignore[misc, valid-type]
         key = _key()
         name = TextField(unique=True)
@@ -264,7 +280,7 @@ def _links(base: type[Model]) -> list[type[Model]]:
         description = TextField()
         crc = IntegerField()
 
-    return [Relationship, Run, Step, RunLink, RelationshipType]
+    return [RelationshipType]
 
 
 def _files(base: type[Model]) -> list[type[Model]]:
