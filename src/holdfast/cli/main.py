@@ -133,12 +133,18 @@ class Root(click.Group):
 def ended_by(error: BaseException, invocation: Invocation) -> int:
     """Tell the user what ended the command, and choose the exit code."""
     if isinstance(error, click.exceptions.Exit):
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError) as unwritten:
+            return ended_by(unwritten, invocation)
         return error.exit_code
     if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
         _drop_output()
         return Exit.FAILED
-    with contextlib.suppress(OSError, ValueError):
+    try:
         sys.stdout.flush()
+    except (OSError, ValueError):
+        _drop_output()  # what cannot be written now would fail again at the interpreter's end, with a code of its own
     try:
         return _told(error, invocation)
     except OSError:  # nobody reads stderr either
