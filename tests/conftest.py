@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,3 +78,28 @@ def opener(root: str, disk: FaultyDisk, clock: FixedClock) -> Iterator[Opener]:
 def rows_of() -> Callable[[Store], Rows]:
     """Every row of every logical and physical table of a store, in order of keys."""
     return lambda store: {table: list(store._handle.index.dump(table)) for table in (*LOGICAL, *PHYSICAL)}
+
+
+Tally = Callable[..., None]
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Counts what a lab tried and what was lost, for the table in docs/reliability.md (tools/reliability.py writes it).
+
+    `tally(lab, tried=, of=, lost=, note=)`: "lab" is the promise put to the test, "of" what was counted.
+    Lines go to the file that HOLDFAST_TALLY names (`make soak` sets it); without it only to standard output.
+    """
+    began = time.monotonic()
+
+    def count(lab: str, *, tried: int, of: str, lost: int = 0, note: str = "") -> None:
+        where = request.node.nodeid.split("::")[0]
+        took, date = round(time.monotonic() - began, 1), time.strftime("%Y-%m-%d", time.gmtime())
+        line = {"lab": lab, "of": of, "tried": tried, "lost": lost, "note": note, "test": where, "seconds": took}
+        line["date"] = date
+        print(json.dumps(line))
+        if out := os.environ.get("HOLDFAST_TALLY"):
+            with open(out, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    return count
