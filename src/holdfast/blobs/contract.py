@@ -20,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, runtime_checkable
 
+from holdfast.formats.pack import Spot
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:
@@ -34,12 +36,17 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class BlobStat:
-    """One published blob. `size`: bytes of content; `stored_bytes`: bytes it takes in the store; `frames`: how many."""
+    """One published blob. `size`: bytes of content; `stored_bytes`: bytes it takes in the store; `frames`: how many.
+
+    `spot`: where in a pack it is, None if it has a file of its own. Others may share its frame, and `stored_bytes` is
+    that of the frame.
+    """
 
     digest: str
     size: int
     stored_bytes: int
     frames: int
+    spot: Spot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +117,12 @@ class BlobStore(Protocol):
 
     def walk(self) -> Iterator[WalkEntry]:
         """Every published file, in order of path, and every file that has no business there (B-8)."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held open; what was staged and not published is nobody's then."""
+        ...
+
+    def abandon(self) -> None:
+        """In a forked child: give back copies of what the parent holds open, and leave its locks alone."""
         ...

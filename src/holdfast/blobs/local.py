@@ -187,6 +187,12 @@ class LocalBlobs:
             return False
         return True
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def abandon(self) -> None:
+        """Nothing is held open."""
+
     # How.
 
     def _say_where_damaged(self, error: BlobMissingError, raw: bytes) -> None:

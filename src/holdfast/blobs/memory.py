@@ -86,6 +86,12 @@ class MemoryBlobs:
         for digest, content in sorted(self._published.items()):
             yield WalkEntry(digest, digest, len(content), 0)
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def abandon(self) -> None:
+        """Nothing is held open."""
+
     def _place(self, item: Staged) -> int:
         place = item.place
         if not isinstance(place, int) or place not in self._staged:

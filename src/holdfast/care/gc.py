@@ -4,7 +4,8 @@ Steps, each of which a put may come between:
 1. condemn    blobs that no kept revision refers to get a date in their row; those referred to again lose it
 2. sweep      what was condemned before the grace period and is still unreferenced: file removed, then its row
 3. strays     files without a row (a transaction that never committed) older than the grace period
-4. leftovers  temporary files of dead writers; plain journal segments whose sealed successor is old enough
+4. packs      those with much garbage are rewritten, those that nothing is in any more removed (packing.py)
+5. leftovers  temporary files of dead writers; plain journal segments whose sealed successor is old enough
 
 Each removal happens under the writer lock, after the rows were read again. A put that finds a condemned row looks at
 the file and revives it or publishes anew, under the same lock. gc refuses when it cannot be sure: a chain that does
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from holdfast.blobs import LocalBlobs
+from holdfast.care import packing
 from holdfast.engine import feeding
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
@@ -44,7 +46,8 @@ class GcReport:
 
     `condemned`: newly condemned blobs; `waiting`: condemned ones still within the grace period; `removed`,
     `freed_bytes`: blobs removed; `strays`: files without a row removed; `leftovers`: temporary files and superseded
-    journal segments removed; `sealed`: journal segments compressed.
+    journal segments removed; `sealed`: journal segments compressed. A blob in a pack frees its bytes only with
+    the pack: `packs_rewritten`: packs whose members were written again without the garbage; `packs_removed`: files.
     """
 
     dry_run: bool
@@ -55,6 +58,8 @@ class GcReport:
     strays: int = 0
     leftovers: int = 0
     sealed: int = 0
+    packs_rewritten: int = 0
+    packs_removed: int = 0
 
 
 class Gc:
@@ -72,6 +77,7 @@ class Gc:
         self.condemn()
         self.sweep()
         self.strays()
+        self.packs()
         self.leftovers()
         return self.report
 
@@ -86,15 +92,18 @@ class Gc:
         due, freed = (unreferenced, everything) if at_once else physical.count_condemned(before_us=self._before_us())
         strays = [size for _, size in self._stray_files()]
         sealed = len(self._handle.journal.sealable())
+        packs = packing.preview(self._handle, before_us=self._before_us(), at_once=at_once)
         return GcReport(
             dry_run=True,
             condemned=unreferenced - known,
             waiting=unreferenced - due,
             removed=due,
-            freed_bytes=freed + sum(strays),
+            freed_bytes=freed + sum(strays) + packs.freed_bytes,
             strays=len(strays),
             leftovers=sum(1 for _ in self._leftover_files()) + (sealed if at_once else 0),
             sealed=sealed,
+            packs_rewritten=packs.rewritten,
+            packs_removed=packs.removed,
         )
 
     def prove(self) -> None:
@@ -149,7 +158,7 @@ class Gc:
             self.report = replace(
                 self.report,
                 removed=self.report.removed + len(batch),
-                freed_bytes=self.report.freed_bytes + sum(place.stored_bytes for place in batch),
+                freed_bytes=self.report.freed_bytes + sum(place.stored_bytes for place in batch if place.spot is None),
             )
             self._show(self.report.removed, "removing blobs")
             if len(batch) < _BATCH:
@@ -172,8 +181,18 @@ class Gc:
                     self.report, strays=self.report.strays + 1, freed_bytes=self.report.freed_bytes + size
                 )
 
+    def packs(self) -> None:
+        """Step 4."""
+        done = packing.collect(self._handle, before_us=self._before_us(), at_once=self._grace_s <= 0)
+        self.report = replace(
+            self.report,
+            packs_rewritten=done.rewritten,
+            packs_removed=done.removed,
+            freed_bytes=self.report.freed_bytes + done.freed_bytes,
+        )
+
     def leftovers(self) -> None:
-        """Step 4. Journal segments are sealed first, so that space is gained in time."""
+        """Step 5. Journal segments are sealed first, so that space is gained in time."""
         with write(self._handle, what="gc: leftovers"):
             sealed = self._handle.journal.seal(f"seal-{os.getpid()}-{time.time_ns()}.tmp")
             removed = 0
@@ -195,7 +214,8 @@ class Gc:
 
     def _is_stray(self, digest: str) -> bool:
         physical = self._handle.index.physical
-        return physical.place(digest) is None and not physical.wanted(digest)
+        place = physical.place(digest)
+        return place.spot is not None if place is not None else not physical.wanted(digest)
 
     def _leftover_files(self) -> Iterator[str]:
         limit = self._handle.clock.now_us() - int(LEFTOVER_S * 1e6)

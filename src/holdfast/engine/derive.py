@@ -8,14 +8,16 @@ only the transactions in it are used (each proves itself), and all rows are deri
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.blobs import LocalBlobs
+from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
-from holdfast.engine import recover, torn
+from holdfast.engine import placing, recover, torn
 from holdfast.engine.recover import Derived, Progress
 from holdfast.errors import HoldfastError, SchemaTooNewError
 from holdfast.formats import paths
@@ -86,7 +88,7 @@ def build(
         ghosts = copied and old is not None
         result = recover.derive(target, change.origin(found.store_id), sources, progress, copied=ghosts)
         result.trouble += damaged
-        fill_physical(target, LocalBlobs(root, disk), progress)
+        fill_physical(target, root, disk, progress)
     finally:
         target.close()
     fd = disk.open_append(path)
@@ -95,8 +97,14 @@ def build(
     return result
 
 
-def fill_physical(target: SqliteIndex, blobs: LocalBlobs, progress: Progress | None = None) -> list[str]:
+def fill_physical(target: SqliteIndex, root: str, disk: Disk, progress: Progress | None = None) -> list[str]:
     """Rows for the blobs that files show; the digests that no change speaks of are returned, not registered."""
+
+    def seen(count: int) -> None:
+        if progress and count % 1000 == 0:
+            progress(count, None, "looking at blobs", "blobs")
+
+    blobs = LocalBlobs(root, disk)
     target.begin()
     strangers: list[str] = []
     try:
@@ -108,8 +116,8 @@ def fill_physical(target: SqliteIndex, blobs: LocalBlobs, progress: Progress | N
                 stat = blobs.stat(entry.digest)
                 if stat is not None and not target.physical.register(stat.digest, stat.stored_bytes, stat.frames):
                     strangers.append(stat.digest)
-            if progress and count % 1000 == 0:
-                progress(count, None, "looking at blobs", "blobs")
+            seen(count)
+        strangers += placing.from_packs(target.physical, root, disk, wanted=lambda _: True, seen=seen)
         target.commit()
     except BaseException:
         target.rollback()
@@ -175,7 +183,7 @@ def adopt(path: str, span: CopiedSpan | None, store_id: str) -> None:
 def _oldest_change_us(root: str, disk: Disk) -> int:
     """When the first file of a copy was written: no file of a copy has an older change time than the copying."""
     oldest = os.stat(os.path.join(root, paths.MARKER)).st_ctime_ns
-    for entry in LocalBlobs(root, disk).walk():
+    for entry in itertools.chain(LocalBlobs(root, disk).walk(), PackFolder(root, disk).walk()):
         facts = disk.stat(os.path.join(root, entry.path))
         if facts is not None:
             oldest = min(oldest, facts.st_ctime_ns)

@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.blobs import LocalBlobs
-from holdfast.engine import derive, recover
+from holdfast.engine import derive, recover, repacking
 from holdfast.engine.handle import Handle
-from holdfast.errors import ChainBrokenError, ConflictError, LockedError
+from holdfast.engine.repacking import Held
+from holdfast.errors import BlobDamagedError, ChainBrokenError, LockedError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
 from holdfast.index.sqlite import SqliteIndex
@@ -176,17 +177,69 @@ def _remove_blobs(handle: Handle, announced: Announced, done: Erased) -> None:
             if after is not transaction:
                 digests |= _contents(transaction) - _contents(after)
     folder = os.path.join(handle.root, paths.QUARANTINE)
+    gone: set[str] = set()
     for digest in sorted(digests - {redaction.NOTHING}):
         if handle.index.physical.wanted(digest):
             done.kept.append(digest)
             continue
         plain = digest.removeprefix("sha256:")
-        if handle.blobs.delete(digest):
+        gone.add(digest)
+        if LocalBlobs(handle.root, handle.disk).delete(digest):
             done.blobs += 1
             handle.disk.fsync_dir(os.path.join(handle.root, paths.blob_folder(bytes.fromhex(plain))))
         done.quarantined += _unlink_all(handle, folder, plain)
     # An index that was set aside may hold every name and text there was.
     done.quarantined += _unlink_all(handle, folder, paths.INDEX)
+    done.blobs += _rewrite_packs(handle, gone)
+
+
+def _rewrite_packs(handle: Handle, gone: set[str]) -> int:
+    """Packs that list some contents, or may hold them unlisted, are written again without; how many contents had a row.
+
+    Nobody else has the store open, so no pack is locked by others.
+    """
+    blobs = repacking.packed(handle)
+    if blobs is None or not gone:
+        return 0
+    removed = 0
+    with _committing(handle):
+        for digest in gone:
+            place = handle.index.physical.place(digest)
+            if place is not None:
+                handle.index.physical.remove(place.key)
+                removed += place.spot is not None
+    blobs.writer.rest()
+    raws = {bytes.fromhex(digest.removeprefix("sha256:")) for digest in gone}
+    names = [name for name in blobs.packs.names() if repacking.holds_any(blobs.packs, name, raws)]
+    for name in names:
+        with repacking.holding(handle, [name]) as held:
+            for one in held:
+                _replace_pack(handle, one)
+    blobs.packs.close()
+    return removed
+
+
+def _replace_pack(handle: Handle, held: Held) -> None:
+    if repacking.rewrite(handle, held.name, lambda: _committing(handle)):
+        raise BlobDamagedError(
+            f"{paths.pack_file(held.name)} holds what is to be erased, and content that is needed and cannot be read",
+            digest="", path=paths.pack_file(held.name), reason="damaged members",
+            remedy="Run `holdfast fsck --repair`, then redact again.",
+        )  # fmt: skip
+    with _committing(handle):
+        repacking.remove(handle, held)
+    handle.disk.fsync_dir(os.path.join(handle.root, paths.PACKS))
+
+
+@contextmanager
+def _committing(handle: Handle) -> Iterator[None]:
+    handle.index.begin()
+    try:
+        yield
+        handle.index.commit()
+    except BaseException:
+        handle.index.rollback()
+        raise
 
 
 def _contents(transaction: Transaction) -> set[str]:
@@ -254,11 +307,9 @@ def _write(handle: Handle, announced: Announced, first: int, temporary: str) -> 
 
 def _take_over(handle: Handle, temporary: str) -> None:
     """The new rows become the index's, page by page through SQLite; no old page is left, in the file or its log."""
-    if not isinstance(handle.blobs, LocalBlobs):
-        raise ConflictError("rows about blobs can only be made from local files")
     fresh = SqliteIndex(temporary)
     try:
-        derive.fill_physical(fresh, handle.blobs)
+        derive.fill_physical(fresh, handle.root, handle.disk)
         for key in derive.FACTS:
             if (value := handle.index.meta(key)) is not None:
                 fresh.set_meta(key, value)

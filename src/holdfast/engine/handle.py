@@ -137,6 +137,7 @@ class Handle:
     def _release(self) -> None:
         self._stop.set()
         self.journal.drop()
+        self.blobs.close()
         self.index.close()
         self.search.close()
         self.writer.close()
@@ -151,6 +152,7 @@ class Handle:
         self._dead = "it was opened before a fork"
         self.writer.abandon()
         self.users.abandon()
+        self.blobs.abandon()
         # Kept for ever: closing an inherited connection would drop the parent's locks.
         _left_by_fork.extend([self.index.database.abandon(), self.search, self])
 

@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from holdfast.blobs import LocalBlobs
+from holdfast.blobs.packs import PackedBlobs
 from holdfast.disk import Disk
 from holdfast.engine import derive, recover, torn
 from holdfast.engine.handle import Handle, Opened
@@ -166,7 +166,7 @@ def _handle(
         root=root,
         marker=found,
         disk=disk,
-        blobs=LocalBlobs(root, disk),
+        blobs=PackedBlobs(root, disk, index.physical),
         index=index,
         journal=Journal(root, disk),
         search=SearchIndex(os.path.join(root, paths.SEARCH), read_only=settings.read_only),

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from holdfast.engine import placing
 from holdfast.engine.handle import Handle
 from holdfast.errors import ChainForkedError, DamageError, HoldfastError
 from holdfast.formats import lines
@@ -90,6 +91,12 @@ def _find_places(handle: Handle) -> None:
             stat = handle.blobs.stat(content_digest)
             if stat is not None:
                 handle.index.physical.register(stat.digest, stat.stored_bytes, stat.frames)
+    if next(handle.index.physical.missing(), None) is not None:
+        physical = handle.index.physical
+        placing.from_packs(
+            physical, handle.root, handle.disk, seen=lambda _: None,
+            wanted=lambda digest: physical.wanted(digest) and physical.place(digest) is None,
+        )  # fmt: skip
 
 
 def _journal_catches_up(handle: Handle, head: Head, wanted: Head) -> None:

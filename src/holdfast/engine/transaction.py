@@ -72,7 +72,7 @@ class Unit:
         self._bodies.append(encoded)
         stat = self._awaiting_rows.pop(body.get("new", {}).get("revision", {}).get("digest"), None)
         if stat is not None:
-            self.handle.index.physical.register(stat.digest, stat.stored_bytes, stat.frames)
+            self.handle.index.physical.register(stat.digest, stat.stored_bytes, stat.frames, spot=stat.spot)
         return seq
 
     def publish(self, incoming: list[Incoming]) -> None:

@@ -26,6 +26,7 @@ FOLDERS = (BLOBS, PACKS, JOURNAL, QUARANTINE, TMP, LOCKS)
 DATABASES = (INDEX, STATE, SEARCH)
 
 _BLOB = re.compile(r"([0-9a-f]{64})\.zst")
+_PACK = re.compile(r"([0-9a-f]{16})\.zst")
 _SEGMENT = re.compile(r"([0-9]{16})\.jsonl(\.zst)?")
 
 
@@ -45,6 +46,17 @@ def parse_blob_file(folder: str, name: str) -> bytes | None:
     if match is None or match[1][:2] != folder:
         return None
     return bytes.fromhex(match[1])
+
+
+def pack_file(name: str) -> str:
+    """The path of a pack, relative to the store: `packs/<16 hexadecimal digits>.zst`."""
+    return f"{PACKS}/{name}.zst"
+
+
+def parse_pack(file: str) -> str | None:
+    """The name of the pack that a file in `packs/` is; None for any other file."""
+    match = _PACK.fullmatch(file)
+    return None if match is None else match[1]
 
 
 def segment_file(first_seq: int, *, sealed: bool = False) -> str:

@@ -19,6 +19,7 @@ from holdfast.index.database import mapped
 from holdfast.index.invariants import INVARIANTS, Invariant
 from holdfast.index.migrations import manifest, runner
 from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.tables import LOOSE
 from holdfast.values import moment
 from holdfast.values.names import Name, join
 
@@ -55,6 +56,7 @@ _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT
 _CONTENT = f"""SELECT c.digest, c.size, b.stored_bytes, b.frames, b.condemned_us,
     EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})
     FROM content c LEFT JOIN blob b ON b.content = c.key"""
+_NOT_PACKED = f"(b.container IS NULL OR b.container = {LOOSE})"
 
 
 class Audit:
@@ -167,18 +169,20 @@ class Audit:
     # -- content -----------------------------------------------------------------------------------------------------
 
     def contents(self) -> Iterator[ContentRow]:
-        """Every known content in order of its digest, in short reads: later ones may see later states."""
+        """Every content that no pack has, by digest, in short reads: later ones may see later states."""
         after = b"\0"  # SQLite's substr of an empty blob is NULL
         sql = f"""{_CONTENT} WHERE substr(c.digest, 1, 8) >= substr(?1, 1, 8) AND c.digest > ?1
-                  AND typeof(c.digest) = 'blob' AND length(c.digest) = 32
+                  AND typeof(c.digest) = 'blob' AND length(c.digest) = 32 AND {_NOT_PACKED}
                   ORDER BY substr(c.digest, 1, 8), c.digest LIMIT ?2"""
         while page := self._db.rows(sql, (after, _PAGE)):
             yield from (_content(row) for row in page)
             after = page[-1][0]
 
     def content(self, digest: bytes) -> ContentRow | None:
-        """One content as it is known now."""
-        row = self._db.one(f"{_CONTENT} WHERE substr(c.digest, 1, 8) = ? AND c.digest = ?", (digest[:8], digest))
+        """One content as it is known now; None if no change speaks of it, or a pack has it."""
+        row = self._db.one(
+            f"{_CONTENT} WHERE substr(c.digest, 1, 8) = ? AND c.digest = ? AND {_NOT_PACKED}", (digest[:8], digest)
+        )
         return None if row is None else _content(row)
 
     def blobs(self) -> tuple[int, int]:

@@ -125,10 +125,11 @@ _HISTORY = (
         "LEFT JOIN container k ON k.key = b.container WHERE c.key IS NULL OR k.key IS NULL",
     ),
     Invariant(
-        "container-loose", "container", "there is one container for loose files, and in it each blob begins at 0",
+        "container-loose", "container", "one container is of loose files, each beginning at 0; the others are packs",
         f"SELECT {LOOSE} WHERE NOT EXISTS "
         f"(SELECT 1 FROM container WHERE key = {LOOSE} AND kind = 'loose' AND name = 'loose') "
-        f"UNION SELECT content FROM blob WHERE container = {LOOSE} AND offset <> 0",
+        f"UNION SELECT content FROM blob WHERE container = {LOOSE} AND (offset <> 0 OR start <> 0) "
+        f"UNION SELECT key FROM container WHERE key <> {LOOSE} AND (kind <> 'pack' OR key < 0)",
     ),
     Invariant(
         "tag-record", "tagging", "a tag belongs to a record",

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.formats.pack import Spot
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
+from holdfast.index.packed import REFERENCED, PackRows
 from holdfast.index.tables import LOOSE
 from holdfast.values import digest, moment
 
@@ -16,7 +18,10 @@ _PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one content is. `condemned_us`: since when gc means to remove it; None: it does not."""
+    """Where one content is. `condemned_us`: since when gc means to remove it; None: it does not.
+
+    `spot`: its place in a pack; None if it has a file of its own.
+    """
 
     key: int
     digest: str
@@ -24,15 +29,21 @@ class Place:
     stored_bytes: int
     frames: int
     condemned_us: int | None
+    spot: Spot | None = None
 
 
-_COLUMNS = "content.key, content.digest, content.size, blob.stored_bytes, blob.frames, blob.condemned_us"
+_COLUMNS = """content.key, content.digest, content.size, blob.stored_bytes, blob.frames, blob.condemned_us,
+    blob.container, blob.offset, blob.start, (SELECT name FROM container WHERE container.key = blob.container)"""
 _FROM = "FROM blob JOIN content ON content.key = blob.content"
-_REFERENCED = f"EXISTS (SELECT 1 FROM revision WHERE revision.content = content.key AND revision.state = {STATE_KEPT})"
+_OWN_BYTES = f"coalesce(sum(CASE blob.container WHEN {LOOSE} THEN blob.stored_bytes ELSE 0 END), 0)"
+"""What removing blobs frees at once: in packs nothing."""
+_PACK_KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
 
 
 def _place(row: tuple[Any, ...]) -> Place:
-    return Place(row[0], digest.text(row[1]), row[2], row[3], row[4], row[5])
+    key, raw, size, stored_bytes, frames, condemned_us, container, offset, start, name = row
+    spot = None if container == LOOSE else Spot(name or "", offset, stored_bytes, start, size)
+    return Place(key, digest.text(raw), size, stored_bytes, frames, condemned_us, spot)
 
 
 class PhysicalRows:
@@ -40,6 +51,7 @@ class PhysicalRows:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self.packs = PackRows(database)
 
     def place(self, content_digest: str) -> Place | None:
         """Where a content is; None if it has no row, whatever files exist."""
@@ -57,7 +69,7 @@ class PhysicalRows:
     def wanted(self, content_digest: str) -> bool:
         """Whether a kept revision refers to a content, wherever its bytes are."""
         raw = digest.raw(content_digest)
-        sql = f"SELECT 1 FROM content WHERE substr(digest, 1, 8) = ? AND digest = ? AND {_REFERENCED}"
+        sql = f"SELECT 1 FROM content WHERE substr(digest, 1, 8) = ? AND digest = ? AND {REFERENCED}"
         return self._db.one(sql, (raw[:8], raw)) is not None
 
     def wanted_beside(self, content_digest: str, record_id: str, numbers: list[int]) -> bool:
@@ -69,16 +81,29 @@ class PhysicalRows:
         own = {(moment.id_bytes(record_id), number) for number in numbers}
         return any(tuple(row) not in own for row in self._db.rows(sql, (raw[:8], raw, len(own) + 1)))
 
-    def register(self, content_digest: str, stored_bytes: int, frames: int) -> bool:
+    def spot(self, content_digest: str) -> Spot | None:
+        """The place of a content in a pack; None if it is in none."""
+        place = self.place(content_digest)
+        return None if place is None else place.spot
+
+    def vouched(self, pack: str) -> int:
+        """The largest offset of a pack that a row speaks of; 0 if none does. Rows come after syncs."""
+        sql = f"SELECT max(blob.offset) FROM blob WHERE blob.container > {LOOSE} AND blob.container = {_PACK_KEY}"
+        row = self._db.one(sql, (pack,))
+        return int(row[0] or 0) if row else 0
+
+    def register(self, content_digest: str, stored_bytes: int, frames: int, *, spot: Spot | None = None) -> bool:
         """A blob is there: its row, no longer condemned. False if no change speaks of the content."""
         key = self.content_key(content_digest)
         if key is None:
             return False
+        place = (LOOSE, 0, 0) if spot is None else (self.packs.key_of(spot.pack), spot.offset, spot.start)
         self._db.run(
-            "INSERT INTO blob (content, container, offset, stored_bytes, frames, condemned_us) "
-            "VALUES (?, ?, 0, ?, ?, NULL) ON CONFLICT (content) DO UPDATE SET container = excluded.container, "
-            "offset = 0, stored_bytes = excluded.stored_bytes, frames = excluded.frames, condemned_us = NULL",
-            (key, LOOSE, stored_bytes, frames),
+            "INSERT INTO blob (content, container, offset, start, stored_bytes, frames, condemned_us) "
+            "VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (content) DO UPDATE SET container = excluded.container, "
+            "offset = excluded.offset, start = excluded.start, stored_bytes = excluded.stored_bytes, "
+            "frames = excluded.frames, condemned_us = NULL",
+            (key, *place, stored_bytes, frames),
         )
         return True
 
@@ -89,32 +114,32 @@ class PhysicalRows:
     def condemn(self, now_us: int) -> int:
         """Condemn every blob that no kept revision refers to; how many were newly condemned."""
         sql = f"""UPDATE blob SET condemned_us = ? WHERE condemned_us IS NULL AND content IN
-                  (SELECT content.key {_FROM} WHERE blob.condemned_us IS NULL AND NOT {_REFERENCED})"""
+                  (SELECT content.key {_FROM} WHERE blob.condemned_us IS NULL AND NOT {REFERENCED})"""
         return self._db.run(sql, (now_us,)).rowcount
 
     def acquit(self) -> int:
         """Blobs that were condemned and are referred to again are condemned no more; how many."""
         sql = f"""UPDATE blob SET condemned_us = NULL WHERE condemned_us IS NOT NULL AND content IN
-                  (SELECT content.key {_FROM} WHERE blob.condemned_us IS NOT NULL AND {_REFERENCED})"""
+                  (SELECT content.key {_FROM} WHERE blob.condemned_us IS NOT NULL AND {REFERENCED})"""
         return self._db.run(sql).rowcount
 
     def condemned(self, *, before_us: int, after_key: int = 0, limit: int = _PAGE) -> list[Place]:
         """Blobs condemned before a time and still referred to by nothing, by key."""
         sql = f"""SELECT {_COLUMNS} {_FROM} WHERE blob.condemned_us IS NOT NULL AND blob.condemned_us <= ?
-                  AND content.key > ? AND NOT {_REFERENCED} ORDER BY content.key LIMIT ?"""
+                  AND content.key > ? AND NOT {REFERENCED} ORDER BY content.key LIMIT ?"""
         return [_place(row) for row in self._db.rows(sql, (before_us, after_key, limit))]
 
     def unreferenced(self) -> tuple[int, int]:
-        """(how many, stored bytes of) blobs that no kept revision refers to."""
-        sql = f"SELECT count(*), coalesce(sum(blob.stored_bytes), 0) {_FROM} WHERE NOT {_REFERENCED}"
+        """(how many, bytes of the files of) blobs that no kept revision refers to."""
+        sql = f"SELECT count(*), {_OWN_BYTES} {_FROM} WHERE NOT {REFERENCED}"
         row = self._db.one(sql)
         assert row is not None
         return int(row[0]), int(row[1])
 
     def count_condemned(self, *, before_us: int = 1 << 62) -> tuple[int, int]:
-        """(how many, stored bytes of) blobs condemned before a time and still referred to by nothing."""
-        sql = f"""SELECT count(*), coalesce(sum(blob.stored_bytes), 0) {_FROM}
-                  WHERE blob.condemned_us <= ? AND NOT {_REFERENCED}"""
+        """(how many, bytes of the files of) blobs condemned before a time and still referred to by nothing."""
+        sql = f"""SELECT count(*), {_OWN_BYTES} {_FROM}
+                  WHERE blob.condemned_us <= ? AND NOT {REFERENCED}"""
         row = self._db.one(sql, (before_us,))
         assert row is not None
         return int(row[0]), int(row[1])
@@ -141,7 +166,7 @@ class PhysicalRows:
         while True:
             sql = f"""SELECT content.key, content.digest, content.size FROM content
                       LEFT JOIN blob ON blob.content = content.key
-                      WHERE blob.content IS NULL AND content.key > ? AND {_REFERENCED} ORDER BY content.key LIMIT ?"""
+                      WHERE blob.content IS NULL AND content.key > ? AND {REFERENCED} ORDER BY content.key LIMIT ?"""
             page = self._db.rows(sql, (after, _PAGE))
             for key, raw, size in page:
                 yield digest.text(raw), size
@@ -152,6 +177,7 @@ class PhysicalRows:
     def forget_all(self) -> None:
         """Empty the physical tables, before they are filled from files."""
         self._db.run("DELETE FROM blob")
+        self._db.run(f"DELETE FROM container WHERE key <> {LOOSE}")
 
     def register_all(self, found: Iterable[tuple[str, int, int]]) -> list[str]:
         """Rows for blobs that files show: (digest, stored bytes, frames). Returns those no change speaks of."""

@@ -286,17 +286,21 @@ def _words(base: type[Model]) -> list[type[Model]]:
 def _files(base: type[Model]) -> list[type[Model]]:
     class Container(base):  # type: ignore[misc, valid-type]
         key = _key()
-        kind = TextField()
+        kind = TextField()  # loose, or pack
         name = TextField(unique=True)
+        condemned_us = IntegerField(null=True)  # since when nothing in it has a row: its file may go
 
     class Blob(base):  # type: ignore[misc, valid-type]
         content = _key()  # key of the content row: presence is this row, whatever files exist
         container = IntegerField()
-        offset = IntegerField()
+        offset = IntegerField()  # of its frame in the file
+        start = IntegerField()  # of its content in that of the frame
         stored_bytes = IntegerField()
         frames = IntegerField()
         condemned_us = IntegerField(null=True)
 
+    # What a pack holds, in the order of its file; loose blobs need no such order.
+    Blob.add_index(Blob.index(Blob.container, Blob.offset).where(SQL("container > 0")))
     Blob.add_index(Blob.index(Blob.condemned_us).where(SQL("condemned_us IS NOT NULL")))
 
     class Meta(base):  # type: ignore[misc, valid-type]

@@ -119,7 +119,10 @@ def _index_seen(found: Point, event: IndexSeen) -> None:
 
 def _happened(found: Point, event: Operation) -> None:
     if event.kind == "write":
-        found.files[event.file].data += event.data
+        written = found.files[event.file]
+        written.data[event.offset : event.offset + len(event.data)] = event.data
+        # What is overwritten was not needed; what the file system has of it, old or new, is not told apart here.
+        written.durable = min(written.durable, event.offset)
     elif event.kind in ("create", "link", "unlink", "rename", "mkdir"):
         if event.file >= 0:
             found.files.setdefault(event.file, _File())

@@ -39,7 +39,8 @@ __all__ = [
 ]
 
 _VERBS = {
-    "create": "create", "open_append": "open", "open_read": "open", "write": "write", "pread": "read", "fsync": "sync",
+    "create": "create", "open_append": "open", "open_read": "open", "write": "write", "overwrite": "write",
+    "pread": "read", "fsync": "sync",
     "fsync_dir": "sync folder", "sync_filesystem": "sync file system of", "reserve": "reserve space in", "link": "link",
     "unlink": "remove", "rename": "rename", "mkdir": "make folder", "listdir": "list",
 }  # fmt: skip

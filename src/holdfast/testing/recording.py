@@ -152,6 +152,15 @@ class RecordingDisk(Disk):
                 self._log("write", path, number, data=bytes(data), offset=self._sizes[number])
                 self._sizes[number] += len(data)
 
+    def overwrite(self, path: str, data: bytes, offset: int) -> None:
+        with self._guard:
+            self.observe()
+            super().overwrite(path, data, offset)
+            number = self._known(path)
+            if number >= 0:
+                self._log("write", path, number, data=bytes(data), offset=offset)
+                self._sizes[number] = max(self._sizes[number], offset + len(data))
+
     def fsync(self, fd: int, path: str) -> None:
         with self._guard:
             self._around(lambda: super(RecordingDisk, self).fsync(fd, path), "fsync", path, self._open.get(fd, -1))

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.contract import BlobStore
-from holdfast.care.fsck import blobs, index, journal, layout, rows
+from holdfast.care.fsck import blobs, index, journal, layout, packs, rows
 from holdfast.care.fsck.report import FsckReport, Gathered, OnFinding, Progress
 from holdfast.care.fsck.scene import Scene
 from holdfast.care.fsck.view import View
 from holdfast.disk import Disk
-from holdfast.engine import recover, transaction
+from holdfast.engine import placing, recover, transaction
 from holdfast.engine.handle import Handle
 from holdfast.errors import ChainForkedError, ConflictError, HoldfastError, NotAStoreError
 from holdfast.formats.lines import Located
@@ -84,12 +84,14 @@ def _check_rows_and_blobs(scene: Scene) -> None:
         with _stand_in(scene) as stand_in:
             scene.needs = stand_in
             blobs.check_blobs(scene)
+            packs.check_packs(scene)
         scene.needs = None
         return
     # Rows that are not what the chain gives break rules too; saying both would only be louder.
     if scene.quick or rows.check_rows(scene):
         rows.check_rules(scene)
     blobs.check_blobs(scene)
+    packs.check_packs(scene)
 
 
 @contextlib.contextmanager
@@ -102,12 +104,22 @@ def _stand_in(scene: Scene) -> Iterator[Audit | None]:
         found: Audit | None = None
         try:
             found, result = stack.enter_context(rows.derived(scene, sources))
+            _find_in_packs(scene, found)
             scene.knows_all = scene.knows_all and not result.unreachable and not result.trouble
         except ChainForkedError as error:
             scene.out.found("not-checked", "which content is needed", error.message)
         except rows.MALFORMED as error:
             scene.out.found("chain-not-applicable", "chain", str(error))
         yield found
+
+
+def _find_in_packs(scene: Scene, found: Audit) -> None:
+    """Rows of a stand-in for what the packs list, to be checked like any others."""
+    found.index.begin()
+    placing.from_packs(
+        found.index.physical, scene.root, scene.disk, wanted=found.index.physical.wanted, seen=lambda _: None
+    )
+    found.index.commit()
 
 
 def _settle_origin(scene: Scene, marker: Marker | None) -> None:

@@ -124,6 +124,12 @@ _TABLE = (
     Kind("blob-row-wrong", _W, "The index is mistaken about how a content is stored.", _REBUILD),
     Kind("blob-row-stale", _I, "The index lists content that nothing refers to and whose file is gone.", _GC),
     Kind("size-wrong", _E, "A change names another size than its content has.", _BACKUP),
+    Kind(
+        "pack-damaged", _W, "Headers in a pack are damaged: without the index, what they list could not be found.",
+        "Run `holdfast fsck --repair`: what the pack holds is written again.",
+    ),
+    Kind("pack-torn", _I, "Bytes of a pack that belong to nothing, such as the rest of a torn append.", _NOTHING),
+    Kind("pack-garbage", _I, "Contents in a pack that nothing refers to are damaged.", _NOTHING),
     Kind("blob-unreferenced", _I, "A file whose content no row knows, such as the rest of an interrupted put.", _GC),
 )  # fmt: skip
 

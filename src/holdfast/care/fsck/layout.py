@@ -90,6 +90,8 @@ def _check_folder(scene: Scene, folder: str) -> None:
 def _belongs(folder: str, name: str) -> bool:
     if folder == paths.JOURNAL:
         return paths.parse_segment(name) is not None
+    if folder == paths.PACKS:
+        return paths.parse_pack(name) is not None
     return folder == paths.LOCKS and name in _LOCKS
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
+from typing import BinaryIO, cast
 
 from holdfast.blobs.contract import Staged
 from holdfast.blobs.reader import buffered
+from holdfast.care.repair import packs
+from holdfast.care.repair.packs import keep_aside
 from holdfast.care.repair.plan import Spool
 from holdfast.care.repair.report import Bench
 from holdfast.care.repair.sources import Sources
@@ -66,22 +70,29 @@ def _mend(bench: Bench, handle: Handle, digest: str, staged: tuple[str, Staged] 
         return  # rows were derived anew since, and no change speaks of it: it is a stranger now
     path = paths.blob_file(digests.raw(digest))
     if staged is not None:
-        handle.blobs.publish([staged[1]])
+        (new,) = handle.blobs.publish([staged[1]])
+        physical.register(digest, new.stored_bytes, new.frames, spot=new.spot)
     try:
         stat = handle.blobs.verify(digest)
     except BlobMissingError:
         _give_up(bench, handle, digest, "no file holds it")
     except BlobDamagedError as error:
-        if physical.wanted(digest) or physical.place(digest) is not None:
+        place = physical.place(digest)
+        if place is not None and place.spot is not None:
+            aside = keep_aside(bench, digest, place.spot)
+            _give_up(bench, handle, digest, f"its damaged frame was copied to {aside}")
+        elif physical.wanted(digest) or place is not None:
             aside = bench.quarantine(path, str(error.fields.get("reason") or error.message))
             _give_up(bench, handle, digest, f"its damaged file is now {aside}")
     else:
         place = physical.place(digest)
         if staged is not None:
             bench.did("restore-blob", path, f"from {staged[0]}")
-        elif place is None or (place.stored_bytes, place.frames) != (stat.stored_bytes, stat.frames):
+        elif place is None or (place.stored_bytes, place.frames, place.spot) != (
+            stat.stored_bytes, stat.frames, stat.spot,
+        ):  # fmt: skip
             bench.did("register-blob", path, "its file is sound")
-        physical.register(digest, stat.stored_bytes, stat.frames)
+        physical.register(digest, stat.stored_bytes, stat.frames, spot=stat.spot)
 
 
 def _give_up(bench: Bench, handle: Handle, digest: str, why: str) -> None:
@@ -98,15 +109,16 @@ def _give_up(bench: Bench, handle: Handle, digest: str, why: str) -> None:
 def keep_strangers(bench: Bench, handle: Handle, strangers: Spool) -> None:
     """Sound files that no row speaks of become artifacts in `lost+found`, named by digest; damaged ones go aside."""
     artifacts = Artifacts(handle)
+    raws = {digests.raw(digest) for digest, _ in strangers}
+    packed = packs.places([bench.root], raws, bench.disk)
     for digest, _ in strangers:
         physical = handle.index.physical
         path = paths.blob_file(digests.raw(digest))
         if physical.wanted(digest) or physical.place(digest) is not None:
             continue
         try:
-            handle.blobs.verify(digest)
             name = f"{LOST_AND_FOUND}/{digest.removeprefix(digests.PREFIX)}"
-            with buffered(handle.blobs.open(digest)) as file:
+            with _stranger(bench, handle, digest, packed) as file:
                 artifacts.put(name, file, tags=[LOST_AND_FOUND], message="found by repair: no revision referred to it")
         except BlobDamagedError:
             with write(handle, what="repair"):
@@ -117,6 +129,14 @@ def keep_strangers(bench: Bench, handle: Handle, strangers: Spool) -> None:
         else:
             bench.did("keep-in-lost-found", name, path)
     _mark(handle)
+
+
+def _stranger(bench: Bench, handle: Handle, digest: str, packed: packs.Found) -> BinaryIO:
+    """A content without a row, proven: from a pack, or a file of its own."""
+    for _, data in packs.contents(packed, digests.raw(digest), bench.disk):
+        return io.BytesIO(data)
+    handle.blobs.verify(digest)
+    return cast("BinaryIO", buffered(handle.blobs.open(digest)))
 
 
 def _mark(handle: Handle) -> None:

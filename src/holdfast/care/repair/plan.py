@@ -63,6 +63,7 @@ class Plan:
     folders: list[str] = field(default_factory=list)
     aside: list[tuple[str, str]] = field(default_factory=list)
     search: list[str] = field(default_factory=list)
+    packs: list[str] = field(default_factory=list)
     index: bool = False
     journal: bool = False
     level: bool = False
@@ -85,6 +86,8 @@ class Plan:
             self.aside.append((finding.object, finding.detail))
         elif code == "temporary-old":
             self.aside.append((finding.object, "nobody's temporary file"))
+        elif code == "pack-damaged":
+            self.packs.append(fields["pack"])
         elif code == "search-damaged":
             self.search.append(finding.object)
         elif code in _CONTENT:
@@ -114,7 +117,7 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether there is nothing that repair could mend (strangers are for gc)."""
-        listed = self.folders or self.aside or self.search or self.contents.count
+        listed = self.folders or self.aside or self.search or self.packs or self.contents.count
         return not (listed or self.marker or self.index or self.journal or self.level or self.lost)
 
     def close(self) -> None:

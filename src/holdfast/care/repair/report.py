@@ -22,7 +22,7 @@ class Step:
     """One thing that repair did, or (`dry_run`) would do. `action` is stable; `object`: what it was done to.
 
     `action`: restore-marker, make-folder, quarantine, rewrite-segment, add-segment, rebuild-index, level, restore-blob,
-    register-blob, give-up-blob, keep-in-lost-found.
+    register-blob, give-up-blob, rewrite-pack, keep-in-lost-found.
     """
 
     action: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import stat as flags
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from holdfast.blobs import LocalBlobs
 from holdfast.blobs.files import open_file
 from holdfast.blobs.reader import buffered
 from holdfast.care.fsck.view import View
+from holdfast.care.repair import packs
 from holdfast.care.repair.plan import Spool
 from holdfast.disk import Disk
 from holdfast.engine import content, recover
@@ -33,6 +35,7 @@ class Sources:
         self.stores: list[str] = []
         self._folders: list[str] = []
         self._found: dict[bytes, str] = {}
+        self._packed: packs.Found = {}
         for path in map(os.path.abspath, given):
             if not os.path.exists(path):
                 raise InvalidValueError(f"{path} is not there", where="from", reason="absent")
@@ -41,11 +44,12 @@ class Sources:
             (self.stores if os.path.isdir(os.path.join(path, paths.BLOBS)) else self._folders).append(path)
 
     def look_for(self, wanted: Spool) -> None:
-        """Read the files of the folders once: those whose size is that of a content which is looked for."""
-        if not self._folders or not wanted.count:
+        """Look into the packs, and read the files of the folders once: those of the size of a wanted content."""
+        if not wanted.count:
             return
-        sizes = {size for _, size in wanted}
         raws = {digests.raw(digest) for digest, _ in wanted}
+        self._packed = packs.places([self._root, *self.stores], raws, self._disk)
+        sizes = {size for _, size in wanted}
         for path in self._files():
             with contextlib.suppress(OSError, HoldfastError):
                 if None in sizes or os.stat(path).st_size in sizes:
@@ -73,6 +77,8 @@ class Sources:
             with contextlib.suppress(HoldfastError, OSError):
                 reader = LocalBlobs(store, self._disk).open(digest)
                 yield store, cast("BinaryIO", buffered(reader))
+        for where, data in packs.contents(self._packed, raw, self._disk):
+            yield where, io.BytesIO(data)
         if raw in self._found:
             with contextlib.suppress(OSError):
                 yield self._found[raw], open(self._found[raw], "rb")  # noqa: SIM115

@@ -15,6 +15,7 @@ from holdfast.care.fsck import check_path
 from holdfast.care.rebuild import rebuild_locked
 from holdfast.care.repair.contents import keep_strangers, mend_contents
 from holdfast.care.repair.identity import proven_id, restore_marker
+from holdfast.care.repair.packs import mend_packs
 from holdfast.care.repair.plan import HOLLOW, Plan
 from holdfast.care.repair.report import Bench, RepairReport, Step
 from holdfast.care.repair.segments import Beyond, mend_journal
@@ -217,13 +218,15 @@ def _renew(
 
 def _mend_open(bench: Bench, plan: Plan, sources: Sources, settings: Settings, wanted: Wanted) -> None:
     strangers = wanted.keeps_strangers and plan.strangers.count > 0
-    if not (plan.level or plan.contents.count or strangers):
+    if not (plan.level or plan.contents.count or plan.packs or strangers):
         return
     handle = opening.open_store(bench.root, settings)
     try:
         if plan.level and recover.is_level(handle):
             bench.did("level", f"{paths.JOURNAL}/", "journal and index end with the same transaction")
         mend_contents(bench, handle, plan.contents, sources)
+        if plan.packs:
+            mend_packs(bench, handle, plan.packs)
         if strangers:
             keep_strangers(bench, handle, plan.strangers)
     finally:
@@ -249,6 +252,7 @@ def _foretell(bench: Bench, plan: Plan, sources: Sources, wanted: Wanted) -> lis
     if plan.level:
         bench.did("level", paths.JOURNAL + "/", "the one that is behind catches up")
     _foretell_contents(bench, plan, sources)
+    bench.steps += [Step("rewrite-pack", paths.pack_file(name), "what can be read of it") for name in plan.packs]
     if wanted.keeps_strangers:
         for digest, _ in plan.strangers:
             bench.did("keep-in-lost-found", paths.blob_file(digests.raw(digest)))

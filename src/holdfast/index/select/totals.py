@@ -26,6 +26,11 @@ class Contents:
     condemned_bytes: int
 
 
+# A frame of a pack counts once, whoever shares it.
+_STORED = """SELECT sum(stored_bytes) FROM (SELECT stored_bytes FROM blob WHERE container = 0 AND {0} UNION ALL
+             SELECT max(stored_bytes) FROM blob WHERE container > 0 AND {0} GROUP BY container, offset)"""
+
+
 class Totals:
     """Counts rows. Each query reads its tables once."""
 
@@ -50,9 +55,9 @@ class Totals:
             logical=self._number(f"SELECT sum(c.size) {kept}"),
             blobs=self._number("SELECT count(*) FROM blob"),
             unique=self._number(f"SELECT sum(c.size) {blobs}"),
-            stored=self._number("SELECT sum(stored_bytes) FROM blob"),
+            stored=self._number(_STORED.format("1")),
             condemned=self._number("SELECT count(*) FROM blob WHERE condemned_us IS NOT NULL"),
-            condemned_bytes=self._number("SELECT sum(stored_bytes) FROM blob WHERE condemned_us IS NOT NULL"),
+            condemned_bytes=self._number(_STORED.format("condemned_us IS NOT NULL")),
         )
 
     def schema_version(self) -> int:

@@ -1,0 +1,150 @@
+"""All packs of a store, read: their names, their members in order, one member by its place."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat as stat_flags
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from holdfast.blobs.contract import WalkEntry
+from holdfast.blobs.files import damaged
+from holdfast.blobs.packs.scan import PackScan
+from holdfast.disk import Disk
+from holdfast.errors import BlobDamagedError, BlobMissingError
+from holdfast.formats import frame, paths
+from holdfast.formats.pack import Header, Member, Spot
+from holdfast.values import digest as digests
+
+_OPEN_FILES = 32
+_LARGEST_FRAME = frame.MAX_CONTENT + frame.MAX_CONTENT // 256 + 64
+
+
+class PackFolder:
+    """Reads `packs/`. For many threads at once; keeps a few files open, and gives them back with `close`."""
+
+    def __init__(self, root: str, disk: Disk) -> None:
+        self._root = os.path.abspath(root)
+        self._disk = disk
+        self._guard = threading.Lock()
+        self._open: OrderedDict[str, _Shared] = OrderedDict()
+
+    def path(self, name: str) -> str:
+        """Where a pack's file is or should be."""
+        return f"{self._root}/{paths.pack_file(name)}"
+
+    def names(self) -> list[str]:
+        """The packs that have a file, in order."""
+        found = (paths.parse_pack(file) for file in self._disk.listdir(os.path.join(self._root, paths.PACKS)))
+        return [name for name in found if name is not None]
+
+    def walk(self) -> Iterator[WalkEntry]:
+        """Everything in `packs/` in order of path. `digest` is None: a pack has none."""
+        for file in self._disk.listdir(os.path.join(self._root, paths.PACKS)):
+            there = self._disk.stat(os.path.join(self._root, paths.PACKS, file))
+            if there is not None:
+                yield WalkEntry(f"{paths.PACKS}/{file}", None, there.st_size, there.st_mtime_ns // 1000)
+
+    @contextlib.contextmanager
+    def scan(self, name: str) -> Iterator[PackScan]:
+        """A pass over one pack, while the block lasts. FileNotFoundError, StorageIOError."""
+        path = self.path(name)
+        fd = self._disk.open_read(path)
+        try:
+            yield PackScan(self._disk, fd, path=path, name=name)
+        finally:
+            self._disk.close(fd)
+
+    def members(self) -> Iterator[tuple[str, Member]]:
+        """Every member of every pack that a sound header lists: (pack, member), by name and place. Content unread."""
+        for name in self.names():
+            with contextlib.suppress(FileNotFoundError), self.scan(name) as scan:
+                for part in scan.parts():
+                    if isinstance(part, Header):
+                        for member in part.each():
+                            yield name, member
+
+    def read(self, digest: str, spot: Spot) -> bytes:
+        """A member, checked against its digest. BlobMissingError if there is no such file, BlobDamagedError."""
+        path = paths.pack_file(spot.pack)
+        if spot.start < 0 or spot.size < 0:
+            raise damaged(digest, path, "a place that cannot be")
+        try:
+            content = self.frame(spot.pack, spot.offset, spot.stored_bytes, digest)[spot.start : spot.start + spot.size]
+        except BlobDamagedError as error:
+            raise damaged(digest, path, str(error.fields.get("reason") or error.message)) from error
+        found = hashlib.sha256(content).digest()
+        if digests.text(found) != digest:
+            raise damaged(digest, path, f"the content at byte {spot.offset} is that of {digests.text(found)}")
+        return content
+
+    def frame(self, name: str, offset: int, stored_bytes: int, digest: str = "") -> bytes:
+        """The content of one frame of a pack; `digest` is for errors only. BlobMissingError, BlobDamagedError."""
+        if offset < 0 or not 0 < stored_bytes <= _LARGEST_FRAME:
+            raise frame.damage("a place that cannot be")
+        with self._file(digest, name) as fd:
+            return frame.decode(self._disk.pread(fd, stored_bytes, offset, paths.pack_file(name)))
+
+    def check(self, digest: str, spot: Spot) -> None:
+        """Whether the file is there and long enough; BlobMissingError, BlobDamagedError if not."""
+        with self._file(digest, spot.pack) as fd:
+            if self._disk.size(fd) < spot.offset + spot.stored_bytes:
+                raise damaged(digest, paths.pack_file(spot.pack), "the pack was cut")
+
+    def close(self) -> None:
+        """Give all files back; they are opened again when they are asked for."""
+        with self._guard:
+            kept, self._open = list(self._open.values()), OrderedDict()
+            for shared in kept:
+                self._leave(shared)
+
+    def abandon(self) -> None:
+        """In a forked child: another thread may have held the guard for ever."""
+        self._guard = threading.Lock()
+        self._open = OrderedDict()
+
+    @contextlib.contextmanager
+    def _file(self, digest: str, name: str) -> Iterator[int]:
+        """An open file that nobody closes while the block lasts."""
+        with self._guard:
+            shared = self._open.get(name)
+            if shared is None:
+                shared = self._open[name] = _Shared(self._opened(digest, name))
+                if len(self._open) > _OPEN_FILES:
+                    self._leave(self._open.popitem(last=False)[1])
+            else:
+                self._open.move_to_end(name)
+            shared.users += 1
+        try:
+            yield shared.fd
+        finally:
+            with self._guard:
+                self._leave(shared)
+
+    def _leave(self, shared: _Shared) -> None:
+        shared.users -= 1
+        if not shared.users:
+            self._disk.close(shared.fd)
+
+    def _opened(self, digest: str, name: str) -> int:
+        path = paths.pack_file(name)
+        there = self._disk.stat(self.path(name))
+        if there is not None and not stat_flags.S_ISREG(there.st_mode):
+            raise damaged(digest, path, "it is not a regular file")
+        try:
+            return self._disk.open_read(self.path(name))
+        except FileNotFoundError as error:
+            raise BlobMissingError(f"the pack that held {digest} is gone", digest=digest, path=path) from error
+
+
+class _Shared:
+    """A descriptor and how many use it; the folder itself is one of them."""
+
+    __slots__ = ("fd", "users")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.users = 1

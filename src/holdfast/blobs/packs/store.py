@@ -1,0 +1,270 @@
+"""The blob store of a folder: small content goes into packs, the rest into files of its own.
+
+Presence is a row, not a file: where in a pack a blob is, the index says (`Places`), and a member without a row is of
+no use to anybody. So nothing is done to a pack when a member is published or deleted.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from holdfast.blobs.compress import Shape, as_bytes_view, read_full
+from holdfast.blobs.contract import BlobStat, Staged
+from holdfast.blobs.files import ContentReader, FramedReader
+from holdfast.blobs.local import LocalBlobs
+from holdfast.blobs.packs.folder import PackFolder
+from holdfast.blobs.packs.writer import PackWriter, Written, prepare
+from holdfast.disk import Disk
+from holdfast.errors import BlobMissingError, InvalidValueError, StorageIOError
+from holdfast.formats.pack import Spot
+from holdfast.values import digest as digests
+
+PACK_UP_TO = 64 * 1024
+"""Content of up to so many bytes goes to packs; HOLDFAST_PACK_UP_TO makes it less. Measured: docs/design/013."""
+
+_APPEND_BYTES = 4 * 1024 * 1024
+
+
+class Places(Protocol):
+    """Who knows where members are: the index."""
+
+    def spot(self, digest: str) -> Spot | None:
+        """The place of a blob in a pack; None if it is in none."""
+        ...
+
+    def vouched(self, pack: str) -> int:
+        """The largest offset in a pack that anything is known to be at; 0 if nothing is."""
+        ...
+
+
+class _State(enum.Enum):
+    HELD = enum.auto()  # in memory, until it is settled
+    DURABLE = enum.auto()
+    UNKNOWN = enum.auto()
+    SPENT = enum.auto()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One append, and how many staged contents of it are neither published nor discarded yet."""
+
+    written: Written
+    left: int = 0
+
+
+@dataclass(slots=True)
+class _Small:
+    """Staged content for a pack: its bytes while it waits, then where it went."""
+
+    state: _State
+    content: bytes = b""
+    spot: Spot | None = None
+    waits: _Waiting | None = None
+
+
+class PackedBlobs(LocalBlobs):
+    """Blobs in the folder `root`, those of up to `pack_up_to` bytes in packs. Empty content has a file of its own."""
+
+    def __init__(
+        self, root: str, disk: Disk, places: Places, *, shape: Shape | None = None, pack_up_to: int | None = None
+    ) -> None:
+        super().__init__(root, disk, shape=shape)
+        self.packs = PackFolder(root, disk)
+        self.writer = PackWriter(root, disk, self.packs, places.vouched)
+        self._places = places
+        self._guard = threading.Lock()
+        self._pack_up_to = pack_up_to_wanted() if pack_up_to is None else pack_up_to
+
+    # Taking in.
+
+    def stage(self, source: bytes | memoryview | BinaryIO, *, durable: bool = True) -> Staged:
+        """As the contract says. Small content that need not be durable yet is kept in memory until it is settled."""
+        if isinstance(source, bytes | bytearray | memoryview):
+            view = as_bytes_view(source)
+            if not 0 < len(view) <= self._pack_up_to:
+                return super().stage(source, durable=durable)
+            return self._stage_small(bytes(view), durable=durable)
+        head = read_full(source, self._pack_up_to + 1) if self._pack_up_to else b""
+        if 0 < len(head) <= self._pack_up_to:
+            return self._stage_small(head, durable=durable)
+        return super().stage(_Rejoined(head, source), durable=durable)  # type: ignore[arg-type]
+
+    def settle(self, staged: Sequence[Staged]) -> None:
+        """Small content is appended in the order in which it is given, neighbours together: one sync for all of it."""
+        small = [(item, _live(item, item.place)) for item in staged if isinstance(item.place, _Small)]
+        if any(place.state is _State.UNKNOWN for _, place in small):
+            raise StorageIOError("a sync of a pack failed before", path="", operation="sync")
+        self._settle_small(small)
+        super().settle([item for item in staged if not isinstance(item.place, _Small)])
+
+    def publish(self, staged: Sequence[Staged]) -> list[BlobStat]:
+        """A member of a pack is durable and in its place already; its row makes it present."""
+        loose = [item for item in staged if not isinstance(item.place, _Small)]
+        for item in staged:
+            if isinstance(item.place, _Small) and _live(item, item.place).state is not _State.DURABLE:
+                raise InvalidValueError(f"{item.digest} is not settled", where="staged", reason="not durable")
+        found = iter(super().publish(loose) if loose else ())
+        return [self._published(item) if isinstance(item.place, _Small) else next(found) for item in staged]
+
+    def discard(self, staged: Sequence[Staged]) -> None:
+        """What was appended stays where it is, without a row: gc gets rid of it."""
+        for item in staged:
+            if isinstance(item.place, _Small):
+                self._spend(item.place)
+        super().discard([item for item in staged if not isinstance(item.place, _Small)])
+
+    # Giving out.
+
+    def stat(self, digest: str) -> BlobStat | None:
+        """As the contract says; of a member, whether its pack is there and long enough."""
+        spot = self._places.spot(digest)
+        if spot is None:
+            return super().stat(digest)
+        digest = digests.text(digests.raw(digest))
+        try:
+            self.packs.check(digest, spot)
+        except BlobMissingError:
+            return None
+        return stat_of(digest, spot)
+
+    def open(self, digest: str) -> ContentReader | FramedReader:
+        """Random access; a member is read whole and proven now."""
+        spot = self._places.spot(digest)
+        if spot is None:
+            return super().open(digest)
+        digest = digests.text(digests.raw(digest))
+        try:
+            content = self.packs.read(digest, spot)
+        except BlobMissingError:
+            # Rewritten since, and the old pack is gone: the row tells where to. Only once: then it is lost.
+            again = self._places.spot(digest)
+            if again == spot:
+                raise
+            if again is None:
+                return super().open(digest)
+            content, spot = self.packs.read(digest, again), again
+        reader = ContentReader(digest, content, spot.stored_bytes)
+        reader.stat = stat_of(digest, spot)
+        return reader
+
+    def delete(self, digest: str) -> bool:
+        """Remove the file of a blob; a member of a pack stays until its pack is rewritten, and counts as removed."""
+        return super().delete(digest) or self._places.spot(digest) is not None
+
+    def close(self) -> None:
+        """Let go of the open pack and of all files."""
+        self.writer.close()
+        self.packs.close()
+
+    def abandon(self) -> None:
+        """In a forked child."""
+        self._guard = threading.Lock()
+        self.writer.abandon()
+        self.packs.abandon()
+
+    # How.
+
+    def _stage_small(self, content: bytes, *, durable: bool) -> Staged:
+        raw = hashlib.sha256(content).digest()
+        place = _Small(_State.HELD, content)
+        staged = Staged(digests.text(raw), len(content), len(content), durable, place)
+        if durable:
+            self._settle_small([(staged, place)])
+        return staged
+
+    def _settle_small(self, waiting: Sequence[tuple[Staged, _Small]]) -> None:
+        """Append and sync; the same content once."""
+        spots: dict[str, tuple[Spot, _Waiting]] = {}
+        last: list[Written] = []
+        waiting = [(item, place) for item, place in waiting if place.state is not _State.DURABLE]
+        for part in _parts(waiting):
+            fresh = {item.digest: place.content for item, place in part if item.digest not in spots}
+            if fresh:
+                batch = prepare([(digests.raw(digest), content) for digest, content in fresh.items()])
+                written = self.writer.append(batch)
+                waits = _Waiting(written)
+                spots |= {digest: (spot, waits) for digest, spot in zip(fresh, written.spots, strict=True)}
+                last = [one for one in last if one.pack is not written.pack] + [written]
+            for item, place in part:
+                place.spot, place.waits = spots[item.digest]
+                place.waits.left += 1
+                place.content, place.state = b"", _State.UNKNOWN
+        for written in last:
+            self.writer.sync(written)
+        for _, place in waiting:
+            place.state = _State.DURABLE
+
+    def _published(self, item: Staged) -> BlobStat:
+        assert isinstance(item.place, _Small)
+        assert item.place.spot is not None
+        self._spend(item.place)
+        return stat_of(item.digest, item.place.spot)
+
+    def _spend(self, place: _Small) -> None:
+        waits, place.waits = place.waits, None
+        place.state, place.content = _State.SPENT, b""
+        if waits is not None:
+            with self._guard:
+                waits.left -= 1
+                is_last = not waits.left
+            if is_last:
+                self.writer.done(waits.written)
+
+
+def _live(item: Staged, place: _Small) -> _Small:
+    if place.state is _State.SPENT:
+        raise InvalidValueError(f"{item.digest} is no longer staged here", where="staged", reason="spent")
+    return place
+
+
+def _parts(waiting: Sequence[tuple[Staged, _Small]]) -> Iterator[list[tuple[Staged, _Small]]]:
+    """In order, so much at a time as one append may hold."""
+    part: list[tuple[Staged, _Small]] = []
+    size = 0
+    for one in waiting:
+        if part and size + one[0].size > _APPEND_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(one)
+        size += one[0].size
+    if part:
+        yield part
+
+
+def stat_of(digest: str, spot: Spot) -> BlobStat:
+    """What a place in a pack says of a blob."""
+    return BlobStat(digest, spot.size, spot.stored_bytes, 1, spot)
+
+
+def pack_up_to_wanted() -> int:
+    """The size that the environment asks for, or the usual one. InvalidValueError if it is no number of bytes."""
+    wanted = os.environ.get("HOLDFAST_PACK_UP_TO", "")
+    if not wanted:
+        return PACK_UP_TO
+    if not wanted.isdecimal() or int(wanted) > PACK_UP_TO:
+        raise InvalidValueError(
+            f"HOLDFAST_PACK_UP_TO is {wanted!r}", where="HOLDFAST_PACK_UP_TO", reason="range",
+            remedy=f"Give a number of bytes from 0 (no packs) to {PACK_UP_TO}.",
+        )  # fmt: skip
+    return int(wanted)
+
+
+class _Rejoined:
+    """What was read of a stream to see how long it is, then the rest of it."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head = memoryview(head)
+        self._rest = rest
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes."""
+        if not self._head:
+            return self._rest.read(size)
+        taken, self._head = bytes(self._head[:size]), self._head[size:]
+        return taken

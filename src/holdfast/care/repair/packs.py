@@ -1,0 +1,82 @@
+"""Repairs packs: members are found elsewhere, damaged ones kept aside, and what has lost its headers written again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from holdfast.blobs.packs import PackFolder
+from holdfast.blobs.packs.writer import opened
+from holdfast.care.repair.report import Bench
+from holdfast.disk import Disk
+from holdfast.engine import repacking
+from holdfast.engine.handle import Handle
+from holdfast.engine.transaction import write
+from holdfast.errors import HoldfastError
+from holdfast.formats import paths
+from holdfast.formats.pack import Spot
+from holdfast.values import digest as digests
+
+Found = dict[bytes, list[tuple[str, Spot]]]
+"""Places in packs of some contents, by raw digest: (the store's folder, the place)."""
+
+
+def places(stores: list[str], wanted: set[bytes], disk: Disk) -> Found:
+    """Where the packs of some stores list contents that are looked for. Nothing is read of the contents."""
+    found: Found = {}
+    for store in stores:
+        with contextlib.suppress(HoldfastError):
+            for name, member in PackFolder(store, disk).members():
+                if member.digest in wanted:
+                    found.setdefault(member.digest, []).append((store, member.spot(name)))
+    return found
+
+
+def contents(found: Found, raw: bytes, disk: Disk) -> Iterator[tuple[str, bytes]]:
+    """(where, content) of each place that has it, proven."""
+    for store, spot in found.get(raw, []):
+        folder = PackFolder(store, disk)
+        try:
+            with contextlib.suppress(HoldfastError):
+                yield f"{store}/{paths.pack_file(spot.pack)}", folder.read(digests.text(raw), spot)
+        finally:
+            folder.close()
+
+
+def keep_aside(bench: Bench, digest: str, spot: Spot) -> str:
+    """Copy the damaged frame of a member to quarantine, durable; its path there. The pack itself is not touched."""
+    name = f"{digest.removeprefix(digests.PREFIX)}.zst.{secrets.token_hex(8)}"
+    target = bench.path(f"{paths.QUARANTINE}/{name}")
+    with contextlib.suppress(FileNotFoundError), opened(bench.disk, bench.path(paths.pack_file(spot.pack))) as source:
+        data = bench.disk.pread(source, min(max(spot.stored_bytes, 0), 1 << 24), max(spot.offset, 0), spot.pack)
+        fd = bench.disk.create(target)
+        try:
+            bench.disk.write(fd, data, target)
+            bench.disk.fsync(fd, target)
+        finally:
+            bench.disk.close(fd)
+        bench.disk.fsync_dir(os.path.dirname(target))
+    return f"{paths.QUARANTINE}/{name}"
+
+
+def mend_packs(bench: Bench, handle: Handle, names: list[str]) -> None:
+    """Write what is left of damaged packs again; the old files stay until gc has waited long enough."""
+    for name in dict.fromkeys(names):
+        with repacking.holding(handle, [name]) as held:
+            for one in held:
+                left = repacking.rewrite(handle, one.name, lambda: _commit(handle))
+                if not left:
+                    bench.did("rewrite-pack", paths.pack_file(name), "what it holds is in another pack now")
+                else:
+                    bench.trouble.append(f"{paths.pack_file(name)}: {left} contents could not be read")
+    with write(handle, what="repair") as unit:
+        handle.index.physical.packs.condemn(unit.now_us)
+
+
+@contextmanager
+def _commit(handle: Handle) -> Iterator[object]:
+    with write(handle, what="repair") as unit:
+        yield unit

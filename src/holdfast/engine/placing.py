@@ -1,0 +1,74 @@
+"""Finds the places of content from files alone, for rows that are made anew or were never made."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from holdfast.blobs import LocalBlobs
+from holdfast.blobs.packs import PackFolder
+from holdfast.blobs.packs.scan import is_sealed
+from holdfast.blobs.packs.writer import opened
+from holdfast.disk import Disk
+from holdfast.errors import HoldfastError
+from holdfast.formats.pack import Spot
+from holdfast.index.physical import PhysicalRows
+from holdfast.values import digest as digests
+
+
+def from_packs(
+    physical: PhysicalRows, root: str, disk: Disk, *, wanted: Callable[[str], bool], seen: Callable[[int], None]
+) -> list[str]:
+    """Rows for members of packs whose content is `wanted`, in order of (pack, offset); the first sound one is taken.
+
+    A pack that is not sealed may end in bytes that no sync has reached, so each of its members is read. So is a content
+    that has a row already: of two places one may be damaged. Returns the digests that no change speaks of.
+    """
+    strangers: list[str] = []
+    folder = PackFolder(root, disk)
+    try:
+        for count, (digest, spot, is_sure) in enumerate(_members(folder, disk)):
+            seen(count)
+            if not wanted(digest):
+                continue
+            place = physical.place(digest)
+            if place is not None and _is_sound(root, disk, folder, digest, place.spot):
+                continue
+            trusted = (is_sure and place is None) or _can_be_read(folder, digest, spot)
+            if trusted and not physical.register(digest, spot.stored_bytes, 1, spot=spot):
+                strangers.append(digest)
+    finally:
+        folder.close()
+    return strangers
+
+
+def _members(folder: PackFolder, disk: Disk) -> Iterator[tuple[str, Spot, bool]]:
+    sealed: tuple[str, bool] = ("", False)
+    for name, member in folder.members():
+        if name != sealed[0]:
+            sealed = name, _sealed(folder, disk, name)
+        yield digests.text(member.digest), member.spot(name), sealed[1]
+
+
+def _sealed(folder: PackFolder, disk: Disk, name: str) -> bool:
+    with contextlib.suppress(HoldfastError, FileNotFoundError), opened(disk, folder.path(name)) as fd:
+        return is_sealed(disk, fd, folder.path(name), name)
+    return False
+
+
+def _is_sound(root: str, disk: Disk, folder: PackFolder, digest: str, spot: Spot | None) -> bool:
+    if spot is not None:
+        return _can_be_read(folder, digest, spot)
+    try:
+        LocalBlobs(root, disk).verify(digest)
+    except HoldfastError:
+        return False
+    return True
+
+
+def _can_be_read(folder: PackFolder, digest: str, spot: Spot) -> bool:
+    try:
+        folder.read(digest, spot)
+    except HoldfastError:
+        return False
+    return True

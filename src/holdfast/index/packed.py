@@ -1,0 +1,103 @@
+"""Rows about packs: what lies in each, what has moved, and which pack nothing is in any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from holdfast.formats.pack import Spot
+from holdfast.index.apply.artifacts import STATE_KEPT
+from holdfast.index.database import Database
+from holdfast.index.tables import LOOSE
+from holdfast.values import digest
+
+_PAGE = 500
+REFERENCED = f"EXISTS (SELECT 1 FROM revision WHERE revision.content = content.key AND revision.state = {STATE_KEPT})"
+_PACKS = f"""SELECT k.name, count(content.key), coalesce(sum(content.size), 0), k.condemned_us FROM container k
+    LEFT JOIN blob b ON b.container > {LOOSE} AND b.container = k.key
+    LEFT JOIN content ON content.key = b.content AND {{0}} WHERE {{1}} GROUP BY k.key ORDER BY k.name"""
+_USABLE = """typeof(b.offset) = 'integer' AND typeof(b.start) = 'integer' AND typeof(b.stored_bytes) = 'integer'
+    AND typeof(c.digest) = 'blob' AND length(c.digest) = 32 AND typeof(c.size) = 'integer'"""
+_KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
+
+
+@dataclass(frozen=True, slots=True)
+class PackRow:
+    """A pack as the index knows it. `members`, `content`: how many, and bytes of, those that have a row.
+
+    `condemned_us`: since when nothing is in it; None: something is, or was when it was looked at last.
+    """
+
+    name: str
+    members: int
+    content: int
+    condemned_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRow:
+    """A member's row. `condemned_us`: since when gc means to remove it; None: it does not."""
+
+    key: int
+    digest: str
+    spot: Spot
+    condemned_us: int | None
+
+
+class PackRows:
+    """Reads and changes rows of packs and their members."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def all(self) -> list[PackRow]:
+        """Every pack that has a row, by name."""
+        return [PackRow(*row) for row in self._db.rows(_PACKS.format("1", f"k.key <> {LOOSE}"))]
+
+    def all_as_wanted(self) -> list[PackRow]:
+        """The same, but members that no kept revision refers to do not count: so will it be when gc has been."""
+        return [PackRow(*row) for row in self._db.rows(_PACKS.format(REFERENCED, f"k.key <> {LOOSE}"))]
+
+    def one(self, name: str) -> PackRow | None:
+        """One pack; None if it has no row."""
+        row = self._db.one(_PACKS.format("1", "k.name = ? AND k.kind = 'pack'"), (name,))
+        return None if row is None else PackRow(*row)
+
+    def members(self, name: str) -> Iterator[PackedRow]:
+        """The members of a pack that have a row, in the order of the file, in short reads."""
+        offset, start = -1, -1
+        sql = f"""SELECT b.content, c.digest, c.size, b.offset, b.stored_bytes, b.start, b.condemned_us
+                  FROM blob b JOIN content c ON c.key = b.content
+                  WHERE b.container > {LOOSE} AND b.container = {_KEY} AND {_USABLE} AND (b.offset, b.start) > (?, ?)
+                  ORDER BY b.offset, b.start LIMIT {_PAGE}"""
+        while page := self._db.rows(sql, (name, offset, start)):
+            for key, raw, size, offset, stored, start, condemned in page:
+                yield PackedRow(key, digest.text(raw), Spot(name, offset, stored, start, size), condemned)
+
+    def key_of(self, name: str) -> int:
+        """The key of a pack, whose row is made if there is none; it is not condemned any more."""
+        row = self._db.one("SELECT key, condemned_us FROM container WHERE name = ? AND kind = 'pack'", (name,))
+        if row is None:
+            sql = "INSERT INTO container (key, kind, name) SELECT max(key) + 1, 'pack', ? FROM container RETURNING key"
+            return int(self._db.rows(sql, (name,))[0][0])
+        if row[1] is not None:
+            self._db.run("UPDATE container SET condemned_us = NULL WHERE key = ?", (row[0],))
+        return int(row[0])
+
+    def move(self, row: PackedRow, spot: Spot) -> bool:
+        """A member was written again elsewhere: its row says so. False if the row is not what it was."""
+        sql = f"""UPDATE blob SET container = ?, offset = ?, start = ?, stored_bytes = ?
+                  WHERE content = ? AND container = {_KEY} AND offset = ? AND start = ?"""
+        old, place = row.spot, (self.key_of(spot.pack), spot.offset, spot.start, spot.stored_bytes)
+        return self._db.run(sql, (*place, row.key, old.pack, old.offset, old.start)).rowcount == 1
+
+    def condemn(self, now_us: int) -> int:
+        """Condemn the packs that nothing is in; how many were newly condemned."""
+        sql = f"""UPDATE container SET condemned_us = ? WHERE key <> {LOOSE} AND condemned_us IS NULL
+                  AND NOT EXISTS
+                  (SELECT 1 FROM blob b WHERE b.container > {LOOSE} AND b.container = container.key)"""
+        return self._db.run(sql, (now_us,)).rowcount
+
+    def forget(self, name: str) -> None:
+        """A pack is gone."""
+        self._db.run("DELETE FROM container WHERE name = ? AND kind = 'pack'", (name,))
