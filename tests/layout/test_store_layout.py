@@ -107,7 +107,7 @@ def test_the_shell_recipe_proves_every_blob_and_names_a_damaged_one(full: Path) 
     assert sh(recipe, full) == ""
     blob = sorted((full / "blobs").glob("*/*.zst"))[0]
     data = bytearray(blob.read_bytes())
-    data[-1] ^= 0xFF
+    data[len(data) // 2] ^= 0xFF
     blob.write_bytes(data)
     assert blob.name in sh(recipe + " 2>/dev/null", full)
 
@@ -153,3 +153,43 @@ def test_the_recipes_prove_and_give_back_a_redacted_store(full: Path, tmp_path: 
         command = [sys.executable, recipe, full, tmp_path / "out2"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode != 0
+
+
+def test_the_recipes_list_the_members_of_packs_prove_them_and_name_a_damaged_one(full: Path) -> None:
+    (full / "members.py").write_text(block("import struct"))
+    listed = sh("python3 members.py packs/*.zst", full).splitlines()
+    with holdfast.open(full) as store:
+        small = {a.digest.removeprefix("sha256:"): a.size for a in store.find(deleted=True) if a.size <= 65536}
+    found = {line.split()[0]: int(line.split()[2]) for line in listed}
+    assert small.items() <= found.items()
+    assert sh(block("python3 members.py"), full) == ""
+    (pack,) = (full / "packs").iterdir()
+    data = bytearray(pack.read_bytes())
+    data[-3] ^= 0xFF
+    pack.write_bytes(data)
+    assert "damaged:" in sh(block("python3 members.py") + " 2>/dev/null", full)
+
+
+def test_the_recipe_for_one_member_is_what_the_page_says(full: Path) -> None:
+    (full / "members.py").write_text(block("import struct"))
+    digest, at, size, pack = sh("python3 members.py packs/*.zst", full).splitlines()[3].split()
+    command = block("zstd -dc packs/0123").replace("packs/0123….zst", pack)
+    assert sh(f"AT={at} SIZE={size}\n{command}", full).split()[0] == digest
+
+
+def test_the_recipes_step_over_a_torn_end_its_cover_and_damage(full: Path) -> None:
+    (pack,) = (full / "packs").iterdir()
+    with open(pack, "ab") as file:
+        file.write(b"torn off by a crash")
+    (full / "members.py").write_text(block("import struct"))
+    before = sh("python3 members.py packs/*.zst", full)
+    with holdfast.open(full) as store:
+        store.put("later", "goes on behind the cover")
+    assert list((full / "packs").iterdir()) == [pack]
+    assert sh(block("python3 members.py"), full) == ""
+    after = sh("python3 members.py packs/*.zst", full)
+    assert after.startswith(before)
+    data = bytearray(pack.read_bytes())
+    data[60] ^= 0xFF  # in the first header
+    pack.write_bytes(data)
+    assert len(sh("python3 members.py packs/*.zst", full).splitlines()) == len(after.splitlines())

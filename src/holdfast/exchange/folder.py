@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from holdfast.blobs.packs import PACK_UP_TO
 from holdfast.engine import content
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
@@ -27,6 +28,9 @@ from holdfast.values.records import FileFacts
 
 BATCH_ITEMS = 1_000
 BATCH_BYTES = 64 << 20
+HELD_BYTES = 16 << 20
+"""Small content waits in memory for the append that it shares: for no more than so many bytes."""
+
 READERS = 4
 AHEAD_BYTES = 16 << 20
 ATOMIC_ITEMS = 100_000
@@ -93,21 +97,26 @@ class _Add:
 
     def run(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> AddReport:
         batch: list[Item] = []
-        size = 0
+        size = held = settled = 0
         with ThreadPoolExecutor(READERS, thread_name_prefix="holdfast-read") as pool:
             staged = self._staged(pool, self._walk_all(sources))
             try:
                 for item in staged:
                     batch.append(item)
                     size += item.incoming.size if item.incoming else 0
+                    held += item.incoming.size if item.incoming and item.incoming.size <= PACK_UP_TO else 0
                     if self._atomic and len(batch) > ATOMIC_ITEMS:
                         raise InvalidValueError(
                             f"more than {ATOMIC_ITEMS} files in one transaction", where="atomic", reason="too many",
                             remedy="Add without `atomic`: then each batch is a transaction.",
                         )  # fmt: skip
-                    if not self._atomic and (len(batch) >= BATCH_ITEMS or size >= BATCH_BYTES):
+                    if held >= HELD_BYTES and self._atomic:
+                        self._settle(batch[settled:])
+                        held, settled = 0, len(batch)
+                    full = len(batch) >= BATCH_ITEMS or size >= BATCH_BYTES or held >= HELD_BYTES
+                    if full and not self._atomic:
                         self._commit(batch)
-                        batch, size = [], 0
+                        batch, size, held = [], 0, 0
                 self._commit(batch)
                 batch = []
             finally:
@@ -243,11 +252,7 @@ class _Add:
     def _commit(self, batch: list[Item]) -> None:
         if not batch:
             return
-        staged = [
-            item.incoming.staged for item in batch if item.incoming is not None and item.incoming.staged is not None
-        ]
-        with self._handle.watching_syncs():
-            self._handle.blobs.settle(staged)
+        self._settle(batch)
         with write(self._handle, what="add") as unit:
             bulk = Bulk(unit)
             bulk.put(batch)
@@ -257,6 +262,14 @@ class _Add:
         content.discard(self._handle, [item.incoming for item in batch if item.incoming is not None])
         if self._progress:
             self._progress(self._report.seen, None, batch[-1].name.text, "files")
+
+    def _settle(self, batch: list[Item]) -> None:
+        """One sync for many: in the order in which they were found, so that neighbours come to lie together."""
+        staged = [
+            item.incoming.staged for item in batch if item.incoming is not None and item.incoming.staged is not None
+        ]
+        with self._handle.watching_syncs():
+            self._handle.blobs.settle(staged)
 
     def _count(self, item: Item) -> None:
         report = self._report
