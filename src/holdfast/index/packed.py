@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from holdfast.formats.pack import Spot
+from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE
@@ -16,6 +17,8 @@ REFERENCED = f"EXISTS (SELECT 1 FROM revision WHERE revision.content = content.k
 _PACKS = f"""SELECT k.name, count(content.key), coalesce(sum(content.size), 0), k.condemned_us FROM container k
     LEFT JOIN blob b ON b.container > {LOOSE} AND b.container = k.key
     LEFT JOIN content ON content.key = b.content AND {{0}} WHERE {{1}} GROUP BY k.key ORDER BY k.name"""
+_DATED = proof.changed("container", ["condemned_us"])
+_MOVED = proof.changed("blob", ["container", "offset", "start", "stored_bytes"])
 _USABLE = """typeof(b.offset) = 'integer' AND typeof(b.start) = 'integer' AND typeof(b.stored_bytes) = 'integer'
     AND typeof(c.digest) = 'blob' AND length(c.digest) = 32 AND typeof(c.size) = 'integer'"""
 _KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
@@ -76,26 +79,32 @@ class PackRows:
 
     def key_of(self, name: str) -> int:
         """The key of a pack, whose row is made if there is none; it is not condemned any more."""
-        row = self._db.one("SELECT key, condemned_us FROM container WHERE name = ? AND kind = 'pack'", (name,))
+        row = self._db.one(
+            f"SELECT key, condemned_us, {proof.proven('container', 'container')} FROM container "
+            "WHERE name = ? AND kind = 'pack'", (name,),
+        )  # fmt: skip
         if row is None:
-            sql = "INSERT INTO container (key, kind, name) SELECT max(key) + 1, 'pack', ? FROM container RETURNING key"
-            return int(self._db.rows(sql, (name,))[0][0])
+            found = self._db.one("SELECT max(key) + 1 FROM container")
+            assert found is not None
+            cells = (int(found[0]), "pack", name, None)
+            sql = "INSERT INTO container (key, kind, name, condemned_us, crc) VALUES (?, ?, ?, ?, ?)"
+            self._db.run(sql, (*cells, proof.checksum("container", *cells)))
+            return cells[0]
         if row[1] is not None:
-            self._db.run("UPDATE container SET condemned_us = NULL WHERE key = ?", (row[0],))
+            self._db.run(f"UPDATE container SET condemned_us = ?1, crc = {_DATED} WHERE key = ?2", (None, row[0]))
         return int(row[0])
 
     def move(self, row: PackedRow, spot: Spot) -> bool:
         """A member was written again elsewhere: its row says so. False if the row is not what it was."""
-        sql = f"""UPDATE blob SET container = ?, offset = ?, start = ?, stored_bytes = ?
-                  WHERE content = ? AND container = {_KEY} AND offset = ? AND start = ?"""
+        sql = f"""UPDATE blob SET container = ?1, offset = ?2, start = ?3, stored_bytes = ?4, crc = {_MOVED}
+                  WHERE content = ?5 AND container = {_KEY.replace("?", "?6")} AND offset = ?7 AND start = ?8"""
         old, place = row.spot, (self.key_of(spot.pack), spot.offset, spot.start, spot.stored_bytes)
         return self._db.run(sql, (*place, row.key, old.pack, old.offset, old.start)).rowcount == 1
 
     def condemn(self, now_us: int) -> int:
         """Condemn the packs that nothing is in; how many were newly condemned."""
-        sql = f"""UPDATE container SET condemned_us = ? WHERE key <> {LOOSE} AND condemned_us IS NULL
-                  AND NOT EXISTS
-                  (SELECT 1 FROM blob b WHERE b.container > {LOOSE} AND b.container = container.key)"""
+        sql = f"""UPDATE container SET condemned_us = ?1, crc = {_DATED} WHERE key <> {LOOSE} AND condemned_us IS NULL
+                  AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.container > {LOOSE} AND b.container = container.key)"""
         return self._db.run(sql, (now_us,)).rowcount
 
     def forget(self, name: str) -> None:

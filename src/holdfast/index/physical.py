@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.formats.pack import Spot
+from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED, PackRows
@@ -32,8 +33,11 @@ class Place:
     spot: Spot | None = None
 
 
-_COLUMNS = """content.key, content.digest, content.size, blob.stored_bytes, blob.frames, blob.condemned_us,
-    blob.container, blob.offset, blob.start, (SELECT name FROM container WHERE container.key = blob.container)"""
+_PROVEN = f"{proof.proven('blob', 'blob')}, {proof.proven('content', 'content')}"
+_IN = f"(SELECT k.name FROM container k WHERE k.key = blob.container AND {proof.proven('container', 'k')})"
+_COLUMNS = f"""content.key, content.digest, content.size, blob.stored_bytes, blob.frames, blob.condemned_us,
+    blob.container, blob.offset, blob.start, CASE blob.container WHEN {LOOSE} THEN NULL ELSE {_IN} END, {_PROVEN}"""
+_CONDEMNED = proof.changed("blob", ["condemned_us"])
 _FROM = "FROM blob JOIN content ON content.key = blob.content"
 _OWN_BYTES = f"coalesce(sum(CASE blob.container WHEN {LOOSE} THEN blob.stored_bytes ELSE 0 END), 0)"
 """What removing blobs frees at once: in packs nothing."""
@@ -41,7 +45,7 @@ _PACK_KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
 
 
 def _place(row: tuple[Any, ...]) -> Place:
-    key, raw, size, stored_bytes, frames, condemned_us, container, offset, start, name = row
+    key, raw, size, stored_bytes, frames, condemned_us, container, offset, start, name = row[:10]
     spot = None if container == LOOSE else Spot(name or "", offset, stored_bytes, start, size)
     return Place(key, digest.text(raw), size, stored_bytes, frames, condemned_us, spot)
 
@@ -98,30 +102,31 @@ class PhysicalRows:
         if key is None:
             return False
         place = (LOOSE, 0, 0) if spot is None else (self.packs.key_of(spot.pack), spot.offset, spot.start)
+        cells = (key, *place, stored_bytes, frames, None)
         self._db.run(
-            "INSERT INTO blob (content, container, offset, start, stored_bytes, frames, condemned_us) "
-            "VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (content) DO UPDATE SET container = excluded.container, "
+            "INSERT INTO blob (content, container, offset, start, stored_bytes, frames, condemned_us, crc) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (content) DO UPDATE SET container = excluded.container, "
             "offset = excluded.offset, start = excluded.start, stored_bytes = excluded.stored_bytes, "
-            "frames = excluded.frames, condemned_us = NULL",
-            (key, *place, stored_bytes, frames),
+            "frames = excluded.frames, condemned_us = NULL, crc = excluded.crc",
+            (*cells, proof.checksum("blob", *cells)),
         )
         return True
 
     def revive(self, key: int) -> None:
         """A condemned blob is wanted again."""
-        self._db.run("UPDATE blob SET condemned_us = NULL WHERE content = ?", (key,))
+        self._db.run(f"UPDATE blob SET condemned_us = ?1, crc = {_CONDEMNED} WHERE content = ?2", (None, key))
 
     def condemn(self, now_us: int) -> int:
         """Condemn every blob that no kept revision refers to; how many were newly condemned."""
-        sql = f"""UPDATE blob SET condemned_us = ? WHERE condemned_us IS NULL AND content IN
+        sql = f"""UPDATE blob SET condemned_us = ?1, crc = {_CONDEMNED} WHERE condemned_us IS NULL AND content IN
                   (SELECT content.key {_FROM} WHERE blob.condemned_us IS NULL AND NOT {REFERENCED})"""
         return self._db.run(sql, (now_us,)).rowcount
 
     def acquit(self) -> int:
         """Blobs that were condemned and are referred to again are condemned no more; how many."""
-        sql = f"""UPDATE blob SET condemned_us = NULL WHERE condemned_us IS NOT NULL AND content IN
+        sql = f"""UPDATE blob SET condemned_us = ?1, crc = {_CONDEMNED} WHERE condemned_us IS NOT NULL AND content IN
                   (SELECT content.key {_FROM} WHERE blob.condemned_us IS NOT NULL AND {REFERENCED})"""
-        return self._db.run(sql).rowcount
+        return self._db.run(sql, (None,)).rowcount
 
     def condemned(self, *, before_us: int, after_key: int = 0, limit: int = _PAGE) -> list[Place]:
         """Blobs condemned before a time and still referred to by nothing, by key."""
