@@ -36,7 +36,9 @@ class FileLock:
         flags = os.O_RDONLY if absent_is_fine else os.O_RDWR | os.O_CREAT
         try:
             with disk.typed("open", path):
-                self._fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+                self._fd = os.open(
+                    path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644
+                )  # a pipe would wait for its other end
         except FileNotFoundError:
             if not absent_is_fine:
                 raise

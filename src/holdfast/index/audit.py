@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.errors import HoldfastError, InvalidValueError
+from holdfast.formats.pack import Spot
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import mapped
@@ -42,21 +43,26 @@ class ChainRow:
 
 @dataclass(frozen=True, slots=True)
 class ContentRow:
-    """A known content. `stored_bytes`: None if no row says that it is present; `wanted`: a kept revision has it."""
+    """A known content. `stored_bytes`: None if no row says that it is present; `wanted`: a kept revision has it.
 
+    `spot`: its place in a pack; None if it has a file of its own, or no row.
+    """
+
+    key: int
     digest: bytes
     size: int
     stored_bytes: int | None
     frames: int | None
     condemned_us: int | None
     wanted: bool
+    spot: Spot | None = None
 
 
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL"
-_CONTENT = f"""SELECT c.digest, c.size, b.stored_bytes, b.frames, b.condemned_us,
-    EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})
+_CONTENT = f"""SELECT c.key, c.digest, c.size, b.stored_bytes, b.frames, b.condemned_us,
+    EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT}),
+    b.container, b.offset, b.start, (SELECT k.name FROM container k WHERE k.key = b.container AND k.kind = 'pack')
     FROM content c LEFT JOIN blob b ON b.content = c.key"""
-_NOT_PACKED = f"(b.container IS NULL OR b.container = {LOOSE})"
 
 
 class Audit:
@@ -123,6 +129,11 @@ class Audit:
         row = self._db.one("SELECT hash FROM tx WHERE first = ?", (first,))
         return None if row is None else row[0]
 
+    def last(self) -> tuple[int, bytes] | None:
+        """(first seq, hash) of the last transaction as its row stands; None if there is none."""
+        row = self._db.one("SELECT first, hash FROM tx ORDER BY first DESC LIMIT 1")
+        return None if row is None else (row[0], row[1])
+
     # -- rows --------------------------------------------------------------------------------------------------------
 
     def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
@@ -168,21 +179,17 @@ class Audit:
 
     # -- content -----------------------------------------------------------------------------------------------------
 
-    def contents(self) -> Iterator[ContentRow]:
-        """Every content that no pack has, by digest, in short reads: later ones may see later states."""
-        after = b"\0"  # SQLite's substr of an empty blob is NULL
+    def contents_after(self, digest: bytes) -> list[ContentRow]:
+        """The next known contents in order of their digests: one short read, none at the end."""
         sql = f"""{_CONTENT} WHERE substr(c.digest, 1, 8) >= substr(?1, 1, 8) AND c.digest > ?1
-                  AND typeof(c.digest) = 'blob' AND length(c.digest) = 32 AND {_NOT_PACKED}
+                  AND typeof(c.digest) = 'blob' AND length(c.digest) = 32
                   ORDER BY substr(c.digest, 1, 8), c.digest LIMIT ?2"""
-        while page := self._db.rows(sql, (after, _PAGE)):
-            yield from (_content(row) for row in page)
-            after = page[-1][0]
+        # SQLite's substr of an empty blob is NULL.
+        return [_content(row) for row in self._db.rows(sql, (digest or b"\0", _PAGE))]
 
     def content(self, digest: bytes) -> ContentRow | None:
-        """One content as it is known now; None if no change speaks of it, or a pack has it."""
-        row = self._db.one(
-            f"{_CONTENT} WHERE substr(c.digest, 1, 8) = ? AND c.digest = ? AND {_NOT_PACKED}", (digest[:8], digest)
-        )
+        """One content as it is known now."""
+        row = self._db.one(f"{_CONTENT} WHERE substr(c.digest, 1, 8) = ? AND c.digest = ?", (digest[:8], digest))
         return None if row is None else _content(row)
 
     def blobs(self) -> tuple[int, int]:
@@ -255,8 +262,11 @@ def _objects_wanted() -> dict[str, tuple[Any, ...]]:
 
 
 def _content(row: tuple[Any, ...]) -> ContentRow:
-    digest, size, stored_bytes, frames, condemned_us, wanted = row
-    return ContentRow(digest, size, stored_bytes, frames, condemned_us, bool(wanted))
+    key, digest, size, stored_bytes, frames, condemned_us, wanted, container, offset, start, name = row
+    spot = None
+    if container not in (None, LOOSE) and {type(one) for one in (offset, stored_bytes, start, size)} == {int}:
+        spot = Spot(name if isinstance(name, str) else "", offset, stored_bytes, start, size)
+    return ContentRow(key, digest, size, stored_bytes, frames, condemned_us, bool(wanted), spot)
 
 
 def _name(text: Any, stray: Any) -> Name:
