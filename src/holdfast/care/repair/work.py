@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from holdfast.care.fsck import check_path
 from holdfast.care.rebuild import rebuild_locked
+from holdfast.care.repair import pieces
 from holdfast.care.repair.contents import keep_strangers, mend_contents
 from holdfast.care.repair.identity import proven_id, restore_marker
 from holdfast.care.repair.plan import HOLLOW, Plan
@@ -188,7 +189,7 @@ def _is_whole_with(bench: Bench, plan: Plan, sources: Sources, origin: Head) -> 
     try:
         end = index.chain.head()
         with sources.chains() as others:
-            own = [recover.from_journal(Journal(bench.root, bench.disk)), recover.salvaged(index, [])]
+            own = [*pieces.streams(bench.root, bench.disk), recover.salvaged(index, [])]
             reached = recover.reach(origin, [*own, *others])
             return end is not None and reached >= end.next_seq and all(first < reached for first, _ in plan.lost)
     finally:
@@ -203,8 +204,9 @@ def _renew(
     hollow = bool(plan.lost) or not any(isinstance(i, Located) for _, i in Journal(bench.root, bench.disk).scan())
     if plan.codes & HOLLOW:
         users.acquire(shared=False, wait_s=1.0)  # the old index has to be kept, not written over
+    own = pieces.streams(bench.root, bench.disk) if hollow or plan.journal else []
     with sources.chains(asked=hollow) as others:
-        result, _ = rebuild_locked(bench.root, found, settings, users, progress, others=others)
+        result, _ = rebuild_locked(bench.root, found, settings, users, progress, others=[*own, *others])
     bench.did("rebuild-index", paths.INDEX, f"{result.transactions} transactions, {result.changes} changes")
     if result.next_seq == 1 and plan.strangers.count:
         bench.gone = ["every transaction: neither journal nor index has any"]
