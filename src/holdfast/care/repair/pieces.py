@@ -13,16 +13,12 @@ import stat as flags
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import zstandard
-
 from holdfast.disk import Disk
+from holdfast.engine.aside import text_of
 from holdfast.errors import HoldfastError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
 from holdfast.values.change import Transaction
-
-_MAGIC = b"\x28\xb5\x2f\xfd"
-_BLOCK = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -78,32 +74,8 @@ def _numbered(disk: Disk, path: str) -> Iterator[tuple[int, Transaction]]:
         facts = disk.stat(path)
         if facts is None or not flags.S_ISREG(facts.st_mode):
             return
-        for item in lines.scan(_blocks(disk, path)):
+        for item in lines.scan(text_of(disk, path)):
             if isinstance(item, Located):
                 first = item.transaction.entry.first
                 number, last = number + (first <= last), first
                 yield number, item.transaction
-
-
-def _blocks(disk: Disk, path: str) -> Iterator[bytes]:
-    """The text of a segment, sealed or not, whatever its name says; what cannot be decompressed ends it."""
-    fd = disk.open_read(path)
-    try:
-        offset, unpack = 0, None
-        while data := disk.pread(fd, _BLOCK, offset, path):
-            if offset == 0 and data.startswith(_MAGIC):
-                unpack = zstandard.ZstdDecompressor().decompressobj()
-            offset += len(data)
-            if unpack is None:
-                yield data
-                continue
-            # Small bites: what was decompressed before a damaged place is kept.
-            for at in range(0, len(data), 256):
-                try:
-                    yield unpack.decompress(data[at : at + 256])
-                except zstandard.ZstdError:
-                    return
-                if unpack.eof:
-                    return
-    finally:
-        disk.close(fd)
