@@ -11,10 +11,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from holdfast.blobs import LocalBlobs
 from holdfast.care.fsck import check_path
 from holdfast.care.rebuild import rebuild_locked
 from holdfast.care.repair import pieces
-from holdfast.care.repair.contents import keep_strangers, mend_contents
+from holdfast.care.repair.contents import is_sound, keep_strangers, mend_contents
 from holdfast.care.repair.identity import proven_id, restore_marker
 from holdfast.care.repair.plan import HOLLOW, Plan
 from holdfast.care.repair.report import Bench, RepairReport, Step
@@ -259,10 +260,14 @@ def _foretell(bench: Bench, plan: Plan, sources: Sources, wanted: Wanted) -> lis
 
 def _foretell_contents(bench: Bench, plan: Plan, sources: Sources) -> None:
     sources.look_for(plan.contents)
+    blobs = LocalBlobs(bench.root, bench.disk)
     for digest, _ in plan.contents:
         path = paths.blob_file(digests.raw(digest))
-        where = sources.where(digest)
-        if where:
+        if is_sound(blobs, digest):
+            bench.did("register-blob", path, "its file is sound")
+        elif where := sources.where(digest):
             bench.did("restore-blob", path, f"from {where}")
         else:
-            bench.did("give-up-blob", path, "no source has it, unless its file turns out sound")
+            if bench.disk.stat(bench.path(path)) is not None:
+                bench.did("quarantine", path, "damaged, and no source has it")
+            bench.did("give-up-blob", path, "no source has it")
