@@ -19,7 +19,7 @@ from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
 from holdfast.engine import placing, recover, torn
 from holdfast.engine.recover import Derived, Progress
-from holdfast.errors import HoldfastError, SchemaTooNewError
+from holdfast.errors import HoldfastError, NoSpaceError, SchemaTooNewError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex, file_identity
@@ -64,7 +64,10 @@ def abandoned(root: str, disk: Disk) -> list[str]:
 
 
 def distrust(root: str) -> str:
-    """Why the rows of the index cannot be trusted; "" if they can. SchemaTooNewError passes."""
+    """Why the rows of the index cannot be trusted; "" if they can. SchemaTooNewError passes.
+
+    So does NoSpaceError: SQLite needs room to open an index, and a full disk is no place to derive another one.
+    """
     path = os.path.join(root, paths.INDEX)
     if not os.path.isfile(path):
         return "the index is missing"
@@ -76,7 +79,7 @@ def distrust(root: str) -> str:
             index.prove_pages(up_to_bytes=PROVEN_AT_OPEN_BYTES)
         finally:
             index.close()
-    except SchemaTooNewError:
+    except (SchemaTooNewError, NoSpaceError):
         raise
     except HoldfastError as error:
         return f"the index cannot be used: {error.message}"

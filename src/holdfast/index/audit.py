@@ -143,7 +143,7 @@ class Audit:
         cursor = self._db.run(f'SELECT {listed} FROM "{table}" ORDER BY {order}')
         try:
             yield from cursor
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise mapped(error, self.index.path) from error
 
     def columns(self, table: str) -> list[str]:
@@ -169,7 +169,7 @@ class Audit:
         try:
             for row in cursor:
                 yield row[0]
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise mapped(error, self.index.path) from error
 
     @staticmethod
@@ -249,7 +249,7 @@ def quick_look(path: str) -> list[str]:
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
             return [str(row[0]) for row in connection.execute("PRAGMA quick_check(20)") if row[0] != "ok"]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         return [str(error)]
 
 

@@ -16,6 +16,7 @@ from holdfast.blobs.reader import buffered
 from holdfast.care.fsck.view import View
 from holdfast.care.repair import packs
 from holdfast.care.repair.plan import Spool
+from holdfast.care.repair.salvage import Salvage
 from holdfast.disk import Disk
 from holdfast.engine import content, recover
 from holdfast.errors import HoldfastError, InvalidValueError
@@ -23,6 +24,9 @@ from holdfast.formats import paths
 from holdfast.journal import Journal
 from holdfast.values import digest as digests
 from holdfast.values.change import Transaction
+
+_EMPTY = hashlib.sha256(b"").digest()
+"""Content of no bytes can be had from nothing."""
 
 
 class Sources:
@@ -36,6 +40,7 @@ class Sources:
         self._folders: list[str] = []
         self._found: dict[bytes, str] = {}
         self._packed: packs.Found = {}
+        self._salvage = Salvage(root, disk)
         for path in map(os.path.abspath, given):
             if not os.path.exists(path):
                 raise InvalidValueError(f"{path} is not there", where="from", reason="absent")
@@ -44,11 +49,17 @@ class Sources:
             (self.stores if os.path.isdir(os.path.join(path, paths.BLOBS)) else self._folders).append(path)
 
     def look_for(self, wanted: Spool) -> None:
-        """Look into the packs, and read the files of the folders once: those of the size of a wanted content."""
+        """Read the files of the folders once: those whose size is that of a content which is looked for.
+
+        And the store's own damaged files: what is under a wrong name, or has lost only its frame table, is all there.
+        """
         if not wanted.count:
             return
+        self._salvage.look_for(wanted)
         raws = {digests.raw(digest) for digest, _ in wanted}
         self._packed = packs.places([self._root, *self.stores], raws, self._disk)
+        if not self._folders:
+            return
         sizes = {size for _, size in wanted}
         for path in self._files():
             with contextlib.suppress(OSError, HoldfastError):
@@ -82,6 +93,9 @@ class Sources:
         if raw in self._found:
             with contextlib.suppress(OSError):
                 yield self._found[raw], open(self._found[raw], "rb")  # noqa: SIM115
+        yield from self._salvage.offers(raw)
+        if raw == _EMPTY:
+            yield "nothing", io.BytesIO()
 
     def _quarantined(self, raw: bytes) -> Iterator[tuple[str, BinaryIO]]:
         folder = os.path.join(self._root, paths.QUARANTINE)
