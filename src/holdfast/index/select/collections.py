@@ -19,6 +19,8 @@ _PROVEN = f"""SELECT c.key, c.parent, c.name, c.stray, r.id, r.changed,
     {proof.proven("collection", "c")}, {proof.proven("record", "r")}, {proof.tags_proven("r")}
     FROM collection c JOIN record r ON r.key = c.key WHERE c.key IN (SELECT value FROM json_each(?))"""
 _SELECT = f"SELECT {_COLUMNS} FROM collection c JOIN record r ON r.key = c.key"
+_TAKEN = """SELECT n.key, c.stray FROM json_each(?) AS n CROSS JOIN collection c
+            ON c.parent = json_extract(n.value, '$[0]') AND c.name = json_extract(n.value, '$[1]') AND c.live = 1"""
 
 
 class CollectionRows:
@@ -39,6 +41,12 @@ class CollectionRows:
         sql = "SELECT key FROM collection WHERE parent = ? AND name = ? AND stray = ? AND live = 1"
         row = self._db.one(sql, (parent, name.text, name.stray))
         return None if row is None else int(row[0])
+
+    def taken(self, places: Sequence[tuple[int, Name]]) -> set[tuple[int, Name]]:
+        """Those of many places (collection, name) where a live collection is, with one query."""
+        asked = canon.dumps([[parent, name.text] for parent, name in places])
+        found = self._db.rows(_TAKEN, (asked,))
+        return {places[place] for place, stray in found if stray == places[place][1].stray}
 
     def newest_deleted(self, parent: int, name: Name) -> int | None:
         """Key of the collection of this name that was deleted last."""
