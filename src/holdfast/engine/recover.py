@@ -121,9 +121,7 @@ def _fork(seq: int) -> ChainForkedError:
 
 def replay(index: SqliteIndex, transaction: Transaction) -> None:
     """Apply a verified transaction to an index, as its live write did."""
-    first = transaction.entry.first
-    for position, body in enumerate(transaction.bodies):
-        index.apply(first + position, canon.decode(body))
+    index.apply_all(transaction.entry.first, map(canon.decode, transaction.bodies))
     index.chain.append(transaction, lines.encode(transaction))
 
 

@@ -64,16 +64,31 @@ class Unit:
 
     def change(self, body: Body) -> int:
         """Apply a change at once; its seq. Rows are visible to this thread only until COMMIT."""
-        if self.note and "note" not in body:
-            body = {**body, "note": self.note}
+        body = self._noted(body)
         seq = self.next_seq
         encoded = canon.encode(body)
         self.handle.index.apply(seq, body)
         self._bodies.append(encoded)
-        stat = self._awaiting_rows.pop(body.get("new", {}).get("revision", {}).get("digest"), None)
-        if stat is not None:
-            self.handle.index.physical.register(stat.digest, stat.stored_bytes, stat.frames, spot=stat.spot)
+        self._place([body])
         return seq
+
+    def change_all(self, bodies: list[Body]) -> None:
+        """Apply changes that do not depend on one another's rows: as `change` for each, in less time."""
+        bodies = [self._noted(body) for body in bodies]
+        encoded = [canon.encode(body) for body in bodies]
+        self.handle.index.apply_all(self.next_seq, bodies)
+        self._bodies += encoded
+        self._place(bodies)
+
+    def _noted(self, body: Body) -> Body:
+        return {**body, "note": self.note} if self.note and "note" not in body else body
+
+    def _place(self, bodies: list[Body]) -> None:
+        """Rows for published content, now that changes speak of it."""
+        for body in bodies:
+            stat = self._awaiting_rows.pop(body.get("new", {}).get("revision", {}).get("digest"), None)
+            if stat is not None:
+                self.handle.index.physical.register(stat.digest, stat.stored_bytes, stat.frames, spot=stat.spot)
 
     def publish(self, incoming: list[Incoming]) -> None:
         """See to it that content is durable under its name, before the changes that speak of it are made."""

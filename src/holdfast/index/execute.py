@@ -7,6 +7,7 @@ much as running it (docs/design/003).
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -33,6 +34,17 @@ from holdfast.values import digest, moment
 
 _CACHED_KEYS = 20_000
 
+TOGETHER = 64
+"""Rows of one shape that go in with one statement while many changes are applied: each statement gives up the
+interpreter's lock once, and beside busy reader threads getting it back costs more than the row."""
+
+Shape = tuple[str, tuple[str, ...]]
+
+_CONTENT = "SELECT key FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?"
+_CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS JOIN content
+               ON substr(content.digest, 1, 8) = substr(?2, n.key * 32 + 1, 8)
+               AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
+
 
 class Executor:
     """Applies operations on one index. One writer at a time uses it: the one that holds the writer lock."""
@@ -42,8 +54,10 @@ class Executor:
         self._tables = tables
         self._keys: dict[str, int] = {}
         self._terms: dict[str, int] = {"": 0}
+        self._contents: dict[str, int] = {}
+        self._waiting: dict[Shape, list[list[Any]]] | None = None
         # Composed once for each shape: a handful of shapes in all.
-        self._field_order = lru_cache(32)(self._compose_order)
+        self._layout = lru_cache(256)(self._compose_layout)
         self._insert_sql = lru_cache(256)(self._compose_insert)
         self._update_sql = lru_cache(256)(self._compose_update)
         self._delete_sql = lru_cache(64)(self._compose_delete)
@@ -53,7 +67,7 @@ class Executor:
         self._keys.clear()
         self._terms = {"": 0}
 
-    def apply(self, seq: int, operations: list[Operation]) -> None:
+    def apply(self, seq: int, operations: Iterable[Operation]) -> None:
         """Carry out the operations of change `seq`, in order, in the open SQL transaction."""
         connection = self._db.raw()
         try:
@@ -62,19 +76,68 @@ class Executor:
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise mapped(error, self._db.path) from error
 
+    def apply_all(self, changes: Sequence[tuple[int, Iterable[Operation]]]) -> None:
+        """As `apply` for each (seq, operations) in turn, with the same rows in the end, but new rows go in together.
+
+        A new row waits until so many of its shape are there, or until something reads or changes its table.
+        """
+        changes = [(seq, list(operations)) for seq, operations in changes]
+        self._waiting = {}
+        try:
+            self._contents = self._known_contents(changes)
+            for seq, operations in changes:
+                self.apply(seq, operations)
+            self._write_waiting()
+        except sqlite3.Error as error:
+            raise mapped(error, self._db.path) from error
+        finally:
+            self._waiting, self._contents = None, {}
+
+    def _known_contents(self, changes: Sequence[tuple[int, Iterable[Operation]]]) -> dict[str, int]:
+        """Keys of the content rows that are there already, of all contents that the changes speak of."""
+        cells = (c for _, ops in changes for op in ops if isinstance(op, Insert) for c in op.values.values())
+        raws = list({digest.raw(cell.digest) for cell in cells if isinstance(cell, ContentOf)})
+        found = self._db.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))
+        return {digest.text(raw): key for raw, key in found}
+
+    def _insert(self, connection: sqlite3.Connection, shape: Shape, values: list[Any]) -> None:
+        if self._waiting is None:
+            connection.execute(self._insert_sql(*shape, 1), values)
+            return
+        rows = self._waiting.setdefault(shape, [])
+        rows.append(values)
+        if len(rows) == TOGETHER:
+            self._write(connection, shape, rows)
+
+    def _write(self, connection: sqlite3.Connection, shape: Shape, rows: list[list[Any]]) -> None:
+        if len(rows) == TOGETHER:
+            connection.execute(self._insert_sql(*shape, TOGETHER), [cell for row in rows for cell in row])
+        else:
+            connection.executemany(self._insert_sql(*shape, 1), rows)
+        rows.clear()
+
+    def _write_waiting(self, table: str | None = None) -> None:
+        """Write the rows that wait (those of one table): something is about to read or change it."""
+        for shape, rows in (self._waiting or {}).items():
+            if rows and table in (None, shape[0]):
+                self._write(self._db.raw(), shape, rows)
+
     def _one(self, connection: sqlite3.Connection, seq: int, operation: Operation) -> None:
         if isinstance(operation, Insert):
-            cells = self._in_order(operation.table, operation.values)
-            values = self._resolve(connection, seq, cells)
-            if operation.table in proof.COLUMNS:
-                found = dict(zip(cells, values, strict=True))
-                values.append(proof.checksum(operation.table, *map(found.get, proof.COLUMNS[operation.table])))
-            connection.execute(self._insert_sql(operation.table, tuple(cells)), values)
-        elif isinstance(operation, Update):
-            cells = self._in_order(operation.table, operation.values)
-            values = self._resolve(connection, seq, cells)
+            columns, signed = self._layout(operation.table, tuple(operation.values))
+            given = operation.values
+            values = [self._cell(connection, seq, given[column]) for column in columns]
+            if signed is not None:
+                cells = [*values, None]
+                values.append(proof.checksum(operation.table, *[cells[place] for place in signed]))
+            self._insert(connection, (operation.table, columns), values)
+            return
+        self._write_waiting(operation.table)
+        if isinstance(operation, Update):
+            columns, _ = self._layout(operation.table, tuple(operation.values))
+            values = self._resolve(connection, seq, {column: operation.values[column] for column in columns})
             values += self._resolve(connection, seq, operation.where)
-            sql = self._update_sql(operation.table, tuple(cells), tuple(operation.where))
+            sql = self._update_sql(operation.table, columns, tuple(operation.where))
             connection.execute(sql, values)
         else:
             values = self._resolve(connection, seq, operation.where)
@@ -84,12 +147,13 @@ class Executor:
         return [self._cell(connection, seq, cell) for cell in cells.values()]
 
     def _cell(self, connection: sqlite3.Connection, seq: int, cell: Cell) -> int | str | bytes | None:
-        if cell is None or isinstance(cell, (int, str, bytes)):
-            return cell
+        if isinstance(cell, Term):
+            key = self._terms.get(cell.text)
+            return self._term(connection, seq, cell) if key is None else key
         if isinstance(cell, KeyOf):
             return self._key(connection, seq, cell.id)
-        if isinstance(cell, Term):
-            return self._term(connection, seq, cell)
+        if cell is None or isinstance(cell, (int, str, bytes)):
+            return cell
         if isinstance(cell, ContentOf):
             return self._content(connection, seq, cell)
         if isinstance(cell, RevisionOf):
@@ -100,6 +164,7 @@ class Executor:
         return self._found(connection, seq, sql, (moment.id_bytes(cell.id),))
 
     def _found(self, connection: sqlite3.Connection, seq: int, sql: str, parameters: tuple[Any, ...]) -> int:
+        self._write_waiting()
         row = connection.execute(sql, parameters).fetchone()
         if row is None:
             raise ChainBrokenError(f"change {seq} speaks of a record that is not there", seq=seq, where="change")
@@ -144,27 +209,34 @@ class Executor:
 
     def _content(self, connection: sqlite3.Connection, seq: int, content: ContentOf) -> int:
         raw = digest.raw(content.digest)
-        found = connection.execute(
-            "SELECT key FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?", (raw[:8], raw)
-        ).fetchone()
-        if found is not None:
-            return int(found[0])
-        signed = (seq, raw, content.size, proof.checksum("content", seq, raw, content.size))
-        connection.execute("INSERT INTO content (key, digest, size, crc) VALUES (?, ?, ?, ?)", signed)
+        key = self._contents.get(content.digest)
+        if key is None and self._waiting is None:
+            row = connection.execute(_CONTENT, (raw[:8], raw)).fetchone()
+            key = None if row is None else int(row[0])
+        if key is not None:
+            return key
+        signed = [seq, raw, content.size, proof.checksum("content", seq, raw, content.size)]
+        self._insert(connection, ("content", ("key", "digest", "size")), signed)
+        if self._waiting is not None:
+            self._contents[content.digest] = seq
         return seq
 
-    def _in_order(self, table: str, cells: Cells) -> Cells:
-        """Cells as Peewee lays columns out: in the order of the model's fields, whatever order they are given in."""
-        order = self._field_order(table)
-        return dict(sorted(cells.items(), key=lambda pair: order[pair[0]]))
+    def _compose_layout(self, table: str, given: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
+        """Columns as Peewee lays them out, in the order of the model's fields, whatever order they are given in.
 
-    def _compose_order(self, table: str) -> dict[str, int]:
-        return {name: n for n, name in enumerate(self._tables.named(table)._meta.sorted_field_names)}
+        And, of (*those columns, None), the places that a row's checksum covers, in its order; None: no checksum.
+        """
+        every = self._tables.named(table)._meta.sorted_field_names
+        columns = tuple(sorted(given, key=every.index))
+        if table not in proof.COLUMNS:
+            return columns, None
+        places = {column: place for place, column in enumerate(columns)}
+        return columns, tuple(places.get(column, len(columns)) for column in proof.COLUMNS[table])
 
-    def _compose_insert(self, table: str, columns: tuple[str, ...]) -> str:
+    def _compose_insert(self, table: str, columns: tuple[str, ...], rows: int) -> str:
         model = self._tables.named(table)
         every = (*columns, proof.CHECKSUM) if table in proof.COLUMNS else columns
-        return str(model.insert({model._meta.fields[c]: 0 for c in every}).sql()[0])
+        return str(model.insert_many([{model._meta.fields[c]: 0 for c in every}] * rows).sql()[0])
 
     def _compose_update(self, table: str, columns: tuple[str, ...], where: tuple[str, ...]) -> str:
         model = self._tables.named(table)

@@ -8,9 +8,11 @@ from enum import StrEnum
 from holdfast.engine.content import Incoming
 from holdfast.engine.transaction import Unit
 from holdfast.errors import NameTakenError
+from holdfast.index.select.artifacts import Brief
 from holdfast.kinds import ambient, collections, media, revising
 from holdfast.kinds.revising import Description
 from holdfast.values import moment
+from holdfast.values.change import Body
 from holdfast.values.names import Name
 from holdfast.values.records import SYMLINK_MEDIA_TYPE, FileFacts
 
@@ -38,6 +40,10 @@ class Item:
     reason: str = ""
 
 
+TOGETHER = 500
+"""Items that are looked up with one query and become rows together."""
+
+
 class Bulk:
     """Puts items in one open transaction. Collections that were seen are remembered for its length."""
 
@@ -48,38 +54,70 @@ class Bulk:
         self.collections_made = 0
 
     def put(self, items: list[Item]) -> None:
-        """Put all items; each one's `outcome` says what became of it. Refused ones do not undo the others."""
+        """Put all items; each one's `outcome` says what became of it. Refused ones do not undo the others.
+
+        Collections come first, so that what is there can be looked up for all items at once.
+        """
         ids = moment.draw_ids(self._unit.now_us, len(items))
         self._unit.publish([item.incoming for item in items if item.incoming is not None])
-        for item, artifact_id in zip(items, ids, strict=True):
-            try:
-                self._one(item, artifact_id)
-            except NameTakenError as error:
-                item.outcome, item.reason = Outcome.REFUSED, error.message
+        placed = [
+            (item, parent, artifact_id)
+            for item, artifact_id in zip(items, ids, strict=True)
+            if (parent := self._placed(item)) is not None
+        ]
+        for start in range(0, len(placed), TOGETHER):
+            self._put_together(placed[start : start + TOGETHER])
 
-    def _one(self, item: Item, artifact_id: str) -> None:
-        if item.incoming is None:
+    def _placed(self, item: Item) -> tuple[int, str] | None:
+        """Key and id of the collection that an item goes to; None if nothing is left to do."""
+        try:
+            if item.incoming is not None:
+                return self._folder(item.folder, None)
             before = self.collections_made
             self._folder((*item.folder, item.name), item.file)
             item.outcome = Outcome.ADDED if self.collections_made > before else Outcome.UNCHANGED
-            return
-        parent, parent_id = self._folder(item.folder, None)
-        found = self._unit.handle.index.artifacts.brief(parent, item.name)
-        if found is None:
-            if self._unit.handle.index.collections.child(parent, item.name) is not None:
-                collections.refuse_taken(self._unit, parent, item.name)
-            self._unit.change(self._creation(item, item.incoming, parent_id, artifact_id))
-            item.outcome = Outcome.ADDED
-            return
-        media_type = self._media_type(item, item.incoming, found.media_type)
-        same = (found.digest, found.media_type, found.mode) == (item.incoming.digest, media_type, item.file.mode)
+        except NameTakenError as error:
+            item.outcome, item.reason = Outcome.REFUSED, error.message
+        return None
+
+    def _put_together(self, placed: list[tuple[Item, tuple[int, str], str]]) -> None:
+        index = self._unit.handle.index
+        places = [(parent[0], item.name) for item, parent, _ in placed]
+        found, taken = index.artifacts.briefs(places), index.collections.taken(places)
+        creations: list[Body] = []
+        made: set[tuple[int, Name]] = set()
+        for place, (item, parent, artifact_id) in zip(places, placed, strict=True):
+            if place in made:  # twice in one batch: the second finds the first
+                self._unit.change_all(creations)
+                creations, made = [], set()
+                found |= index.artifacts.briefs([place])
+            if place in taken:
+                self._refuse(item, parent[0])
+            elif place in found:
+                self._revise(item, found[place])
+            else:
+                creations.append(self._creation(item, _content(item), parent[1], artifact_id))
+                made.add(place)
+                item.outcome = Outcome.ADDED
+        self._unit.change_all(creations)
+
+    def _refuse(self, item: Item, parent: int) -> None:
+        try:
+            collections.refuse_taken(self._unit, parent, item.name)
+        except NameTakenError as error:
+            item.outcome, item.reason = Outcome.REFUSED, error.message
+
+    def _revise(self, item: Item, found: Brief) -> None:
+        incoming = _content(item)
+        media_type = self._media_type(item, incoming, found.media_type)
+        same = (found.digest, found.media_type, found.mode) == (incoming.digest, media_type, item.file.mode)
         if same and found.kept:
             item.outcome = Outcome.UNCHANGED
             return
         said = Description(media_type=media_type, file=item.file, source=item.source)
         whole = self._unit.handle.index.artifacts.by_key(found.key)
         assert whole is not None
-        revising.revise(self._unit, whole, item.incoming, said)
+        revising.revise(self._unit, whole, incoming, said)
         item.outcome = Outcome.REVISED
 
     def _creation(self, item: Item, incoming: Incoming, parent_id: str, artifact_id: str) -> dict[str, object]:
@@ -121,3 +159,8 @@ class Bulk:
     def _kept(self, path: tuple[Name, ...], key: int) -> tuple[int, str]:
         found = self._folders[path] = (key, self._unit.handle.index.lookups.ids([key])[key])
         return found
+
+
+def _content(item: Item) -> Incoming:
+    assert item.incoming is not None
+    return item.incoming

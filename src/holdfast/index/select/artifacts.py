@@ -31,6 +31,11 @@ _BRIEF = f"""SELECT a.key, c.digest, v.media_type, v.mode, v.state, a.collection
     FROM artifact a LEFT JOIN revision v ON v.key = a.newest LEFT JOIN content c ON c.key = v.content
     WHERE a.collection = ? AND a.name = ? AND a.stray = ? AND a.live = 1"""
 
+_BRIEFS = """SELECT n.key, a.stray, a.key, c.digest, v.media_type, v.mode, v.state
+             FROM json_each(?) AS n CROSS JOIN artifact a ON a.collection = json_extract(n.value, '$[0]')
+             AND a.name = json_extract(n.value, '$[1]') AND a.live = 1
+             JOIN revision v ON v.key = a.newest JOIN content c ON c.key = v.content"""
+
 _REVISION_PROVEN = f"""{proof.proven("revision", "v")}, {proof.proven("content", "c")},
     (SELECT {proof.proven("revision", "v2")} + {proof.proven("content", "c2")}
      FROM revision v2 JOIN content c2 ON c2.key = v2.content
@@ -127,6 +132,16 @@ class ArtifactRows:
         if row[5:8] != (collection, name.text, name.stray):
             raise proof.damaged("artifact", row[0])
         return Brief(row[0], digest.text(row[1]), self._lookups.term(row[2]), row[3], row[4] == STATE_KEPT)
+
+    def briefs(self, places: Sequence[tuple[int, Name]]) -> dict[tuple[int, Name], Brief]:
+        """As `brief` for many places (collection, name) with one query; those where nothing is are left out."""
+        found = {}
+        asked = canon.dumps([[collection, name.text] for collection, name in places])
+        for place, stray, key, raw, media_type, mode, state in self._db.rows(_BRIEFS, (asked,)):
+            if stray == places[place][1].stray:
+                brief = Brief(key, digest.text(raw), self._lookups.term(media_type), mode, state == STATE_KEPT)
+                found[places[place]] = brief
+        return found
 
     def _first(self, sql: str, parameters: Sequence[Any]) -> Artifact | None:
         row = self._db.one(sql, tuple(parameters))

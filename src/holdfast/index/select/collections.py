@@ -24,6 +24,8 @@ _CHILD = f"{_ROW} (SELECT key FROM collection WHERE parent = ? AND name = ? AND 
 _ROOT = f"{_ROW} (SELECT key FROM collection WHERE parent IS NULL AND tenant = ?)"
 _PARENTS = f"""SELECT key, parent, live, {proof.proven("collection", "c")} FROM collection c
                WHERE key IN (SELECT value FROM json_each(?))"""
+_TAKEN = """SELECT n.key, c.stray FROM json_each(?) AS n CROSS JOIN collection c
+            ON c.parent = json_extract(n.value, '$[0]') AND c.name = json_extract(n.value, '$[1]') AND c.live = 1"""
 
 
 class CollectionRows:
@@ -48,6 +50,12 @@ class CollectionRows:
         if row is not None and row[1:5] != (*wanted, 1):
             raise proof.damaged("collection", row[0])
         return None if row is None else int(row[0])
+
+    def taken(self, places: Sequence[tuple[int, Name]]) -> set[tuple[int, Name]]:
+        """Those of many places (collection, name) where a live collection is, with one query."""
+        asked = canon.dumps([[parent, name.text] for parent, name in places])
+        found = self._db.rows(_TAKEN, (asked,))
+        return {places[place] for place, stray in found if stray == places[place][1].stray}
 
     def newest_deleted(self, parent: int, name: Name) -> int | None:
         """Key of the collection of this name that was deleted last."""
