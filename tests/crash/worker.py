@@ -1,7 +1,7 @@
 """Does a bit of everything to a store until something fails, and says on standard output what was acknowledged.
 
-Run as `python worker.py STORE`. Lines are JSON: ["ack", artifact, revision, digest], ["purged", artifact], ["done", what],
-["error", code]. Nothing is written twice: what is in flight when it fails has no line.
+Run as `python worker.py STORE`. Lines are JSON: ["ack", artifact, revision, digest], ["done", what], ["error", code].
+["purging", artifact]: from then on its content need not be there. What is in flight when it fails has no line.
 """
 
 from __future__ import annotations
