@@ -13,12 +13,14 @@ import logging
 import os
 import secrets
 import time
+from collections import deque
 
+from holdfast import disk as disks
 from holdfast.disk import Disk
 from holdfast.engine.locks import FileLock
 from holdfast.errors import ChainBrokenError, HoldfastError, LockedError
 from holdfast.formats import lines, paths
-from holdfast.formats.lines import Located
+from holdfast.formats.lines import Garbage, Located
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values.change import Head
@@ -30,15 +32,20 @@ def suspected(root: str, users: FileLock) -> bool:
     """Whether the last bytes of the journal may be those of a crash: the log has commits, and nobody else is here.
 
     Or the log is older than this boot: then others who are here have opened the store after the crash, to read it.
+    With a rollback journal (on network file systems) there is no log to tell: whoever comes first has to look.
     """
     try:
         facts = os.stat(os.path.join(root, paths.INDEX + "-wal"))
     except OSError:
-        return False
+        return disks.on_network(root) and _alone(users)
     if not facts.st_size:
         return False
     if facts.st_mtime < time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)):
         return True
+    return _alone(users)
+
+
+def _alone(users: FileLock) -> bool:
     try:
         users.acquire(shared=False, wait_s=0)
     except LockedError:
@@ -57,7 +64,7 @@ def mend(root: str, disk: Disk, journal: Journal, index: SqliteIndex) -> bool:
     if not segments or segments[-1][1]:
         return False
     first, _, path = segments[-1]
-    if not _has_hole(journal, first, path):
+    if not _has_hole(journal, first, path) and not _only_seems_whole(journal, index, path):
         return False
     wanted = _in_index(index, first)
     if not wanted or any(found not in wanted for found in _hashes(journal, path)):
@@ -84,6 +91,13 @@ def _has_hole(journal: Journal, first: int, path: str) -> bool:
             return True
         head = item.transaction.head
     return False
+
+
+def _only_seems_whole(journal: Journal, index: SqliteIndex, path: str) -> bool:
+    """Whether the last line ends like the newest entry and is none: what comes before its end was lost."""
+    last = deque(lines.scan(journal.blocks(path)), maxlen=1)
+    head = index.chain.head()
+    return bool(last) and isinstance(last[0], Garbage) and head is not None and journal.ends_with(head)
 
 
 def _in_index(index: SqliteIndex, first: int) -> set[bytes]:
