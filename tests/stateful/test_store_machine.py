@@ -65,7 +65,7 @@ def test_any_order_of_calls_gives_what_the_model_says(monkeypatch: pytest.Monkey
     called = recorded.record(monkeypatch)
     machine = store_machine(most_ordeals=1, swarm=False)
     said = settings(
-        max_examples=40, stateful_step_count=STEPS, derandomize=True, database=None, deadline=None, print_blob=True,
+        max_examples=30, stateful_step_count=STEPS, derandomize=True, database=None, deadline=None, print_blob=True,
         suppress_health_check=_QUIET,
     )  # fmt: skip
     run_state_machine_as_test(machine, settings=said)
