@@ -17,6 +17,8 @@ import pytest
 from holdfast.formats import frame
 from holdfast.testing import damage, lab, nothings
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 ALWAYS_WHOLE = ("holdfast.json",)
 """Small files of which every byte is tried, always."""
 

@@ -14,6 +14,8 @@ from holdfast.formats import frame
 from holdfast.journal import Journal
 from holdfast.testing import damage
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 SECOND, B3000, FIRST, GONE = b"second\n", b"b" * 3000, b"first\n", b"gone\n"
 
 

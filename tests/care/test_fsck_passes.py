@@ -24,6 +24,8 @@ from holdfast.care.fsck.report import FsckReport
 from holdfast.errors import InvalidValueError
 from holdfast.testing import damage
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 COUNT = 40
 Checker = Callable[..., FsckReport]
 

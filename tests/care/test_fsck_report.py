@@ -14,6 +14,8 @@ from holdfast.care.fsck.findings import as_markdown
 from holdfast.cli.main import SECTIONS
 from holdfast.testing import damage
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 SECOND, B3000 = b"second\n", b"b" * 3000
 
 

@@ -15,6 +15,8 @@ from holdfast.disk import Disk, raise_typed
 from holdfast.engine.transaction import write
 from holdfast.testing import damage
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):

@@ -17,6 +17,8 @@ import holdfast
 from holdfast.care.fsck import check, check_path
 from holdfast.testing import damage
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 WRITER = """
 import sys, os, itertools, holdfast
 root, name, stop = sys.argv[1:]

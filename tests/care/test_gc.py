@@ -30,6 +30,8 @@ from holdfast.journal import Journal
 from holdfast.testing.clock import FixedClock
 from holdfast.testing.faults import FaultyDisk
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 Opener = Callable[..., Store]
 RowsOf = Callable[[Store], dict[str, list[tuple[Any, ...]]]]
 DAY = 24 * 3600

@@ -19,6 +19,8 @@ from holdfast.index import soundness
 from holdfast.testing import damage
 from holdfast.testing.faults import FaultyDisk
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 Opener = Callable[..., Store]
 DAY = 24 * 3600
 PLANTED = {

@@ -20,6 +20,8 @@ from holdfast.values.change import Actor
 
 from .test_fsck import B3000, DAMAGES, FIRST, SECOND, byte_in, replace_by_file, seal, stranger
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 BIG = bytes(range(256)) * 3000
 CONTENTS = {
     ("docs/a.md", 1): FIRST, ("docs/a.md", 2): SECOND, ("docs/deep/b.txt", 1): B3000, ("docs/same.txt", 1): B3000,

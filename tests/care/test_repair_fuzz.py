@@ -26,6 +26,8 @@ from holdfast.testing import damage, lab
 from . import wreck
 from .wreck import Wreck
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 
 @dataclass(frozen=True)
 class Sample:

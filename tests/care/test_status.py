@@ -14,6 +14,8 @@ from holdfast.care.status import status
 from holdfast.errors import HandleDeadError
 from holdfast.testing import damage
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 
 @pytest.fixture
 def store(tmp_path):

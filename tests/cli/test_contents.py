@@ -11,6 +11,8 @@ import pytest
 
 import holdfast
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 
 def test_put_takes_standard_input_or_a_file_and_tells_new_from_unchanged(folder: Path, call: Any) -> None:
     first = call("put", "a/b.txt", "--json", stdin=b"one").document

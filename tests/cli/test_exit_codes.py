@@ -21,6 +21,8 @@ from holdfast.cli import main
 from holdfast.cli.exits import MEANINGS, Exit
 from holdfast.cli.invocation import Invocation
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 
 def test_the_codes_are_those_of_the_design() -> None:
     assert {int(code) for code in Exit} == {0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 130}

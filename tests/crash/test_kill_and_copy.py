@@ -19,6 +19,8 @@ import pytest
 
 import holdfast
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 WRITERS = 8
 ENOUGH = 60
 PATIENCE_S = 150
