@@ -107,7 +107,7 @@ def tally(request: pytest.FixtureRequest) -> Tally:
 
 @pytest.fixture(scope="module")
 def loose() -> Iterator[None]:
-    """Every content of the module's stores has a file of its own: for tests that count, damage or remove these files."""
+    """Every content has a file of its own: for modules whose tests count, damage or remove these files."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOLDFAST_PACK_UP_TO", "0")
         yield

@@ -16,6 +16,8 @@ import pytest
 
 import holdfast
 from holdfast import FileFacts, Store
+from holdfast.blobs.packs import PackFolder
+from holdfast.disk import Disk
 from holdfast.engine import content
 from holdfast.errors import HandleDeadError, InvalidValueError, StorageIOError
 from holdfast.exchange import folder
@@ -470,21 +472,28 @@ def test_equal_files_are_stored_once(store: Store, tree: Path) -> None:
         (tree / f"big{n}").write_bytes(b"the same " * 200_000)
     store.add(tree)
 
-    assert len(list((store.path / "blobs").rglob("*.zst"))) == 2
+    assert len(list((store.path / "blobs").rglob("*.zst"))) == 1
+    with PackFolder(store.path, Disk()).scan(next((store.path / "packs").iterdir()).stem) as scan:
+        assert sum(len(part.members) for part in scan.parts()) == 1
     assert len({one.digest for one in store.find()}) == 2
 
 
 @pytest.mark.parametrize(
     ("operation", "path"),
-    [("write", "store/tmp"), ("sync_filesystem", "store"), ("link", "store/blobs"), ("fsync_dir", "store/blobs")],
-)
+    [
+        ("write", "store/tmp"), ("sync_filesystem", "store"), ("link", "store/blobs"), ("fsync_dir", "store/blobs"),
+        ("write", "store/packs"), ("fsync", "store/packs"), ("fsync_dir", "store/packs"),
+    ],
+)  # fmt: skip
 def test_a_disk_that_fails_stops_the_add_with_whole_batches_only(
-    opener: Opener, disk: FaultyDisk, tree: Path, operation: str, path: str
+    opener: Opener, disk: FaultyDisk, tree: Path, operation: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not path.endswith("packs"):
+        monkeypatch.setenv("HOLDFAST_PACK_UP_TO", "0")
     store = opener()
     for n in range(30):
         (tree / f"{n}").write_text(f"content {n}")
-    disk.fail(operation, path=path, nth=3 if operation in ("write", "link") else 1)
+    disk.fail(operation, path=path, nth=3 if operation in ("write", "link") and "packs" not in path else 1)
 
     with pytest.raises(StorageIOError):
         store.add(tree)

@@ -244,12 +244,12 @@ class PackWriter:
         """A pack that nobody appends to and that is known to be whole on disk."""
         tries = 0
         for name in self._folder.names():
+            if tries >= _ADOPTED_AT_MOST:
+                break
             found, was_candidate = self._adopt(name)
             if found is not None:
                 return found
             tries += was_candidate
-            if tries >= _ADOPTED_AT_MOST:
-                break
         return None
 
     def _adopt(self, name: str) -> tuple[_Open | None, bool]:
