@@ -35,13 +35,17 @@ _PATIENCE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a store is opened. `wait_s`: seconds to wait for a lock."""
+    """How a store is opened. `wait_s`: seconds to wait for a lock.
+
+    `pack_up_to`: content of up to so many bytes goes into packs, 0: none does; None: as usual.
+    """
 
     actor: Actor
     wait_s: float = 30.0
     read_only: bool = False
     clock: Clock = field(default_factory=SystemClock)
     disk: Disk = field(default_factory=Disk)
+    pack_up_to: int | None = None
 
 
 def actor_of(actor: Actor | str | None) -> Actor:
@@ -181,7 +185,7 @@ def _handle(
         root=root,
         marker=found,
         disk=disk,
-        blobs=PackedBlobs(root, disk, index.physical),
+        blobs=PackedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
         index=index,
         journal=Journal(root, disk),
         search=SearchIndex(os.path.join(root, paths.SEARCH), read_only=settings.read_only),

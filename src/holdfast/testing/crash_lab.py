@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from holdfast import disk as disks
+from holdfast.blobs.packs import writer
 from holdfast.engine import open as opening
 from holdfast.engine.open import Settings
 from holdfast.errors import HoldfastError, NotAStoreError
@@ -33,6 +34,7 @@ from holdfast.values.change import Actor
 SEGMENT_BYTES = 6_000
 CHECKPOINT_BYTES = 150_000
 BATCH_ITEMS = 12
+PACK_APPENDS = 9
 FEW = 8
 """Of a crash point with at most so many legal states (or three times its share of the tries) every one is tried."""
 
@@ -88,14 +90,13 @@ def record(workload: Workload, base: str, *, seed: int) -> Trace:
     """Run a workload once in the folder `base`, on a real disk, and write down what it did."""
     root, beside = os.path.join(base, "store"), os.path.join(base, "beside")
     os.mkdir(beside)
-    actor = Actor("lab")
     ledger = Ledger(lambda _: None)
-    bench = Bench(root, beside, Settings(actor), ledger, random.Random(seed))  # noqa: S311
+    bench = Bench(root, beside, workload.settings(), ledger, random.Random(seed))  # noqa: S311
     with small_sizes(), _file_system_of(workload):
         workload.before(bench)
         ledger.start = dict(ledger.now)
         with recording(root) as disk:
-            bench.settings = Settings(actor, disk=disk)
+            bench.settings = workload.settings(disk)
             ledger.say = disk.mark
             workload.run(bench)
             disk.observe()
@@ -106,16 +107,17 @@ def record(workload: Workload, base: str, *, seed: int) -> Trace:
 def small_sizes() -> Iterator[None]:
     """Segments, checkpoints and batches come often in a short workload."""
     defaults = Journal.__init__.__kwdefaults__ or {}
-    before = defaults["segment_bytes"], sqlite.CHECKPOINT_BYTES, folders.BATCH_ITEMS
-    defaults["segment_bytes"], sqlite.CHECKPOINT_BYTES, folders.BATCH_ITEMS = (
+    before = defaults["segment_bytes"], sqlite.CHECKPOINT_BYTES, folders.BATCH_ITEMS, writer.PACK_APPENDS
+    defaults["segment_bytes"], sqlite.CHECKPOINT_BYTES, folders.BATCH_ITEMS, writer.PACK_APPENDS = (
         SEGMENT_BYTES,
         CHECKPOINT_BYTES,
         BATCH_ITEMS,
+        PACK_APPENDS,
     )
     try:
         yield
     finally:
-        defaults["segment_bytes"], sqlite.CHECKPOINT_BYTES, folders.BATCH_ITEMS = before
+        defaults["segment_bytes"], sqlite.CHECKPOINT_BYTES, folders.BATCH_ITEMS, writer.PACK_APPENDS = before
 
 
 @contextlib.contextmanager

@@ -6,10 +6,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from holdfast.disk import Disk
 from holdfast.engine import open as opening
 from holdfast.engine.open import Settings
 from holdfast.store import Store
 from holdfast.testing.ledger import Ledger
+from holdfast.values.change import Actor
 
 
 @dataclass(slots=True)
@@ -36,7 +38,8 @@ class Workload:
     """`before` makes the store (not recorded), `run` is recorded.
 
     `mend`: what is done to a state before it is opened; it gets the paths of the store and of the folder beside it.
-    `network`: on a network file system, where the index has a rollback journal.
+    `network`: on a network file system, where the index has a rollback journal. `packs`: small content goes into packs
+    (which need few operations); without, every content has a file of its own.
     """
 
     name: str
@@ -44,6 +47,11 @@ class Workload:
     before: Callable[[Bench], None]
     mend: Callable[[str, str, Settings], None] | None = None
     network: bool = False
+    packs: bool = False
+
+    def settings(self, disk: Disk | None = None) -> Settings:
+        """How its stores are opened."""
+        return Settings(Actor("lab"), disk=disk or Disk(), pack_up_to=None if self.packs else 0)
 
 
 def made(bench: Bench) -> None:
