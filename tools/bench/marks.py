@@ -82,7 +82,7 @@ _BORG = "rm -rf {peer} {peer}-base; borg init -e none {peer}"
 
 STEPS = (
     # One tree of small files, then the same again, then reads, then a check: for each in turn on what it made.
-    Step("tar", "tar | zstd -T2 -3", "tar -C {small} -cf - . | zstd -T2 -3 -q -o {peer}.zst; sync {peer}.zst", "rm -f {peer}.zst", "{peer}.zst"),
+    Step("tar", "tar, zstd -T2 -3", "tar -C {small} -cf - . | zstd -T2 -3 -q -o {peer}.zst; sync {peer}.zst", "rm -f {peer}.zst", "{peer}.zst"),
     Step("add", OURS, "cd {small}; {holdfast} -C {store} add .", _FRESH, "{store}"),
     Step("again", OURS, "cd {small}; {holdfast} -C {store} add ."),
     Step("read", OURS, "{child} read_small {store}"),
@@ -107,7 +107,7 @@ STEPS = (
     # One big file.
     Step("zstd-large", "zstd -T2 -3", "zstd -T2 -3 -q {large}/large.bin -o {peer}.zst; sync {peer}.zst", "rm -f {peer}.zst", "{peer}.zst"),
     Step("zstd-out", "zstd -dc", "zstd -dc -q {peer}.zst > /dev/null"),
-    Step("zstd-proof", "zstd -dc | sha256sum", "zstd -dc -q {peer}.zst | sha256sum"),
+    Step("zstd-proof", "zstd -dc, sha256sum", "zstd -dc -q {peer}.zst | sha256sum"),
     Step("large", OURS, "cd {large}; {holdfast} -C {store} put large.bin large.bin", _FRESH, "{store}"),
     Step("large-out", OURS, "{child} read_large {store}"),
     Step("pieces", OURS, "{child} read_pieces {store}", cold=False),
