@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.version import __version__
 
 if TYPE_CHECKING:
+    from holdfast.care.fsck.portion import Portion
     from holdfast.store import Store, doctor
     from holdfast.store import create_store as create
     from holdfast.store import fsck_store as fsck
@@ -25,6 +26,7 @@ _HOMES = {
     "Actor": ("holdfast.values.change", "Actor"),
     "Endpoint": ("holdfast.values.records", "Endpoint"),
     "FileFacts": ("holdfast.values.records", "FileFacts"),
+    "Portion": ("holdfast.care.fsck.portion", "Portion"),
     "Store": ("holdfast.store", "Store"),
     "create": ("holdfast.store", "create_store"),
     "doctor": ("holdfast.store", "doctor"),
@@ -41,6 +43,7 @@ __all__ = [
     "Actor",
     "Endpoint",
     "FileFacts",
+    "Portion",
     "Store",
     "__version__",
     "create",

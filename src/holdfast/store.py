@@ -18,7 +18,7 @@ from holdfast.care import redact as redacting
 from holdfast.care import repair as repairing
 from holdfast.care import status as stating
 from holdfast.care.audit import Auditing
-from holdfast.care.fsck import FsckReport, OnFinding
+from holdfast.care.fsck import FsckReport, OnFinding, Portion
 from holdfast.care.gc import GRACE_S, GcReport
 from holdfast.care.rebuild import RebuildReport
 from holdfast.care.recover import RecoverReport
@@ -117,10 +117,11 @@ class Store:
         return work.preview() if dry_run else work.run()
 
     def fsck(
-        self, *, quick: bool = False, progress: Progress | None = None, on_finding: OnFinding | None = None
-    ) -> FsckReport:
-        """Check blobs, index and journal against each other; `quick`: presence and sizes, not every byte."""
-        return checking.check(self._handle, quick=quick, progress=progress, on_finding=on_finding)
+        self, *, quick: bool = False, portion: Portion | None = None, progress: Progress | None = None,
+        on_finding: OnFinding | None = None,
+    ) -> FsckReport:  # fmt: skip
+        """Check blobs, index and journal against each other: see `holdfast.fsck`."""
+        return checking.check(self._handle, quick=quick, portion=portion, progress=progress, on_finding=on_finding)
 
     def redact(
         self, record: Record | str, *, fields: Iterable[str] | None = None, revisions: Iterable[int] | None = None,
@@ -197,11 +198,15 @@ def rebuild_store(
 
 
 def fsck_store(
-    path: str | os.PathLike[str], *, quick: bool = False, progress: Progress | None = None,
-    on_finding: OnFinding | None = None,
+    path: str | os.PathLike[str], *, quick: bool = False, portion: Portion | None = None,
+    progress: Progress | None = None, on_finding: OnFinding | None = None,
 ) -> FsckReport:  # fmt: skip
-    """Check a store without opening it: also one that `open` refuses. Nothing is written."""
-    return checking.check_path(os.fspath(path), quick=quick, progress=progress, on_finding=on_finding)
+    """Check a store without opening it: also one that `open` refuses. See `holdfast.care.fsck.check.check_path`.
+
+    `quick`: presence and sizes, not every byte; `portion`: which contents are read. Nothing is written, but for the
+    position of a check that goes on where the last one stopped (`Portion.during`).
+    """
+    return checking.check_path(os.fspath(path), quick=quick, portion=portion, progress=progress, on_finding=on_finding)
 
 
 def repair_store(

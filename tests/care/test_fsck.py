@@ -81,11 +81,12 @@ def test_what_is_no_store_is_refused(tmp_path):
             check_path(path)
 
 
-def test_a_store_of_a_newer_format_is_refused(root):
-    marker = root / "holdfast.json"
-    marker.write_bytes(marker.read_bytes().replace(b'"format":0', b'"format":7'))
+def test_of_a_store_of_a_newer_format_nothing_but_that_is_said(root):
+    newer_format(root)
+    report = check_path(root)
+    assert (report.counts, report.exit_code) == ({"marker-too-new": 1}, 12)
     with pytest.raises(FormatTooNewError):
-        check_path(root)
+        holdfast.repair(root)
 
 
 def test_a_handle_is_refused_inside_a_transaction_and_after_its_end(root):
@@ -198,6 +199,20 @@ def old_temporary(root):
     damage.age(root / "tmp" / "left.tmp", 2)
 
 
+def newer_format(root):
+    marker = root / "holdfast.json"
+    marker.write_bytes(marker.read_bytes().replace(b'"format":0', b'"format":7'))
+
+
+def half_redacted(root):
+    """As if the power went after the announcement: the journal and the index still have what was to be erased."""
+    with holdfast.open(root) as store:
+        before = damage.segment(root).read_bytes()
+        store.redact(store.get("docs/a.md"), fields=["metadata"])
+        after = damage.transactions(root)[-1]
+    damage.segment(root).write_bytes(before + after)
+
+
 def plain_copy(root):
     shutil.copytree(root, root.parent / "copy")
     shutil.rmtree(root)
@@ -305,6 +320,8 @@ DAMAGES = {
     "the marker altered": (lambda r: damage.flip(r / "holdfast.json", 3), ["marker-damaged"]),
     "the marker's last byte altered": (lambda r: damage.flip(r / "holdfast.json", -1, 0x2A), ["marker-damaged"]),
     "a folder in place of the marker": (lambda r: replace_by_folder(r / "holdfast.json"), ["wrong-type"]),
+    "the marker of a newer format": (newer_format, ["marker-too-new"]),
+    "a redaction that did not come to its end": (half_redacted, ["redaction-unfinished"]),
     "the marker of another store": (
         lambda r: shutil.copy(other_store(r) / "holdfast.json", r), ["marker-mismatch"]),
     "a folder missing": (lambda r: (r / "quarantine").rmdir(), ["folder-missing"]),
@@ -316,6 +333,8 @@ DAMAGES = {
     "a damaged search index set aside": (lambda r: (r / "search.sqlite3.damaged").write_text("x"), ["quarantined"]),
     "something in quarantine": (lambda r: (r / "quarantine" / "x").write_text("x"), ["quarantined"]),
     "a search index that is none": (lambda r: (r / "search.sqlite3").write_bytes(b"x" * 5000), ["search-damaged"]),
+    "notes on work under way that are none": (
+        lambda r: (r / "state.sqlite3").write_bytes(b"x" * 5000), ["state-damaged"]),
     # two at once
     "a transaction gone from both": (
         lambda r: (byte_in(r, 4, 30), statement("DELETE FROM tx WHERE first = 8")(r)),
@@ -341,7 +360,8 @@ def test_each_damage_is_named(root, name):
     assert sorted(report.counts) == expected, [f.as_dict() for f in report.findings]
     assert damage.tree(root) == before, "fsck changed the store"
     worst = {str(KINDS[code].severity) for code in expected}
-    assert report.exit_code == (4 if worst & {"error", "warning"} else 0)
+    too_new = "marker-too-new" in expected
+    assert report.exit_code == (12 if too_new else 4 if worst & {"error", "warning"} else 0)
     quick = check_path(root, quick=True)
     assert damage.tree(root) == before, "fsck changed the store"
     unseen = set(expected) - set(quick.counts)

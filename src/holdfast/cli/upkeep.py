@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import click
@@ -9,6 +10,7 @@ import click
 import holdfast
 from holdfast.care.fsck.check import check_path
 from holdfast.care.fsck.findings import Finding
+from holdfast.care.fsck.portion import Portion
 from holdfast.care.fsck.report import FsckReport
 from holdfast.care.gc import GRACE_S
 from holdfast.care.recover import RecoverReport
@@ -16,12 +18,28 @@ from holdfast.care.repair import RepairReport
 from holdfast.cli import plain, text, values
 from holdfast.cli.exits import Exit
 from holdfast.cli.invocation import Invocation, actor, command
+from holdfast.errors import InvalidValueError
 
 _ROLES = {"error": "bad", "warning": "warn"}
 
 
 @command("fsck")
 @click.option("--quick", is_flag=True, help="Without reading contents: index, journal, and which files are there.")
+@click.option("--sample", metavar="N|P%", help="Read only so many contents, or this share of them, drawn at random.")
+@click.option(
+    "--read-data-subset",
+    "subset",
+    metavar="N/T|P%|SIZE",
+    help="Read only the N-th of T parts; or a random share, or about so many bytes (K, M, G, T).",
+)
+@click.option("--seed", type=values.FROM_ZERO, metavar="N", help="Draw what this seed drew before.")
+@click.option(
+    "--max-duration",
+    "duration_s",
+    type=values.SPAN,
+    metavar="TIME",
+    help="Stop after TIME, e.g. 20min; the next such check goes on from there.",
+)
 @click.option("--repair", is_flag=True, help="Mend what is found, and say what cannot be mended.")
 @click.option(
     "--from",
@@ -41,27 +59,62 @@ _ROLES = {"error": "bad", "warning": "warn"}
     help="With --repair: set aside what follows a hole in the history that nothing fills.",
 )
 def fsck(
-    inv: Invocation, quick: bool, repair: bool, sources: tuple[str, ...], dry_run: bool, lost_and_found: bool,
+    inv: Invocation, quick: bool, sample: str | None, subset: str | None, seed: int | None, duration_s: float | None,
+    repair: bool, sources: tuple[str, ...], dry_run: bool, lost_and_found: bool,
     accept_loss: bool,
 ) -> int:  # fmt: skip
     """Check contents, index and journal against each other.
 
     Reads every byte and changes nothing, unless --repair is given; works on a store that does not open. Exit code 0:
-    all is well; 4: there are findings; 5: there were, and all are repaired. Repair deletes nothing: what is damaged
-    goes to the folder quarantine/ of the store.
+    all is well; 3: all is well so far, and time was up; 4: there are findings; 5: there were, and all are repaired.
+    Repair deletes nothing: what is damaged goes to the folder quarantine/ of the store.
+
+    The contents can be read in portions: --sample, --read-data-subset, --max-duration. Everything else is checked
+    whole each time.
     """
+    portion = _portion(quick=quick, sample=sample, subset=subset, seed=seed, duration_s=duration_s)
     if repair:
-        if quick:
-            raise click.UsageError("--repair looks at every byte: it cannot be --quick.")
+        if quick or portion is not None:
+            raise click.UsageError("--repair looks at every byte: it cannot be --quick or take a portion.")
         return _repair(inv, sources, dry_run=dry_run, lost_and_found=lost_and_found, accept_loss=accept_loss)
     if sources or dry_run or lost_and_found or accept_loss:
         raise click.UsageError("--from, --dry-run, --lost-and-found and --accept-loss need --repair.")
-    inv.on_interrupt = "Interrupted: nothing was changed, and the check is not complete."
+    goes_on = "; the next goes on from here." if duration_s is not None else ", and the check is not complete."
+    inv.on_interrupt = f"Interrupted: nothing was changed{goes_on}"
     with inv.meter() as progress:
-        report = check_path(inv.path(), quick=quick, progress=progress, on_finding=_teller(inv))
+        report = check_path(inv.path(), quick=quick, portion=portion, progress=progress, on_finding=_teller(inv))
     inv.out.message("summary", {key: value for key, value in report.as_dict().items() if key != "findings"})
     _tell_checked(inv, report)
     return report.exit_code
+
+
+def _portion(
+    *, quick: bool, sample: str | None, subset: str | None, seed: int | None, duration_s: float | None
+) -> Portion | None:
+    said = [name for name, value in _said(quick, sample, subset, duration_s).items() if value]
+    if len(said) > 1:
+        raise click.UsageError(f"{' and '.join(said)} exclude each other.")
+    if seed is not None and not sample and (not subset or "/" in subset):
+        raise click.UsageError("--seed is for what is drawn at random: --sample, or a share or size of the data.")
+    if sample and re.fullmatch(r"\s*[0-9.]+\s*%?\s*", sample) is None:
+        raise click.UsageError(f"--sample {sample}: write a number of contents or a share, such as 200 or 5%.")
+    try:
+        if duration_s is not None:
+            return Portion.during(duration_s)
+        if subset and subset.strip().isdecimal():
+            raise click.UsageError("--read-data-subset: write 3/7, 5% or 500M; a number of contents goes to --sample.")
+        return Portion.parse(sample or subset or "", seed=seed) if sample or subset else None
+    except InvalidValueError as error:
+        raise click.UsageError(error.message) from error
+
+
+def _said(quick: bool, sample: str | None, subset: str | None, duration_s: float | None) -> dict[str, bool]:
+    return {
+        "--quick": quick,
+        "--sample": sample is not None,
+        "--read-data-subset": subset is not None,
+        "--max-duration": duration_s is not None,
+    }
 
 
 def _repair(
@@ -126,13 +179,41 @@ def _show_finding(inv: Invocation, finding: Finding) -> None:
 def _tell_checked(inv: Invocation, report: FsckReport) -> None:
     checked = ", ".join(f"{text.number(amount)} {text.safe(kind)}" for kind, amount in report.checked.items())
     inv.out.said(inv.out.style(f"checked {checked or 'nothing'} in {text.duration(report.duration_s)}", "weak"))
+    _tell_portion(inv, report)
     total = sum(report.counts.values())
     if report.exit_code == Exit.OK:
         inv.out.said(inv.out.style("all is well" if not total else "nothing to mend", "good"))
     elif report.exit_code == Exit.REPAIRED:
         inv.out.said(inv.out.style(f"{text.count(total, 'finding')}, all repaired", "good"))
+    elif report.exit_code == Exit.PARTLY:
+        inv.out.said(inv.out.style("all is well so far", "good"))
     else:
         inv.out.said(inv.out.style(text.count(total, "finding"), "bad"))
+
+
+def _tell_portion(inv: Invocation, report: FsckReport) -> None:
+    portion, full_pass = report.portion, report.full_pass
+    if portion is None:
+        return
+    seed = "" if portion.seed is None else f", drawn with --seed {portion.seed}"
+    inv.out.said(f"read {text.count(report.read, 'content')}, {text.size(report.read_bytes)}{seed}")
+    if full_pass is None:
+        return
+    if full_pass.note:
+        inv.out.said(full_pass.note)
+    if full_pass.finished:
+        again = f"; {text.number(full_pass.changed)} came or changed meanwhile and were read again"
+        gone = f"; {text.number(full_pass.gone)} were removed meanwhile"
+        changed = (again if full_pass.changed else "") + (gone if full_pass.gone else "")
+        inv.out.said(f"every content was read, in {text.count(full_pass.runs, 'run')} since {full_pass.began}{changed}")
+    else:
+        amount = f"{text.count(full_pass.covered, 'content')}, {text.size(full_pass.covered_bytes)}"
+        where = "the next check with --max-duration goes on from here" if full_pass.kept else "the next begins anew"
+        inv.out.said(f"time is up: {amount} read since {full_pass.began}; {where}")
+    if full_pass.noted:
+        inv.out.said(
+            inv.out.style(f"{text.count(full_pass.noted, 'content')} with findings in this pass so far", "bad")
+        )
 
 
 @command("gc")

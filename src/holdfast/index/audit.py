@@ -43,6 +43,7 @@ class ChainRow:
 class ContentRow:
     """A known content. `stored_bytes`: None if no row says that it is present; `wanted`: a kept revision has it."""
 
+    key: int
     digest: bytes
     size: int
     stored_bytes: int | None
@@ -52,7 +53,7 @@ class ContentRow:
 
 
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL"
-_CONTENT = f"""SELECT c.digest, c.size, b.stored_bytes, b.frames, b.condemned_us,
+_CONTENT = f"""SELECT c.key, c.digest, c.size, b.stored_bytes, b.frames, b.condemned_us,
     EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})
     FROM content c LEFT JOIN blob b ON b.content = c.key"""
 
@@ -121,6 +122,11 @@ class Audit:
         row = self._db.one("SELECT hash FROM tx WHERE first = ?", (first,))
         return None if row is None else row[0]
 
+    def last(self) -> tuple[int, bytes] | None:
+        """(first seq, hash) of the last transaction as its row stands; None if there is none."""
+        row = self._db.one("SELECT first, hash FROM tx ORDER BY first DESC LIMIT 1")
+        return None if row is None else (row[0], row[1])
+
     # -- rows --------------------------------------------------------------------------------------------------------
 
     def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
@@ -166,15 +172,13 @@ class Audit:
 
     # -- content -----------------------------------------------------------------------------------------------------
 
-    def contents(self) -> Iterator[ContentRow]:
-        """Every known content in order of its digest, in short reads: later ones may see later states."""
-        after = b"\0"  # SQLite's substr of an empty blob is NULL
+    def contents_after(self, digest: bytes) -> list[ContentRow]:
+        """The next known contents in order of their digests: one short read, none at the end."""
         sql = f"""{_CONTENT} WHERE substr(c.digest, 1, 8) >= substr(?1, 1, 8) AND c.digest > ?1
                   AND typeof(c.digest) = 'blob' AND length(c.digest) = 32
                   ORDER BY substr(c.digest, 1, 8), c.digest LIMIT ?2"""
-        while page := self._db.rows(sql, (after, _PAGE)):
-            yield from (_content(row) for row in page)
-            after = page[-1][0]
+        # SQLite's substr of an empty blob is NULL.
+        return [_content(row) for row in self._db.rows(sql, (digest or b"\0", _PAGE))]
 
     def content(self, digest: bytes) -> ContentRow | None:
         """One content as it is known now."""
@@ -251,8 +255,8 @@ def _objects_wanted() -> dict[str, tuple[Any, ...]]:
 
 
 def _content(row: tuple[Any, ...]) -> ContentRow:
-    digest, size, stored_bytes, frames, condemned_us, wanted = row
-    return ContentRow(digest, size, stored_bytes, frames, condemned_us, bool(wanted))
+    key, digest, size, stored_bytes, frames, condemned_us, wanted = row
+    return ContentRow(key, digest, size, stored_bytes, frames, condemned_us, bool(wanted))
 
 
 def _name(text: Any, stray: Any) -> Name:

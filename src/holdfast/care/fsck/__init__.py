@@ -2,6 +2,7 @@
 
 from holdfast.care.fsck.check import check, check_path
 from holdfast.care.fsck.findings import KINDS, Finding, Severity
-from holdfast.care.fsck.report import FsckReport, OnFinding
+from holdfast.care.fsck.portion import Portion
+from holdfast.care.fsck.report import FsckReport, OnFinding, PassReport
 
-__all__ = ["KINDS", "Finding", "FsckReport", "OnFinding", "Severity", "check", "check_path"]
+__all__ = ["KINDS", "Finding", "FsckReport", "OnFinding", "PassReport", "Portion", "Severity", "check", "check_path"]

@@ -3,90 +3,100 @@
 from __future__ import annotations
 
 import stat as flags
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 from holdfast.blobs.contract import BlobStat, WalkEntry
+from holdfast.care.fsck.chosen import Pair
+from holdfast.care.fsck.passes import Pass
+from holdfast.care.fsck.reading import read, verified
 from holdfast.care.fsck.scene import Scene
 from holdfast.errors import BlobDamagedError, BlobMissingError, HoldfastError
 from holdfast.formats import paths
 from holdfast.index.audit import ContentRow
 from holdfast.values import digest as digests
 
-_WORKERS = 2
-_AHEAD = 32
 _SUSPECTS = 200
 """So many are looked at again in one short moment without writers."""
 _USERS_NAMED = 20
 
 
-@dataclass(slots=True)
-class _Pair:
-    """A content and its file, either of which may be missing; `seen`: what reading the file gave."""
-
-    raw: bytes
-    row: ContentRow | None
-    file_bytes: int | None
-    seen: BlobStat | HoldfastError | None = None
-
-    @property
-    def path(self) -> str:
-        """Where the file is or should be."""
-        return paths.blob_file(self.raw)
-
-
-def check_blobs(scene: Scene) -> None:
-    """Every content and every file of a blob once, in order of digest."""
-    suspects: list[_Pair] = []
+def check_blobs(scene: Scene, *, share: float = 1.0) -> None:
+    """Every content and every file of a blob once, in order of digest. `share`: about how much of it is to be read."""
     _, total = scene.needs.blobs() if scene.needs else (0, 0)
-    done = 0
-    for pair in _read(scene, _pairs(scene)):
-        scene.out.checked["contents"] += pair.row is not None
-        done += pair.file_bytes or 0
+    _check(scene, _pairs(scene, tell=True), int(total * share))
+    if isinstance(scene.chosen, Pass) and not scene.chosen.unfinished:
+        _check(scene, scene.chosen.again(scene, _pairs(scene, tell=False)), 0, again=True)
+
+
+def count_files(scene: Scene) -> tuple[int, int]:
+    """(how many, bytes of) blobs' files, where no row says so."""
+    sizes = [0, 0]
+    for entry in _files(scene, tell=False):
+        sizes = [sizes[0] + 1, sizes[1] + entry.stored_bytes]
+    return sizes[0], sizes[1]
+
+
+def _check(scene: Scene, pairs: Iterator[Pair], total: int, *, again: bool = False) -> None:
+    suspects: list[Pair] = []
+    chosen, done = scene.chosen, 0
+    for pair in read(scene, pairs, again=again):
+        if not again:
+            scene.out.checked["contents"] += pair.row is not None
+            chosen.passed(pair)
+        if pair.seen is not None or scene.quick or chosen.is_behind(pair):
+            done += pair.file_bytes or 0
         scene.out.step(done, max(total, done) or None, "checking blobs", "bytes")
         if _judge(scene, pair):
             suspects.append(pair)
-        if len(suspects) >= _SUSPECTS:
+        if len(suspects) >= _SUSPECTS or (suspects and chosen.due()):
             _look_again(scene, suspects)
             suspects = []
+        if not suspects:
+            chosen.settled()
     _look_again(scene, suspects)
+    chosen.settled()
 
 
 # -- contents and files, side by side ----------------------------------------------------------------------------------
 
 
-def _pairs(scene: Scene) -> Iterator[_Pair]:
-    rows = scene.needs.contents() if scene.needs else iter(())
-    files = _files(scene)
+def _pairs(scene: Scene, *, tell: bool) -> Iterator[Pair]:
+    rows, files = _rows(scene), _files(scene, tell=tell)
     row, file = next(rows, None), next(files, None)
     while row is not None or file is not None:
         raw = None if file is None or file.digest is None else digests.raw(file.digest)
         if row is None or (raw is not None and raw < row.digest):
             assert file is not None
             assert raw is not None
-            yield _Pair(raw, None, file.stored_bytes)
+            yield Pair(raw, None, file.stored_bytes)
             file = next(files, None)
         elif raw is None or row.digest < raw:
-            yield _Pair(row.digest, row, None)
+            yield Pair(row.digest, row, None)
             row = next(rows, None)
         else:
-            yield _Pair(raw, row, file.stored_bytes if file else None)
+            yield Pair(raw, row, file.stored_bytes if file else None)
             row, file = next(rows, None), next(files, None)
 
 
-def _files(scene: Scene) -> Iterator[WalkEntry]:
-    """The blobs' files; names that are none are reported."""
+def _rows(scene: Scene) -> Iterator[ContentRow]:
+    """Every known content in order of digests. The index may be opened anew meanwhile: each page asks for it."""
+    after = b""
+    while scene.needs is not None and (page := scene.needs.contents_after(after)):
+        yield from page
+        after = page[-1].digest
+
+
+def _files(scene: Scene, *, tell: bool) -> Iterator[WalkEntry]:
+    """The blobs' files; `tell`: they are counted, and names that are none are reported."""
     try:
         for entry in scene.blobs.walk():
             if entry.digest is not None:
-                scene.out.checked["files"] += 1
+                scene.out.checked["files"] += tell
                 yield entry
-            else:
+            elif tell:
                 _tell_stray(scene, entry.path)
     except HoldfastError as error:
-        if not scene.out.has("wrong-type"):
+        if tell and not scene.out.has("wrong-type"):
             scene.out.found("unreadable", paths.BLOBS + "/", error.message)
 
 
@@ -103,42 +113,10 @@ def _tell_stray(scene: Scene, path: str) -> None:
         scene.out.found("stray-file", path)
 
 
-def _read(scene: Scene, pairs: Iterator[_Pair]) -> Iterator[_Pair]:
-    """The same pairs in the same order, the files read whole by two threads unless a quick look is enough."""
-    if scene.quick:
-        yield from pairs
-        return
-    waiting: deque[tuple[_Pair, Future[BlobStat | HoldfastError | None]]] = deque()
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="holdfast-fsck") as pool:
-        try:
-            for pair in pairs:
-                waiting.append((pair, pool.submit(_verify, scene, pair)))
-                if len(waiting) > _AHEAD:
-                    yield _done(*waiting.popleft())
-            while waiting:
-                yield _done(*waiting.popleft())
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _done(pair: _Pair, future: Future[BlobStat | HoldfastError | None]) -> _Pair:
-    pair.seen = future.result()
-    return pair
-
-
-def _verify(scene: Scene, pair: _Pair) -> BlobStat | HoldfastError | None:
-    if pair.file_bytes is None:
-        return None
-    try:
-        return scene.blobs.verify(digests.text(pair.raw))
-    except HoldfastError as error:
-        return error
-
-
 # -- judging -----------------------------------------------------------------------------------------------------------
 
 
-def _judge(scene: Scene, pair: _Pair) -> tuple[str, str] | None:
+def _judge(scene: Scene, pair: Pair) -> tuple[str, str] | None:
     """(code, detail) of what is wrong with a pair; None if nothing is."""
     row = pair.row
     if row is None:
@@ -154,7 +132,7 @@ def _judge(scene: Scene, pair: _Pair) -> tuple[str, str] | None:
     return _judge_row(scene, pair, row)
 
 
-def _judge_unknown(scene: Scene, pair: _Pair) -> tuple[str, str] | None:
+def _judge_unknown(scene: Scene, pair: Pair) -> tuple[str, str] | None:
     """A file that no row speaks of: of no use, or, where rows cannot be had, perhaps all that is left."""
     if pair.file_bytes is None:
         return None
@@ -164,7 +142,7 @@ def _judge_unknown(scene: Scene, pair: _Pair) -> tuple[str, str] | None:
     return ("blob-damaged", str(pair.seen)) if damaged else None
 
 
-def _judge_row(scene: Scene, pair: _Pair, row: ContentRow) -> tuple[str, str] | None:
+def _judge_row(scene: Scene, pair: Pair, row: ContentRow) -> tuple[str, str] | None:
     """The file is as good as could be seen: is what the index says of it true?"""
     if isinstance(pair.seen, BlobStat) and pair.seen.size != row.size:
         return "size-wrong", f"{pair.seen.size} bytes of content, not {row.size}"
@@ -181,31 +159,32 @@ def _judge_row(scene: Scene, pair: _Pair, row: ContentRow) -> tuple[str, str] | 
     return None
 
 
-def _look_again(scene: Scene, suspects: list[_Pair]) -> None:
+def _look_again(scene: Scene, suspects: list[Pair]) -> None:
     """Report what is still wrong when nobody writes: gc and puts may have come between row and file."""
     if not suspects:
         return
     for pair in suspects:
         if not scene.quick:
-            pair.seen = _verify(scene, pair)
+            pair.seen = verified(scene, pair)
     with scene.look_again() as confirmed:
         still = [(pair, found) for pair in suspects if (found := _judge(scene, _renewed(scene, pair)))]
     for pair, (code, detail) in still:
+        scene.chosen.found(pair.raw)
         _tell(scene, pair, code=code, detail=detail, doubt={} if confirmed else {"confirmed": False})
     # What is gone since, or was never wrong, needs no word.
 
 
-def _renewed(scene: Scene, pair: _Pair) -> _Pair:
+def _renewed(scene: Scene, pair: Pair) -> Pair:
     row = scene.needs.content(pair.raw) if scene.needs else pair.row
     facts = scene.facts(pair.path)
     size = facts.st_size if facts is not None and flags.S_ISREG(facts.st_mode) else None
-    renewed = _Pair(pair.raw, row, size, pair.seen)
+    renewed = Pair(pair.raw, row, size, pair.seen)
     if size is not None and (pair.file_bytes is None or isinstance(pair.seen, BlobMissingError)) and not scene.quick:
-        renewed.seen = _verify(scene, renewed)  # it came back just now
+        renewed.seen = verified(scene, renewed)  # it came back just now
     return renewed
 
 
-def _tell(scene: Scene, pair: _Pair, *, code: str, detail: str, doubt: dict[str, bool]) -> None:
+def _tell(scene: Scene, pair: Pair, *, code: str, detail: str, doubt: dict[str, bool]) -> None:
     fields: dict[str, object] = {"digest": digests.text(pair.raw), **doubt}
     if pair.row is not None:
         fields["size"] = pair.row.size

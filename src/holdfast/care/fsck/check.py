@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.contract import BlobStore
-from holdfast.care.fsck import blobs, index, journal, layout, rows
-from holdfast.care.fsck.report import FsckReport, Gathered, OnFinding, Progress
+from holdfast.care.fsck import blobs, index, journal, layout, passes, rows
+from holdfast.care.fsck.chosen import Chosen
+from holdfast.care.fsck.passes import Pass
+from holdfast.care.fsck.portion import Portion, Way
+from holdfast.care.fsck.report import TOO_NEW, FsckReport, Gathered, OnFinding, Progress
 from holdfast.care.fsck.scene import Scene
 from holdfast.care.fsck.view import View
 from holdfast.disk import Disk
 from holdfast.engine import recover, transaction
 from holdfast.engine.handle import Handle
-from holdfast.errors import ChainForkedError, ConflictError, HoldfastError, NotAStoreError
+from holdfast.errors import ChainForkedError, ConflictError, HoldfastError, InvalidValueError, NotAStoreError
 from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
 from holdfast.index.audit import Audit
@@ -25,8 +29,9 @@ from holdfast.values.change import Head
 
 
 def check(
-    handle: Handle, *, quick: bool = False, progress: Progress | None = None, on_finding: OnFinding | None = None
-) -> FsckReport:
+    handle: Handle, *, quick: bool = False, portion: Portion | None = None, progress: Progress | None = None,
+    on_finding: OnFinding | None = None,
+) -> FsckReport:  # fmt: skip
     """Check the store of an open handle; see `check_path`. ConflictError inside a transaction of this thread."""
     handle.alive()
     if transaction.current(handle) is not None:
@@ -34,62 +39,98 @@ def check(
             "fsck inside a transaction would see what is not committed",
             remedy="End the transaction first.",
         )
+    _compatible(quick=quick, portion=portion)
     out = Gathered(on_finding, progress)
-    return _run(handle.root, out, quick=quick, disk=handle.disk, blob_store=handle.blobs)
+    scene = _scene(handle.root, out, handle.disk, handle.blobs, quick=quick)
+    scene.leaves_no_trace = handle.read_only
+    return _run(scene, portion)
 
 
 def check_path(
     path: str | os.PathLike[str],
     *,
     quick: bool = False,
+    portion: Portion | None = None,
     progress: Progress | None = None,
     on_finding: OnFinding | None = None,
 ) -> FsckReport:
     """Check the store in a folder, also one that does not open. Changes nothing in it; writers may go on.
 
     Full: every blob is read, every row derived anew (in a temporary folder; TMPDIR says where) and compared. `quick`:
-    chain, journal, rules between rows, and which blobs are there with which size. `on_finding` is told each finding
-    when it is found, `progress` how far the work is. Memory does not grow with the store, except for findings kept.
+    chain, journal, rules between rows, and which blobs are there with which size. `portion`: all of the full check,
+    but only these contents are read; with a span of time the position is kept in the store's `state.sqlite3`, if that
+    can be written to, and nothing else is. `on_finding` is told each finding when it is found, `progress` how far the
+    work is. Memory does not grow with the store, except for findings kept.
 
-    Raises NotAStoreError if the folder has nothing of a store, FormatTooNewError, NoSpaceError (no room for the
-    temporary index).
+    Raises NotAStoreError if the folder has nothing of a store, NoSpaceError (no room for the temporary index),
+    InvalidValueError (`quick` and `portion`).
     """
     root = os.path.abspath(os.fspath(path))
     if not os.path.isdir(root):
         raise NotAStoreError(f"{root} is not a folder", path=root)
+    _compatible(quick=quick, portion=portion)
     disk = Disk()
-    return _run(root, Gathered(on_finding, progress), quick=quick, disk=disk, blob_store=LocalBlobs(root, disk))
+    return _run(_scene(root, Gathered(on_finding, progress), disk, LocalBlobs(root, disk), quick=quick), portion)
 
 
-def _run(root: str, out: Gathered, *, quick: bool, disk: Disk, blob_store: BlobStore) -> FsckReport:
-    view = View(root)
-    scene = Scene(root, disk, Journal(root, disk), blob_store, view, out, quick)
+def _compatible(*, quick: bool, portion: Portion | None) -> None:
+    if quick and portion is not None:
+        raise InvalidValueError(
+            "a quick check reads no contents, so no portion of them", where="portion", reason="quick",
+            remedy="Leave out one of the two.",
+        )  # fmt: skip
+
+
+def _scene(root: str, out: Gathered, disk: Disk, blob_store: BlobStore, *, quick: bool) -> Scene:
+    return Scene(root, disk, Journal(root, disk), blob_store, View(root), out, quick)
+
+
+def _run(scene: Scene, portion: Portion | None) -> FsckReport:
+    began_s = time.monotonic()
     try:
         marker = layout.read_marker(scene)
+        if scene.out.has(TOO_NEW):
+            return scene.out.report(quick=scene.quick, portion=portion)
         layout.check_names(scene)
         index.check_file(scene)
         _settle_origin(scene, marker)
         if scene.needs is not None:
             index.check_chain(scene)
         journal.check_journal(scene)
-        _check_rows_and_blobs(scene)
+        if portion is not None and portion.way is Way.SPAN:
+            scene.chosen = passes.begin(scene, marker, seconds=portion.amount, began_s=began_s)
+        _check_rows_and_blobs(scene, portion)
         index.check_others(scene)
+        full_pass = scene.chosen.report() if isinstance(scene.chosen, Pass) else None
+        return scene.out.report(quick=scene.quick, portion=portion, full_pass=full_pass)
     finally:
-        view.close()
-    return out.report(quick=quick)
+        if isinstance(scene.chosen, Pass):
+            scene.chosen.close()
+        scene.view.close()
 
 
-def _check_rows_and_blobs(scene: Scene) -> None:
+def _check_rows_and_blobs(scene: Scene, portion: Portion | None) -> None:
     if scene.needs is None:
         with _stand_in(scene) as stand_in:
             scene.needs = stand_in
-            blobs.check_blobs(scene)
+            _check_blobs(scene, portion)
         scene.needs = None
         return
     # Rows that are not what the chain gives break rules too; saying both would only be louder.
     if scene.quick or rows.check_rows(scene):
         rows.check_rules(scene)
-    blobs.check_blobs(scene)
+    _check_blobs(scene, portion)
+
+
+def _check_blobs(scene: Scene, portion: Portion | None) -> None:
+    if portion is None or portion.way is Way.SPAN:
+        blobs.check_blobs(scene)
+        return
+    contents, stored_bytes = scene.needs.blobs() if scene.needs is not None else (0, 0)
+    if not scene.has_places:  # rows that were derived here say nothing of files
+        contents, stored_bytes = blobs.count_files(scene)
+    scene.chosen = Chosen(portion.picker(contents, stored_bytes), places=scene.has_places)
+    blobs.check_blobs(scene, share=portion.expected(contents, stored_bytes))
 
 
 @contextlib.contextmanager

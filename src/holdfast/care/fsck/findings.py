@@ -49,6 +49,11 @@ _TABLE = (
     Kind("marker-missing", _E, "`holdfast.json` is not there: the store cannot be opened.", _MARKER),
     Kind("marker-damaged", _E, "`holdfast.json` is not what was written: the store cannot be opened.", _MARKER),
     Kind("marker-mismatch", _E, "`holdfast.json` names another store than the one the chain begins with.", _MARKER),
+    Kind(
+        "marker-too-new", _E,
+        "`holdfast.json` asks for a newer format than this software knows: nothing else was checked.",
+        "Use the newest Holdfast. If none has ever written here, the file is damaged: take it from a backup or a copy.",
+    ),
     Kind("folder-missing", _W, "A folder of the store is not there.", _RECOVER),
     Kind(
         "wrong-type", _E, "A folder, a link or a device stands where a file must be, or the other way round.",
@@ -89,6 +94,14 @@ _TABLE = (
     ),
     Kind("search-damaged", _W, "The full-text index is damaged. It holds nothing of its own.",
          "Search once (`holdfast search`): it is made anew by itself."),
+    Kind(
+        "state-damaged", _I, "The notes on work under way are damaged. They hold nothing of their own.",
+        "Nothing needs to be done: whoever needs them next makes them anew.",
+    ),
+    Kind(
+        "redaction-unfinished", _E, "What a redaction announced as erased is still there.",
+        "Run `holdfast redact` for the same again: it takes out what is left. `holdfast audit verify` names what.",
+    ),
     # the journal
     Kind("journal-behind", _W, "The index has transactions that the journal lacks at its end.", _RECOVER),
     Kind(

@@ -90,6 +90,7 @@ def _check_link(scene: Scene, held: Held, row: ChainRow, head: Head) -> Head:
     if transaction is None:
         scene.out.found("index-transaction", f"transaction {row.first}", "its bytes do not verify", first=row.first)
         return _step_over(scene, held, row, head)
+    held.redactions.take(transaction)
     wrong = _wrong_columns(row, transaction)
     entry = transaction.entry
     if wrong:
@@ -145,7 +146,8 @@ def check_others(scene: Scene) -> None:
             continue  # whoever uses it finds damage by itself, and what is being written cannot be judged from outside
         trouble = quick_look(path)
         if trouble:
-            scene.out.found("search-damaged", name, "; ".join(trouble[:3]), lines=trouble)
+            code = "search-damaged" if name == paths.SEARCH else "state-damaged"
+            scene.out.found(code, name, "; ".join(trouble[:3]), lines=trouble)
         scene.out.checked["databases"] += 1
 
 

@@ -193,6 +193,7 @@ def _take(scene: Scene, reading: _Reading, path: str, transaction: Transaction) 
     if not reading.forked and _contradicts(scene, head, transaction):
         reading.forked = True
         scene.out.found("chain-fork", where, f"from change {entry.first} on", first=entry.first)
+    reading.held.redactions.take(transaction)
     reading.held.head = transaction.head
 
 
@@ -249,6 +250,7 @@ def _judge(scene: Scene, reading: _Reading, doubt: dict[str, bool]) -> None:
     _tell_ends(scene, in_journal, in_index, lost=lost, doubt=doubt)
     if lost or reading.forked:
         scene.knows_all = False
+    _tell_redactions(scene, in_journal, in_index, doubt)
 
 
 def _tell_ends(scene: Scene, in_journal: Held, in_index: Held, *, lost: list[Range], doubt: dict[str, bool]) -> None:
@@ -261,6 +263,15 @@ def _tell_ends(scene: Scene, in_journal: Held, in_index: Held, *, lost: list[Ran
         scene.out.found(code, words((first, end)), "", first=first, end=end, **doubt)
     if code == "index-behind":
         scene.knows_all = False  # content that only the journal speaks of is not without use
+
+
+def _tell_redactions(scene: Scene, in_journal: Held, in_index: Held, doubt: dict[str, bool]) -> None:
+    """What either copy announces must be erased in both, as far as they reach."""
+    announced = in_index.redactions.announced.by_seq() | in_journal.redactions.announced.by_seq()
+    for where, copy in ((paths.JOURNAL + "/", in_journal), (paths.INDEX, in_index)):
+        left = [(seq, seq + 1) for seq in copy.redactions.unfinished(announced)]
+        for span in without(left, copy.missing()) if left else ():
+            scene.out.found("redaction-unfinished", where, words(span), first=span[0], end=span[1], **doubt)
 
 
 def _relative(scene: Scene, path: str) -> str:

@@ -6,6 +6,7 @@ import os
 import stat as flags
 import time
 
+from holdfast.care.fsck.report import TOO_NEW
 from holdfast.care.fsck.scene import Scene
 from holdfast.errors import FormatTooNewError, HoldfastError, NotAStoreError
 from holdfast.formats import marker, paths
@@ -17,7 +18,7 @@ _LOCKS = tuple(map(os.path.basename, (paths.WRITER_LOCK, paths.HANDLES_LOCK, pat
 
 
 def read_marker(scene: Scene) -> Marker | None:
-    """The marker if it is sound. NotAStoreError if nothing here looks like a store; FormatTooNewError passes."""
+    """The marker if it is sound. NotAStoreError if nothing here looks like a store."""
     path = os.path.join(scene.root, paths.MARKER)
     try:
         data = scene.disk.read_file(path, marker.MAX_BYTES)
@@ -27,8 +28,9 @@ def read_marker(scene: Scene) -> Marker | None:
             raise NotAStoreError(f"{scene.root} is not a store: it has no {paths.MARKER}", path=scene.root) from None
         scene.out.found("marker-missing", paths.MARKER)
         return None
-    except FormatTooNewError:
-        raise
+    except FormatTooNewError as error:
+        scene.out.found(TOO_NEW, paths.MARKER, error.message)
+        return None
     except NotAStoreError as error:
         scene.out.found("marker-damaged", paths.MARKER, error.message)
         return None

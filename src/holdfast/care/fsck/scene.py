@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from holdfast.blobs.contract import BlobStore
+from holdfast.care.fsck.chosen import Chosen
+from holdfast.care.fsck.redactions import Redactions
 from holdfast.care.fsck.report import Gathered
 from holdfast.care.fsck.view import View, nobody_writes
 from holdfast.disk import Disk
@@ -30,6 +32,7 @@ class Held:
 
     head: Head
     lacking: list[Range] = field(default_factory=list)
+    redactions: Redactions = field(default_factory=Redactions)
 
     def missing(self) -> list[Range]:
         """All changes it does not hold, without end."""
@@ -43,6 +46,7 @@ class Scene:
     `origin`: where its chain begins, None if nobody can say. `index`: what the index holds of the chain, None if it
     cannot be used. `needs`: tells what content is needed: the index, or one that was derived to take its place.
     `knows_all`: whether `needs` was made from the whole chain; `has_places`: whether it says where content is.
+    `chosen`: which contents are read; `leaves_no_trace`: nothing may be written, not even how far the check has come.
     """
 
     root: str
@@ -58,6 +62,8 @@ class Scene:
     needs: Audit | None = None
     knows_all: bool = True
     has_places: bool = False
+    chosen: Chosen = field(default_factory=Chosen)
+    leaves_no_trace: bool = False
     _patience_s: float = field(default_factory=lambda: _PATIENCE_S)
 
     def facts(self, path: str) -> os.stat_result | None:

@@ -66,6 +66,8 @@ def repair(root: str, settings: Settings, wanted: Wanted, progress: Progress | N
         plan = Plan()
         try:
             after = check_path(root, progress=progress, on_finding=plan.take)
+            if "marker-too-new" in plan.codes:
+                opening.read_marker(root, settings.disk)  # says so
             before = before or after
             if wanted.dry_run:
                 steps = tuple(_foretell(bench, plan, sources, wanted))
