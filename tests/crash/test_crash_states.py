@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 import holdfast
-from holdfast.testing import crash_states
+from holdfast.testing import crash_choices, crash_states
 from holdfast.testing.crash_lab import CrashReport, Trace, explore, record
-from holdfast.testing.recording import IndexSeen, Operation, Recording
+from holdfast.testing.index_watch import IndexSeen
+from holdfast.testing.recording import Operation, Recording
 from holdfast.testing.workloads import WORKLOADS, Workload
 
 SEED = int(os.environ.get("HOLDFAST_CRASH_SEED", "20261121"))
@@ -102,7 +103,7 @@ def test_bytes_that_were_synced_are_in_every_state_and_others_may_be_zeros_or_mi
     )
     found = crash_states.point(trace, 5)
     rnd = random.Random(1)
-    contents = {dict(crash_states.drawn(found, rnd).files)["a"] for _ in range(300)}
+    contents = {dict(crash_choices.drawn(found, rnd).files)["a"] for _ in range(300)}
     assert all(data.startswith(b"x" * 600) for data in contents)
     assert {b"x" * 600, b"x" * 600 + b"y" * 1500} < contents
     assert any(b"\0" * 512 in data and data.endswith(b"y") for data in contents)
@@ -117,7 +118,7 @@ def test_names_go_in_order_or_by_folder_or_singly_but_a_rename_is_never_half_the
     )
     found = crash_states.point(trace, 4)
     rnd = random.Random(1)
-    seen = {tuple(sorted(dict(crash_states.drawn(found, rnd).files))) for _ in range(300)}
+    seen = {tuple(sorted(dict(crash_choices.drawn(found, rnd).files))) for _ in range(300)}
     assert {(), ("a",), ("a", "b"), ("b", "c"), ("b",)} <= seen
     assert not any({"a", "c"} <= set(names) for names in seen)
 
@@ -126,14 +127,14 @@ def test_a_name_that_was_synced_stays() -> None:
     trace = recorded(Operation("create", "a", 0), Operation("fsync_dir", ""), Operation("create", "b", 1))
     found = crash_states.point(trace, 3)
     rnd = random.Random(1)
-    assert all("a" in dict(crash_states.drawn(found, rnd).files) for _ in range(100))
+    assert all("a" in dict(crash_choices.drawn(found, rnd).files) for _ in range(100))
 
 
 def test_a_commit_that_returned_is_in_the_log_and_one_that_did_not_may_be_torn() -> None:
     one, two = IndexSeen("append", b"db", b"1" * 1000, "i"), IndexSeen("append", b"db", b"1" * 1000 + b"2" * 2000, "i")
     found = crash_states.point(recorded(one, two), 1)
     rnd = random.Random(1)
-    logs = [state.index.log for _ in range(200) if (state := crash_states.drawn(found, rnd)).index is not None]
+    logs = [state.index.log for _ in range(200) if (state := crash_choices.drawn(found, rnd)).index is not None]
     assert all(log.startswith(one.log) for log in logs)
     assert len(set(logs)) > 20
 
@@ -141,7 +142,7 @@ def test_a_commit_that_returned_is_in_the_log_and_one_that_did_not_may_be_torn()
 def test_the_state_without_any_loss_is_the_store_itself(base: str) -> None:
     trace = record(BY_NAME["close and reopen"], base, seed=3)
     end = crash_states.point(trace.recording, len(trace.recording.events))
-    crash_states.build(crash_states.corner(end, "all kept"), f"{base}/built")
+    crash_states.build(crash_choices.corner(end, "all kept"), f"{base}/built")
     for part in ("blobs", "journal", "holdfast.json", "index.sqlite3"):
         for path in [p for p in [Path(base, "store", part), *Path(base, "store", part).rglob("*")] if p.is_file()]:
             assert Path(base, "built", path.relative_to(f"{base}/store")).read_bytes() == path.read_bytes()

@@ -13,7 +13,7 @@ from holdfast import Store
 from holdfast.errors import ChainForkedError
 from holdfast.index.sqlite import file_identity
 from holdfast.testing.crash_states import State, at_home
-from holdfast.testing.recording import IndexSeen
+from holdfast.testing.index_watch import IndexSeen
 
 
 @pytest.fixture

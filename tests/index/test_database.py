@@ -49,7 +49,7 @@ def test_every_connection_is_set_up_alike(index: SqliteIndex) -> None:
 
     assert settings() == theirs
     assert settings() == {
-        "synchronous": 2, "wal_autocheckpoint": 0, "mmap_size": 0, "trusted_schema": 0,
+        "synchronous": 3, "wal_autocheckpoint": 0, "mmap_size": 0, "trusted_schema": 0,
         "journal_size_limit": databases.WAL_KEPT_BYTES,
     }  # fmt: skip
 

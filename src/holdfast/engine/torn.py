@@ -14,6 +14,7 @@ import os
 import secrets
 import time
 
+from holdfast import disk as disks
 from holdfast.disk import Disk
 from holdfast.engine.locks import FileLock
 from holdfast.errors import ChainBrokenError, HoldfastError, LockedError
@@ -30,15 +31,20 @@ def suspected(root: str, users: FileLock) -> bool:
     """Whether the last bytes of the journal may be those of a crash: the log has commits, and nobody else is here.
 
     Or the log is older than this boot: then others who are here have opened the store after the crash, to read it.
+    With a rollback journal (on network file systems) there is no log to tell: whoever comes first has to look.
     """
     try:
         facts = os.stat(os.path.join(root, paths.INDEX + "-wal"))
     except OSError:
-        return False
+        return disks.on_network(root) and _alone(users)
     if not facts.st_size:
         return False
     if facts.st_mtime < time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)):
         return True
+    return _alone(users)
+
+
+def _alone(users: FileLock) -> bool:
     try:
         users.acquire(shared=False, wait_s=0)
     except LockedError:

@@ -34,7 +34,7 @@ WAL_KEPT_BYTES = 1 << 20
 """A checkpointed write-ahead log is cut to this when it starts anew; its size then tells when the next is due."""
 
 _PRAGMAS = {
-    "synchronous": 2,  # FULL: a commit is on disk when it returns
+    "synchronous": 3,  # EXTRA: a commit is on disk when it returns, and no rollback journal comes back to undo it
     "wal_autocheckpoint": 0,  # checkpoints run under the writer lock only
     "journal_size_limit": WAL_KEPT_BYTES,
     "mmap_size": 0,

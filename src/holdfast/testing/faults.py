@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.disk import Disk, typed
-from holdfast.testing.crash_lab import CrashReport, Trace, examine, explore, record
-from holdfast.testing.crash_states import State, build, corner, drawn, point
+from holdfast.testing.crash_choices import corner, drawn
+from holdfast.testing.crash_lab import CrashReport, Trace, examine, explore, nested, record
+from holdfast.testing.crash_states import State, build, point
 from holdfast.testing.ledger import Fate, Ledger
 from holdfast.testing.recording import Recording, RecordingDisk, recording
-from holdfast.testing.workloads import WORKLOADS, Bench, Workload
+from holdfast.testing.workbench import Bench, Workload
+from holdfast.testing.workloads import WORKLOADS
 
 __all__ = [
     "WORKLOADS",
@@ -33,6 +35,7 @@ __all__ = [
     "drawn",
     "examine",
     "explore",
+    "nested",
     "point",
     "record",
     "recording",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+import zstandard
 
 from holdfast.errors import NotFoundError
 from holdfast.store import Store
@@ -14,10 +17,14 @@ from holdfast.values.records import RevisionState
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of one artifact: content of each revision, oldest first (None: purged), and whether it is live."""
+    """What became of one artifact: content of each revision, oldest first (None: purged), and whether it is live.
+
+    `nameless`: it was redacted. For a run (`Ledger.runs`) its status is the only content.
+    """
 
     contents: tuple[bytes | None, ...]
     live: bool = True
+    nameless: bool = False
 
 
 @dataclass(slots=True)
@@ -41,11 +48,18 @@ class Expected:
 
 @dataclass(slots=True)
 class Ledger:
-    """Calls in order. `say` puts a mark among the recorded operations; artifacts are known by path, then by id."""
+    """Calls in order. `say` puts a mark among the recorded operations; artifacts are known by path, then by id.
+
+    `start`: what was there before the first mark. `runs`: which of the paths stand for runs, and their ids. `secrets`:
+    bytes that no file may hold any more once the artifact at a path is redacted.
+    """
 
     say: Callable[[str], None]
     now: dict[str, Fate] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
+    start: dict[str, Fate] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, bytes] = field(default_factory=dict)
     _calls: list[_Call] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -76,7 +90,7 @@ class Ledger:
 
     def expected(self, events: list[Event], at: int) -> Expected:
         """What holds after the first `at` events."""
-        settled: dict[str, Fate] = {}
+        settled = dict(self.start)
         flying: _Call | None = None
         returned = 0
         for event in events[:at]:
@@ -101,12 +115,20 @@ class Ledger:
         done = {path for path in moved if seen[path] == expected.coming[path]}
         if expected.whole and done and done != moved:
             wrong.append(f"half a call: {sorted(done)} of {sorted(moved)}")
-        live = {a.path for a in store.find()}
-        wrong += [f"{path}: nobody put it there" for path in sorted(live - set(seen))]
+        known = set(self.ids.values())
+        strange = {a.path for a in store.find() if a.id not in known} - set(seen)
+        wrong += [f"{path}: nobody put it there" for path in sorted(strange)]
         return wrong
+
+    def remembered(self, root: str, expected: Expected) -> list[str]:
+        """Which files of a closed store still hold what was redacted."""
+        secrets = [self.secrets[path] for path, fate in expected.settled.items() if fate.nameless]
+        return [f"{path} still holds a redacted text" for path in _holding(root, secrets)] if secrets else []
 
     def look(self, store: Store, path: str) -> Fate | None:
         """What a store has of an artifact, every kept revision read; None if it does not know it."""
+        if path in self.runs:
+            return _look_at_run(store, self.runs[path])
         ref = f"id:{self.ids[path]}" if path in self.ids else path
         try:
             found = store.get(ref, deleted=True)
@@ -116,7 +138,29 @@ class Ledger:
             store.artifacts.read(f"id:{found.id}", revision=r.number) if r.state is RevisionState.KEPT else None
             for r in sorted(store.artifacts.revisions(f"id:{found.id}"), key=lambda r: r.number)
         ]
-        return Fate(tuple(contents), found.deleted_at is None)
+        return Fate(tuple(contents), found.deleted_at is None, found.name.startswith("redacted-"))
+
+
+def _look_at_run(store: Store, run_id: str) -> Fate | None:
+    try:
+        manifest = store.runs.manifest(f"id:{run_id}")
+    except NotFoundError:
+        return None
+    facts = [str(manifest.run.status), *(str(step.status) for step in manifest.steps)]
+    facts.append(f"{len(manifest.inputs)} in, {len(manifest.outputs)} out")
+    return Fate(tuple(fact.encode() for fact in facts))
+
+
+def _holding(root: str, secrets: list[bytes]) -> Iterator[str]:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)
+            with open(path, "rb") as file:
+                data = file.read()
+            if name.endswith(".zst"):
+                data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+            if any(secret in data for secret in secrets):
+                yield os.path.relpath(path, root)
 
 
 def _short(fate: Fate | None) -> str:

@@ -1,16 +1,14 @@
 """Records what a workload asks of the disk, in order, with its bytes; SQLite's files are watched from outside.
 
-SQLite does not go through `Disk`, and no code of this process may open its files. So a helper process reads them:
-before and after every operation on the disk, every COMMIT, checkpoint and close. What the log or the database has
-grown by since is what SQLite did meanwhile.
+SQLite does not go through `Disk`, and no code of this process may open its files. So a helper process reads them
+(index_watch): before and after every operation on the disk, every COMMIT, checkpoint and close. What the log or the
+database has grown by since is what SQLite did meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,26 +16,11 @@ from typing import Any
 
 from holdfast.disk import Disk
 from holdfast.formats import paths
-from holdfast.index.sqlite import SqliteIndex, file_identity
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.testing.index_watch import IndexSeen, IndexWatch
 
-WAL = paths.INDEX + "-wal"
+_EXTRA = 3
 _FAMILY = tuple(paths.INDEX + suffix for suffix in ("", "-wal", "-shm", "-journal"))
-_WAL_HEAD = 32
-
-_READER = """
-import sys
-for line in sys.stdin.buffer:
-    path, _, offset = line[:-1].rpartition(b" ")
-    try:
-        with open(path, "rb") as file:
-            head = file.read(32)
-            file.seek(int(offset))
-            data = file.read()
-    except FileNotFoundError:
-        head, data = b"", b""
-    sys.stdout.buffer.write(b"%d %d\\n" % (len(head), len(data)) + head + data)
-    sys.stdout.buffer.flush()
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +36,6 @@ class Operation:
     source: str = ""
     data: bytes = b""
     offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class IndexSeen:
-    """The index's files at one moment. `database`: None if absent; `log`: bytes of the write-ahead log.
-
-    `how` it came about: `append` (a COMMIT: synced by SQLite), `checkpoint` (pages of the log went into the database,
-    synced, then the log was cut), `names` (a file was removed or replaced through `Disk`), `whole` (anything else).
-    """
-
-    how: str
-    database: bytes | None
-    log: bytes
-    identity: str
 
 
 Event = Operation | IndexSeen
@@ -96,7 +65,7 @@ class RecordingDisk(Disk):
         self._open: dict[int, int] = {}
         self._names: dict[str, int] = {}
         self._sizes: dict[int, int] = {}
-        self._watch = _IndexWatch(self.recording.root)
+        self._watch = IndexWatch(self.recording.root)
         self._begin()
 
     def mark(self, what: str) -> None:
@@ -111,6 +80,10 @@ class RecordingDisk(Disk):
             seen = self._watch.look(how)
             if seen is not None:
                 self.recording.events.append(seen)
+
+    def removals_are_synced(self, index: SqliteIndex) -> None:
+        """Ask SQLite whether a COMMIT makes sure that the rollback journal stays away."""
+        self._watch.removal_synced = index.database.rows("PRAGMA synchronous") == [(_EXTRA,)]
 
     def stop(self) -> None:
         """End the helper process."""
@@ -254,70 +227,6 @@ class RecordingDisk(Disk):
             self.recording.events.append(Operation(kind, short, number, **more))
 
 
-class _IndexWatch:
-    """Reads the index's files by a process of its own, and says what is new."""
-
-    def __init__(self, root: str) -> None:
-        self._path = os.path.join(root, paths.INDEX)
-        self._helper = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _READER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self._stats: tuple[Any, ...] = ()
-        self._database: bytes | None = None
-        self._log = b""
-
-    def stop(self) -> None:
-        self._helper.communicate()
-
-    def read(self, path: str) -> bytes:
-        return self._ask(path, 0)[1]
-
-    def _ask(self, path: str, offset: int) -> tuple[bytes, bytes]:
-        assert self._helper.stdin is not None
-        assert self._helper.stdout is not None
-        self._helper.stdin.write(os.fsencode(path) + b" %d\n" % offset)
-        self._helper.stdin.flush()
-        head, data = map(int, self._helper.stdout.readline().split())
-        return self._helper.stdout.read(head), self._helper.stdout.read(data)
-
-    def look(self, how: str) -> IndexSeen | None:
-        stats = (_facts(self._path), _facts(self._path + "-wal"))
-        if stats == self._stats and how != "names":
-            return None
-        before, self._stats = self._stats, stats
-        database = self._database
-        if not before or stats[0] != before[0]:
-            database = None if stats[0] is None else self.read(self._path)
-        log = self._new_log()
-        if (database, log) == (self._database, self._log):
-            return None
-        how = how if how in ("names", "whole") else self._how(database, log)
-        self._database, self._log = database, log
-        return IndexSeen(how, database, log, "" if database is None else file_identity(self._path))
-
-    def _new_log(self) -> bytes:
-        known = len(self._log)
-        head, more = self._ask(self._path + "-wal", known)
-        if head == self._log[:_WAL_HEAD] and known >= _WAL_HEAD:
-            return self._log + more if more else self._log
-        return self.read(self._path + "-wal")
-
-    def _how(self, database: bytes | None, log: bytes) -> str:
-        if database == self._database:
-            return "append" if log.startswith(self._log) else "whole"
-        return (
-            "checkpoint" if self._log and not log and database is not None and self._database is not None else "whole"
-        )
-
-
-def _facts(path: str) -> tuple[int, int, int] | None:
-    try:
-        facts = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return facts.st_ino, facts.st_size, facts.st_mtime_ns
-
-
 @contextlib.contextmanager
 def recording(root: str) -> Iterator[RecordingDisk]:
     """A disk that records what happens to the store at `root`, which nobody has open; give it to `Settings(disk=…)`.
@@ -333,6 +242,8 @@ def recording(root: str) -> Iterator[RecordingDisk]:
             if self.path != watched:
                 return real[name](self, **options)
             disk.observe()
+            if name == "commit":
+                disk.removals_are_synced(self)
             try:
                 return real[name](self, **options)
             finally:

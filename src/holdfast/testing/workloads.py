@@ -2,71 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import random
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.care import rebuild as rebuilding
-from holdfast.care import recover as recovering
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
-from holdfast.store import Store
-from holdfast.testing.ledger import Fate, Ledger
-
-
-@dataclass(slots=True)
-class Bench:
-    """Where a workload works: the store's folder, a folder beside it, how to open it, and the ledger."""
-
-    root: str
-    beside: str
-    settings: Settings
-    ledger: Ledger
-    rnd: random.Random
-
-    def open(self) -> Store:
-        """Open the store through the disk of the lab."""
-        return Store(opening.open_store(self.root, self.settings))
-
-    def content(self, size: int = 0) -> bytes:
-        """Bytes that no other call gives."""
-        return self.rnd.randbytes(size or self.rnd.choice([20, 700, 3000]))
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """`before` makes the store (not recorded), `run` is recorded. `recover`: a state is recovered when it is opened."""
-
-    name: str
-    run: Callable[[Bench], None]
-    before: Callable[[Bench], None]
-    recover: bool = False
-
-
-def _made(bench: Bench) -> None:
-    opening.create(bench.root, bench.settings)
-    bench.open().close()
+from holdfast.testing import care_workloads as care
+from holdfast.testing.ledger import Fate
+from holdfast.testing.workbench import Bench, Workload, made
 
 
 def _put(bench: Bench) -> None:
     with bench.open() as store:
         for turn in range(24):
-            bench.ledger.put(store, f"folder {turn % 3}/{turn % 8}", bench.content(2_000_000 if turn == 9 else 0))
+            bench.ledger.put(store, f"folder {turn % 3}/{turn % 8}", bench.content())
+
+
+class _GivenUpError(Exception):
+    """A part of a transaction is taken back, and the rest is not."""
 
 
 def _transactions(bench: Bench) -> None:
     with bench.open() as store:
-        for turn in range(10):
-            wanted = {f"{turn % 2}/{n}": bench.content() for n in range(turn, turn + 9)}
+        for turn in range(8):
+            wanted = {f"{turn % 2}/{n}": bench.content() for n in range(turn, turn + 6)}
             with (
                 bench.ledger.call({path: bench.ledger.after_put(path, data) for path, data in wanted.items()}),
                 store.transaction(),
             ):
                 for path, data in wanted.items():
                     store.put(path, data)
+                with contextlib.suppress(_GivenUpError), store.transaction():
+                    store.put("never", bench.content())
+                    raise _GivenUpError
             bench.ledger.known(store, *wanted)
 
 
@@ -88,6 +56,59 @@ def _bulk(bench: Bench) -> None:
             bench.ledger.known(store, *changes)
 
 
+def _big(bench: Bench) -> None:
+    """Content of many frames, staged while others are put."""
+    with bench.open() as store:
+        for turn in range(5):
+            bench.ledger.put(store, f"big {turn % 3}", bench.content(300_000 + 150_000 * turn))
+            for small in range(3):
+                bench.ledger.put(store, f"small {small}", bench.content(200))
+
+
+def _runs(bench: Bench) -> None:
+    ledger = bench.ledger
+    with bench.open() as store:
+        ledger.put(store, "in", bench.content())
+        for turn in range(7):
+            name, out = f"run {turn}", bench.content()
+            with ledger.call({name: _run("pending")}):
+                ledger.runs[name] = store.runs.create(name, parameters={"turn": turn}).id
+            ref = f"id:{ledger.runs[name]}"
+            with ledger.call({name: _run("processing")}):
+                store.runs.set_status(ref, "processing")
+            with ledger.call({name: _run("processing", "pending")}):
+                step = store.runs.add_step(ref, "fit")
+            with ledger.call({name: _run("processing", "processing")}):
+                store.runs.set_step_status(step, "processing")
+            with ledger.call({name: _run("processing", "processing", ins=1)}):
+                store.runs.link(ref, "input", "in")
+            changes = {name: _run("processing", "processing", ins=1, outs=1), "out": ledger.after_put("out", out)}
+            with ledger.call(changes), store.transaction():
+                store.runs.link(ref, "output", store.put("out", out).artifact)
+            ledger.known(store, "out")
+            if turn % 2:
+                with ledger.call({name: _run("failed", "cancelled", ins=1, outs=1)}):
+                    store.runs.set_status(ref, "failed", reason="no luck")
+                continue
+            with ledger.call({name: _run("processing", "completed", ins=1, outs=1)}):
+                store.runs.set_step_status(step, "completed")
+            with ledger.call({name: _run("completed", "completed", ins=1, outs=1)}):
+                store.runs.set_status(ref, "completed")
+
+
+def _run(status: str, *steps: str, ins: int = 0, outs: int = 0) -> Fate:
+    return Fate(tuple(word.encode() for word in (status, *steps, f"{ins} in, {outs} out")))
+
+
+def _searched(bench: Bench) -> None:
+    """The full text is fed between the writes, and is asked for what it has just been told."""
+    with bench.open() as store:
+        for turn in range(20):
+            bench.ledger.put(store, f"note {turn % 7}.txt", f"word{turn} {bench.rnd.random()}".encode())
+            found = store.search(f"word{turn}").hits
+            assert len(found) == 1, found
+
+
 def _history(bench: Bench) -> None:
     ledger = bench.ledger
     with bench.open() as store:
@@ -107,97 +128,18 @@ def _history(bench: Bench) -> None:
             ledger.put(store, path, bench.content())
 
 
-def _gc(bench: Bench) -> None:
-    ledger = bench.ledger
-    with bench.open() as store:
-        for turn in range(5):
-            kept, gone = bench.content(), bench.content()
-            ledger.put(store, f"kept {turn}", kept)
-            ledger.put(store, f"gone {turn}", gone)
-            ref = f"id:{ledger.ids[f'gone {turn}']}"
-            with ledger.call({f"gone {turn}": Fate((gone,), live=False)}):
-                store.artifacts.delete(ref)
-            with ledger.call({f"gone {turn}": Fate((None,), live=False)}):
-                store.artifacts.purge(ref)
-            if turn % 2:
-                with ledger.call({}):
-                    store.gc()
-                # Condemned by now; a put of the same content takes it back.
-                ledger.put(store, f"back {turn}", gone)
-            with ledger.call({}):
-                store.gc(grace_s=0)
-            ledger.put(store, f"anew {turn}", gone)
-
-
-def _rebuild(bench: Bench) -> None:
-    for turn in range(3):
-        with bench.open() as store:
-            for n in range(5):
-                bench.ledger.put(store, f"{n}", bench.content())
-            if turn == 1:
-                with bench.ledger.call({}):
-                    rebuilding.rebuild(bench.root, bench.settings)
-                bench.ledger.put(store, "beside a live rebuild", bench.content())
-        with bench.ledger.call({}):
-            rebuilding.rebuild(bench.root, bench.settings)
-
-
-def _lost_index(bench: Bench) -> None:
-    """The index is thrown away between two sessions, and derived anew by the next open."""
-    for turn in range(4):
-        with bench.open() as store:
-            for n in range(5):
-                bench.ledger.put(store, f"{turn}/{n}", bench.content())
-        bench.settings.disk.unlink(os.path.join(bench.root, "index.sqlite3"))
-
-
-def _copy_made(bench: Bench) -> None:
-    original = Bench(os.path.join(bench.beside, "original"), bench.beside, bench.settings, bench.ledger, bench.rnd)
-    _made(original)
-    with original.open() as store:
-        for n in range(12):
-            bench.ledger.put(store, f"kept {n}", bench.content())
-        lacking = [store.put(f"lacking {n}", bench.content()).revision.digest for n in range(3)]
-    shutil.copytree(original.root, bench.root)
-    for digest in lacking:
-        raw = digest.removeprefix("sha256:")
-        os.unlink(os.path.join(bench.root, "blobs", raw[:2], f"{raw}.zst"))
-
-
-def _recover(bench: Bench) -> None:
-    with bench.ledger.call(dict(bench.ledger.now)):
-        handle = opening.open_store(bench.root, bench.settings)
-        try:
-            recovering.recover_store(handle)
-        finally:
-            handle.close()
-    with bench.open() as store:
-        for turn in range(16):
-            bench.ledger.put(store, f"later {turn}", bench.content())
-
-
-def _segments(bench: Bench) -> None:
-    """With segments of a few kilobytes: many are begun, sealed, and their originals removed."""
-    with bench.open() as store:
-        for turn in range(24):
-            bench.ledger.put(store, f"{turn % 6}", bench.content(100))
-            if turn % 6 == 5:
-                with bench.ledger.call({}):
-                    store.gc(grace_s=0)
-
-
 def _create(bench: Bench) -> None:
     with bench.ledger.call({}):
         opening.create(bench.root, bench.settings)
     with bench.ledger.call({}):
         store = bench.open()
     with store:
-        for turn in range(14):
+        for turn in range(18):
             bench.ledger.put(store, f"{turn}", bench.content())
 
 
 def _sessions(bench: Bench) -> None:
-    for turn in range(7):
+    for turn in range(9):
         with bench.open() as store:
             bench.ledger.put(store, f"{turn % 2}", bench.content())
             bench.ledger.put(store, f"other {turn}", bench.content())
@@ -208,15 +150,24 @@ def _empty_folder(bench: Bench) -> None:
 
 
 WORKLOADS = (
-    Workload("put", _put, _made),
-    Workload("transactions", _transactions, _made),
-    Workload("bulk add", _bulk, _made),
-    Workload("delete, undelete, revert", _history, _made),
-    Workload("purge and gc", _gc, _made),
-    Workload("rebuild", _rebuild, _made),
-    Workload("lost index", _lost_index, _made),
-    Workload("recover of a copy", _recover, _copy_made, recover=True),
-    Workload("segments sealed", _segments, _made),
+    Workload("put", _put, made),
+    Workload("put, then recover", _put, made, care.recovered),
+    Workload("put with a rollback journal", _put, made, network=True),
+    Workload("big blobs", _big, made),
+    Workload("transactions", _transactions, made),
+    Workload("bulk add", _bulk, made),
+    Workload("delete, undelete, revert", _history, made),
+    Workload("runs", _runs, made),
+    Workload("search", _searched, made),
+    Workload("purge and gc", care.collected, made),
+    Workload("redact", care.redacted, made, care.redacted_again),
+    Workload("rebuild", care.rebuilt, made),
+    Workload("lost index", care.lost_index, made),
+    Workload("recover of a copy", care.recovered_copy, care.copy_made, care.recovered),
+    Workload("repair", care.repaired, care.damaged, care.repaired_once),
+    Workload("repair from a backup", care.repaired_from, care.bereft, care.repaired_from_once),
+    Workload("segments sealed", care.sealed, made),
     Workload("create and migrate", _create, _empty_folder),
-    Workload("close and reopen", _sessions, _made),
+    Workload("close and reopen", _sessions, made),
 )
+"""Each records 200 operations and more."""

@@ -1,0 +1,52 @@
+"""Where a workload of the crash lab works, and what it consists of."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from holdfast.engine import open as opening
+from holdfast.engine.open import Settings
+from holdfast.store import Store
+from holdfast.testing.ledger import Ledger
+
+
+@dataclass(slots=True)
+class Bench:
+    """Where a workload works: the store's folder, a folder beside it, how to open it, and the ledger."""
+
+    root: str
+    beside: str
+    settings: Settings
+    ledger: Ledger
+    rnd: random.Random
+
+    def open(self) -> Store:
+        """Open the store through the disk of the lab."""
+        return Store(opening.open_store(self.root, self.settings))
+
+    def content(self, size: int = 0) -> bytes:
+        """Bytes that no other call gives."""
+        return self.rnd.randbytes(size or self.rnd.choice([20, 700, 3000]))
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """`before` makes the store (not recorded), `run` is recorded.
+
+    `mend`: what is done to a state before it is opened; it gets the paths of the store and of the folder beside it.
+    `network`: on a network file system, where the index has a rollback journal.
+    """
+
+    name: str
+    run: Callable[[Bench], None]
+    before: Callable[[Bench], None]
+    mend: Callable[[str, str, Settings], None] | None = None
+    network: bool = False
+
+
+def made(bench: Bench) -> None:
+    """Make the store, empty, with its index."""
+    opening.create(bench.root, bench.settings)
+    bench.open().close()
