@@ -10,12 +10,14 @@ from __future__ import annotations
 import copy
 
 from holdfast.testing.model_places import Place, Refused, Rev, Said, Thing, same
-from holdfast.testing.model_ties import End, Tie, Ties, Work
+from holdfast.testing.model_ties import End, Tie, Work
+from holdfast.testing.model_trees import Link, Tree
+from holdfast.testing.model_walks import Walks
 
-__all__ = ["End", "Model", "Place", "Refused", "Rev", "Said", "Thing", "Tie", "Work", "same"]
+__all__ = ["End", "Link", "Model", "Place", "Refused", "Rev", "Said", "Thing", "Tie", "Tree", "Work", "same"]
 
 
-class Model(Ties):
+class Model(Walks):
     """All of a store, in memory."""
 
     def copy(self) -> Model:

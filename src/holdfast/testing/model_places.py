@@ -30,6 +30,12 @@ class Rev:
     mode: int | None
     run: int | None
     state: str = "kept"
+    erased: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content; none are known of one that was redacted."""
+        return 0 if self.erased else len(self.content)
 
 
 @dataclass
@@ -183,6 +189,10 @@ class Places:
         handle = self._make(self.ensure(folder), name, metadata)
         self.places[handle].tags |= tags
         return handle
+
+    def ensure_place(self, path: bytes) -> int:
+        """`collections.ensure`."""
+        return self.ensure(path)
 
     def update_place(self, ref: bytes | int, *, metadata: dict[str, Any] | None, owner: str | None) -> None:
         """`collections.update`."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from holdfast.testing.model_places import Places, Refused, Rev, Said, Thing, same
+
+LEARN = "?"
+"""As a media type: what the store finds in the content, whatever type the artifact had."""
+
+ERASED_TYPE = "application/octet-stream"
 
 
 class Things(Places):
@@ -58,6 +62,7 @@ class Things(Places):
     def _revise(self, found: Thing, content: bytes, said: Said) -> None:
         old = found.newest
         media_type = said.get("media_type") or old.media_type
+        media_type = None if media_type == LEARN else media_type
         metadata = old.metadata if said.get("metadata") is None else said["metadata"]
         mode = said.get("mode", old.mode)
         equal = (content, media_type, mode, old.state) == (old.content, old.media_type, old.mode, "kept")
@@ -77,23 +82,6 @@ class Things(Places):
         if changed:
             self.note("artifact", "update", found.handle)
 
-    def add(self, folder: bytes, files: dict[bytes, bytes], mode: int) -> Counter[str]:
-        """`add` of a folder of files that becomes the collection `folder`; how many of each outcome."""
-        outcomes: Counter[str] = Counter()
-        try:
-            parent = self.ensure(folder)
-        except Refused:
-            return Counter(refused=len(files) + 1)
-        for name, content in files.items():
-            before = len(self.trail)
-            if self.child(parent, name):
-                outcomes["refused"] += 1
-                continue
-            self.put(folder + b"/" + name, content, {"mode": mode})
-            after = self.trail[before:]
-            outcomes[after[0][1] if after else "unchanged"] += 1
-        return outcomes
-
     def set_metadata(self, ref: bytes | int, metadata: dict[str, Any], *, expect: int | None = None) -> None:
         """`set_metadata`."""
         found = self.thing(ref)
@@ -102,7 +90,7 @@ class Things(Places):
             raise Refused("content-purged")
         self._revise(found, found.newest.content, {"metadata": metadata})
 
-    def revert(self, ref: bytes | int, number: int) -> None:
+    def revert(self, ref: bytes | int, number: int, message: str = "") -> None:
         """`revert`: an old revision made newest, with its content, media type, metadata and mode."""
         found = self.thing(ref)
         if not 1 <= number <= len(found.revisions):
@@ -111,7 +99,7 @@ class Things(Places):
         if old.state != "kept":
             raise Refused("content-purged")
         said = {"metadata": old.metadata, "media_type": old.media_type, "mode": old.mode}
-        self._revise(found, old.content, {**said, "message": f"revert to revision {number}"})
+        self._revise(found, old.content, {**said, "message": message or f"revert to revision {number}"})
 
     # -- what belongs to the artifact --------------------------------------------------------------------------------
 
@@ -183,3 +171,32 @@ class Things(Places):
             one.state = "purged"
         if kept:
             self.note("artifact", "purge", handle)
+
+    def redact(self, handle: int, fields: set[str], numbers: set[int] | None, name: bytes) -> None:
+        """`redact` of an artifact that has something to erase; `name`: what one is called whose name is gone."""
+        found = self.things[handle]
+        for one in found.revisions:
+            if numbers is None or one.number in numbers:
+                _erase(one, fields)
+        found.tags = set() if "tags" in fields else found.tags
+        found.owner = "" if "owner" in fields else found.owner
+        found.name = name if "name" in fields else found.name
+        self.note("artifact", "redact", handle)
+
+    def holds(self, handle: int, fields: set[str], numbers: set[int] | None) -> bool:
+        """Whether an artifact is seen to have one of some fields, so that redacting them takes something away."""
+        found = self.things[handle]
+        said = [one for one in found.revisions if numbers is None or one.number in numbers]
+        return (
+            ("tags" in fields and bool(found.tags)) or ("owner" in fields and bool(found.owner))
+            or ("content" in fields and any(not one.erased for one in said))
+            or ("metadata" in fields and any(one.metadata for one in said))
+            or ("message" in fields and any(one.message for one in said))
+        )  # fmt: skip
+
+
+def _erase(one: Rev, fields: set[str]) -> None:
+    if "content" in fields:
+        one.erased, one.state, one.media_type = True, "purged", ERASED_TYPE
+    one.metadata = {} if "metadata" in fields else one.metadata
+    one.message = "" if "message" in fields else one.message

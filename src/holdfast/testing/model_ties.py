@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.testing.model_places import Refused, same
-from holdfast.testing.model_things import Things
+from holdfast.testing.model_trees import Trees
 
 End = tuple[str, int | str, int | None]
 """(kind, handle or external id, pinned revision)."""
 
-PINNING = ("derived_from",)
+PINNING = ("derived_from", "summarized_in", "follows")
+BUILT_IN = ("supports", "contains", "derived_from", "supersedes", "depends_on", "summarized_in")
+"""Those that the machine uses."""
+
 NOT_TO_ITSELF = ("contains", "derived_from", "supersedes")
 NEXT = {"pending": ("processing", "cancelled"), "processing": ("completed", "failed", "cancelled")}
 
@@ -26,6 +29,7 @@ class Tie:
     target: End
     metadata: dict[str, Any]
     tags: set[str] = field(default_factory=set)
+    owner: str = ""
     deleted: bool = False
 
 
@@ -41,17 +45,21 @@ class Work:
     diagnostics: dict[str, Any] = field(default_factory=dict)
     steps: dict[int, str] = field(default_factory=dict)
     links: list[tuple[str, str, End]] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    tags: set[str] = field(default_factory=set)
+    owner: str = ""
     began: bool = False
     deleted: bool = False
 
 
-class Ties(Things):
+class Ties(Trees):
     """Verbs of relationships and runs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ties: dict[int, Tie] = {}
         self.works: dict[int, Work] = {}
+        self.types: dict[str, tuple[str, str]] = {}
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
@@ -86,8 +94,20 @@ class Ties(Things):
 
     # -- relationships -----------------------------------------------------------------------------------------------
 
-    def relate(self, source: End, type_: str, target: End, metadata: dict[str, Any]) -> int:
+    def register(self, name: str, family: str, description: str) -> None:
+        """`register_type`; the same again changes nothing."""
+        if self.types.get(name) == (family, description):
+            return
+        if name in self.types or name in BUILT_IN:
+            raise Refused("name-taken")
+        self.types[name] = (family, description)
+        self.note("relationship-type", "create", self.new_handle())
+
+    def relate(
+        self, source: End, type_: str, target: End, metadata: dict[str, Any], tags: set[str] | None = None
+    ) -> int:
         """`relate`; the handle of the one that was made or was there."""
+        self._refuse_unknown(type_)
         ends = [self._existing(end, pin=type_ in PINNING) for end in (source, target)]
         self._refuse_self(type_, *ends)
         held = self._equal(type_, *ends)
@@ -96,9 +116,13 @@ class Ties(Things):
                 raise Refused("conflict")
             return held.handle
         handle = self.new_handle()
-        self.ties[handle] = Tie(handle, type_, ends[0], ends[1], metadata)
+        self.ties[handle] = Tie(handle, type_, ends[0], ends[1], metadata, set(tags or ()))
         self.note("relationship", "create", handle)
         return handle
+
+    def _refuse_unknown(self, type_: str) -> None:
+        if type_ not in BUILT_IN and type_ not in self.types:
+            raise Refused("unknown-type")
 
     def _equal(self, type_: str, source: End, target: End) -> Tie | None:
         wanted = (type_, source, target, False)
@@ -117,22 +141,32 @@ class Ties(Things):
             raise Refused("not-found")
         return self.ties[handle]
 
-    def update_tie(self, handle: int, *, type_: str | None, metadata: dict[str, Any] | None) -> None:
+    def update_tie(
+        self, handle: int, *, type_: str | None, metadata: dict[str, Any] | None, tags: set[str] | None = None,
+        owner: str | None = None,
+    ) -> None:  # fmt: skip
         """`relationships.update`."""
         found = self.tie(handle)
         if type_ is not None and type_ != found.type:
-            self._refuse_self(type_, found.source, found.target)
-            if type_ in PINNING and any(e[0] == "artifact" and e[2] is None for e in (found.source, found.target)):
-                raise Refused("conflict")
-            if self._equal(type_, found.source, found.target):
-                raise Refused("conflict")
-        before, after = (
-            (found.type, found.metadata),
-            (type_ or found.type, found.metadata if metadata is None else metadata),
-        )
-        if not same(before, after):
-            found.type, found.metadata = after
-            self.note("relationship", "update", handle)
+            self._refuse_type(found, type_)
+        said = {"type": type_, "metadata": metadata, "tags": tags, "owner": owner}
+        self._tell(found, "relationship", said)
+
+    def _tell(self, found: Tie | Work, kind: str, said: dict[str, Any]) -> None:
+        """What was said and is not so yet; one change for all of it."""
+        changed = {k: v for k, v in said.items() if v is not None and not _alike(v, getattr(found, k))}
+        for name, value in changed.items():
+            setattr(found, name, value)
+        if changed:
+            self.note(kind, "update", found.handle)
+
+    def _refuse_type(self, found: Tie, type_: str) -> None:
+        self._refuse_unknown(type_)
+        self._refuse_self(type_, found.source, found.target)
+        if type_ in PINNING and any(e[0] == "artifact" and e[2] is None for e in (found.source, found.target)):
+            raise Refused("conflict")
+        if self._equal(type_, found.source, found.target):
+            raise Refused("conflict")
 
     def delete_tie(self, handle: int, *, cascade: bool) -> None:
         """`relationships.delete`."""
@@ -187,6 +221,16 @@ class Ties(Things):
                 found.steps[step] = "cancelled"
                 self.note("step", "update", step)
         self.note("run", "update", handle)
+
+    def update_run(self, handle: int, said: dict[str, Any]) -> None:
+        """`runs.update`: metadata, tags, owner."""
+        self._tell(self.work(handle), "run", said)
+
+    def start_run(self, handle: int) -> None:
+        """`runs.start` of a run that is there."""
+        if self.work(handle).status == "processing":
+            raise Refused("illegal-transition")
+        self.set_status(handle, "processing")
 
     def diagnose(self, handle: int, said: dict[str, Any]) -> None:
         """`runs.diagnose`."""
@@ -245,3 +289,7 @@ class Ties(Things):
         if self.works[handle].deleted:
             self.works[handle].deleted = False
             self.note("run", "undelete", handle)
+
+
+def _alike(left: Any, right: Any) -> bool:
+    return bool(left == right) if isinstance(left, set) else same(left, right)

@@ -1,26 +1,27 @@
-"""Rules: transactions, and what befalls a store: killed, collected, copied, checked, its index or journal lost."""
+"""Rules: transactions, and what people do to keep a store well: collect, wait, redact, check, prove."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import os
+from collections.abc import Callable
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-import holdfast
 from holdfast.errors import ConflictError
 from holdfast.index.tables import LOGICAL
-from holdfast.testing.machine import crash, values
+from holdfast.testing.machine import values, verbs
 from holdfast.testing.machine.compare import Comparing, digest_of
-from holdfast.testing.machine.crash import Deed
-from holdfast.testing.model import Model, Refused
+from holdfast.testing.machine.moving import clock
+from holdfast.testing.machine.values import Known, among, some
 
 rare = precondition(lambda machine: machine.ordeals < machine.most_ordeals)
 """What takes long is done a few times in each example: the others would not be done often enough."""
 
 outside = precondition(lambda machine: not machine.pending)
-deeds = st.lists(st.tuples(st.sampled_from(["put", "delete", "tag"]), values.paths, values.texts), max_size=3)
+GRACE_S = 14 * 24 * 3600
+FIELDS = ("name", "metadata", "content", "message", "tags", "owner")
 
 
 class TransactionRules(Comparing):
@@ -37,127 +38,120 @@ class TransactionRules(Comparing):
     def end(self, fail: bool) -> None:
         """The innermost block ends."""
         self.end_one(fail=fail)
+        self.count("failed" if fail else "done", "end")
 
     @precondition(lambda machine: bool(machine.pending))
     @rule(fail=st.booleans())
     def end_every(self, fail: bool) -> None:
         """All blocks end."""
         self.end_all(fail=fail)
+        self.count("failed" if fail else "done", "end_every")
+
+    @rule(path=values.paths, content=values.texts, inside=st.booleans())
+    def fail_in_a_block(self, path: bytes, content: bytes, inside: bool) -> None:
+        """A block, maybe in another, that puts, deletes and fails: nothing of it was ever there."""
+        self.begin_one()
+        if inside:
+            self.both(lambda s: s.put(path, b"stays"), lambda m: m.put(path, b"stays", {}))
+            self.begin_one()
+        self.both(lambda s: s.put(path, content), lambda m: m.put(path, content, {}))
+        if known := verbs.live(self):
+            own = known[0].handle
+            self.both(lambda s: s.artifacts.delete(f"id:{self.ids[own]}"), lambda m: m.delete(own))
+        self.end_one(fail=True)
+        if inside:
+            self.end_one(fail=False)
 
 
 class CareRules(Comparing):
-    """What befalls a store, and what people do against it."""
-
-    @rare
-    @rule()
-    def close_and_open(self) -> None:
-        """What was open in a transaction is gone, the rest stays."""
-        self.ordeals += 1
-        self.reopen()
-        self.compare_all()
-
-    @rare
-    @outside
-    @rule(done=deeds, unfinished=deeds)
-    def killed(self, done: list[Deed], unfinished: list[Deed]) -> None:
-        """Another process works on the store, and is killed while it does. We have the store open meanwhile."""
-        self.ordeals += 1
-        crash.run_and_kill(self.path, done, unfinished)
-        for deed in done:
-            _perform(self.model, deed)
-        self.compare_trail()
-        self.learn()
-        self.compare_all()
+    """What people do to keep a store well."""
 
     @outside
     @rule()
     def gc(self) -> None:
         """Without a grace period, what stays is each content of a kept revision, once, and nothing else."""
-        self.store.gc(grace_s=0)
-        kept = {r.content for t in self.model.things.values() for r in t.revisions if r.state == "kept"}
-        found = self.store.status()
-        assert found.content_bytes == sum(len(content) for content in kept)
-        files = {path.name.removesuffix(".zst") for path in (self.path / "blobs").glob("*/*")}
-        assert files == {digest_of(content).removeprefix("sha256:") for content in kept}
-        self.compare_all()
+        preview = self.store.gc(dry_run=True, grace_s=0)
+        report = self.store.gc(grace_s=0)
+        assert (preview.removed, preview.strays) == (report.removed, report.strays), f"{preview}, then {report}"
+        self.only_what_is_kept()
+        self.count("removed" if report.removed else "nothing to remove", "gc")
+
+    @outside
+    @rule(days=st.sampled_from([0, 0, 1, 15]))
+    def gc_with_grace(self, days: int) -> None:
+        """What was given up stays for the grace period; what somebody put again stays for good."""
+        before = self.files()
+        clock.ahead_s += days * 24 * 3600
+        report = self.store.gc()
+        gone = before - self.files()
+        assert len(gone) == report.removed + report.strays, f"{report}, but {len(gone)} files are gone"
+        assert not gone & self.kept(), "gc removed content of a kept revision"
+        self.count("removed" if report.removed else "condemned" if report.condemned else "nothing", "gc_with_grace")
+        self.compare_contents()
+
+    @outside
+    @rule(again=st.booleans())
+    def wait_and_gc(self, again: bool) -> None:
+        """Two collections with the grace period between them free what was given up, unless it was put again."""
+        self.store.gc()
+        if again and (dead := [t for t in self.model.things.values() if t.newest.state == "purged"]):
+            content = dead[0].newest.content
+            self.both(lambda s: s.put(b"again", content), lambda m: m.put(b"again", content, {}))
+        clock.ahead_s += GRACE_S + 3600
+        self.store.gc()
+        self.only_what_is_kept()
+        self.count("done", "wait_and_gc")
+
+    @outside
+    @precondition(lambda machine: bool(machine.model.trail))
+    @rule()
+    def gc_with_the_clock_set_back(self) -> None:
+        """A clock that stands before the newest change tells no grace period: gc refuses."""
+        ahead, clock.ahead_s = clock.ahead_s, -10 * 365 * 24 * 3600
+        try:
+            self._refused(self.store.gc)
+        finally:
+            clock.ahead_s = ahead
 
     @precondition(lambda machine: bool(machine.pending))
     @rule()
     def gc_inside(self) -> None:
         """What a transaction gave up is given up only when it has committed."""
+        self._refused(lambda: self.store.gc(grace_s=0))
+
+    def _refused(self, call: Callable[[], Any]) -> None:
         try:
-            self.store.gc(grace_s=0)
+            call()
         except ConflictError:
             return
-        raise AssertionError("gc ran inside an open transaction")
-
-    @rare
-    @rule()
-    def lose_index(self) -> None:
-        """The index is thrown away; opening derives it anew."""
-        self.ordeals += 1
-        self.end_all(fail=True)
-        before = self.rows()
-        self.store.close()
-        for file in self.path.glob("index.sqlite3*"):
-            file.unlink()
-        self.store = type(self).open(self.path)
-        assert self.store.opened.rebuilt == bool(self.model.trail)
-        self.same_rows(before)
-        self.compare_all()
-
-    @rare
-    @rule()
-    def lose_journal(self) -> None:
-        """The journal is thrown away; opening writes it anew. "Absent" never means "empty"."""
-        self.ordeals += 1
-        self.end_all(fail=True)
-        self.store.close()
-        for file in (self.path / "journal").iterdir():
-            file.unlink()
-        self.store = type(self).open(self.path)
-        self.compare_all()
+        raise AssertionError("gc ran, and should have refused")
 
     @rare
     @outside
-    @rule()
-    def lose_search(self) -> None:
-        """The full text is thrown away; the next search fills it again."""
-        self.ordeals += 1
-        self.store.close()
-        for file in self.path.glob("search.sqlite3*"):
-            file.unlink()
-        self.store = type(self).open(self.path)
-        self.compare_search()
-
-    @rare
-    @outside
-    @rule()
-    def rebuild(self) -> None:
-        """Rows are derived anew while we have the store open."""
-        self.ordeals += 1
-        before = self.rows()
-        assert holdfast.rebuild(self.path).live
-        self.same_rows(before)
+    @precondition(some(verbs.every))
+    @rule(
+        which=among(verbs.every), fields=st.sets(st.sampled_from(FIELDS), min_size=1, max_size=3),
+        newest=st.booleans(),
+    )  # fmt: skip
+    def redact(self, which: Known, fields: set[str], newest: bool) -> None:
+        """Fields of an artifact gone for good, from all its history; the chain verifies as before."""
+        own = which.handle
+        record, numbers = f"id:{self.ids[own]}", {self.model.things[own].newest.number} if newest else None
+        plan = self.store.redact(record, fields=fields, revisions=numbers, dry_run=True)
+        report = self.store.redact(record, fields=fields, revisions=numbers, note="asked for")
+        assert plan.changes == report.changes
+        if self.model.holds(own, fields, numbers):
+            assert report.tx, f"{fields} of {which} are there, and nothing was redacted"
+        if report.tx:
+            self.model.redact(own, fields, numbers, f"redacted-{self.ids[own]}".encode())
+        self.count("done" if report.tx else "nothing to erase", "redact")
+        self.forget_words_of(own)
         self.compare_all()
+        assert self.store.audit.verify(self.head_seen or None).proven
 
-    @rare
-    @rule()
-    def go_on_in_a_copy(self) -> None:
-        """A plain copy of the open store is a store, with all that was acknowledged."""
-        self.ordeals += 1
-        copy = self.home / f"copy-{self.steps}"
-        # By another process: opening SQLite's files in this one would drop its locks on them.
-        subprocess.run(["cp", "-a", self.path, copy], check=True)
-        self.end_all(fail=True)
-        self.store.close()
-        shutil.rmtree(self.path)
-        self.path = copy
-        report = holdfast.recover(copy)
-        assert report.withdrawn == ()
-        assert report.missing == ()
-        self.store = type(self).open(copy)
-        self.compare_all()
+    def forget_words_of(self, handle: int) -> None:
+        """What was redacted makes a repeated call another one."""
+        self.repeats = [one for one in self.repeats if one.handle != handle]
 
     @rare
     @outside
@@ -169,9 +163,41 @@ class CareRules(Comparing):
 
     @outside
     @rule()
+    def audit(self) -> None:
+        """The chain is proven, through the head that was seen last time; and the head is written down."""
+        report = self.store.audit.verify(self.head_seen or None)
+        assert report.proven, report.findings
+        self.head_seen = self.store.audit.head()
+        seq = int(self.head_seen.partition(":")[0] or 0)
+        assert seq == self.store.changes.head().next_seq - 1
+        self.count("done", "audit")
+
+    @outside
+    @rule()
     def search(self) -> None:
         """Words find what has them."""
         self.compare_search()
+        self.count("done", "search")
+
+    # -- what is kept --------------------------------------------------------------------------------------------------
+
+    def kept(self) -> set[str]:
+        """Digests of the contents of kept revisions, without prefix."""
+        revisions = (r for t in self.model.things.values() for r in t.revisions if r.state == "kept")
+        return {digest_of(one.content).removeprefix("sha256:") for one in revisions}
+
+    def files(self) -> set[str]:
+        """Digests that files in blobs/ are named by."""
+        return {path.name.removesuffix(".zst") for path in (self.path / "blobs").glob("*/*")}
+
+    def only_what_is_kept(self) -> None:
+        """What is in the store is what revisions refer to, no more and no less."""
+        assert self.files() == self.kept()
+        status = self.store.status()
+        contents = {r.content for t in self.model.things.values() for r in t.revisions if r.state == "kept"}
+        assert status.content_bytes == sum(len(content) for content in contents)
+        assert (status.blobs, status.condemned) == (len(contents), 0)
+        self.compare_contents()
 
     def clean(self, *, quick: bool) -> None:
         """fsck finds nothing that needs mending."""
@@ -189,15 +215,6 @@ class CareRules(Comparing):
         for table, wanted in before.items():
             assert after[table] == wanted, f"rows of {table} derived anew: {after[table]}, live: {wanted}"
 
-
-def _perform(model: Model, deed: Deed) -> None:
-    verb, path, content = deed
-    try:
-        if verb == "put":
-            model.put(path, content, {})
-        elif verb == "delete":
-            model.delete(path)
-        else:
-            model.tag(path, add={"red"}, remove=set())
-    except Refused:
-        pass
+    def names(self, folder: str) -> list[str]:
+        """What lies in a folder of the store."""
+        return sorted(os.listdir(self.path / folder))

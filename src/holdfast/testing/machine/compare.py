@@ -27,6 +27,11 @@ def agree(found: object, wanted: object, what: str) -> None:
     assert found == wanted, f"{what}: the store says {found!r}, the model {wanted!r}"
 
 
+def digest_shown(revision: Rev) -> str:
+    """The digest that a record shows: none that says anything, if the content was redacted."""
+    return "sha256:" + "0" * 64 if revision.erased else digest_of(revision.content)
+
+
 class Comparing(Driver):
     """Looks at the store as its users do, and wants to see what the model says."""
 
@@ -45,6 +50,23 @@ class Comparing(Driver):
         agree({r.id: _tie_shown(r) for r in store.relationships.find()}, ties, "relationships.find()")
         hidden = {self.ids[t.handle] for t in model.ties.values() if not model.visible(t)}
         agree({r.id for r in store.relationships.find(deleted=True)}, hidden, "hidden relationships")
+        runs = {self.ids[run.handle]: run.status for run in model.works.values() if not run.deleted}
+        agree({run.id: run.status for run in store.runs.find()}, runs, "runs.find()")
+        self._compare_status()
+
+    def _compare_status(self) -> None:
+        """Counts are those of the records."""
+        model, status = self.model, self.store.status()
+        tables: dict[str, dict[int, Any]] = {"artifact": model.things, "run": model.works, "relationship": model.ties}
+        for kind, table in tables.items():
+            gone = sum(bool(one.deleted) for one in table.values())
+            agree((status.counts[kind], status.deleted[kind]), (len(table) - gone, gone), f"how many of {kind}")
+        agree(status.counts["collection"], max(len(model.live_places()) - 1, 0), "how many collections")
+        revisions = [r for t in model.things.values() for r in t.revisions]
+        agree(status.revisions, len(revisions), "how many revisions")
+        agree(status.logical_bytes, sum(r.size for r in revisions if r.state == "kept"), "logical bytes")
+        if not self.pending:
+            agree(status.head_seq, len(model.trail), "the newest change")
 
     def compare_all(self) -> None:
         """Everything, record by record."""
@@ -52,8 +74,17 @@ class Comparing(Driver):
         for thing in self.model.things.values():
             self._compare_thing(thing)
         self._compare_places()
+        self._compare_order()
         self._compare_runs()
         self._compare_answers()
+
+    def compare_contents(self) -> None:
+        """Every kept revision has its bytes."""
+        for thing in self.model.things.values():
+            for one in thing.revisions:
+                if one.state == "kept":
+                    found = self.store.read(f"id:{self.ids[thing.handle]}", revision=one.number)
+                    agree(found, one.content, f"content of {self.model.path(thing.handle)!r}@{one.number}")
 
     # -- artifacts -----------------------------------------------------------------------------------------------------
 
@@ -84,7 +115,7 @@ class Comparing(Driver):
         run = None if wanted.run is None else self.ids[wanted.run]
         facts = (shown.digest, shown.size, shown.media_type, shown.message, shown.file.mode, shown.run_id, shown.state)
         media_type = wanted.media_type or shown.media_type
-        expected = (digest_of(wanted.content), len(wanted.content), media_type, wanted.message, wanted.mode, run)
+        expected = (digest_shown(wanted), wanted.size, media_type, wanted.message, wanted.mode, run)
         agree(facts, (*expected, wanted.state), what)
         assert same(shown.metadata, wanted.metadata), f"metadata of {what}: {shown.metadata} != {wanted.metadata}"
         if wanted.state == "kept":
@@ -107,10 +138,27 @@ class Comparing(Driver):
                 inside = [len(part) for part in self.model.inside(place.handle)]
                 agree([*self.store.collections.contents(found).values()], inside, f"contents of {path!r}")
 
+    def _compare_order(self) -> None:
+        """Artifacts by collection and name; by name; by age."""
+        model = self.model
+        paths = {model.path(t.handle) for t in model.live_things()}
+        listed = [a.path_bytes for a in self.store.artifacts.list(recursive=True)]
+        agree(sorted(listed), sorted(paths), "artifacts.list(recursive=True)")
+        inside = [path for path in listed if b"/" not in path]
+        agree(inside, [a.path_bytes for a in self.store.artifacts.list()], "artifacts.list()")
+        if self.pending:
+            return
+        # By the audit trail: of what threads made at once the model knows no order.
+        live = {self.ids[t.handle] for t in model.live_things()}
+        aged = [one for one in self.made if one in live]
+        agree([a.id for a in self.store.find(order="created")], aged, "find(order='created')")
+        agree([a.id for a in self.store.find(order="-created")], aged[::-1], "find(order='-created')")
+
     # -- ties and runs -------------------------------------------------------------------------------------------------
 
     def _tie_facts(self, tie: Any) -> tuple[object, ...]:
-        return tie.type, self.endpoint(tie.source), self.endpoint(tie.target), text_of(tie.metadata)
+        tags = tuple(sorted(tie.tags))
+        return tie.type, self.endpoint(tie.source), self.endpoint(tie.target), text_of(tie.metadata), tags, tie.owner
 
     def _end(self, end: Endpoint) -> End:
         known = {one: handle for handle, one in self.ids.items()}
@@ -119,8 +167,10 @@ class Comparing(Driver):
     def _compare_runs(self) -> None:
         for run in self.model.works.values():
             found = self.store.runs.get(self.ids[run.handle], deleted=True)
-            facts = (found.name, found.status, found.reason, found.deleted_at is not None)
-            agree(facts, (run.name, run.status, run.reason, run.deleted), f"run {run.name}")
+            facts = (found.name, found.status, found.reason, found.deleted_at is not None, set(found.tags), found.owner)
+            wanted = (run.name, run.status, run.reason, run.deleted, run.tags, run.owner)
+            agree(facts, wanted, f"run {run.name}")
+            assert same(found.metadata, run.metadata), f"metadata of run {run.name}: {found.metadata}"
             agree(
                 (found.started_at is not None, found.ended_at is not None),
                 (run.began, run.status not in ("pending", "processing")),
@@ -156,7 +206,7 @@ class Comparing(Driver):
             yield f"type={type_}", {"type": type_}, None, [t for t in live if t.type == type_]
         yield "not draft", {}, ~(field("status") == "draft"), [t for t in live if t.status != "draft"]
         yield "owner=Ben", {"owner": "Ben"}, None, [t for t in live if t.owner == "Ben"]
-        yield "size > 3", {}, field("size") > 3, [t for t in live if len(t.newest.content) > 3]
+        yield "size > 3", {}, field("size") > 3, [t for t in live if t.newest.size > 3]
         yield "metadata.k exists", {}, field("metadata.k").exists(), [t for t in live if "k" in t.newest.metadata]
         ones = [t for t in live if t.newest.metadata.get("k") == 1 and t.newest.metadata["k"] is not True]
         yield "metadata.k == 1", {}, field("metadata.k") == 1, ones
@@ -164,9 +214,16 @@ class Comparing(Driver):
         yield "metadata.k == -10**40", {}, field("metadata.k") == -big, [
             t for t in live if t.newest.metadata.get("k") == -big
         ]  # fmt: skip
-        for thing in live[:1]:
-            wanted = [t for t in live if t.newest.content == thing.newest.content]
+        for thing in [t for t in live if not t.newest.erased][:1]:
+            wanted = [t for t in live if t.newest.content == thing.newest.content and not t.newest.erased]
             yield "digest", {"digest": digest_of(thing.newest.content)}, None, wanted
+        for place in self.model.live_places()[1:3]:
+            path = self.model.path(place.handle)
+            if path == path.decode("utf-8", "replace").encode():
+                yield f"under={path!r}", {"under": path.decode()}, None, self.model.inside(place.handle)[1]
+        for run in list(self.model.works.values())[:2]:
+            wanted = [t for t in live if t.newest.run == run.handle]
+            yield f"run={run.handle}", {"run": self.ids[run.handle]}, None, wanted
 
     def compare_search(self) -> None:
         """Every word of the vocabulary finds the plain texts that have it, and no other plain text."""
@@ -186,7 +243,7 @@ def _brief(path: bytes, thing: Thing) -> tuple[object, ...]:
     newest = thing.newest
     return (
         path, thing.type, thing.status, thing.owner, tuple(sorted(thing.tags)), newest.number,
-        digest_of(newest.content), text_of(newest.metadata),
+        digest_shown(newest), text_of(newest.metadata),
     )  # fmt: skip
 
 
@@ -198,4 +255,4 @@ def _shown(found: Artifact) -> tuple[object, ...]:
 
 
 def _tie_shown(found: Relationship) -> tuple[object, ...]:
-    return found.type, found.source, found.target, text_of(found.metadata)
+    return found.type, found.source, found.target, text_of(found.metadata), found.tags, found.owner

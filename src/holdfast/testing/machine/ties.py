@@ -1,76 +1,121 @@
-"""Rules: relationships between records of all kinds, and runs with their steps, inputs and outputs."""
+"""Rules: relationships between records of all kinds, and the walks along them."""
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from holdfast.testing.machine import values
-from holdfast.testing.machine.driver import Boom, Driver
-from holdfast.testing.machine.values import Known, Way, among
-from holdfast.testing.model import End, Model
+from holdfast.testing.machine.driver import Driver
+from holdfast.testing.machine.values import Known, Way, among, some
+from holdfast.testing.model import End, Tie
+from holdfast.values.records import Endpoint
+
+OUTSIDE: End = ("external", "https://x.example/ü", None)
 
 
-def _ends(machine: Driver) -> list[End]:
+def live_ends(machine: Driver) -> list[End]:
+    """Every end that can be named now, artifacts pinned and not."""
     model = machine.model
-    found: list[End] = [("external", "https://x.example/ü", None)]
-    for thing in model.things.values():
+    found: list[End] = []
+    for thing in model.live_things():
         found += [("artifact", thing.handle, None), ("artifact", thing.handle, thing.newest.number)]
-        found.append(("artifact", thing.handle, thing.newest.number + 1))
-    found += [("collection", handle, None) for handle in model.places]
-    found += [("run", handle, None) for handle in model.works]
-    found += [("relationship", handle, None) for handle in model.ties]
-    return found
+        found += [("artifact", thing.handle, 1)] * (thing.newest.number > 1)
+    found += [("run", run.handle, None) for run in model.works.values() if not run.deleted]
+    found += [("collection", place.handle, None) for place in model.live_places()]
+    found += [("relationship", tie.handle, None) for tie in model.visible_ties()]
+    return [*found, OUTSIDE]
 
 
-def _ties(machine: Driver) -> list[Known]:
-    return [
-        Known(t.handle, f"relationship {t.handle}: {t.source} {t.type} {t.target}") for t in machine.model.ties.values()
-    ]
+def _odd_ends(machine: Driver) -> list[End]:
+    """Ends that are not there: deleted ones, and revisions that nobody made."""
+    model = machine.model
+    found: list[End] = [("artifact", t.handle, t.newest.number + 1) for t in model.live_things()]
+    found += [("artifact", t.handle, None) for t in model.things.values() if t.deleted]
+    found += [("collection", p.handle, None) for p in model.places.values() if p.deleted]
+    found += [("run", run.handle, None) for run in model.works.values() if run.deleted]
+    return found + [("relationship", t.handle, None) for t in model.ties.values() if not model.visible(t)]
 
 
-def _runs(machine: Driver) -> list[Known]:
-    return [Known(run.handle, f"run {run.handle}, {run.status}") for run in machine.model.works.values()]
+def _known(ties: Iterable[Tie]) -> list[Known]:
+    return [Known(t.handle, f"relationship {t.handle}: {t.source} {t.type} {t.target}") for t in ties]
 
 
-def _steps(machine: Driver) -> list[tuple[Known, int]]:
-    works = machine.model.works.values()
-    return [(Known(run.handle, f"run {run.handle}"), step) for run in works for step in run.steps]
+def _visible(machine: Driver) -> list[Known]:
+    return _known(machine.model.visible_ties())
 
 
-ends = st.runner().flatmap(lambda machine: st.sampled_from(_ends(machine)))
+def _hidden(machine: Driver) -> list[Known]:
+    model = machine.model
+    # Those with a tombstone of their own first: the others come back with their ends.
+    found = [t for t in model.ties.values() if not model.visible(t)]
+    return _known(sorted(found, key=lambda t: not t.deleted))
+
+
+ends = among(live_ends)
+types = st.sampled_from(values.RELATIONS)
 small = st.sampled_from([{}, {"k": 1}, {"k": 1.0}, {"k": True}, {"ü": 2**70}])
-statuses = st.sampled_from(["processing", "completed", "failed", "cancelled", "pending"])
-there_are_ties = precondition(lambda machine: bool(machine.model.ties))
-there_are_runs = precondition(lambda machine: bool(machine.model.works))
+FAMILIES = ("provenance", "intent")
 
 
 class RelationshipRules(Driver):
     """Verbs of relationships."""
 
-    @rule(one=ends, type=st.sampled_from(values.RELATIONS), other=ends, metadata=small)
-    def relate(self, one: End, type: str, other: End, metadata: dict[str, Any]) -> None:
+    @rule(one=ends, type=types, other=ends, metadata=small, tags=values.tags)
+    def relate(self, one: End, type: str, other: End, metadata: dict[str, Any], tags: set[str]) -> None:
         """Anything to anything."""
         first, second = self.endpoint(one), self.endpoint(other)
         self.both(
-            lambda s: s.relationships.relate(first, type, second, metadata=metadata),
-            lambda m: m.relate(one, type, other, metadata),
+            lambda s: s.relationships.relate(first, type, second, metadata=metadata, tags=tags),
+            lambda m: m.relate(one, type, other, metadata, tags),
         )
 
-    @there_are_ties
-    @rule(which=among(_ties), type=st.none() | st.sampled_from(values.RELATIONS), metadata=st.none() | small)
-    def update_relationship(self, which: Known, type: str | None, metadata: dict[str, Any] | None) -> None:
-        """Another type, other metadata."""
+    @precondition(some(_odd_ends))
+    @rule(one=ends, other=among(_odd_ends), back=st.booleans())
+    def relate_to_what_is_not_there(self, one: End, other: End, back: bool) -> None:
+        """Refused, whichever end it is."""
+        pair = (other, one) if back else (one, other)
+        first, second = (self.endpoint(end) for end in pair)
         self.both(
-            lambda s: s.relationships.update(self.ids[which.handle], type=type, metadata=metadata),
-            lambda m: m.update_tie(which.handle, type_=type, metadata=metadata),
+            lambda s: s.relationships.relate(first, "supports", second),
+            lambda m: m.relate(pair[0], "supports", pair[1], {}),
         )
 
-    @there_are_ties
-    @rule(which=among(_ties), cascade=st.booleans())
+    @precondition(some(_visible))
+    @rule(which=among(_visible))
+    def relate_again(self, which: Known) -> None:
+        """What is said already: nothing happens. Said with other metadata: refused."""
+        held = self.model.ties[which.handle]
+        first, second = self.endpoint(held.source), self.endpoint(held.target)
+        for said in (held.metadata, {"other": 1}):
+            self._relate_with(held, first, second, said)
+
+    def _relate_with(self, held: Tie, first: Endpoint, second: Endpoint, said: dict[str, Any]) -> None:
+        self.both(
+            lambda s: s.relationships.relate(first, held.type, second, metadata=said),
+            lambda m: m.relate(held.source, held.type, held.target, said),
+        )
+
+    @precondition(some(_visible))
+    @rule(
+        which=among(_visible), type=st.none() | types, metadata=st.none() | small, tags=st.none() | values.tags,
+        owner=st.none() | st.sampled_from(["", "Ben"]),
+    )  # fmt: skip
+    def update_relationship(
+        self, which: Known, type: str | None, metadata: dict[str, Any] | None, tags: set[str] | None, owner: str | None
+    ) -> None:
+        """Another type, other metadata, tags, another owner."""
+        own = self.ids[which.handle]
+        self.both(
+            lambda s: s.relationships.update(own, type=type, metadata=metadata, tags=tags, owner=owner),
+            lambda m: m.update_tie(which.handle, type_=type, metadata=metadata, tags=tags, owner=owner),
+        )
+
+    @precondition(some(_visible))
+    @rule(which=among(_visible), cascade=st.booleans())
     def delete_relationship(self, which: Known, cascade: bool) -> None:
         """A tombstone; what has it as an end goes out of sight."""
         way: Way = "cascade" if cascade else "restrict"
@@ -79,93 +124,48 @@ class RelationshipRules(Driver):
             lambda m: m.delete_tie(which.handle, cascade=cascade),
         )
 
-    @there_are_ties
-    @rule(which=among(_ties))
+    @precondition(some(_hidden))
+    @rule(which=among(_hidden))
     def undelete_relationship(self, which: Known) -> None:
-        """Back again, unless another says the same by now."""
+        """Back again, unless another says the same by now, or an end is away."""
         self.both(lambda s: s.relationships.undelete(self.ids[which.handle]), lambda m: m.undelete_tie(which.handle))
 
-
-class RunRules(Driver):
-    """Verbs of runs."""
-
-    @rule(name=st.sampled_from(["train", "ü"]), parameters=small)
-    def create_run(self, name: str, parameters: dict[str, Any]) -> None:
-        """A pending run."""
-        self.both(lambda s: s.runs.create(name, parameters=parameters), lambda m: m.create_run(name, parameters))
-
-    @there_are_runs
-    @rule(which=among(_runs), status=statuses, reason=st.sampled_from(["", "because"]))
-    def set_run_status(self, which: Known, status: str, reason: str) -> None:
-        """The next status, or one that cannot be next."""
+    @rule(name=st.sampled_from(["follows", "follows", "supports"]), family=st.sampled_from(FAMILIES))
+    def register_type(self, name: str, family: str) -> None:
+        """A word for the vocabulary; the same again is nothing, another meaning is refused."""
+        said = {"family": family, "description": "Comes after."}
+        # The model's "follows" is one of provenance.
+        if name == "follows" and family != "provenance" and name not in self.model.types:
+            return
         self.both(
-            lambda s: s.runs.set_status(self.ids[which.handle], status, reason=reason),
-            lambda m: m.set_status(which.handle, status, reason),
+            lambda s: s.relationships.register_type(name, **said),
+            lambda m: m.register(name, family, said["description"]),
         )
 
-    @there_are_runs
-    @rule(which=among(_runs), said=small)
-    def diagnose(self, which: Known, said: dict[str, Any]) -> None:
-        """More diagnostics."""
-        self.both(lambda s: s.runs.diagnose(self.ids[which.handle], said), lambda m: m.diagnose(which.handle, said))
+    @rule(
+        start=ends, direction=st.sampled_from(["up", "down", "both"]), depth=st.none() | st.integers(0, 2),
+    )  # fmt: skip
+    def walk(self, start: End, direction: Any, depth: int | None) -> None:
+        """Where something comes from, and what came of it."""
+        found = self.store.relationships.lineage(self.endpoint(start), direction=direction, depth=depth)
+        nodes, edges = self.model.lineage(start, direction=direction, depth=depth)
+        assert {n.endpoint: n.depth for n in found.nodes} == {self.endpoint(e): level for e, level in nodes.items()}
+        wanted = {(self.endpoint(one), word, self.endpoint(other)) for one, word, other in edges}
+        assert {(e.source, e.type, e.target) for e in found.edges} == wanted
+        assert not found.truncated
+        self.count("done" if edges else "nothing to walk", "walk")
 
-    @there_are_runs
-    @rule(which=among(_runs), direction=st.sampled_from(["input", "output"]), end=ends, role=st.sampled_from(["", "ü"]))
-    def link(self, which: Known, direction: str, end: End, role: str) -> None:
-        """What a run read or made."""
-        record = self.endpoint(end)
-        self.both(
-            lambda s: s.runs.link(self.ids[which.handle], direction, record, role=role),
-            lambda m: m.link(which.handle, direction, end, role),
-        )
-
-    @there_are_runs
-    @rule(which=among(_runs), path=values.paths, content=values.texts)
-    def put_in_run(self, which: Known, path: bytes, content: bytes) -> None:
-        """A revision that names its run."""
-        said = {"run": which.handle}
-        self.both(lambda s: s.put(path, content, run=self.ids[which.handle]), lambda m: m.put(path, content, said))
-
-    @rule(path=values.paths, content=values.texts, fail=st.booleans())
-    def work_in_a_run(self, path: bytes, content: bytes, fail: bool) -> None:
-        """A run from its start to its end, with a put inside; an exception makes it fail and goes on."""
-        with contextlib.suppress(Boom), self.store.runs.start("work") as under_way:
-            handle = self.model.create_run("work", {})
-            self.ids[handle] = under_way.id
-            self.model.set_status(handle, "processing")
-            said = {"run": handle}
-            self.both(lambda s: s.put(path, content), lambda m: m.put(path, content, said))
-            if fail:
-                raise Boom("not today")
-        self.model.set_status(handle, *(("failed", "Boom: not today") if fail else ("completed", "")))
-
-    @there_are_runs
-    @rule(which=among(_runs))
-    def add_step(self, which: Known) -> None:
-        """One more step."""
-        self.both(lambda s: s.runs.add_step(self.ids[which.handle], "step"), lambda m: m.add_step(which.handle))
-
-    @precondition(lambda machine: bool(_steps(machine)))
-    @rule(which=st.runner().flatmap(lambda machine: st.sampled_from(_steps(machine))), status=statuses)
-    def set_step_status(self, which: tuple[Known, int], status: str) -> None:
-        """The next status of a step."""
-        run, step = which
-        self.both(
-            lambda s: s.runs.set_step_status(self.ids[step], status),
-            lambda m: m.set_step_status(run.handle, step, status),
-        )
-
-    @there_are_runs
-    @rule(which=among(_runs), cascade=st.booleans(), back=st.booleans())
-    def delete_run(self, which: Known, cascade: bool, back: bool) -> None:
-        """A tombstone, or away with one."""
-        own = self.ids[which.handle]
-        way: Way = "cascade" if cascade else "restrict"
-
-        def ideal(model: Model) -> None:
-            if back:
-                model.undelete_run(which.handle)
-            else:
-                model.delete_run(which.handle, cascade=cascade)
-
-        self.both(lambda s: s.runs.undelete(own) if back else s.runs.delete(own, contents=way), ideal)
+    @rule(end=ends, direction=st.sampled_from(["out", "in", "both"]), type=st.none() | types)
+    def look_around(self, end: End, direction: Any, type: str | None) -> None:
+        """The relationships of a record."""
+        if type == "follows" and type not in self.model.types:
+            return
+        found = [r.id for r in self.store.relationships.of(self.endpoint(end), direction=direction, type=type)]
+        handles = self.model.of(end, direction=direction, type_=type)
+        assert found == [self.ids[one] for one in handles], f"relationships of {end}, {direction}, {type}: {found}"
+        if direction != "both":
+            one = self.endpoint(end)
+            find = self.store.relationships.find
+            again = find(source=one, type=type) if direction == "out" else find(target=one, type=type)
+            assert [r.id for r in again] == found
+        self.count("done" if found else "nothing to see", "look_around")

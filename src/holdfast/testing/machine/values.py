@@ -19,7 +19,7 @@ Way = Literal["cascade", "restrict"]
 WORDS = ("alpha", "bravo", "charlie", "delta")
 TAGS = ("red", "green", "ü", "a,b ")
 TYPES = ("file", "note")
-RELATIONS = ("supports", "contains", "derived_from", "supersedes", "depends_on")
+RELATIONS = ("supports", "contains", "derived_from", "supersedes", "depends_on", "summarized_in", "follows")
 
 
 class Long(bytes):
@@ -86,6 +86,11 @@ def described() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional=optional)
 
 
-def among(table: Callable[[Any], list[Known]]) -> st.SearchStrategy[Known]:
-    """One of the records that the machine's model has now."""
+def among(table: Callable[[Any], list[Any]]) -> st.SearchStrategy[Any]:
+    """One of what the machine's model has now."""
     return st.runner().flatmap(lambda machine: st.sampled_from(table(machine)))
+
+
+def some(table: Callable[[Any], list[Any]]) -> Callable[[Any], bool]:
+    """Whether there is one: a rule is not drawn that could only be refused."""
+    return lambda machine: bool(table(machine))
