@@ -276,7 +276,7 @@ class SchemaOutdatedError(StoreError):
     """The index has an older schema and may not be changed now. Fields: `found`, `known`."""
 
     code = "schema-outdated"
-    default_remedy = "Run `holdfast migrate up` on a writable copy of the store."
+    default_remedy = "Run `holdfast rebuild` on a writable copy of the store."
 
 
 class MigrationChangedError(StoreError):

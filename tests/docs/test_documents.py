@@ -18,8 +18,13 @@ from . import pages
 from .pages import Block
 
 OWN_TEST = pages.ROOT / "store-layout.md"  # its recipes are run, on stores they can find damage in, by tests/layout
+PROCEDURES = (
+    pages.ROOT / "docs" / "procedures"
+)  # carried out on stores that are in just that trouble by tests/procedures
 RUNNABLE = [
-    page for page in pages.pages() if page != OWN_TEST and any(b.language in pages.RUN for b in pages.blocks(page))
+    page
+    for page in pages.pages()
+    if page != OWN_TEST and page.parent != PROCEDURES and any(b.language in pages.RUN for b in pages.blocks(page))
 ]
 SHELL_TIMEOUT_S = 120
 

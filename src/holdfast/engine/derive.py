@@ -17,7 +17,7 @@ from holdfast.blobs import LocalBlobs
 from holdfast.disk import Disk
 from holdfast.engine import recover, torn
 from holdfast.engine.recover import Derived, Progress
-from holdfast.errors import HoldfastError, SchemaTooNewError
+from holdfast.errors import HoldfastError, NoSpaceError, SchemaTooNewError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex, file_identity
@@ -43,7 +43,10 @@ class CopiedSpan:
 
 
 def distrust(root: str) -> str:
-    """Why the rows of the index cannot be trusted; "" if they can. SchemaTooNewError passes."""
+    """Why the rows of the index cannot be trusted; "" if they can. SchemaTooNewError passes.
+
+    So does NoSpaceError: SQLite needs room to open an index, and a full disk is no place to derive another one.
+    """
     path = os.path.join(root, paths.INDEX)
     if not os.path.isfile(path):
         return "the index is missing"
@@ -54,7 +57,7 @@ def distrust(root: str) -> str:
             known = index.meta(IDENTITY)
         finally:
             index.close()
-    except SchemaTooNewError:
+    except (SchemaTooNewError, NoSpaceError):
         raise
     except HoldfastError as error:
         return f"the index cannot be used: {error.message}"

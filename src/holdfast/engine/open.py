@@ -13,7 +13,14 @@ from holdfast.engine import derive, recover, torn
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.locks import FileLock, WriterLock
 from holdfast.engine.private import private_index
-from holdfast.errors import FormatTooNewError, InvalidValueError, LockedError, NotAStoreError, StoreExistsError
+from holdfast.errors import (
+    FormatTooNewError,
+    InvalidValueError,
+    LockedError,
+    NoSpaceError,
+    NotAStoreError,
+    StoreExistsError,
+)
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
@@ -140,7 +147,7 @@ def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
     discard = None
     try:
         users.acquire(shared=True, wait_s=settings.wait_s)
-        reason, path, opened = derive.distrust(root), os.path.join(root, paths.INDEX), Opened()
+        reason, path, opened = _distrust_to_read(root), os.path.join(root, paths.INDEX), Opened()
         if reason:
             private = private_index(root, found, settings.disk, reason)
             path, opened, discard = private.path, private.opened, private.discard
@@ -155,6 +162,14 @@ def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
     handle = _handle(root, found, settings, writer, users, index, opened)
     handle.at_close = discard
     return handle
+
+
+def _distrust_to_read(root: str) -> str:
+    """A full disk keeps nobody from reading: the private index lies elsewhere."""
+    try:
+        return derive.distrust(root)
+    except NoSpaceError as error:
+        return f"there is no space to open the index: {error.message}"
 
 
 def _handle(

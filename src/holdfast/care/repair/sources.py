@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import stat as flags
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from holdfast.blobs.files import open_file
 from holdfast.blobs.reader import buffered
 from holdfast.care.fsck.view import View
 from holdfast.care.repair.plan import Spool
+from holdfast.care.repair.salvage import Salvage
 from holdfast.disk import Disk
 from holdfast.engine import content, recover
 from holdfast.errors import HoldfastError, InvalidValueError
@@ -21,6 +23,9 @@ from holdfast.formats import paths
 from holdfast.journal import Journal
 from holdfast.values import digest as digests
 from holdfast.values.change import Transaction
+
+_EMPTY = hashlib.sha256(b"").digest()
+"""Content of no bytes can be had from nothing."""
 
 
 class Sources:
@@ -33,6 +38,7 @@ class Sources:
         self.stores: list[str] = []
         self._folders: list[str] = []
         self._found: dict[bytes, str] = {}
+        self._salvage = Salvage(root, disk)
         for path in map(os.path.abspath, given):
             if not os.path.exists(path):
                 raise InvalidValueError(f"{path} is not there", where="from", reason="absent")
@@ -41,8 +47,14 @@ class Sources:
             (self.stores if os.path.isdir(os.path.join(path, paths.BLOBS)) else self._folders).append(path)
 
     def look_for(self, wanted: Spool) -> None:
-        """Read the files of the folders once: those whose size is that of a content which is looked for."""
-        if not self._folders or not wanted.count:
+        """Read the files of the folders once: those whose size is that of a content which is looked for.
+
+        And the store's own damaged files: what is under a wrong name, or has lost only its frame table, is all there.
+        """
+        if not wanted.count:
+            return
+        self._salvage.look_for(wanted)
+        if not self._folders:
             return
         sizes = {size for _, size in wanted}
         raws = {digests.raw(digest) for digest, _ in wanted}
@@ -76,6 +88,9 @@ class Sources:
         if raw in self._found:
             with contextlib.suppress(OSError):
                 yield self._found[raw], open(self._found[raw], "rb")  # noqa: SIM115
+        yield from self._salvage.offers(raw)
+        if raw == _EMPTY:
+            yield "nothing", io.BytesIO()
 
     def _quarantined(self, raw: bytes) -> Iterator[tuple[str, BinaryIO]]:
         folder = os.path.join(self._root, paths.QUARANTINE)

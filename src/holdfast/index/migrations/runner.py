@@ -87,5 +87,6 @@ def _step(database: Database, statements: Sequence[str], step: Migration, *, app
             database.run(sql, (step.version, step.name, step.checksum))
         database.run("COMMIT")
     except BaseException:
-        database.run("ROLLBACK")
+        if database.raw().in_transaction:  # on a full disk SQLite has rolled back by itself
+            database.run("ROLLBACK")
         raise

@@ -1,0 +1,222 @@
+"""Several damages at once, at random, on a store with everything in it: repair ends well or names what is lost.
+
+`HOLDFAST_SEED` sets the first seed of the long form (else it is drawn and printed), `HOLDFAST_WRECKS` how many stores
+are wrecked, `HOLDFAST_WRECK_SECONDS` when to stop at the latest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast.care.fsck import check_path
+from holdfast.care.repair import RepairReport
+from holdfast.errors import BlobMissingError, ContentPurgedError, HoldfastError, NotAStoreError
+from holdfast.testing import damage, lab
+
+from . import wreck
+from .wreck import Wreck
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sound store, what it answers, and other places that have its contents."""
+
+    root: Path
+    contents: wreck.Contents
+    answers: lab.Answers
+    store_id: str
+    end: int
+    backup: Path
+    originals: Path
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    folder = tmp_path_factory.mktemp("wrecks")
+    root, originals = folder / "store", folder / "originals"
+    contents = wreck.store_with_everything(root)
+    shutil.copytree(root, folder / "backup")
+    originals.mkdir()
+    for number, data in enumerate(dict.fromkeys(contents.values())):
+        (originals / f"{number}.dat").write_bytes(data)
+    identity = wreck.store_id(root)
+    end = wreck.chain_of(identity, wreck.transactions_in(folder / "backup"))
+    return Sample(root, contents, lab.answers(root), identity, end, folder / "backup", originals)
+
+
+@dataclass
+class Case:
+    """One wrecked store: what was done to it, what repair may use, and what there is left to be had."""
+
+    seed: int
+    sample: Sample
+    folder: Path
+
+    def __post_init__(self) -> None:
+        rng = random.Random(self.seed)
+        self.root = damage.twin(self.sample.root, self.folder / "store")
+        self.sources = rng.choice([[], [], [self.sample.backup], [self.sample.originals]])
+        self.wreck = Wreck(self.root, rng)
+        self.wreck.strike(rng.choice((1, 2, 2, 3, 4, 6)))
+        self.before = shutil.copytree(self.root, self.folder / "before", symlinks=True)
+        stores = [self.before, *(one for one in self.sources if one == self.sample.backup)]
+        self.contents = wreck.contents_in(self.before / "blobs", self.before / "quarantine", *self.sources)
+        scratch = [shutil.copytree(one, self.folder / f"look{n}", symlinks=True) for n, one in enumerate(stores)]
+        self.found = wreck.transactions_in(*scratch)
+        self.end = wreck.chain_of(self.sample.store_id, self.found)
+
+    def __str__(self) -> str:
+        names = [one.name for one in self.sources]
+        return f"seed {self.seed}, sources {names}: {'; '.join(self.wreck.done)}"
+
+    @property
+    def lost(self) -> list[str]:
+        """The revisions whose bytes nothing has any more."""
+        have = self.contents
+        items = self.sample.contents.items()
+        return sorted(name for name, data in items if hashlib.sha256(data).hexdigest() not in have)
+
+    @property
+    def hollow(self) -> bool:
+        """Whether some of the chain is gone for ever."""
+        return self.end < self.sample.end
+
+
+def bytes_of(root: Path) -> dict[str, str]:
+    """Name and content of every file whose bytes mean something."""
+    tree = damage.tree(root).items()
+    return {name: facts.split()[-1] for name, facts in tree if facts[0] != "4" and not name.startswith("locks/")}
+
+
+def judge(case: Case) -> RepairReport:
+    """Repair a wreck and hold the result against what there was left; an AssertionError says what is wrong."""
+    tree = damage.tree(case.root)
+    foretold = holdfast.repair(case.root, sources=case.sources, dry_run=True)
+    assert damage.tree(case.root) == tree, "a dry run changed the store"
+    report = holdfast.repair(case.root, sources=case.sources, actor="Ada")
+    assert_foretold(foretold, report)
+    assert_nothing_is_gone(case)
+    after = bytes_of(case.root)
+    again = holdfast.repair(case.root, sources=case.sources)
+    assert again.steps == (), f"a second repair did {again.steps}"
+    assert bytes_of(case.root) == after, "a second repair changed something"
+    if not marker_can_be_had(case):
+        return report
+    if case.hollow:
+        assert report.exit_code == 4, report.as_dict()
+        assert report.lost, "a loss of history is not named"
+        report = holdfast.repair(case.root, sources=case.sources, accept_loss=True, actor="Ada")
+        assert_nothing_is_gone(case)
+    else:
+        assert sorted(report.lost) == case.lost, report.as_dict()
+        assert check_path(case.root).exit_code == (4 if case.lost else 0)
+        assert report.exit_code in ((4,) if case.lost else (0, 5))
+    assert_usable(case)
+    return report
+
+
+def marker_can_be_had(case: Case) -> bool:
+    """Whether the store's id is still to be found somewhere; if not, the store says that it is none."""
+    with contextlib.suppress(NotAStoreError):
+        holdfast.open(case.root, read_only=True).close()
+        return True
+    assert case.sample.backup not in case.sources
+    assert (case.before / "holdfast.json").read_bytes() != (case.sample.root / "holdfast.json").read_bytes()
+    return False
+
+
+def assert_foretold(foretold: RepairReport, report: RepairReport) -> None:
+    said = {step.action for step in foretold.steps}
+    assert said or not report.steps, report.steps
+
+
+def assert_nothing_is_gone(case: Case) -> None:
+    """Every file of contents or history is still there, as it was or with more behind it, under whatever name."""
+    now = [path.read_bytes() for path in wreck._files(case.root)]
+    whole = {hashlib.sha256(data).digest() for data in now}
+    for path in wreck._files(case.before):
+        name = path.relative_to(case.before)
+        if name.parts[0] in ("locks", "tmp") or name.name.startswith(("index.", "search.", "state.")):
+            continue
+        data = path.read_bytes()
+        there = hashlib.sha256(data).digest() in whole or any(one.startswith(data) for one in now)
+        assert there, f"{name} is in no file any more"
+    look = case.folder / "after"
+    shutil.rmtree(look, ignore_errors=True)
+    found = wreck.transactions_in(shutil.copytree(case.root, look, symlinks=True))
+    own = wreck.transactions_in(shutil.copytree(case.before, case.folder / "own", symlinks=True, dirs_exist_ok=True))
+    for first, hashes in own.items():
+        assert hashes.keys() <= found.get(first, {}).keys(), f"transaction {first} is in no file any more"
+
+
+def assert_usable(case: Case) -> None:
+    """Everything that is given is right, everything that can be is given, and new work is kept."""
+    if not case.hollow:
+        verdict = lab.judge(case.root, case.sample.answers, read_only=False)
+        assert (verdict.wrong, verdict.untyped) == ((), ())
+        assert wreck.readable(case.root).keys() == case.sample.contents.keys() - set(case.lost)
+    with holdfast.open(case.root) as store:
+        store.put("new/after the repair.txt", "new")
+        assert store.read("new/after the repair.txt") == b"new"
+        for artifact in store.artifacts.list(recursive=True):
+            with contextlib.suppress(BlobMissingError, ContentPurgedError):
+                data = store.read(f"id:{artifact.id}")
+                assert hashlib.sha256(data).hexdigest() == artifact.revision.digest.removeprefix("sha256:")
+    left = check_path(case.root)
+    assert set(left.counts) <= {"blob-missing", "quarantined", "blob-unreferenced", "stray-file", "journal-garbage",
+                                "blob-row-stale"}, left.counts  # fmt: skip
+
+
+def run(sample: Sample, folder: Path, seeds: list[int], until: float) -> tuple[int, int, int, list[str]]:
+    """(stores wrecked, damages done, wrecks with a loss that is named, complaints)."""
+    wrecks = damages = lossy = 0
+    complaints: list[str] = []
+    for seed in seeds:
+        if time.monotonic() > until:
+            break
+        here = folder / str(seed)
+        here.mkdir()
+        case = Case(seed, sample, here)
+        try:
+            judge(case)
+        except HoldfastError as error:
+            complaints.append(f"{case}\n    {type(error).__name__}: {error}")
+        except AssertionError as error:
+            complaints.append(f"{case}\n    {str(error)[:600]}")
+        except Exception as error:  # the point is that there is none
+            complaints.append(f"{case}\n    UNTYPED {error!r}")
+        wrecks += 1
+        damages += len(case.wreck.done)
+        lossy += bool(case.lost or case.hollow)
+        shutil.rmtree(here)
+    return wrecks, damages, lossy, complaints
+
+
+def test_a_wrecked_store_is_mended_or_its_losses_are_named(sample: Sample, tmp_path: Path) -> None:
+    *_, complaints = run(sample, tmp_path, list(range(24)), time.monotonic() + 3600)
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.soak
+def test_thousands_of_wrecked_stores_are_mended_or_their_losses_are_named(
+    sample: Sample, tmp_path: Path, tally: object
+) -> None:
+    first = int(os.environ.get("HOLDFAST_SEED") or random.SystemRandom().randrange(1 << 40))
+    count = int(os.environ.get("HOLDFAST_WRECKS") or 3000)
+    print(f"HOLDFAST_SEED={first}")
+    until = time.monotonic() + float(os.environ.get("HOLDFAST_WRECK_SECONDS") or 300)
+    wrecks, damages, lossy, complaints = run(sample, tmp_path, list(range(first, first + count)), until)
+    note = f"{damages} damages; {lossy} of the stores lost something that no copy had, and said what; seed {first}"
+    tally("repair makes any damaged store usable again", tried=wrecks, of="wrecked stores", lost=len(complaints),
+          note=note)  # fmt: skip
+    assert not complaints, "\n".join(complaints)
