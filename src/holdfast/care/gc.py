@@ -65,6 +65,7 @@ class Gc:
         self._grace_s = grace_s
         self._progress = progress
         self.report = GcReport(dry_run=False)
+        self._sure = False
 
     def run(self) -> GcReport:
         """All steps in order."""
@@ -137,9 +138,17 @@ class Gc:
                 self._handle.index.set_meta(_CLOCK_FACT, _clock_fact())
         self.report = replace(self.report, condemned=count)
 
+    def sure(self) -> None:
+        """Before the first file goes: "nothing refers to it" is an answer of rows and pages. IndexDamagedError."""
+        if not self._sure:
+            self._handle.index.prove_rows(("record", "content", "revision", "blob"))
+            self._sure = True
+
     def sweep(self) -> None:
         """Step 2, in batches, each under the writer lock for a short time."""
         before_us = self._before_us()
+        if self._handle.index.physical.count_condemned(before_us=before_us)[0]:
+            self.sure()
         while True:
             with write(self._handle, what="gc: sweep"):
                 batch = self._handle.index.physical.condemned(before_us=before_us, limit=_BATCH)
@@ -165,6 +174,7 @@ class Gc:
         Looked at again under the lock. "Not found" alone is no reason: a row may be missing by damage.
         """
         for digest, size in self._stray_files():
+            self.sure()
             with write(self._handle, what="gc: strays"):
                 gone = self._is_stray(digest) and self._handle.blobs.delete(digest)
             if gone:

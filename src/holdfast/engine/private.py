@@ -71,6 +71,7 @@ def _trusted(copy: str, root: str) -> bool:
     index = SqliteIndex(copy)
     try:
         index.check()
+        index.prove_pages(up_to_bytes=derive.PROVEN_AT_OPEN_BYTES)
         return index.meta(derive.IDENTITY) == file_identity(os.path.join(root, paths.INDEX))
     except HoldfastError:
         return False

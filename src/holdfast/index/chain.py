@@ -19,6 +19,12 @@ from holdfast.values.change import Head, Transaction
 
 _PAGE = 64
 _MAX_BYTES = 1 << 30
+_PAGE_OF = f"""SELECT first, count, data, {proof.proven("tx", "tx")} FROM tx WHERE first > ?
+               ORDER BY first LIMIT ?"""
+_AT = f"SELECT first, count, time_us, {proof.proven('tx', 'tx')} FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1"
+_SEQS = f"""SELECT key FROM record WHERE key = ?1 AND key > ?2
+            UNION SELECT key FROM revision WHERE artifact = ?1 AND key > ?2
+            UNION SELECT seq FROM change c WHERE record = ?1 AND seq > ?2 AND {proof.proven("change", "c")} ORDER BY 1"""
 
 
 class ChainRows:
@@ -53,11 +59,15 @@ class ChainRows:
         row = self._db.one("SELECT first, count FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1", (from_seq,))
         held = row is not None and from_seq < row[0] + row[1]
         position = (row[0] if row and held else from_seq) - 1
+        end: int | None = None
         while True:
-            page = self._db.rows("SELECT first, data FROM tx WHERE first > ? ORDER BY first LIMIT ?", (position, _PAGE))
-            for first, data in page:
+            page = self._db.rows(_PAGE_OF, (position, _PAGE))
+            for first, count, data, _ in page:
+                # Nothing lies between: a row that a damaged page hides is missed.
+                if first > (end if end is not None else max(position + 1, 1)):
+                    raise proof.damaged("tx", end or position + 1)
                 yield self._decompress(first, data)
-                position = first
+                position, end = first, first + count
             if len(page) < _PAGE:
                 return
 
@@ -89,21 +99,27 @@ class ChainRows:
 
     def seqs_of_record(self, record_key: int, *, after: int = 0) -> list[int]:
         """Seqs of all changes of a record beyond `after`, in order."""
-        sql = """SELECT key FROM record WHERE key = ?1 AND key > ?2
-                 UNION SELECT key FROM revision WHERE artifact = ?1 AND key > ?2
-                 UNION SELECT seq FROM change WHERE record = ?1 AND seq > ?2 ORDER BY 1"""
-        return [row[0] for row in self._db.rows(sql, (record_key, after))]
+        found = [row[0] for row in self._db.rows(_SEQS, (record_key, after))]
+        own = self._db.one(f"SELECT changed, {proof.proven('record', 'r')} FROM record r WHERE key = ?", (record_key,))
+        # The newest is known from elsewhere: what an index lost is missed.
+        if own is not None and own[0] > after and (not found or found[-1] < own[0]):
+            raise proof.damaged("change", own[0])
+        return found
 
     def seq_at(self, time_us: int) -> int:
         """The first seq of the first transaction at or after a time, or the seq that comes next if there is none.
 
         Times never run backwards along the chain.
         """
-        row = self._db.one("SELECT min(first) FROM tx WHERE time_us >= ?", (time_us,))
-        if row and row[0] is not None:
-            return int(row[0])
         head = self.head()
-        return head.next_seq if head else 1
+        low, high = 1, head.next_seq if head else 1
+        while low < high:
+            middle = (low + high) // 2
+            row = self._db.one(_AT, (middle,))
+            if row is None or not row[0] <= middle < row[0] + row[1]:
+                raise proof.damaged("tx", middle)
+            low, high = (low, row[0]) if row[2] >= time_us else (row[0] + row[1], high)
+        return low
 
     def _compressor(self) -> zstandard.ZstdCompressor:
         found: zstandard.ZstdCompressor | None = getattr(self._compressors, "one", None)

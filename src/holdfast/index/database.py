@@ -46,7 +46,8 @@ _PRAGMAS = {
 
 # What Python's sqlite3 raises for a value of the wrong type, an integer beyond 64 bits, and a lone surrogate.
 _UNBINDABLE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError, UnicodeEncodeError)
-_ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
+# A damaged file makes SQLite quote what is no text, even in its messages: that cannot be decoded.
+_ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError, UnicodeDecodeError)
 
 
 _A_FUNCTION_RAISED = "user-defined function raised exception"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE
@@ -26,7 +27,9 @@ class Place:
     condemned_us: int | None
 
 
-_COLUMNS = "content.key, content.digest, content.size, blob.stored_bytes, blob.frames, blob.condemned_us"
+_PROVEN = f"{proof.proven('blob', 'blob')}, {proof.proven('content', 'content')}"
+_COLUMNS = f"content.key, content.digest, content.size, blob.stored_bytes, blob.frames, blob.condemned_us, {_PROVEN}"
+_CONDEMNED = proof.changed("blob", ["condemned_us"])
 _FROM = "FROM blob JOIN content ON content.key = blob.content"
 _REFERENCED = f"EXISTS (SELECT 1 FROM revision WHERE revision.content = content.key AND revision.state = {STATE_KEPT})"
 
@@ -74,29 +77,31 @@ class PhysicalRows:
         key = self.content_key(content_digest)
         if key is None:
             return False
+        cells = (key, LOOSE, stored_bytes, frames)
         self._db.run(
-            "INSERT INTO blob (content, container, offset, stored_bytes, frames, condemned_us) "
-            "VALUES (?, ?, 0, ?, ?, NULL) ON CONFLICT (content) DO UPDATE SET container = excluded.container, "
-            "offset = 0, stored_bytes = excluded.stored_bytes, frames = excluded.frames, condemned_us = NULL",
-            (key, LOOSE, stored_bytes, frames),
+            "INSERT INTO blob (content, container, offset, stored_bytes, frames, condemned_us, crc) "
+            "VALUES (?, ?, 0, ?, ?, NULL, ?) ON CONFLICT (content) DO UPDATE SET container = excluded.container, "
+            "offset = 0, stored_bytes = excluded.stored_bytes, frames = excluded.frames, condemned_us = NULL, "
+            "crc = excluded.crc",
+            (*cells, proof.checksum("blob", key, LOOSE, 0, stored_bytes, frames, None)),
         )
         return True
 
     def revive(self, key: int) -> None:
         """A condemned blob is wanted again."""
-        self._db.run("UPDATE blob SET condemned_us = NULL WHERE content = ?", (key,))
+        self._db.run(f"UPDATE blob SET condemned_us = ?1, crc = {_CONDEMNED} WHERE content = ?2", (None, key))
 
     def condemn(self, now_us: int) -> int:
         """Condemn every blob that no kept revision refers to; how many were newly condemned."""
-        sql = f"""UPDATE blob SET condemned_us = ? WHERE condemned_us IS NULL AND content IN
+        sql = f"""UPDATE blob SET condemned_us = ?1, crc = {_CONDEMNED} WHERE condemned_us IS NULL AND content IN
                   (SELECT content.key {_FROM} WHERE blob.condemned_us IS NULL AND NOT {_REFERENCED})"""
         return self._db.run(sql, (now_us,)).rowcount
 
     def acquit(self) -> int:
         """Blobs that were condemned and are referred to again are condemned no more; how many."""
-        sql = f"""UPDATE blob SET condemned_us = NULL WHERE condemned_us IS NOT NULL AND content IN
+        sql = f"""UPDATE blob SET condemned_us = ?1, crc = {_CONDEMNED} WHERE condemned_us IS NOT NULL AND content IN
                   (SELECT content.key {_FROM} WHERE blob.condemned_us IS NOT NULL AND {_REFERENCED})"""
-        return self._db.run(sql).rowcount
+        return self._db.run(sql, (None,)).rowcount
 
     def condemned(self, *, before_us: int, after_key: int = 0, limit: int = _PAGE) -> list[Place]:
         """Blobs condemned before a time and still referred to by nothing, by key."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from holdfast import disk
 from holdfast.errors import IndexDamagedError
-from holdfast.index import tables
+from holdfast.index import proof, tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import BUSY_TIMEOUT_MS, Database
@@ -161,14 +161,15 @@ class SqliteIndex:
     # -- facts of this file ------------------------------------------------------------------------------------------
 
     def meta(self, key: str) -> str | None:
-        """A fact this index file keeps about itself."""
-        row = self.database.one("SELECT value FROM meta WHERE key = ?", (key,))
+        """A fact this index file keeps about itself. IndexDamagedError if it is not what was written."""
+        row = self.database.one(f"SELECT value, {proof.proven('meta', 'meta')} FROM meta WHERE key = ?", (key,))
         return None if row is None else str(row[0])
 
     def set_meta(self, key: str, value: str) -> None:
         """Keep a fact, in the open transaction or by itself."""
-        sql = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-        self.database.run(sql, (key, value))
+        sql = """INSERT INTO meta (key, value, crc) VALUES (?, ?, ?)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value, crc = excluded.crc"""
+        self.database.run(sql, (key, value, proof.checksum("meta", key, value)))
 
     def unset_meta(self, key: str) -> None:
         """Forget a fact."""
@@ -176,8 +177,7 @@ class SqliteIndex:
 
     def key_of(self, record_id: str) -> int | None:
         """The key of a record."""
-        row = self.database.one("SELECT key FROM record WHERE id = ?", (moment.id_bytes(record_id),))
-        return None if row is None else int(row[0])
+        return self.lookups.key(record_id)
 
     def dump(self, table: str) -> Iterator[tuple[Any, ...]]:
         """Every row of a table in order of its primary key, to compare two indexes."""
@@ -195,6 +195,22 @@ class SqliteIndex:
         except IndexDamagedError as error:
             return [error.message]
         return found
+
+    def prove_pages(self, *, up_to_bytes: int) -> None:
+        """IndexDamagedError if SQLite finds its pages inconsistent; a larger file is not looked at."""
+        pages, size = self.database.one("SELECT * FROM pragma_page_count, pragma_page_size") or (0, 0)
+        if pages * size <= up_to_bytes:
+            wrong = [str(r[0]) for r in self.database.rows("PRAGMA integrity_check(1)") if r[0] != "ok"]
+            if wrong:
+                raise IndexDamagedError(f"{self.path} is damaged: {wrong[0]}", reason=wrong[0])
+
+    def prove_rows(self, tables_of_interest: Sequence[str]) -> None:
+        """IndexDamagedError if a row of some tables is not what its checksum says, or pages are inconsistent."""
+        self.prove_pages(up_to_bytes=1 << 62)
+        for table in tables_of_interest:
+            row = self.database.one(f"{proof.unproven(table)} LIMIT 1")
+            if row is not None:
+                raise proof.damaged(table, row[0])
 
     def backup_into(self, target: SqliteIndex) -> None:
         """Copy this whole database over another one that is open, by SQLite's own backup."""

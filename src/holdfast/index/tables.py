@@ -7,7 +7,8 @@ Keys are small on purpose: the key of a row is the seq of the change that made i
 table), so a rebuild gives the same keys, and a key is unique across all kinds of records. Terms (types, media types,
 actors …) stand once; their key is seq * 8 + slot, for one change can bring several.
 
-`crc` is the checksum of the row (proof.py): pages have none.
+`crc` is the checksum of the row (proof.py): pages have none. Two tables go without: the tags of a record are covered by
+`record.tags`, and what stands in `schema_version` is compared with what this software knows.
 
 Model classes are made anew for each open store: shared classes with a switched database put rows of one store into
 another as soon as threads are involved.
@@ -111,6 +112,7 @@ def _chain(base: type[Model]) -> list[type[Model]]:
         # Only changes that made no row of their own: a creation is found by its record, a revision by its row.
         seq = _key()
         record = IntegerField(index=True)
+        crc = IntegerField()
 
     class Term(base):  # type: ignore[misc, valid-type]
         key = _key()
@@ -288,6 +290,7 @@ def _files(base: type[Model]) -> list[type[Model]]:
         key = _key()
         kind = TextField()
         name = TextField(unique=True)
+        crc = IntegerField()
 
     class Blob(base):  # type: ignore[misc, valid-type]
         content = _key()  # key of the content row: presence is this row, whatever files exist
@@ -296,12 +299,14 @@ def _files(base: type[Model]) -> list[type[Model]]:
         stored_bytes = IntegerField()
         frames = IntegerField()
         condemned_us = IntegerField(null=True)
+        crc = IntegerField()
 
     Blob.add_index(Blob.index(Blob.condemned_us).where(SQL("condemned_us IS NOT NULL")))
 
     class Meta(base):  # type: ignore[misc, valid-type]
         key = TextField(primary_key=True)
         value = TextField()
+        crc = IntegerField()
 
         class Meta:
             without_rowid = True

@@ -36,13 +36,14 @@ def check(database: Database, manifest: Sequence[Migration] = MANIFEST) -> int:
             found=found,
             known=manifest[-1].version,
         )
-    applied = dict(database.rows("SELECT version, checksum FROM schema_version")) if found else {}
+    rows = database.rows("SELECT version, name, checksum FROM schema_version") if found else []
+    applied = {version: (name, checksum) for version, name, checksum in rows}
     for step in manifest:
-        if step.version in applied and applied[step.version] != step.checksum:
+        if step.version in applied and applied[step.version] != (step.name, step.checksum):
             raise MigrationChangedError(
                 f"migration {step.version} ({step.name}) is not the one that this index was made with",
                 version=step.version,
-                applied=applied[step.version],
+                applied=applied[step.version][1],
                 known=step.checksum,
             )
     return found

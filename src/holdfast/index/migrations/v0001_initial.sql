@@ -1,7 +1,7 @@
 -- Made by tools/schema_sql.py from index/tables.py; frozen: a change of the schema is a new migration.
 CREATE TABLE "tx" ("first" INTEGER NOT NULL PRIMARY KEY, "tx" BLOB NOT NULL, "count" INTEGER NOT NULL, "time_us" INTEGER NOT NULL, "actor" INTEGER NOT NULL, "hash" BLOB NOT NULL, "data" BLOB NOT NULL, "crc" INTEGER NOT NULL);
 CREATE UNIQUE INDEX "tx_tx" ON "tx" ("tx");
-CREATE TABLE "change" ("seq" INTEGER NOT NULL PRIMARY KEY, "record" INTEGER NOT NULL);
+CREATE TABLE "change" ("seq" INTEGER NOT NULL PRIMARY KEY, "record" INTEGER NOT NULL, "crc" INTEGER NOT NULL);
 CREATE INDEX "change_record" ON "change" ("record");
 CREATE TABLE "term" ("key" INTEGER NOT NULL PRIMARY KEY, "text" TEXT NOT NULL, "crc" INTEGER NOT NULL);
 CREATE UNIQUE INDEX "term_text" ON "term" ("text");
@@ -31,10 +31,10 @@ CREATE INDEX "run_link_run" ON "run_link" ("run");
 CREATE INDEX "run_link_target" ON "run_link" ("target");
 CREATE TABLE "relationship_type" ("key" INTEGER NOT NULL PRIMARY KEY, "name" TEXT NOT NULL, "family" TEXT NOT NULL, "description" TEXT NOT NULL, "crc" INTEGER NOT NULL);
 CREATE UNIQUE INDEX "relationship_type_name" ON "relationship_type" ("name");
-CREATE TABLE "container" ("key" INTEGER NOT NULL PRIMARY KEY, "kind" TEXT NOT NULL, "name" TEXT NOT NULL);
+CREATE TABLE "container" ("key" INTEGER NOT NULL PRIMARY KEY, "kind" TEXT NOT NULL, "name" TEXT NOT NULL, "crc" INTEGER NOT NULL);
 CREATE UNIQUE INDEX "container_name" ON "container" ("name");
-CREATE TABLE "blob" ("content" INTEGER NOT NULL PRIMARY KEY, "container" INTEGER NOT NULL, "offset" INTEGER NOT NULL, "stored_bytes" INTEGER NOT NULL, "frames" INTEGER NOT NULL, "condemned_us" INTEGER);
+CREATE TABLE "blob" ("content" INTEGER NOT NULL PRIMARY KEY, "container" INTEGER NOT NULL, "offset" INTEGER NOT NULL, "stored_bytes" INTEGER NOT NULL, "frames" INTEGER NOT NULL, "condemned_us" INTEGER, "crc" INTEGER NOT NULL);
 CREATE INDEX "blob_condemned_us" ON "blob" ("condemned_us") WHERE condemned_us IS NOT NULL;
-CREATE TABLE "meta" ("key" TEXT NOT NULL PRIMARY KEY, "value" TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE "meta" ("key" TEXT NOT NULL PRIMARY KEY, "value" TEXT NOT NULL, "crc" INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE "schema_version" ("version" INTEGER NOT NULL PRIMARY KEY, "name" TEXT NOT NULL, "checksum" TEXT NOT NULL);
-INSERT INTO "container" ("key", "kind", "name") VALUES (0, 'loose', 'loose');
+INSERT INTO "container" ("key", "kind", "name", "crc") VALUES (0, 'loose', 'loose', 2581972514);

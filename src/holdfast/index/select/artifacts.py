@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from peewee import SQL, ModelSelect
+from peewee import JOIN, SQL, ModelSelect
 
 from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
@@ -26,13 +26,11 @@ _PREVIOUS = """(SELECT c2.digest FROM revision v2 JOIN content c2 ON c2.key = v2
                 WHERE v2.artifact = t3.artifact AND v2.number = t3.number - 1)"""
 
 
-_BRIEF = """SELECT a.key, c.digest, v.media_type, v.mode, v.state FROM artifact a JOIN revision v ON v.key = a.newest
-            JOIN content c ON c.key = v.content WHERE a.collection = ? AND a.name = ? AND a.stray = ? AND a.live = 1"""
-
-_BRIEFS = """SELECT n.key, a.stray, a.key, c.digest, v.media_type, v.mode, v.state
-             FROM json_each(?) AS n CROSS JOIN artifact a ON a.collection = json_extract(n.value, '$[0]')
-             AND a.name = json_extract(n.value, '$[1]') AND a.live = 1
-             JOIN revision v ON v.key = a.newest JOIN content c ON c.key = v.content"""
+_BRIEFS = f"""SELECT n.key, a.key, c.digest, v.media_type, v.mode, v.state, a.collection, a.name, a.stray,
+    {proof.proven("artifact", "a")}, {proof.proven("revision", "v")}, {proof.proven("content", "c")}
+    FROM json_each(?) AS n CROSS JOIN artifact a ON a.collection = json_extract(n.value, '$[0]')
+    AND a.name = json_extract(n.value, '$[1]') AND a.live = 1
+    LEFT JOIN revision v ON v.key = a.newest LEFT JOIN content c ON c.key = v.content"""
 
 _REVISION_PROVEN = f"""{proof.proven("revision", "v")}, {proof.proven("content", "c")},
     (SELECT {proof.proven("revision", "v2")} + {proof.proven("content", "c2")}
@@ -75,7 +73,10 @@ class ArtifactRows:
         self._history = self._revisions().where(SQL("t3.artifact = ?")).order_by(SQL("t3.number DESC")).sql()[0]
 
     def select(self) -> ModelSelect:
-        """The query that gives artifacts; the caller adds conditions, order and limit."""
+        """The query that gives artifacts; the caller adds conditions, order and limit.
+
+        Outer joins: an artifact whose other rows cannot be reached is an error, not one artifact less.
+        """
         t1, t2, t3, t4 = self.t1, self.t2, self.t3, self.t4
         columns = [
             t1.key, t1.collection, t1.name, t1.stray, t1.type, t1.status, t2.id, t2.tenant, t2.owner, t2.deleted,
@@ -84,10 +85,10 @@ class ArtifactRows:
         ]  # fmt: skip
         return (
             t1.select(*columns)
-            .join(t2, on=(t2.key == t1.key))
+            .join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key))
             .switch(t1)
-            .join(t3, on=(t3.key == t1.newest))
-            .join(t4, on=(t4.key == t3.content))
+            .join(t3, JOIN.LEFT_OUTER, on=(t3.key == t1.newest))
+            .join(t4, JOIN.LEFT_OUTER, on=(t4.key == t3.content))
         )
 
     def _revision_columns(self) -> list[Any]:
@@ -99,13 +100,17 @@ class ArtifactRows:
         ]  # fmt: skip
 
     def _revisions(self) -> ModelSelect:
-        return self.t3.select(*self._revision_columns()).join(self.t4, on=(self.t4.key == self.t3.content))
+        content = self.t4.key == self.t3.content
+        return self.t3.select(*self._revision_columns()).join(self.t4, JOIN.LEFT_OUTER, on=content)
 
     # -- one -------------------------------------------------------------------------------------------------------
 
     def by_id(self, artifact_id: str) -> Artifact | None:
         """The artifact with an id, deleted or not."""
-        return self._first(self._by_id, (moment.id_bytes(artifact_id),))
+        found = self._first(self._by_id, (moment.id_bytes(artifact_id),))
+        if found is None:
+            self._lookups.missed(artifact_id, "artifact")
+        return found
 
     def by_key(self, key: int) -> Artifact | None:
         """The artifact with a key, deleted or not."""
@@ -115,21 +120,19 @@ class ArtifactRows:
         """The live artifact of a name in a collection."""
         return self._first(self._by_place, (collection, name.text, name.stray))
 
-    def brief(self, collection: int, name: Name) -> Brief | None:
-        """What is needed to see whether content is new, of the live artifact of a name in a collection."""
-        row = self._db.one(_BRIEF, (collection, name.text, name.stray))
-        if row is None:
-            return None
-        return Brief(row[0], digest.text(row[1]), self._lookups.term(row[2]), row[3], row[4] == STATE_KEPT)
-
     def briefs(self, places: Sequence[tuple[int, Name]]) -> dict[tuple[int, Name], Brief]:
-        """As `brief` for many places (collection, name) with one query; those where nothing is are left out."""
+        """What is needed to see whether content is new, of the live artifacts at many places (collection, name).
+
+        Places where nothing is are left out.
+        """
         found = {}
         asked = canon.dumps([[collection, name.text] for collection, name in places])
-        for place, stray, key, raw, media_type, mode, state in self._db.rows(_BRIEFS, (asked,)):
-            if stray == places[place][1].stray:
-                brief = Brief(key, digest.text(raw), self._lookups.term(media_type), mode, state == STATE_KEPT)
-                found[places[place]] = brief
+        for number, key, raw, media_type, mode, state, *place in self._db.rows(_BRIEFS, (asked,)):
+            collection, name = wanted = places[number]
+            if place[:2] != [collection, name.text]:
+                raise proof.damaged("artifact", key)
+            if place[2] == name.stray:
+                found[wanted] = Brief(key, digest.text(raw), self._lookups.term(media_type), mode, state == STATE_KEPT)
         return found
 
     def _first(self, sql: str, parameters: Sequence[Any]) -> Artifact | None:
@@ -151,8 +154,10 @@ class ArtifactRows:
     def history(self, key: int, artifact_id: str) -> list[Revision]:
         """All revisions of an artifact, newest first."""
         rows = self._db.rows(self._history, (key,))
-        # Numbers have no gaps: a row that an index lost is missed.
-        if [row[1] for row in rows] != list(range(len(rows), 0, -1)):
+        # Numbers have no gaps, and the newest is among them: a row that an index lost is missed.
+        newest = self._db.one("SELECT newest FROM artifact WHERE key = ?", (key,))
+        known = newest is None or newest[0] in {row[0] for row in rows}
+        if not known or [row[1] for row in rows] != list(range(len(rows), 0, -1)):
             raise proof.damaged("revision", f"of artifact {key}")
         return self._to_revisions(key, artifact_id, rows)
 
@@ -176,8 +181,7 @@ class ArtifactRows:
 
     def key_of(self, artifact_id: str) -> int | None:
         """The key of an artifact's record."""
-        row = self._db.one("SELECT key FROM record WHERE id = ?", (moment.id_bytes(artifact_id),))
-        return None if row is None else int(row[0])
+        return self._lookups.key(artifact_id)
 
     # -- many ------------------------------------------------------------------------------------------------------
 

@@ -18,9 +18,14 @@ _COLUMNS = f"""c.key, c.parent, c.name, c.stray, c.metadata, c.mode, c.mtime_ns,
 _PROVEN = f"""SELECT c.key, c.parent, c.name, c.stray, r.id, r.changed,
     {proof.proven("collection", "c")}, {proof.proven("record", "r")}, {proof.tags_proven("r")}
     FROM collection c JOIN record r ON r.key = c.key WHERE c.key IN (SELECT value FROM json_each(?))"""
-_SELECT = f"SELECT {_COLUMNS} FROM collection c JOIN record r ON r.key = c.key"
-_TAKEN = """SELECT n.key, c.stray FROM json_each(?) AS n CROSS JOIN collection c
-            ON c.parent = json_extract(n.value, '$[0]') AND c.name = json_extract(n.value, '$[1]') AND c.live = 1"""
+_TAKEN = f"""SELECT n.key, c.stray, {proof.proven("collection", "c")} FROM json_each(?) AS n CROSS JOIN collection c
+             ON c.parent = json_extract(n.value, '$[0]') AND c.name = json_extract(n.value, '$[1]') AND c.live = 1"""
+_SELECT = f"SELECT {_COLUMNS} FROM collection c LEFT JOIN record r ON r.key = c.key"
+_ROW = f"SELECT key, parent, name, stray, live, tenant, {proof.proven('collection', 'c')} FROM collection c WHERE key ="
+_CHILD = f"{_ROW} (SELECT key FROM collection WHERE parent = ? AND name = ? AND stray = ? AND live = 1)"
+_ROOT = f"{_ROW} (SELECT key FROM collection WHERE parent IS NULL AND tenant = ?)"
+_PARENTS = f"""SELECT key, parent, live, {proof.proven("collection", "c")} FROM collection c
+               WHERE key IN (SELECT value FROM json_each(?))"""
 
 
 class CollectionRows:
@@ -33,20 +38,24 @@ class CollectionRows:
     def root(self, tenant: str = "") -> int | None:
         """Key of a tenant's root collection; None before its first write."""
         term = self._lookups.term_key(tenant)
-        row = self._db.one("SELECT key FROM collection WHERE parent IS NULL AND tenant = ?", (term,))
+        row = self._db.one(_ROOT, (term,))
+        if row is not None and (row[1], row[5]) != (None, term):
+            raise proof.damaged("collection", row[0])
         return None if row is None else int(row[0])
 
     def child(self, parent: int, name: Name) -> int | None:
         """Key of the live collection of a name in another."""
-        sql = "SELECT key FROM collection WHERE parent = ? AND name = ? AND stray = ? AND live = 1"
-        row = self._db.one(sql, (parent, name.text, name.stray))
+        wanted = (parent, name.text, name.stray)
+        row = self._db.one(_CHILD, wanted)
+        if row is not None and row[1:5] != (*wanted, 1):
+            raise proof.damaged("collection", row[0])
         return None if row is None else int(row[0])
 
     def taken(self, places: Sequence[tuple[int, Name]]) -> set[tuple[int, Name]]:
         """Those of many places (collection, name) where a live collection is, with one query."""
         asked = canon.dumps([[parent, name.text] for parent, name in places])
         found = self._db.rows(_TAKEN, (asked,))
-        return {places[place] for place, stray in found if stray == places[place][1].stray}
+        return {places[place] for place, stray, _ in found if stray == places[place][1].stray}
 
     def newest_deleted(self, parent: int, name: Name) -> int | None:
         """Key of the collection of this name that was deleted last."""
@@ -70,7 +79,10 @@ class CollectionRows:
 
     def by_id(self, collection_id: str) -> Collection | None:
         """The collection with an id, deleted or not."""
-        return self._first(f"{_SELECT} WHERE r.id = ?", (moment.id_bytes(collection_id),))
+        found = self._first(f"{_SELECT} WHERE r.id = ?", (moment.id_bytes(collection_id),))
+        if found is None:
+            self._lookups.missed(collection_id, "collection")
+        return found
 
     def _first(self, sql: str, parameters: tuple[Any, ...]) -> Collection | None:
         row = self._db.one(sql, parameters)
@@ -95,7 +107,14 @@ class CollectionRows:
                    UNION ALL SELECT c.key, depth + 1 FROM collection c JOIN below ON c.parent = below.key
                    WHERE c.live = 1)
                  SELECT key FROM below ORDER BY depth, key"""
-        return [row[0] for row in self._db.rows(sql, (key,))]
+        keys = [row[0] for row in self._db.rows(sql, (key,))]
+        rows = {row[0]: row[1:3] for row in self._db.rows(_PARENTS, (canon.dumps(keys),))}
+        inside = {key, *keys}
+        # What an index led to is asked of the rows themselves.
+        wrong = next((one for one in keys if one not in rows or rows[one][0] not in inside or rows[one][1] != 1), None)
+        if wrong is not None:
+            raise proof.damaged("collection", wrong)
+        return keys
 
     def taken_along(self, seq: int) -> list[tuple[int, int]]:
         """(key, kind code) of the records that the delete with this seq took along, itself included, oldest first."""
@@ -105,7 +124,7 @@ class CollectionRows:
 
     def deleted_seq(self, key: int) -> int:
         """The seq of the delete that hides a record; 0 if it is live."""
-        row = self._db.one("SELECT deleted FROM record WHERE key = ?", (key,))
+        row = self._db.one(f"SELECT deleted, {proof.proven('record', 'r')} FROM record r WHERE key = ?", (key,))
         return 0 if row is None else int(row[0])
 
     def artifact_keys(self, collection: int) -> Iterator[int]:
@@ -129,7 +148,8 @@ class CollectionRows:
 
     def parent_of(self, key: int) -> int | None:
         """Key of the collection that holds a collection."""
-        row = self._db.one("SELECT parent FROM collection WHERE key = ?", (key,))
+        sql = f"SELECT parent, {proof.proven('collection', 'c')} FROM collection c WHERE key = ?"
+        row = self._db.one(sql, (key,))
         return None if row is None or row[0] is None else int(row[0])
 
     def records(self, rows: Sequence[tuple[Any, ...]]) -> list[Collection]:

@@ -26,11 +26,13 @@ class LineageRows:
 
     def linked(self, end: Endpoint, direction: Direction, after: int) -> list[tuple[int, Tie]]:
         """The first links beyond a seq by which runs have the record of `end` as input or output."""
-        sql = f"""SELECT l.key, r.id, l.target_revision, {proof.proven("run_link", "l")}, {proof.proven("record", "r")}
+        sql = f"""SELECT l.key, r.id, l.target_revision, l.target, {proof.proven("run_link", "l")}, {proof.proven("record", "r")}
                  FROM run_link l JOIN record r ON r.key = l.run
                  WHERE l.target = ? AND l.target_kind = ? AND l.direction = ? AND r.deleted = 0 AND l.key > ?
                  ORDER BY l.key LIMIT ?"""
         rows = self._db.rows(sql, (end.id, code_of(end.kind), direction.value, after, PAGE))
+        if any(row[3] != end.id for row in rows):
+            raise proof.damaged("run_link", next(row[0] for row in rows if row[3] != end.id))
         return [(key, (moment.id_text(raw), revision)) for key, raw, revision, *_ in rows]
 
     def makers(self, artifact: int, after: int) -> list[tuple[int, Tie]]:

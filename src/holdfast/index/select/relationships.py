@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import SQL
+from peewee import JOIN, SQL
 
 from holdfast.index import proof
 from holdfast.index.database import Database
@@ -55,18 +55,21 @@ class RelationshipRows:
             t1.target_revision, t1.metadata, t2.tenant, t2.owner, t2.deleted,
             t2.changed, SQL(TIME_OF.format("t1.key")), SQL(TIME_OF.format("t2.changed")),
         ]  # fmt: skip
-        self._select = str(t1.select(*columns).join(t2, on=(t2.key == t1.key)).sql()[0])
+        self._select = str(t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key)).sql()[0])
 
     # -- one -------------------------------------------------------------------------------------------------------
 
     def by_id(self, relationship_id: str) -> Relationship | None:
         """The relationship with an id, visible or not."""
         rows = self._db.rows(f"{self._select} WHERE t2.id = ?", (moment.id_bytes(relationship_id),))
+        if not rows:
+            self._lookups.missed(relationship_id, "relationship")
         return self._records(rows)[0][1] if rows else None
 
     def own_tombstone(self, relationship_id: str) -> bool:
         """Whether the relationship itself was deleted, whatever became of its ends."""
-        row = self._db.one("SELECT deleted FROM record WHERE id = ?", (moment.id_bytes(relationship_id),))
+        raw, sql = moment.id_bytes(relationship_id), f"SELECT deleted, {proof.proven('record', 'r')} FROM record r"
+        row = self._db.one(f"{sql} WHERE id = ?", (raw,))
         return row is not None and row[0] != 0
 
     def equal(self, type_name: str, source: Endpoint, target: Endpoint) -> Relationship | None:
@@ -75,7 +78,8 @@ class RelationshipRows:
         if type_key is None:
             return None
         sql = f"""{self._select} WHERE t1.source = ? AND t1.type = ? AND t1.target = ? AND t1.source_kind = ?
-                  AND t1.target_kind = ? AND t1.source_revision IS ? AND t1.target_revision IS ? AND t2.deleted = 0"""
+                  AND t1.target_kind = ? AND t1.source_revision IS ? AND t1.target_revision IS ?
+                  AND CASE WHEN {proof.proven("record", "t2")} THEN t2.deleted = 0 END"""
         codes = (code_of(source.kind), code_of(target.kind))
         rows = self._db.rows(sql, (source.id, type_key, target.id, *codes, source.revision, target.revision))
         return self._records(rows)[0][1] if rows else None
@@ -154,7 +158,10 @@ class RelationshipRows:
         for start in range(0, len(keys), MARKS):
             part = keys[start : start + MARKS]
             sql = f"{self._select} WHERE t1.key IN ({_marks(part)}) ORDER BY t1.key {order}"
-            found += self._records(self._db.rows(sql, part))
+            rows = self._db.rows(sql, part)
+            if len(rows) != len(part):  # a key that an index gave, and no row
+                raise proof.damaged("relationship", sorted({*part} - {row[0] for row in rows})[0])
+            found += self._records(rows)
         return found
 
     # -- the vocabulary --------------------------------------------------------------------------------------------
@@ -162,8 +169,8 @@ class RelationshipRows:
     def types(self) -> list[tuple[str, str, str, str]]:
         """(name, family, description, id) of the types that users added, by age."""
         sql = f"""SELECT t.name, t.family, t.description, r.id, {proof.proven("relationship_type", "t")},
-                  {proof.proven("record", "r")} FROM relationship_type t JOIN record r ON r.key = t.key
-                  WHERE r.deleted = 0 ORDER BY t.key"""
+                  {proof.proven("record", "r")} FROM relationship_type t LEFT JOIN record r ON r.key = t.key
+                  WHERE CASE WHEN {proof.proven("record", "r")} THEN r.deleted = 0 END ORDER BY t.key"""
         return [(row[0], row[1], row[2], moment.id_text(row[3])) for row in self._db.rows(sql)]
 
     # -- rows to records -------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import SQL
+from peewee import JOIN, SQL
 
 from holdfast.index import proof
 from holdfast.index.database import Database
@@ -20,6 +20,9 @@ from holdfast.values.records import Direction, Endpoint, Run, RunLink, RunStatus
 _RUNS_PROVEN = f"""SELECT t.key, r.id, {proof.proven("run", "t")},
     {proof.proven("record", "r")}, {proof.tags_proven("r")}
     FROM run t JOIN record r ON r.key = t.key WHERE t.key IN (SELECT value FROM json_each(?))"""
+
+
+_KEPT = f"CASE WHEN {proof.proven('record', 't2')} THEN t2.deleted = 0 END"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +46,28 @@ class RunRows:
             t1.started_us, t1.ended_us, t2.tenant, t2.owner, t2.deleted,
             t2.changed, SQL(TIME_OF.format("t1.key")), SQL(TIME_OF.format("t2.changed")),
         ]  # fmt: skip
-        self._select = str(t1.select(*columns).join(t2, on=(t2.key == t1.key)).sql()[0])
+        self._select = str(t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key)).sql()[0])
         t3 = tables.Step.alias("t1")
         columns = [t3.number, t2.id, t3.run, t3.name, t3.status, t3.started_us, t3.ended_us, t3.diagnostics,
                    SQL(proof.proven("step", "t1")), SQL(proof.proven("record", "t2"))]  # fmt: skip
-        self._select_step = str(t3.select(*columns).join(t2, on=(t2.key == t3.key)).sql()[0])
+        self._select_step = str(t3.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t3.key)).sql()[0])
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
     def by_id(self, run_id: str) -> Run | None:
         """The run with an id, deleted or not."""
         rows = self._db.rows(f"{self._select} WHERE t2.id = ?", (moment.id_bytes(run_id),))
+        if not rows:
+            self._lookups.missed(run_id, "run")
         return self._records(rows)[0][1] if rows else None
 
     def page(
         self, wanted: WantedRuns, after: int, *, descending: bool = False, limit: int = PAGE
     ) -> list[tuple[int, Run]]:
         """The first runs beyond a key, by age."""
-        where = ["t2.deleted != 0" if wanted.deleted else "t2.deleted = 0"]
+        # No row is left out before it has proven itself: CASE looks in this order.
+        rows_proven = f"{proof.proven('run', 't1')} AND {proof.proven('record', 't2')}"
+        where = [f"CASE WHEN {rows_proven} THEN t2.deleted {'!=' if wanted.deleted else '='} 0 END"]
         parameters: list[Any] = []
         if wanted.status is not None:
             where.append("t1.status = ?")
@@ -123,7 +130,7 @@ class RunRows:
 
     def steps(self, run: int, after: int) -> list[tuple[int, Step]]:
         """The first steps of a run (by key) beyond a number, as (number, step)."""
-        sql = f"{self._select_step} WHERE t1.run = ? AND t1.number > ? AND t2.deleted = 0 ORDER BY t1.number LIMIT ?"
+        sql = f"{self._select_step} WHERE t1.run = ? AND t1.number > ? AND {_KEPT} ORDER BY t1.number LIMIT ?"
         return self._steps(self._db.rows(sql, (run, after, PAGE)))
 
     def last_step(self, run: int) -> int:

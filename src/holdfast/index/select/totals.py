@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.migrations import runner
 from holdfast.index.tables import KIND_NAMES
+
+
+PROVEN_ROWS = 50_000
+"""Proving a row costs some two microseconds, several times what counting it does: a quarter of a second for so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +32,17 @@ class Contents:
 
 
 class Totals:
-    """Counts rows. Each query reads its tables once."""
+    """Counts rows. Each query reads its tables once; up to PROVEN_ROWS records, rows prove themselves as they count."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        few = self._db.one("SELECT 1 FROM record LIMIT 1 OFFSET ?", (PROVEN_ROWS,)) is None
+        self._proven = proof.proven if few else lambda table, alias: "1"
 
     def records(self) -> tuple[dict[str, int], dict[str, int]]:
         """(live, deleted) records by kind; the root collection, which nobody made, is not counted."""
         live, deleted = dict.fromkeys(KIND_NAMES.values(), 0), dict.fromkeys(KIND_NAMES.values(), 0)
-        sql = "SELECT kind, deleted = 0, count(*) FROM record GROUP BY 1, 2"
+        sql = f"SELECT kind, deleted = 0, count(*) FROM record r WHERE {self._proven('record', 'r')} GROUP BY 1, 2"
         for kind, is_live, count in self._db.rows(sql):
             (live if is_live else deleted)[KIND_NAMES.get(kind, "unknown")] = count
         live["collection"] -= self._number("SELECT count(*) FROM collection WHERE parent IS NULL")
@@ -43,21 +50,26 @@ class Totals:
 
     def contents(self) -> Contents:
         """Revisions and blobs."""
-        kept = f"FROM revision v JOIN content c ON c.key = v.content WHERE v.state = {STATE_KEPT}"
-        blobs = "FROM blob b JOIN content c ON c.key = b.content"
-        return Contents(
-            revisions=self._number("SELECT count(*) FROM revision"),
-            logical=self._number(f"SELECT sum(c.size) {kept}"),
-            blobs=self._number("SELECT count(*) FROM blob"),
-            unique=self._number(f"SELECT sum(c.size) {blobs}"),
-            stored=self._number("SELECT sum(stored_bytes) FROM blob"),
-            condemned=self._number("SELECT count(*) FROM blob WHERE condemned_us IS NOT NULL"),
-            condemned_bytes=self._number("SELECT sum(stored_bytes) FROM blob WHERE condemned_us IS NOT NULL"),
+        # No row is left out before it has proven itself.
+        revisions, logical = self._row(
+            f"""SELECT count(*), sum(CASE WHEN v.state = {STATE_KEPT} THEN c.size END)
+                FROM revision v LEFT JOIN content c ON c.key = v.content
+                WHERE {self._proven("revision", "v")} AND {self._proven("content", "c")}"""
         )
+        blobs, unique, stored, condemned, condemned_bytes = self._row(
+            f"""SELECT count(*), sum(c.size), sum(b.stored_bytes), count(b.condemned_us),
+                sum(CASE WHEN b.condemned_us IS NOT NULL THEN b.stored_bytes END)
+                FROM blob b LEFT JOIN content c ON c.key = b.content
+                WHERE {self._proven("blob", "b")} AND {self._proven("content", "c")}"""
+        )
+        return Contents(revisions, logical, blobs, unique, stored, condemned, condemned_bytes)
 
     def schema_version(self) -> int:
         """The version of the schema."""
         return runner.version_of(self._db)
+
+    def _row(self, sql: str) -> tuple[int, ...]:
+        return tuple(int(cell or 0) for cell in self._db.one(sql) or ())
 
     def _number(self, sql: str) -> int:
         row = self._db.one(sql)
