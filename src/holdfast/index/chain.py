@@ -54,6 +54,15 @@ class ChainRows:
             (*cells, self._compressor().compress(data), proof.checksum("tx", *cells)),
         )
 
+    def ends(self) -> tuple[bytes, bytes] | None:
+        """The bytes of the first transaction and of the last; None if there is none, or they are damaged."""
+        rows = [self._db.one(f"SELECT first, data FROM tx ORDER BY first {way} LIMIT 1") for way in ("ASC", "DESC")]
+        try:
+            found = [self._decompress(row[0], row[1]) for row in rows if row is not None]
+        except (ChainBrokenError, TypeError):
+            return None
+        return (found[0], found[1]) if len(found) == 2 else None
+
     def read(self, from_seq: int = 1) -> Iterator[bytes]:
         """The bytes of each transaction from the one that holds `from_seq` on, in order, in short reads."""
         row = self._db.one("SELECT first, count FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1", (from_seq,))

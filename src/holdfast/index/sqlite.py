@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from holdfast import disk
-from holdfast.errors import IndexDamagedError
+from holdfast.errors import HoldfastError, IndexDamagedError
 from holdfast.index import proof, tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
@@ -33,6 +34,10 @@ CHECKPOINT_BYTES = 4 << 20
 
 _TOGETHER = 1_000
 """Changes that are turned into rows together: some hundreds of bytes each are held meanwhile."""
+
+LOG = "log"
+NO_LOG = "0"
+_MOST_MARKS = 200
 
 
 class SqliteIndex:
@@ -81,7 +86,7 @@ class SqliteIndex:
         return [(one.version, one.name, one.applied) for one in runner.status(self.database)]
 
     def identity(self) -> str:
-        """What a file-by-file copy of the index cannot carry along: its file system and inode."""
+        """What a file-by-file copy of the index cannot carry along: file system, inode, when it was made."""
         return file_identity(self.path)
 
     def close(self) -> None:
@@ -93,6 +98,8 @@ class SqliteIndex:
     def begin(self) -> None:
         """Start a write transaction on this thread's connection."""
         self.database.run("BEGIN IMMEDIATE")
+        if self._log_bytes() == 0:
+            self._sign_log()
 
     def commit(self) -> None:
         """The point of no return: durable when it returns."""
@@ -137,6 +144,10 @@ class SqliteIndex:
         """Whether the write-ahead log has grown so much that `checkpoint` would do something."""
         return self._log_bytes() > self._checkpoint_at
 
+    def has_log(self) -> bool:
+        """Whether there is a write-ahead log with something in it."""
+        return self._log_bytes() > 0
+
     def _log_bytes(self) -> int:
         try:
             return os.stat(self.path + "-wal").st_size
@@ -157,6 +168,31 @@ class SqliteIndex:
         finally:
             self.database.run(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         self._checkpoint_at = size + CHECKPOINT_BYTES if busy else CHECKPOINT_BYTES
+        if busy:
+            self._sign_log()  # it may be all in the database, and the next writer would start it anew, unseen
+
+    def _sign_log(self) -> None:
+        """Say in a fresh write-ahead log what it follows: the mark that stands in the database it belongs to.
+
+        SQLite lays a log over whatever database stands beside it. One of another day would give rows of both.
+        """
+        before = (self.meta(LOG) or NO_LOG).split()
+        kept = before[-1:] if self._log_bytes() == 0 else before[-_MOST_MARKS:]
+        self.set_meta(LOG, " ".join([*kept, secrets.token_hex(4)]))
+
+    def log_is_own(self) -> bool:
+        """Whether the write-ahead log belongs to the database it lies beside. Only while nobody else has it open."""
+        followed = self.meta(LOG)
+        if followed is None or self._log_bytes() <= 0:
+            return True
+        bare = Database(self.path, read_only=True, without_log=True)
+        try:
+            row = bare.one("SELECT value FROM meta WHERE key = ?", (LOG,))
+        except HoldfastError:
+            return True  # half-way through a checkpoint: the log has what is not whole
+        finally:
+            bare.close_every()
+        return (NO_LOG if row is None else str(row[0])).split()[-1] in followed.split()
 
     # -- facts of this file ------------------------------------------------------------------------------------------
 
@@ -219,8 +255,8 @@ class SqliteIndex:
 
 
 def file_identity(path: str) -> str:
-    """File system id and inode of a file. Only looked at, never opened."""
-    return f"{os.statvfs(path).f_fsid:x}:{os.stat(path).st_ino:x}"
+    """What a copy of an index cannot carry along. Only looked at, never opened."""
+    return disk.identity(path)
 
 
 def _schema_differences(database: Database) -> list[str]:
