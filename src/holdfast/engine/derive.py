@@ -78,8 +78,9 @@ def distrust(root: str, disk: Disk, users: HandlesLock) -> Distrust | None:
         try:
             index.check()
             known = index.meta(IDENTITY)
-            index.prove_pages(up_to_bytes=PROVEN_AT_OPEN_BYTES)
             reason = "" if known != file_identity(path) else outdated(index, Journal(root, disk), users)
+            if not reason:
+                index.prove_pages(up_to_bytes=PROVEN_AT_OPEN_BYTES)
         finally:
             index.close()
     except (SchemaTooNewError, FormatTooNewError, NoSpaceError):
