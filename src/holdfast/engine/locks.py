@@ -36,9 +36,8 @@ class FileLock:
         flags = os.O_RDONLY if absent_is_fine else os.O_RDWR | os.O_CREAT
         try:
             with disk.typed("open", path):
-                self._fd = os.open(
-                    path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644
-                )  # a pipe would wait for its other end
+                # Not to wait for the other end if somebody has put a pipe in its place.
+                self._fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         except FileNotFoundError:
             if not absent_is_fine:
                 raise
