@@ -16,7 +16,7 @@ import pytest
 
 import holdfast
 from holdfast import Store
-from holdfast.care import gc
+from holdfast.care import certainty
 from holdfast.care.gc import Gc, GcReport
 from holdfast.errors import (
     BlobMissingError,
@@ -300,9 +300,9 @@ def test_a_clock_that_jumped_since_something_was_condemned_stops_gc(
     give_up(store, "gone")
     store.gc()
     real = time.time
-    monkeypatch.setattr(gc.time, "time", lambda: real() + 30 * DAY)
+    monkeypatch.setattr(certainty.time, "time", lambda: real() + 30 * DAY)
     refuses(store, ConflictError)
-    monkeypatch.setattr(gc.time, "time", real)
+    monkeypatch.setattr(certainty.time, "time", real)
     assert store.gc(grace_s=0).removed == 1
 
 

@@ -8,7 +8,7 @@ Steps, each of which a put may come between:
 
 Each removal happens under the writer lock, after the rows were read again. A put that finds a condemned row looks at
 the file and revives it or publishes anew, under the same lock. gc refuses when it cannot be sure: a chain that does
-not verify, a file that cannot be read, a clock that jumped.
+not verify, rows that are not what was written, a folder that cannot be read, a clock that jumped (care/certainty.py).
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from holdfast.blobs import LocalBlobs
-from holdfast.engine import feeding
+from holdfast.care.certainty import CLOCK_FACT, clock_fact, prove_chain, prove_clock, prove_rows
+from holdfast.engine import derive, feeding
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import current, write
-from holdfast.errors import ChainBrokenError, ConflictError
-from holdfast.formats import lines, paths
-from holdfast.formats.lines import Located
+from holdfast.errors import ConflictError
+from holdfast.formats import paths
 
 GRACE_S = 14 * 24 * 3600.0
 LEFTOVER_S = 24 * 3600.0
 """Temporary files untouched for so long are nobody's. Whatever the grace period: a live writer may need younger."""
 
 _BATCH = 500
-_CLOCK_FACT = "clock at condemnation"
-_JUMP_S = 3600.0
+_SEALING = "seal-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +93,16 @@ class Gc:
             removed=due,
             freed_bytes=freed + sum(strays),
             strays=len(strays),
-            leftovers=sum(1 for _ in self._leftover_files()) + (sealed if at_once else 0),
+            leftovers=len({*self._leftover_files(), *self._interrupted()}) + (sealed if at_once else 0),
             sealed=sealed,
         )
 
     def prove(self) -> None:
-        """Refuse to work on a store whose chain or clock cannot be trusted: ChainBrokenError, ConflictError.
+        """Refuse to work on a store that cannot be trusted wholly. Nothing has been removed then.
 
-        And inside a transaction: what it gave up is given up only when it has committed.
+        ChainBrokenError: the journal does not verify, or the index is behind it; IndexDamagedError: a row or page is
+        not what was written, or a row is missing; ConflictError: the clock has jumped, or a transaction of this thread
+        is open (what it gave up is given up only when it has committed); StorageIOError: something cannot be read.
         """
         handle = self._handle
         handle.alive()
@@ -109,33 +110,21 @@ class Gc:
             raise ConflictError(
                 "gc inside an open transaction", remedy="Run gc after the transaction has ended; nothing was removed."
             )
-        head = handle.origin
-        for _, item in handle.journal.scan():
-            if isinstance(item, Located):
-                if not lines.follows(item.transaction, head):
-                    raise ChainBrokenError(
-                        f"the journal does not lead on from change {head.next_seq}: nothing is collected",
-                        seq=head.next_seq, where="journal",
-                    )  # fmt: skip
-                head = item.transaction.head
-        last = handle.index.chain.head()
-        if last is not None and handle.clock.now_us() + int(_JUMP_S * 1e6) < last.time_us:
-            raise ConflictError(
-                "the clock stands before the newest transaction", remedy="Set the clock right, then run gc again."
-            )
-        if _clock_jumped(handle.index.meta(_CLOCK_FACT)):
-            raise ConflictError(
-                "the clock has jumped since blobs were condemned: their grace period cannot be told",
-                remedy="Check the clock. If it is right now, run `holdfast gc` again after a restart of the machine.",
-            )
+        prove_chain(handle)
+        prove_clock(handle)
+        prove_rows(handle)
+        for _ in self._leftover_files():
+            pass
+        assert isinstance(handle.blobs, LocalBlobs)
+        for _ in handle.blobs.walk():  # a folder that cannot be read stops gc before its first removal
+            pass
 
     def condemn(self) -> None:
         """Step 1."""
         with write(self._handle, what="gc: condemn") as unit:
             self._handle.index.physical.acquit()
             count = self._handle.index.physical.condemn(unit.now_us)
-            if count:
-                self._handle.index.set_meta(_CLOCK_FACT, _clock_fact())
+            self._handle.index.set_meta(CLOCK_FACT, clock_fact())
         self.report = replace(self.report, condemned=count)
 
     def sure(self) -> None:
@@ -185,9 +174,10 @@ class Gc:
     def leftovers(self) -> None:
         """Step 4. Journal segments are sealed first, so that space is gained in time."""
         with write(self._handle, what="gc: leftovers"):
-            sealed = self._handle.journal.seal(f"seal-{os.getpid()}-{time.time_ns()}.tmp")
             removed = 0
-            for path in list(self._leftover_files()):
+            before = self._interrupted()
+            sealed = self._handle.journal.seal(f"{_SEALING}{os.getpid()}-{time.time_ns()}.tmp")
+            for path in dict.fromkeys([*before, *self._leftover_files()]):
                 with contextlib.suppress(FileNotFoundError):  # its writer lived, and has removed it
                     self._handle.disk.unlink(path)
                     removed += 1
@@ -217,29 +207,12 @@ class Gc:
                 yield path
         yield from self._handle.journal.expired(self._grace_s)
 
+    def _interrupted(self) -> list[str]:
+        """What a rebuild or a gc that was killed left in `tmp/`, however young: both work under the writer lock."""
+        folder = os.path.join(self._handle.root, paths.TMP)
+        sealing = [name for name in self._handle.disk.listdir(folder) if name.startswith(_SEALING)]
+        return derive.abandoned(self._handle.root, self._handle.disk) + [os.path.join(folder, n) for n in sealing]
+
     def _show(self, done: int, what: str) -> None:
         if self._progress:
             self._progress(done, None, what, "blobs")
-
-
-def _clock_fact() -> str:
-    """This boot and when it began by the clock: the same boot beginning at another time means the clock was set."""
-    return f"{_boot_id()} {time.time() - time.clock_gettime(_BOOT_CLOCK):.0f}"
-
-
-def _clock_jumped(fact: str | None) -> bool:
-    if not fact:
-        return False
-    boot, _, began = fact.partition(" ")
-    return boot == _boot_id() and abs(time.time() - time.clock_gettime(_BOOT_CLOCK) - float(began)) > _JUMP_S
-
-
-_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def _boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return "unknown"

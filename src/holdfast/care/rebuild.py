@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -89,7 +88,7 @@ def _live(
 ) -> Derived:
     """Others have the index open: the new rows come in through SQLite's own backup, as one write of its pages."""
     path = os.path.join(root, paths.INDEX)
-    temporary = os.path.join(root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
+    temporary = derive.temporary_index(root, settings.disk)
     index = SqliteIndex(path)
     try:
         kept = {key: index.meta(key) for key in derive.FACTS}

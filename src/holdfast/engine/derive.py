@@ -33,6 +33,7 @@ STORE = "store"
 COPY_BEGAN = "copy began"
 COPY_ENDS = "copy ends before"
 FACTS = (IDENTITY, INCARNATION, STORE, COPY_BEGAN, COPY_ENDS)
+_BEGINNING = "derive-"
 A_COPY = "the index is a copy of another store's"
 Judge = Callable[[Derived], None]
 _AGAIN_S = 30.0
@@ -61,6 +62,20 @@ class Distrust:
     reason: str
     copied: bool = False
     readable: bool = False
+
+
+def temporary_index(root: str, disk: Disk) -> str:
+    """Where to derive an index beside the store's own. Writer lock held: so what others began there is nobody's."""
+    for path in abandoned(root, disk):
+        with contextlib.suppress(FileNotFoundError):
+            disk.unlink(path)
+    return os.path.join(root, paths.TMP, f"{_BEGINNING}{secrets.token_hex(16)}.tmp")
+
+
+def abandoned(root: str, disk: Disk) -> list[str]:
+    """Indexes whose deriving was interrupted. Writer lock held, or somebody may be deriving one."""
+    folder = os.path.join(root, paths.TMP)
+    return [os.path.join(folder, name) for name in disk.listdir(folder) if name.startswith(_BEGINNING)]
 
 
 def distrust(root: str, disk: Disk, users: HandlesLock) -> Distrust | None:
@@ -209,7 +224,7 @@ def replace_index(
     between leaves no index, which the next open derives again.
     """
     path = os.path.join(root, paths.INDEX)
-    temporary = os.path.join(root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
+    temporary = temporary_index(root, disk)
     old = old_index(path)
     span = None
     try:

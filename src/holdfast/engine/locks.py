@@ -41,7 +41,8 @@ class FileLock:
         flags = os.O_RDONLY if absent_is_fine else os.O_RDWR | os.O_CREAT
         try:
             with disk.typed("open", path):
-                self._fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+                # Not to wait for the other end if somebody has put a pipe in its place.
+                self._fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         except FileNotFoundError as error:
             if not absent_is_fine:
                 raise StorageIOError(

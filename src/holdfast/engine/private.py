@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from holdfast.disk import Disk
 from holdfast.engine import derive
 from holdfast.engine.derive import Distrust, Judge
 from holdfast.engine.handle import Opened
+from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import FormatTooNewError, HoldfastError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
@@ -36,12 +36,8 @@ class PrivateIndex:
 
 def private_index(root: str, found: Marker, disk: Disk, doubt: Distrust, judge: Judge) -> PrivateIndex:
     """A private index of a store; `doubt` says why its own cannot be used. Nothing in the store is changed."""
-    with files.typed("make a temporary folder in", tempfile.gettempdir()):
-        folder = tempfile.mkdtemp(prefix="holdfast-read-")
-
-    def discard() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-
+    held = contextlib.ExitStack()
+    folder, discard = held.enter_context(scratch_folder()), held.close
     try:
         copy = _copy(root, folder)
         if copy is not None and doubt.readable and _trusted(copy, root, disk):

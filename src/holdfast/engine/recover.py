@@ -88,7 +88,7 @@ def _find_places(handle: Handle) -> None:
 
     Without them gc would take these files for strays.
     """
-    for content_digest, _ in list(handle.index.physical.missing()):
+    for content_digest, _ in handle.index.physical.missing():
         with contextlib.suppress(DamageError):  # an unreadable file is no presence; fsck names it
             stat = handle.blobs.stat(content_digest)
             if stat is not None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from holdfast.care.fsck.index import verified
 from holdfast.care.fsck.scene import Scene
-from holdfast.care.fsck.view import scratch_folder
 from holdfast.engine import recover
 from holdfast.engine.recover import Derived
+from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import ChainForkedError, HoldfastError
 from holdfast.formats import paths
 from holdfast.index.audit import Audit

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 
 from holdfast import disk
 from holdfast.engine.handle import open_here
 from holdfast.engine.locks import FileLock
+from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import HoldfastError, LockedError
 from holdfast.formats import paths
 from holdfast.index.audit import Audit
@@ -93,17 +93,6 @@ class View:
             return ""
         self._copied = before
         return os.path.join(folder, paths.INDEX)
-
-
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[str]:
-    """A folder of our own outside the store (TMPDIR says where), gone at the end."""
-    with disk.typed("make a temporary folder in", tempfile.gettempdir()):
-        folder = tempfile.mkdtemp(prefix="holdfast-fsck-")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
