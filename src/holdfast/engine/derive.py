@@ -1,8 +1,8 @@
 """Decides whether an index's rows can be trusted, and makes a new index from journal, old index and blobs.
 
 A file-by-file copy of a live index passes SQLite's own check and still has rows that disagree with its changes. What
-such a copy cannot carry along is the file system id and inode of its file, so the index keeps them; where they differ,
-only the transactions in it are used (each proves itself), and all rows are derived anew.
+such a copy cannot carry along is the file system id, inode and time of making of its file, so the index keeps them;
+where they differ, only the transactions in it are used (each proves itself), and all rows are derived anew.
 """
 
 from __future__ import annotations

@@ -249,8 +249,10 @@ class WriterLock:
         try:
             self._file.acquire(shared=False, wait_s=max(0.0, wait_s - (time.monotonic() - started)))
             self._file.sign(what)
-        except BaseException:
+        except BaseException as error:
             self._threads.release()
+            if isinstance(error, LockedError):
+                error.fields["waited_s"] = wait_s  # for the threads and for the file together
             raise
 
     def release(self) -> None:
