@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from holdfast.blobs import LocalBlobs
 from holdfast.disk import Disk
 from holdfast.engine import derive, recover, torn
-from holdfast.engine.handle import Handle, Opened
+from holdfast.engine.handle import Handle, Opened, open_here
 from holdfast.engine.locks import FileLock, WriterLock
-from holdfast.engine.private import private_index
+from holdfast.engine.private import BEHIND, private_index
 from holdfast.errors import FormatTooNewError, InvalidValueError, LockedError, NotAStoreError, StoreExistsError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
@@ -146,6 +146,12 @@ def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
             path, opened, discard = private.path, private.opened, private.discard
         index = SqliteIndex(path, read_only=True)
         index.check()
+        # Whoever may write brings both copies of the chain level; who may not reads rows of his own.
+        if not reason and open_here(root) is None and recover.is_behind(index, Journal(root, settings.disk)):
+            index.close()
+            private = private_index(root, found, settings.disk, BEHIND)
+            path, opened, discard = private.path, private.opened, private.discard
+            index = SqliteIndex(path, read_only=True)
     except BaseException:
         writer.close()
         users.close()

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 
 from holdfast import disk as files
 from holdfast.disk import Disk
-from holdfast.engine import derive
+from holdfast.engine import derive, recover
 from holdfast.engine.handle import Opened
 from holdfast.errors import HoldfastError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex, file_identity
+from holdfast.journal import Journal
+
+BEHIND = "the index is behind the journal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def private_index(root: str, found: Marker, disk: Disk, reason: str) -> PrivateI
 
     try:
         copy = _copy(root, folder)
-        if copy is not None and _trusted(copy, root):
+        if copy is not None and _trusted(copy, root, disk):
             return PrivateIndex(copy, Opened(), discard)
         derived = os.path.join(folder, "derived.sqlite3")
         old = None if copy is None else derive.old_index(copy)
@@ -66,13 +69,14 @@ def _copy(root: str, folder: str) -> str | None:
     return target if os.path.isfile(target) else None
 
 
-def _trusted(copy: str, root: str) -> bool:
-    """Whether the copied file was at home where it came from, and works."""
+def _trusted(copy: str, root: str, disk: Disk) -> bool:
+    """Whether the copied file was at home where it came from, works, and has all that the journal has."""
     index = SqliteIndex(copy)
     try:
         index.check()
         index.prove_pages(up_to_bytes=derive.PROVEN_AT_OPEN_BYTES)
-        return index.meta(derive.IDENTITY) == file_identity(os.path.join(root, paths.INDEX))
+        at_home = index.meta(derive.IDENTITY) == file_identity(os.path.join(root, paths.INDEX))
+        return at_home and not recover.is_behind(index, Journal(root, disk))
     except HoldfastError:
         return False
     finally:

@@ -40,6 +40,19 @@ def is_level(handle: Handle) -> bool:
     return _agree(handle, handle.index.chain.head())
 
 
+def is_behind(index: SqliteIndex, journal: Journal) -> bool:
+    """Whether the journal has transactions that the index lacks: its log was lost. Whoever cannot tell is told no."""
+    with contextlib.suppress(HoldfastError):
+        in_index = index.chain.head()
+        if in_index is None or not journal.ends_with(in_index):
+            in_journal = journal.head()
+            # Read once more after the journal: whoever writes just now comes to the index first.
+            in_index = index.chain.head()
+            end = 1 if in_index is None else in_index.next_seq
+            return in_journal is not None and end < in_journal.next_seq
+    return False
+
+
 def _agree(handle: Handle, head: Head | None) -> bool:
     return not handle.journal.segments() if head is None else handle.journal.ends_with(head)
 

@@ -155,6 +155,9 @@ def _look(path: str, mode: str) -> tuple[Condition, sqlite3.Connection | None]:
     except FileNotFoundError:  # moved aside just now
         shut(connection)
         return Condition.MISSING, None
+    except UnicodeDecodeError:  # SQLite quotes what is no text in its messages
+        shut(connection)
+        return Condition.DAMAGED, None
     except sqlite3.Error as error:
         shut(connection)
         if is_damage(error):

@@ -11,6 +11,7 @@ from peewee import JOIN, SQL, ModelSelect
 from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
 from holdfast.index.database import Database
+from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import ACTOR_OF, TIME_OF, Lookups
 from holdfast.index.tables import Tables
 from holdfast.values import canon, digest, moment, names
@@ -117,14 +118,20 @@ class ArtifactRows:
 
     def by_place(self, collection: int, name: Name) -> Artifact | None:
         """The live artifact of a name in a collection."""
-        return self._first(self._by_place, (collection, name.text, name.stray))
+        place = (collection, name.text, name.stray)
+        found = self._first(self._by_place, place)
+        if found is None:
+            neighbours.ARTIFACTS.prove(self._db, place)
+        return found
 
     def brief(self, collection: int, name: Name) -> Brief | None:
         """What is needed to see whether content is new, of the live artifact of a name in a collection."""
-        row = self._db.one(_BRIEF, (collection, name.text, name.stray))
+        place = (collection, name.text, name.stray)
+        row = self._db.one(_BRIEF, place)
         if row is None:
+            neighbours.ARTIFACTS.prove(self._db, place)
             return None
-        if row[5:8] != (collection, name.text, name.stray):
+        if row[5:8] != place:
             raise proof.damaged("artifact", row[0])
         return Brief(row[0], digest.text(row[1]), self._lookups.term(row[2]), row[3], row[4] == STATE_KEPT)
 
