@@ -75,8 +75,8 @@ def discard_aside(path: str) -> None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether SQLite says that the file is not what it must be."""
-    return primary_code(error) in _DAMAGE
+    """Whether SQLite says that the file is not what it must be, or Python that a text of it is none."""
+    return primary_code(error) in _DAMAGE or "decode to UTF-8" in str(error)
 
 
 def primary_code(error: sqlite3.Error) -> int:

@@ -111,7 +111,8 @@ def answers(root: Path) -> Answers:
     with holdfast.open(root, read_only=True) as store:
         found: Answers = {}
         for question in questions(store):
-            with contextlib.suppress(ContentPurgedError, NotFoundError):  # what even a sound store refuses
+            # What even a sound store refuses; full text may be behind where somebody writes.
+            with contextlib.suppress(ContentPurgedError, NotFoundError, IndexDamagedError):
                 found[question] = ask(store, question)
         return found
 

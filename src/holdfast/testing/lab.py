@@ -80,7 +80,7 @@ class Report:
         key = (case.kind, sort_of(case.path))
         if verdict.found:
             self.found[key] += 1
-        elif excuse and not verdict.refused:
+        elif excuse and (not verdict.refused or case.path.startswith(paths.SEARCH)):  # made anew when next written to
             self.on_list[key] += 1
         else:
             self.missed.append(f"{case}: not found, {verdict.refused} refused")
