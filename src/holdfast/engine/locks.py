@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import socket
+import stat
 import threading
 import time
 from typing import Any
@@ -41,8 +42,11 @@ class FileLock:
         flags = os.O_RDONLY if absent_is_fine else os.O_RDWR | os.O_CREAT
         try:
             with disk.typed("open", path):
-                # Not to wait for the other end if somebody has put a pipe in its place.
+                # Not to wait for whoever opens the other end, should it be a pipe.
                 self._fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+                if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                    os.close(self._fd)
+                    raise OSError(errno.EINVAL, "not a regular file")
         except FileNotFoundError as error:
             if not absent_is_fine:
                 raise StorageIOError(

@@ -242,6 +242,8 @@ def quick_look(path: str) -> list[str]:
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
             return [str(row[0]) for row in connection.execute("PRAGMA quick_check(20)") if row[0] != "ok"]
+    except UnicodeDecodeError:  # SQLite quotes names of damaged objects in its messages
+        return ["names in its schema are not text"]
     except sqlite3.Error as error:
         return [str(error)]
 

@@ -24,7 +24,8 @@ _PAGE_OF = f"""SELECT first, count, data, {proof.proven("tx", "tx")} FROM tx WHE
 _AT = f"SELECT first, count, time_us, {proof.proven('tx', 'tx')} FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1"
 _SEQS = f"""SELECT key FROM record WHERE key = ?1 AND key > ?2
             UNION SELECT key FROM revision WHERE artifact = ?1 AND key > ?2
-            UNION SELECT seq FROM change c WHERE record = ?1 AND seq > ?2 AND {proof.proven("change", "c")} ORDER BY 1"""
+            UNION SELECT seq FROM change c
+            WHERE record = ?1 AND seq > ?2 AND {proof.proven("change", "c")} ORDER BY 1"""
 
 
 class ChainRows:

@@ -26,7 +26,6 @@ from holdfast.index.select.lineage import LineageRows
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.relationships import RelationshipRows
 from holdfast.index.select.runs import RunRows
-from holdfast.values import moment
 from holdfast.values.change import Body
 
 CHECKPOINT_BYTES = 4 << 20

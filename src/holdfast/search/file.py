@@ -75,8 +75,8 @@ def discard_aside(path: str) -> None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether SQLite says that the file is not what it must be."""
-    return primary_code(error) in _DAMAGE
+    """Whether SQLite says that the file is not what it must be, or Python that a text of it is none."""
+    return primary_code(error) in _DAMAGE or "decode to UTF-8" in str(error)
 
 
 def primary_code(error: sqlite3.Error) -> int:
@@ -155,6 +155,9 @@ def _look(path: str, mode: str) -> tuple[Condition, sqlite3.Connection | None]:
     except FileNotFoundError:  # moved aside just now
         shut(connection)
         return Condition.MISSING, None
+    except UnicodeDecodeError:  # SQLite quotes what is no text in its messages
+        shut(connection)
+        return Condition.DAMAGED, None
     except sqlite3.Error as error:
         shut(connection)
         if is_damage(error):

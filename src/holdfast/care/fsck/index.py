@@ -60,7 +60,12 @@ def _check_identity(scene: Scene, audit: Audit, path: str) -> None:
         here = file_identity(path)
     except OSError:
         return
-    if audit.index.meta(derive.IDENTITY) != here:
+    try:
+        known = audit.index.meta(derive.IDENTITY)
+    except HoldfastError as error:
+        scene.out.found("index-damaged", paths.INDEX, f"what it says of itself: {error.message}")
+        return
+    if known != here:
         scene.out.found("index-copied", paths.INDEX, "it stands in another file than the one it was made in")
 
 

@@ -46,6 +46,7 @@ def read_marker(scene: Scene) -> Marker | None:
     scene.out.checked["markers"] += 1
     if marker.encode(found) != data:
         scene.out.found("marker-damaged", paths.MARKER, "it says the same as was written, but in other bytes")
+    _other_type(scene, paths.MARKER, folder=False)  # a link to a marker elsewhere
     return found
 
 

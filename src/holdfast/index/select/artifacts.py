@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from peewee import JOIN, SQL, ModelSelect
 from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
 from holdfast.index.database import Database
+from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import ACTOR_OF, TIME_OF, Lookups
 from holdfast.index.tables import Tables
 from holdfast.values import canon, digest, moment, names
@@ -118,7 +119,11 @@ class ArtifactRows:
 
     def by_place(self, collection: int, name: Name) -> Artifact | None:
         """The live artifact of a name in a collection."""
-        return self._first(self._by_place, (collection, name.text, name.stray))
+        place = (collection, name.text, name.stray)
+        found = self._first(self._by_place, place)
+        if found is None:
+            neighbours.ARTIFACTS.prove(self._db, place)
+        return found
 
     def briefs(self, places: Sequence[tuple[int, Name]]) -> dict[tuple[int, Name], Brief]:
         """What is needed to see whether content is new, of the live artifacts at many places (collection, name).
@@ -134,6 +139,11 @@ class ArtifactRows:
             if place[2] == name.stray:
                 found[wanted] = Brief(key, digest.text(raw), self._lookups.term(media_type), mode, state == STATE_KEPT)
         return found
+
+    def prove_absent(self, places: Iterable[tuple[int, Name]]) -> None:
+        """IndexDamagedError if the index of names is damaged where one of these places would stand in it."""
+        for collection, name in places:
+            neighbours.ARTIFACTS.prove(self._db, (collection, name.text, name.stray))
 
     def _first(self, sql: str, parameters: Sequence[Any]) -> Artifact | None:
         row = self._db.one(sql, tuple(parameters))

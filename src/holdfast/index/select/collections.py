@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast.index import proof
 from holdfast.index.database import Database
+from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import TIME_OF, Lookups
 from holdfast.values import canon, moment, names
 from holdfast.values.names import Name
@@ -47,7 +48,9 @@ class CollectionRows:
         """Key of the live collection of a name in another."""
         wanted = (parent, name.text, name.stray)
         row = self._db.one(_CHILD, wanted)
-        if row is not None and row[1:5] != (*wanted, 1):
+        if row is None:
+            neighbours.COLLECTIONS.prove(self._db, wanted)
+        elif row[1:5] != (*wanted, 1):
             raise proof.damaged("collection", row[0])
         return None if row is None else int(row[0])
 
