@@ -209,7 +209,10 @@ class _Run:
             place = self.rounds * 5 + number + turn
             if place % 2 == 0 and (self.rounds * count + turn) // 2 < len(CORNERS):
                 self.report.corners += 1
-                yield crash_choices.corner(found, CORNERS[place // 2 % len(CORNERS)])
+                corner = CORNERS[place // 2 % len(CORNERS)]
+                # With the journal damaged before, the index is the only copy: losing it too is not survivable.
+                spared = corner == "index gone" and (self.trace.fixed or self.trace.workload.needs_index)
+                yield crash_choices.corner(found, "all lost" if spared else corner)
             else:
                 yield crash_choices.drawn(found, self.rnd)
 
