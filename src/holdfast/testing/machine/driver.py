@@ -161,6 +161,7 @@ class Driver(RuleBasedStateMachine):
     def end_one(self, *, fail: bool) -> None:
         """End the innermost transaction, well or by an exception that its block raises."""
         block, before = self.pending.pop()
+        self.refusals += fail
         if not fail:
             block.__exit__(None, None, None)
             return

@@ -45,7 +45,7 @@ class Ordeals(CareRules):
 
     @rare
     @outside
-    @rule(wanted=deeds, calls=st.integers(0, 40))
+    @rule(wanted=deeds.filter(bool), calls=st.integers(0, 15))
     def killed_within(self, wanted: list[Deed], calls: int) -> None:
         """Killed in the middle of a call: what was acknowledged is there, what was under way wholly or not at all."""
         self.ordeals += 1

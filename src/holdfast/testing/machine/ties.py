@@ -155,7 +155,7 @@ class RelationshipRules(Driver):
         assert not found.truncated
         self.count("done" if edges else "nothing to walk", "walk")
 
-    @rule(end=ends, direction=st.sampled_from(["out", "in", "both"]), type=st.none() | types)
+    @rule(end=ends, direction=st.sampled_from(["out", "in", "both"]), type=st.none() | st.none() | types)
     def look_around(self, end: End, direction: Any, type: str | None) -> None:
         """The relationships of a record."""
         if type == "follows" and type not in self.model.types:

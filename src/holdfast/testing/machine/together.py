@@ -36,9 +36,9 @@ class TogetherRules(Driver):
     def at_once(self, folder: bytes, names: set[bytes], content: bytes) -> None:
         """Threads put beside each other; each gets what it would get alone."""
         paths = [values.path_of(folder, name) for name in sorted(names)]
-        codes = _all_at_once([partial(self.store.put, path, content + path) for path in paths])
+        codes = _all_at_once([partial(self.store.put, path, content + b" " + path) for path in paths])
         for path, code in zip(paths, codes, strict=True):
-            self._done_at_once(path, content + path, code)
+            self._done_at_once(path, content + b" " + path, code)
         self.count("done", "at_once")
 
     def _done_at_once(self, path: bytes, content: bytes, outcome: object) -> None:
@@ -78,9 +78,12 @@ class TogetherRules(Driver):
 
     @outside
     @precondition(some(_due_repeats))
-    @rule(which=among(_due_repeats))
-    def repeat(self, which: Repeat) -> None:
-        """Done once, however often it is asked for; the answer is the first one. The id is taken for anything else."""
+    @rule(which=among(_due_repeats), more=st.booleans())
+    def repeat(self, which: Repeat, more: bool) -> None:
+        """Done once, however often it is asked for and whatever came after; the id is taken for anything else."""
+        if more:
+            content = which.content + b" more %d" % self.steps
+            self.both(lambda s: s.put(which.path, content), lambda m: m.put(which.path, content, {}))
         found = self.store.put(which.path, which.content, tx=which.tx)
         assert (found.artifact.id, found.revision.number) == (self.ids[which.handle], which.revision)
         self.both(lambda s: s.put(b"else", b"else", tx=which.tx), lambda _: _refuse("transaction-reused"))

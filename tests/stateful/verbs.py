@@ -1,14 +1,10 @@
-"""Which public verbs, with which of their parameters, are called from outside of the product while something runs."""
+"""The public verbs of the library, found by looking at its classes."""
 
 from __future__ import annotations
 
-import functools
 import inspect
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
-
-import pytest
 
 import holdfast
 from holdfast.care.audit import Auditing
@@ -28,8 +24,6 @@ NOUNS = {
     "audit": (Auditing,), "run": (RunHandle,), "step": (StepHandle,),
 }  # fmt: skip
 FUNCTIONS = ("create", "doctor", "fsck", "open", "rebuild", "recover", "repair")
-Call = tuple[str, str]
-"""(verb, parameter); parameter "" for the verb itself."""
 
 
 def public() -> Iterator[tuple[str, Any, str, Callable[..., Any]]]:
@@ -41,37 +35,3 @@ def public() -> Iterator[tuple[str, Any, str, Callable[..., Any]]]:
                     yield f"{noun}.{name}" if name != "__call__" else noun, owner, name, function
     for name in FUNCTIONS:
         yield f"holdfast.{name}", holdfast, name, getattr(holdfast, name)
-
-
-def parameters() -> set[Call]:
-    """Every parameter that can be given by its name; "" stands for the verb."""
-    found: set[Call] = set()
-    for verb, _, _, function in public():
-        found.add((verb, ""))
-        for one in inspect.signature(function).parameters.values():
-            if one.kind is one.KEYWORD_ONLY:
-                found.add((verb, one.name))
-    return found
-
-
-def record(patch: pytest.MonkeyPatch) -> set[Call]:
-    """From now on, what is called: a verb that calls another counts once."""
-    called: set[Call] = set()
-    inside = threading.local()
-
-    def wrapped(verb: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def call(*given: Any, **said: Any) -> Any:
-            if not getattr(inside, "depth", 0):
-                called.update([(verb, ""), *((verb, name) for name, value in said.items() if value is not None)])
-            inside.depth = getattr(inside, "depth", 0) + 1
-            try:
-                return function(*given, **said)
-            finally:
-                inside.depth -= 1
-
-        return call
-
-    for verb, owner, name, function in list(public()):
-        patch.setattr(owner, name, wrapped(verb, function))
-    return called
