@@ -268,6 +268,6 @@ def _foretell_contents(bench: Bench, plan: Plan, sources: Sources) -> None:
         elif where := sources.where(digest):
             bench.did("restore-blob", path, f"from {where}")
         else:
-            if bench.disk.stat(bench.path(path)) is not None:
+            if os.path.isfile(bench.path(path)):
                 bench.did("quarantine", path, "damaged, and no source has it")
             bench.did("give-up-blob", path, "no source has it")
