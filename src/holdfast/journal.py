@@ -6,6 +6,7 @@ step over it. Sealing makes a compressed successor beside a full segment; the ol
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator
 import zstandard
 
 from holdfast.disk import Disk
-from holdfast.errors import ChainBrokenError, HoldfastError
+from holdfast.errors import ChainBrokenError, HoldfastError, StorageIOError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Garbage, Located, Rough
 from holdfast.values.change import Head, Transaction
@@ -53,7 +54,7 @@ class Journal:
 
     def blocks(self, path: str) -> Iterator[bytes]:
         """The bytes of a segment in blocks; ChainBrokenError if a sealed one does not decompress whole."""
-        fd = self._disk.open_read(path)
+        fd = _opened(self._disk, path)
         try:
             if path.endswith(".zst"):
                 yield from _decompressed(self._raw_blocks(fd, path), path)
@@ -116,7 +117,7 @@ class Journal:
             segments = self.segments()
             if not segments or segments[-1][1]:
                 return False
-            fd = self._disk.open_read(segments[-1][2])
+            fd = _opened(self._disk, segments[-1][2])
             try:
                 tail = self._tail(fd, segments[-1][2])
             finally:
@@ -137,7 +138,7 @@ class Journal:
     def _last(self, path: str) -> Head | None:
         if path.endswith(".zst"):
             return _last_of(lines.scan(self.blocks(path)))
-        fd = self._disk.open_read(path)
+        fd = _opened(self._disk, path)
         try:
             size, tail = self._disk.size(fd), 1 << 16
             while True:
@@ -174,7 +175,8 @@ class Journal:
         segments = self.segments()
         path = os.path.join(self._root, paths.segment_file(first_seq))
         fresh = True
-        if segments and not segments[-1][1]:
+        sealed = {first for first, is_sealed, _ in segments if is_sealed}
+        if segments and segments[-1][0] not in sealed:  # what is behind a sealed one would not be read
             facts = self._disk.stat(segments[-1][2])
             if facts is not None and facts.st_size < self._segment_bytes:
                 path, fresh = segments[-1][2], False
@@ -318,6 +320,16 @@ class Journal:
             and facts.st_mtime < limit
             and self._whole(sealed[first])
         ]
+
+
+def _opened(disk: Disk, path: str) -> int:
+    """FileNotFoundError if it was removed since it was listed; StorageIOError if it is a link to nowhere."""
+    try:
+        return disk.open_read(path)
+    except FileNotFoundError:
+        if disk.stat(path) is None:
+            raise
+    raise StorageIOError(f"{path} is a link to nowhere", path=path, operation="open", errno=errno.ENOENT)
 
 
 def _last_of(items: Iterable[Located | Garbage]) -> Head | None:

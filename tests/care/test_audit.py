@@ -176,6 +176,70 @@ def test_the_same_edit_in_both_copies_is_found_though_no_copy_can_name_it(closed
     assert made[3] in finding.record
 
 
+def in_journal(root: Path, found: list[bytes]) -> None:
+    journal_of(root).write_bytes(b"".join(found))
+
+
+def in_index(root: Path, found: list[bytes]) -> None:
+    """What stands where each transaction stood; b"" for a row that goes."""
+    with sqlite3.connect(root / "index.sqlite3") as db:
+        firsts = [first for (first,) in db.execute("SELECT first FROM tx ORDER BY first")]
+        for first, data in zip(firsts, found, strict=True):
+            if data:
+                db.execute("UPDATE tx SET data = ? WHERE first = ?", (zstandard.compress(data), first))
+            else:
+                db.execute("DELETE FROM tx WHERE first = ?", (first,))
+    db.close()
+
+
+def edited(found: list[bytes], at: int) -> list[bytes]:
+    return [*found[:at], found[at].replace(b'"action":"', b'"action":"x', 1), *found[at + 1 :]]
+
+
+def dropped(found: list[bytes], at: int) -> list[bytes]:
+    return [*found[:at], b"", *found[at + 1 :]]
+
+
+def exchanged(found: list[bytes], at: int) -> list[bytes]:
+    other = at + 1 if at + 1 < len(found) else at - 1
+    swapped = [*found]
+    swapped[at], swapped[other] = found[other], found[at]
+    return swapped
+
+
+def inserted(found: list[bytes], at: int) -> list[bytes]:
+    """A whole transaction that verifies in itself, before another."""
+    (one,) = (i.transaction for i in lines.scan([found[at]]) if isinstance(i, Located))
+    forged = replace(one.entry, prev=b"\x07" * 32, tx="01a1fc85-0151-7f9d-84b0-6e9e0fc04589")
+    return [*found[:at], lines.encode(Transaction(forged, one.salt, one.bodies)) + found[at], *found[at + 1 :]]
+
+
+TAMPERING = [
+    *((kind, copy) for kind in (edited, dropped, exchanged) for copy in (in_journal, in_index)), (inserted, in_journal),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "write"), TAMPERING, ids=lambda one: one.__name__)
+def test_each_kind_of_tampering_is_named_at_each_transaction_of_each_copy(
+    closed: tuple[Path, list[str], str], kind: Callable[..., Lines], write: Callable[..., None], tmp_path: Path
+) -> None:
+    root, _, head = closed
+    chain = transactions(root)
+    found = [lines.encode(one) for one in chain]
+    for at in range(len(chain)):
+        twin = shutil.copytree(root, tmp_path / str(at))
+        tampered = kind(found, at)
+        write(twin, tampered)
+        # Of two that were exchanged nobody can say which one moved.
+        victims = [one.entry for one, was, now in zip(chain, found, tampered, strict=True) if was != now]
+        report = verify_path(str(twin), expected=head)
+        assert not report.proven, at
+        assert {f.where for f in report.findings} == {write.__name__.removeprefix("in_")}, at
+        named = {f.seq for f in report.findings if f.seq is not None}
+        assert any(one.first <= seq < one.next_seq for one in victims for seq in named), (at, said(report))
+        assert "head" not in {f.what for f in report.findings}, "the other copy leads to the head"
+
+
 def rewrite(root: Path, edit: Callable[[bytes], bytes]) -> None:
     """What an owner of the store can do: change history and make every hash and both copies fit."""
     marker = json.loads((root / "holdfast.json").read_text())

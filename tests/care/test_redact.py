@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import unicodedata
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +55,31 @@ def every_byte(root: str | Path) -> Iterator[tuple[str, bytes]]:
 
 def where_is(text: str, root: str | Path) -> list[str]:
     return [name for name, data in every_byte(root) if text.encode() in data]
+
+
+def disguises(text: str) -> Iterator[bytes]:
+    """A text as programs and people write it: encodings, escapes, base64 at each offset, hex, other cases."""
+    forms = {
+        text,
+        text.upper(),
+        text.casefold(),
+        unicodedata.normalize("NFD", text),
+        unicodedata.normalize("NFC", text),
+    }
+    for form in forms:
+        yield from (form.encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le"))
+        yield json.dumps(form)[1:-1].encode()
+        yield urllib.parse.quote(form).encode()
+        yield form.encode().hex().encode()
+        yield form.encode()[::-1]
+        for offset in range(3):
+            coded = base64.b64encode(b"x" * offset + form.encode() + b"xx")
+            yield coded[4 if offset else 0 : -4]
+
+
+def where_in_disguise(text: str, root: str | Path) -> list[tuple[str, bytes]]:
+    wanted = set(disguises(text))
+    return [(name, one) for name, data in every_byte(root) for one in wanted if one in data]
 
 
 def fill(store: Store, tmp: Path) -> str:
@@ -194,6 +224,55 @@ def test_sealed_segments_and_quarantine_are_cleaned(root: str) -> None:
         assert (report.quarantined, report.left_aside) == (2, 1)
         assert store.audit.verify().proven
     assert where_is(SECRET, root) == []
+
+
+def test_no_disguise_of_a_secret_is_left_anywhere_be_the_store_open_or_closed(root: str) -> None:
+    secret = "Grüße aus Ærøskøbing, Käthe"
+    with holdfast.create(root, actor="Ada") as store:
+        one = store.put(f"{secret}/{secret}.txt", f"{secret} " * 3, metadata={secret: [secret]}, tags=[secret]).artifact
+        two = store.put("other.txt", "harmless").artifact
+        folder = store.collections.get(secret)
+        link = store.relationships.relate(one, "supports", two, metadata={"why": secret}, tags=[secret])
+        run = store.runs.create(secret, parameters={"p": secret}, metadata={"command": ["sh", "-c", secret]})
+        step = store.runs.add_step(run, secret)
+        store.runs.link(run, "input", one, role=secret)
+        store.runs.update(run, metadata={"m": secret})
+        store.artifacts.rename(one, f"{secret} again.txt")
+        store.search("harmless")
+        head = store.audit.head()
+        assert where_in_disguise(secret, root), "it is seen before"
+        for record in (one, folder, link, step, run):
+            store.redact(record.id)
+        assert where_in_disguise(secret, root) == []
+        raw = hashlib.sha256((f"{secret} " * 3).encode())
+        for digest in (raw.digest(), raw.hexdigest().encode()):
+            assert [name for name, data in every_byte(root) if digest in data] == [], "a digest can be guessed"
+        assert store.audit.verify(head).proven
+        assert store.read("other.txt") == b"harmless"
+    assert where_in_disguise(secret, root) == []
+    assert holdfast.fsck(root).exit_code == 0
+
+
+def test_segments_and_search_files_that_a_repair_set_aside_are_cleaned_but_not_history_of_its_own(root: str) -> None:
+    with holdfast.create(root) as store:
+        made = store.put(f"{SECRET}-name", f"{SECRET} content").artifact
+        store.put("other", "x")
+    (segment,) = Path(root, "journal").iterdir()
+    data, quarantine = segment.read_bytes(), Path(root, "quarantine")
+    damaged = data.replace(b"other", b"othxr")
+    (quarantine / f"{segment.name}.00").write_bytes(damaged)
+    (quarantine / f"{segment.name}.zst.01").write_bytes(zstandard.compress(data))
+    (quarantine / "search.sqlite3.02").write_bytes(SECRET.encode())
+    stranger = Path(root).with_name("stranger")
+    with holdfast.create(stranger) as store:
+        store.put("elsewhere", "y")
+    (history,) = (stranger / "journal").iterdir()
+    (quarantine / f"{history.name}.03").write_bytes(history.read_bytes())
+    with holdfast.open(root) as store:
+        report = store.redact(made)
+        assert (report.quarantined, report.left_aside) == (3, 1)
+    assert where_is(SECRET, root) == []
+    assert [path.name for path in quarantine.iterdir()] == [f"{history.name}.03"]
 
 
 def test_a_plain_copy_of_a_redacted_store_recovers(root: str, tmp_path: Path) -> None:

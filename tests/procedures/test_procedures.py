@@ -64,6 +64,8 @@ PAGES: dict[tuple[str, str], Expected] = {
     ("only-blobs-left", "If you have a backup or another copy of this store"): Expected(without=("docs/later.txt@1",)),
     ("only-blobs-left", NO_COPY): Expected(without=ALL),
     ("marker", ""): WHOLE,
+    ("marker-and-index", "If you have a backup or another copy of this store"): WHOLE,
+    ("marker-and-index", NO_COPY): Expected(ends="rescued", without=ALL),
     ("blob-damaged", "If you have a backup, or another store with the same content"): WHOLE,
     ("blob-damaged", "If you have the original files, under whatever name"): WHOLE,
     ("blob-damaged", NEITHER): Expected(lost=REPORT),

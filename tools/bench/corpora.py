@@ -21,7 +21,9 @@ FILES = 50_000
 BLOCKS = 2_048
 BLOCK_BYTES = 1 << 20
 _SYLLABLES = [
-    a + b for a in ["b", "c", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "st", "tr", "pl", "gr"] for b in ["a", "e", "i", "o", "u", "an", "er", "in"]
+    a + b
+    for a in ["b", "c", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "st", "tr", "pl", "gr"]
+    for b in ["a", "e", "i", "o", "u", "an", "er", "in"]
 ]
 
 

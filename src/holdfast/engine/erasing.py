@@ -22,6 +22,7 @@ from typing import Any
 
 from holdfast.blobs import LocalBlobs
 from holdfast.engine import derive, recover
+from holdfast.engine.aside import superseded_segments
 from holdfast.engine.handle import Handle
 from holdfast.errors import ChainBrokenError, ConflictError, LockedError
 from holdfast.formats import lines, paths
@@ -185,8 +186,11 @@ def _remove_blobs(handle: Handle, announced: Announced, done: Erased) -> None:
             done.blobs += 1
             handle.disk.fsync_dir(os.path.join(handle.root, paths.blob_folder(bytes.fromhex(plain))))
         done.quarantined += _unlink_all(handle, folder, plain)
-    # An index that was set aside may hold every name and text there was.
-    done.quarantined += _unlink_all(handle, folder, paths.INDEX)
+    # Databases and segments that were set aside may hold every name and text there was.
+    for start in (paths.INDEX, paths.SEARCH):
+        done.quarantined += _unlink_all(handle, folder, start)
+    for name in superseded_segments(handle.disk, folder, handle.index.chain):
+        done.quarantined += _unlink_all(handle, folder, name)
 
 
 def _contents(transaction: Transaction) -> set[str]:

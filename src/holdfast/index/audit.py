@@ -136,7 +136,7 @@ class Audit:
         cursor = self._db.run(f'SELECT {listed} FROM "{table}" ORDER BY {order}')
         try:
             yield from cursor
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise mapped(error, self.index.path) from error
 
     def columns(self, table: str) -> list[str]:
@@ -162,7 +162,7 @@ class Audit:
         try:
             for row in cursor:
                 yield row[0]
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise mapped(error, self.index.path) from error
 
     @staticmethod

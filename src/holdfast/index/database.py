@@ -44,10 +44,10 @@ _PRAGMAS = {
 }
 
 
-# What Python's sqlite3 raises for a value of the wrong type, an integer beyond 64 bits, and a lone surrogate.
+# What Python's sqlite3 raises for a value of the wrong type, an integer beyond 64 bits, and a lone surrogate; and
+# UnicodeDecodeError where SQLite quotes a damaged schema in its message.
 _UNBINDABLE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError, UnicodeEncodeError)
-# A damaged file makes SQLite quote what is no text, even in its messages: that cannot be decoded.
-_ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError, UnicodeDecodeError)
+_ERRORS = (sqlite3.Error, OverflowError, UnicodeError)
 
 
 _A_FUNCTION_RAISED = "user-defined function raised exception"
@@ -66,7 +66,7 @@ def mapped(error: Exception, path: str) -> HoldfastError:
         return ReadOnlyError(f"cannot write or open {path}: {text}", path=path)
     if code == sqlite3.SQLITE_IOERR:
         return StorageIOError(f"SQLite could not read or write {path}: {text}", path=path, operation="sqlite", errno=0)
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(cause, UnicodeDecodeError):
         return IndexDamagedError(f"{path} is damaged: {text}", reason=text)
     if text == _A_FUNCTION_RAISED:
         return IndexDamagedError(f"a row of {path} is not what its checksum says", reason="row checksum")

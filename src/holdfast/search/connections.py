@@ -88,10 +88,8 @@ class Connections:
                 file.shut(connection)
                 raise
             self._give_back(inode, connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self._raise_typed(error)
-        except UnicodeDecodeError as error:  # SQLite quotes what is no text in its messages
-            self._start_over(error)
 
     def _take(self) -> tuple[int, sqlite3.Connection | None]:
         inode = file.inode_of(self.path)
@@ -125,7 +123,7 @@ class Connections:
                 return
         file.shut(connection)
 
-    def _raise_typed(self, error: sqlite3.Error) -> NoReturn:
+    def _raise_typed(self, error: sqlite3.Error | UnicodeDecodeError) -> NoReturn:
         if file.is_damage(error):
             self._start_over(error)
         code = file.primary_code(error)
@@ -138,7 +136,7 @@ class Connections:
         message = f"the search index failed: {error}"
         raise StorageIOError(message, path=self.path, operation="search", errno=None) from error
 
-    def _start_over(self, error: Exception) -> NoReturn:
+    def _start_over(self, error: sqlite3.Error | UnicodeDecodeError) -> NoReturn:
         """Damage that showed while working: make the file anew, then say so, for an answer now would be a wrong one."""
         remedy = "Open the store for writing once: the search index is made anew by itself."
         if not self.read_only:

@@ -74,12 +74,13 @@ def discard_aside(path: str) -> None:
         os.unlink(path + ASIDE)
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether SQLite says that the file is not what it must be, or Python that a text of it is none."""
-    return primary_code(error) in _DAMAGE or "decode to UTF-8" in str(error)
+    undecodable = isinstance(error, UnicodeDecodeError) or "decode to UTF-8" in str(error)
+    return undecodable or primary_code(error) in _DAMAGE
 
 
-def primary_code(error: sqlite3.Error) -> int:
+def primary_code(error: sqlite3.Error | UnicodeDecodeError) -> int:
     """SQLite's result code without its extension; 0 if the error did not come from SQLite's library."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
@@ -116,7 +117,7 @@ def _make_anew(path: str, condition: Condition, connection: sqlite3.Connection |
     if connection is not None:
         try:
             return _filled(path, connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             connection.close()
             if not is_damage(error):
                 raise
@@ -155,10 +156,7 @@ def _look(path: str, mode: str) -> tuple[Condition, sqlite3.Connection | None]:
     except FileNotFoundError:  # moved aside just now
         shut(connection)
         return Condition.MISSING, None
-    except UnicodeDecodeError:  # SQLite quotes what is no text in its messages
-        shut(connection)
-        return Condition.DAMAGED, None
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         shut(connection)
         if is_damage(error):
             return Condition.DAMAGED, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from holdfast.blobs.contract import Staged
+from holdfast.blobs.contract import BlobStore, Staged
 from holdfast.blobs.reader import buffered
 from holdfast.care.repair.plan import Spool
 from holdfast.care.repair.report import Bench
@@ -25,7 +25,7 @@ def mend_contents(bench: Bench, handle: Handle, contents: Spool, sources: Source
     """Each content by itself, the writer lock held for a moment at a time. Durable on return."""
     sources.look_for(contents)
     for digest, _ in contents:
-        staged = None if _is_sound(handle, digest) else _fetched(handle, digest, sources)
+        staged = None if is_sound(handle.blobs, digest) else _fetched(handle, digest, sources)
         try:
             with write(handle, what="repair"):
                 _mend(bench, handle, digest, staged)
@@ -34,9 +34,10 @@ def mend_contents(bench: Bench, handle: Handle, contents: Spool, sources: Source
                 handle.blobs.discard([staged[1]])
 
 
-def _is_sound(handle: Handle, digest: str) -> bool:
+def is_sound(blobs: BlobStore, digest: str) -> bool:
+    """Whether the store's own file of a content is there and right, read whole."""
     try:
-        handle.blobs.verify(digest)
+        blobs.verify(digest)
     except HoldfastError:
         return False
     return True
@@ -110,7 +111,7 @@ def keep_strangers(bench: Bench, handle: Handle, strangers: Spool) -> None:
                 artifacts.put(name, file, tags=[LOST_AND_FOUND], message="found by repair: no revision referred to it")
         except BlobDamagedError:
             with write(handle, what="repair"):
-                if os.path.lexists(bench.path(path)) and not _is_sound(handle, digest):
+                if os.path.lexists(bench.path(path)) and not is_sound(handle.blobs, digest):
                     bench.quarantine(path, "damaged, and nothing refers to it")
         except BlobMissingError:
             continue

@@ -11,9 +11,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from holdfast.blobs import LocalBlobs
 from holdfast.care.fsck import check_path
 from holdfast.care.rebuild import rebuild_locked
-from holdfast.care.repair.contents import keep_strangers, mend_contents
+from holdfast.care.repair import pieces
+from holdfast.care.repair.contents import is_sound, keep_strangers, mend_contents
 from holdfast.care.repair.identity import proven_id, restore_marker
 from holdfast.care.repair.plan import HOLLOW, Plan
 from holdfast.care.repair.report import Bench, RepairReport, Step
@@ -190,7 +192,7 @@ def _is_whole_with(bench: Bench, plan: Plan, sources: Sources, origin: Head) -> 
     try:
         end = index.chain.head()
         with sources.chains() as others:
-            own = [recover.from_journal(Journal(bench.root, bench.disk)), recover.salvaged(index, [])]
+            own = [*pieces.streams(bench.root, bench.disk), recover.salvaged(index, [])]
             reached = recover.reach(origin, [*own, *others])
             return end is not None and reached >= end.next_seq and all(first < reached for first, _ in plan.lost)
     finally:
@@ -205,8 +207,9 @@ def _renew(
     hollow = bool(plan.lost) or not any(isinstance(i, Located) for _, i in Journal(bench.root, bench.disk).scan())
     if plan.codes & HOLLOW:
         users.acquire(shared=False, wait_s=1.0)  # the old index has to be kept, not written over
+    own = pieces.streams(bench.root, bench.disk) if hollow or plan.journal else []
     with sources.chains(asked=hollow) as others:
-        result, _ = rebuild_locked(bench.root, found, settings, users, progress, others=others)
+        result, _ = rebuild_locked(bench.root, found, settings, users, progress, others=[*own, *others])
     bench.did("rebuild-index", paths.INDEX, f"{result.transactions} transactions, {result.changes} changes")
     if result.next_seq == 1 and plan.strangers.count:
         bench.gone = ["every transaction: neither journal nor index has any"]
@@ -259,10 +262,14 @@ def _foretell(bench: Bench, plan: Plan, sources: Sources, wanted: Wanted) -> lis
 
 def _foretell_contents(bench: Bench, plan: Plan, sources: Sources) -> None:
     sources.look_for(plan.contents)
+    blobs = LocalBlobs(bench.root, bench.disk)
     for digest, _ in plan.contents:
         path = paths.blob_file(digests.raw(digest))
-        where = sources.where(digest)
-        if where:
+        if is_sound(blobs, digest):
+            bench.did("register-blob", path, "its file is sound")
+        elif where := sources.where(digest):
             bench.did("restore-blob", path, f"from {where}")
         else:
-            bench.did("give-up-blob", path, "no source has it, unless its file turns out sound")
+            if os.path.isfile(bench.path(path)):
+                bench.did("quarantine", path, "damaged, and no source has it")
+            bench.did("give-up-blob", path, "no source has it")
