@@ -52,8 +52,17 @@ class Journal:
                       key=lambda s: (s[0], not s[1]))  # fmt: skip
 
     def blocks(self, path: str) -> Iterator[bytes]:
-        """The bytes of a segment in blocks; ChainBrokenError if a sealed one does not decompress whole."""
-        fd = self._disk.open_read(path)
+        """The bytes of a segment in blocks; ChainBrokenError if a sealed one does not decompress whole.
+
+        A plain one that was superseded since it was listed is read from its sealed successor.
+        """
+        try:
+            fd = self._disk.open_read(path)
+        except FileNotFoundError:
+            if path.endswith(".zst"):
+                raise
+            path += ".zst"
+            fd = self._disk.open_read(path)
         try:
             if path.endswith(".zst"):
                 yield from _decompressed(self._raw_blocks(fd, path), path)
