@@ -62,10 +62,15 @@ class KillReport:
         """Steps that were not hit."""
         return [step.name for step in STEPS if not self.steps[step.name]]
 
+    @property
+    def passed(self) -> int:
+        """How many different steps were the last that a process came to, killed there or at random after it."""
+        return len({step for _, step in self.pairs})
+
     def __str__(self) -> str:
         return (
-            f"{self.kills} kills ({self.at_random} at random, {self.recovering} while recovering of one), at "
-            f"{len(STEPS) - len(self.never)} of {len(STEPS)} named steps, {len(self.pairs)} pairs of call and step; "
+            f"{self.kills} kills ({self.at_random} at random, {self.recovering} while recovering from one), at or "
+            f"after {self.passed} of {len(STEPS)} named steps, {len(self.pairs)} pairs of call and step; "
             f"{self.acknowledged} acknowledged calls checked; seed {self.seed}; {len(self.failures)} bad"
         )
 

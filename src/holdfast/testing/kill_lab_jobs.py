@@ -56,6 +56,14 @@ def made(bench: Bench) -> None:
     some(bench)
 
 
+def _little(bench: Bench) -> None:
+    """A store with hardly anything, where each kill needs a new one."""
+    opening.create(bench.root, bench.settings)
+    with bench.open() as store:
+        WRITERS["put"](bench, store)
+        WRITERS["transaction"](bench, store)
+
+
 def some(bench: Bench) -> None:
     """A few calls of every kind, and a clean close."""
     with bench.open() as store:
@@ -232,7 +240,7 @@ def _create_again(bench: Bench) -> None:
 def _copied(bench: Bench) -> None:
     """A copy that lacks the content of the last transactions."""
     original = replace(bench, root=os.path.join(bench.beside, "original"))
-    made(original)
+    _little(original)
     with original.open() as store:
         lacking = [store.put(f"lacking {n}", content(bench.fresh("lacking"), 900)).revision.digest for n in range(3)]
     shutil.copytree(original.root, bench.root)
@@ -253,7 +261,7 @@ def _recover(bench: Bench) -> None:
 
 def _spoiled(bench: Bench) -> None:
     """Damage of many kinds, and beside the store a folder with the files that its blobs were made from."""
-    made(bench)
+    _little(bench)
     originals = os.path.join(bench.beside, "originals")
     os.makedirs(originals, exist_ok=True)
     with bench.open() as store:

@@ -227,7 +227,7 @@ class _Connection(sqlite3.Connection):
 
     def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
         verb = _verb(sql)
-        if not verb or (verb == "row" and self.in_transaction and not self.place.endswith("index")):
+        if not verb:
             return super().execute(sql, *arguments)
         self.tracer.meet(verb, self.place)
         if verb in ("commit", "checkpoint") and self.place in ("index", "search"):
