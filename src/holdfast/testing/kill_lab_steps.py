@@ -247,9 +247,19 @@ STEPS: tuple[Step, ...] = (*_table("", _ANY), *(step for doing, text in _OF.item
 _KNOWN = {(step.doing, step.moment): step for step in STEPS}
 
 
+_AFTER_A_KILL, _AFTER_A_LOSS = "open after a kill", "open after a power loss"
+_WHOEVER_COMES_NEXT = frozenset({"hold handles lock", "write segment (locked)", "half write segment (locked)"})
+"""Whoever writes or opens next puts right what a dead writer left, whatever it was that they wanted to do."""
+
+
 def step_at(place: tuple[str, Moment]) -> Step | None:
     """The step that a moment is while something is being done; None if it has no name."""
-    doing, moment = place
+    doing, moment = place[0], str(place[1])
     if doing in SETTING_UP:
         return None
-    return _KNOWN.get((doing, str(moment))) or _KNOWN.get(("", str(moment)))
+    found = _KNOWN.get((doing, moment)) or _KNOWN.get(("", moment))
+    if found is None and moment in _WHOEVER_COMES_NEXT:
+        return _KNOWN[_AFTER_A_KILL, moment]
+    if found is None and doing == _AFTER_A_KILL:
+        return _KNOWN.get((_AFTER_A_LOSS, moment))
+    return found
