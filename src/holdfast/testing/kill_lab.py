@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +19,7 @@ from holdfast.engine.open import Settings
 from holdfast.testing.kill_lab_books import Books
 from holdfast.testing.kill_lab_jobs import JOBS, Job, Work, made, nothing, reopen
 from holdfast.testing.kill_lab_processes import Place, Process, Say, Trap, fork
+from holdfast.testing.kill_lab_report import KillReport
 from holdfast.testing.kill_lab_steps import STEPS, Step, step_at
 from holdfast.testing.kill_lab_tracing import Moment, Tracer
 from holdfast.testing.kill_lab_verdict import Seen, examine
@@ -37,54 +37,6 @@ _TRIES = 4
 _FEW_ROUNDS = 4
 _PATIENCE_S = 2.0
 _BY_NAME = {job.name: job for job in JOBS}
-
-
-@dataclass(slots=True)
-class KillReport:
-    """What was tried and what was lost. `steps`: how often each named step was hit; `pairs`: what was done, and step.
-
-    `acknowledged`: calls whose outcome was checked; `recovering`: kills of a process that opened a store after a kill;
-    `at_random`: kills at no chosen moment; `unnamed`: moments that no step names; `failures`: in words.
-    """
-
-    seed: int
-    kills: int = 0
-    at_random: int = 0
-    recovering: int = 0
-    acknowledged: int = 0
-    steps: Counter[str] = field(default_factory=Counter)
-    pairs: set[tuple[str, str]] = field(default_factory=set)
-    unnamed: set[str] = field(default_factory=set)
-    failures: list[str] = field(default_factory=list)
-
-    @property
-    def never(self) -> list[str]:
-        """Steps that were not hit."""
-        return [step.name for step in STEPS if not self.steps[step.name]]
-
-    @property
-    def passed(self) -> int:
-        """How many different steps were the last that a process came to, killed there or at random after it."""
-        return len({step for _, step in self.pairs})
-
-    def __str__(self) -> str:
-        return (
-            f"{self.kills} kills ({self.at_random} at random, {self.recovering} while recovering from one), at or "
-            f"after {self.passed} of {len(STEPS)} named steps, {len(self.pairs)} pairs of call and step; "
-            f"{self.acknowledged} acknowledged calls checked; seed {self.seed}; {len(self.failures)} bad"
-        )
-
-    def hit(self, place: Place | None, *, chosen: bool) -> None:
-        """A process was killed at, or at random after, a moment."""
-        self.kills += 1
-        self.at_random += not chosen
-        step = None if place is None else step_at(place)
-        if step is not None and place is not None:
-            if chosen:
-                self.steps[step.name] += 1
-            self.pairs.add((place[0], step.name))
-        elif place is not None:
-            self.unnamed.add(f"{place[0]}: {place[1]}")
 
 
 @dataclass(slots=True)
