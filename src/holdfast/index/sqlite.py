@@ -51,6 +51,7 @@ class SqliteIndex:
         self.chain = ChainRows(self.database, self.executor)
         self.physical = PhysicalRows(self.database)
         self._checkpoint_at = CHECKPOINT_BYTES
+        self._changes_before: int | None = None
         self.lookups = Lookups(self.database)
         self.collections = CollectionRows(self.database, self.lookups)
         self.artifacts = ArtifactRows(self.database, self.tables, self.lookups)
@@ -97,11 +98,12 @@ class SqliteIndex:
     def begin(self) -> None:
         """Start a write transaction on this thread's connection."""
         self.database.run("BEGIN IMMEDIATE")
-        if self._log_bytes() == 0:
-            self._sign_log()
+        self._changes_before = self.database.raw().total_changes if self._log_bytes() == 0 else None
 
     def commit(self) -> None:
         """The point of no return: durable when it returns."""
+        if self._changes_before not in (None, self.database.raw().total_changes):
+            self._sign_log(kept=1)  # a transaction that changed nothing leaves no byte behind
         self.database.run("COMMIT")
 
     def rollback(self) -> None:
@@ -168,16 +170,17 @@ class SqliteIndex:
             self.database.run(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         self._checkpoint_at = size + CHECKPOINT_BYTES if busy else CHECKPOINT_BYTES
         if busy:
-            self._sign_log()  # it may be all in the database, and the next writer would start it anew, unseen
+            self._sign_log(
+                kept=_MOST_MARKS
+            )  # it may be all in the database, and the next writer would start it anew, unseen
 
-    def _sign_log(self) -> None:
+    def _sign_log(self, *, kept: int) -> None:
         """Say in a fresh write-ahead log what it follows: the mark that stands in the database it belongs to.
 
         SQLite lays a log over whatever database stands beside it. One of another day would give rows of both.
         """
         before = (self.meta(LOG) or NO_LOG).split()
-        kept = before[-1:] if self._log_bytes() == 0 else before[-_MOST_MARKS:]
-        self.set_meta(LOG, " ".join([*kept, secrets.token_hex(4)]))
+        self.set_meta(LOG, " ".join([*before[-kept:], secrets.token_hex(4)]))
 
     def log_is_own(self) -> bool:
         """Whether the write-ahead log belongs to the database it lies beside. Only while nobody else has it open."""
