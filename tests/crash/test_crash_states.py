@@ -1,7 +1,9 @@
 """Power loss: whatever a file system may show after it, nothing acknowledged is lost and nothing is half there.
 
-Each workload is recorded once; states that a power loss may leave are drawn by a seed, built, opened, checked by fsck,
-compared with the ledger and used. HOLDFAST_CRASH_SEED repeats a run, HOLDFAST_CRASH_TRIES makes it longer.
+Each workload is recorded once; states that a power loss may leave are made (all of them where they are few, else drawn
+by a seed), opened, checked by fsck, compared with the ledger and used. HOLDFAST_CRASH_SEED repeats a run,
+HOLDFAST_CRASH_TRIES makes the short one longer, HOLDFAST_CRASH_SOAK says how many states of each workload the long one
+tries at least; it goes to every crash point in any case.
 """
 
 from __future__ import annotations
@@ -10,22 +12,26 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import holdfast
 from holdfast.testing import crash_choices, crash_states
-from holdfast.testing.crash_lab import CrashReport, Trace, explore, record
+from holdfast.testing.crash_lab import CrashReport, examine, explore, nested, record
+from holdfast.testing.forgetting import forget, syncs
 from holdfast.testing.index_watch import IndexSeen
 from holdfast.testing.recording import Operation, Recording
-from holdfast.testing.workloads import WORKLOADS, Workload
+from holdfast.testing.workbench import Workload
+from holdfast.testing.workloads import WORKLOADS
 
 SEED = int(os.environ.get("HOLDFAST_CRASH_SEED", "20261121"))
-TRIES = int(os.environ.get("HOLDFAST_CRASH_TRIES", "14"))
-SOAK_TRIES = 1500
+TRIES = int(os.environ.get("HOLDFAST_CRASH_TRIES", "8"))
+SOAK_TRIES = int(os.environ.get("HOLDFAST_CRASH_SOAK", "400"))
 BY_NAME = {workload.name: workload for workload in WORKLOADS}
+Tally = Callable[..., None]
 
 
 @pytest.fixture
@@ -39,54 +45,105 @@ def base(tmp_path: Path) -> Iterator[str]:
     shutil.rmtree(made)
 
 
-def lab(workload: Workload, base: str, *, tries: int, seed: int) -> CrashReport:
-    report = explore(record(workload, base, seed=seed), base, tries=tries, seed=seed)
-    print(report)
-    assert report.failures == [], f"seed {seed}"
-    assert report.tried == tries
-    return report
+def soak_seed() -> int:
+    return int(os.environ.get("HOLDFAST_CRASH_SEED", random.randrange(1 << 30)))
+
+
+def settle(report: CrashReport, tally: Tally, of: str) -> None:
+    tally("what a power loss leaves", tried=report.tried, of=of, lost=len(report.failures), note=str(report))
+    assert report.failures == [], f"seed {report.seed}"
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
-def test_no_legal_state_after_a_power_loss_lacks_what_was_acknowledged(workload: Workload, base: str) -> None:
-    report = lab(workload, base, tries=TRIES, seed=SEED)
-    assert report.operations >= 150
+def test_no_legal_state_after_a_power_loss_lacks_what_was_acknowledged(
+    workload: Workload, base: str, tally: Tally
+) -> None:
+    report = explore(record(workload, base, seed=SEED), base, tries=TRIES, seed=SEED)
+    settle(report, tally, "legal states")
+    assert report.tried == TRIES
+    assert report.operations >= 200
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
-def test_the_same_in_thousands(workload: Workload, base: str) -> None:
-    lab(workload, base, tries=SOAK_TRIES, seed=random.randrange(1 << 30))
+def test_the_same_at_every_crash_point(workload: Workload, base: str, tally: Tally) -> None:
+    seed = soak_seed()
+    trace = record(workload, base, seed=seed)
+    points = len(trace.recording.events) + 1
+    report = explore(trace, base, tries=max(SOAK_TRIES, points), seed=seed)
+    settle(report, tally, "legal states")
+    assert report.visited == report.points == points
 
 
-# -- the lab itself ----------------------------------------------------------------------------------------------------
+def of_recoveries(workload: Workload, base: str, tally: Tally, *, seed: int, crashes: int, tries: int) -> None:
+    rnd = random.Random(seed)
+    trace = record(workload, base, seed=seed)
+    for at in sorted(rnd.sample(range(1, len(trace.recording.events)), crashes)):
+        found = crash_states.point(trace.recording, at)
+        corner = crash_choices.CORNERS[at % len(crash_choices.CORNERS)]
+        state = crash_choices.corner(found, corner) if at % 2 else crash_choices.drawn(found, rnd)
+        settle(nested(trace, state, base, tries=tries, seed=seed), tally, "states of a second crash, in the recovery")
 
 
-def without(trace: Trace, kind: str, under: str) -> None:
-    """As if the store never did one kind of sync."""
-    for place, event in enumerate(trace.recording.events):
-        if isinstance(event, Operation) and event.kind == kind and event.path.startswith(under):
-            trace.recording.events[place] = Operation("reserve", event.path)
+NESTED = ("purge and gc", "segments sealed", "put with a rollback journal", "recover of a copy", "repair", "redact")
 
 
-def test_the_lab_notices_a_store_that_forgets_to_sync_its_blobs(base: str) -> None:
-    """A lab that cannot fail proves nothing: without the sync of staged bytes, acknowledged content is lost."""
-    trace = record(BY_NAME["put"], base, seed=1)
+@pytest.mark.parametrize("name", NESTED)
+def test_a_second_crash_in_the_recovery_from_the_first_loses_nothing_either(name: str, base: str, tally: Tally) -> None:
+    of_recoveries(BY_NAME[name], base, tally, seed=SEED, crashes=2, tries=4)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
+def test_second_crashes_in_hundreds(workload: Workload, base: str, tally: Tally) -> None:
+    of_recoveries(workload, base, tally, seed=soak_seed(), crashes=6, tries=8)
+
+
+# -- the lab itself: one that cannot fail proves nothing ---------------------------------------------------------------
+
+NEEDED = [
+    ("put", "bytes of blobs"),
+    ("put", "names in blobs"),
+    ("put", "names in blobs/xx"),
+    ("segments sealed", "bytes of journal"),
+    ("segments sealed", "names in journal"),
+    ("segments sealed", "bytes of a sealed segment"),
+    ("bulk add", "the file system"),
+    ("create and migrate", "bytes of holdfast.json"),
+    ("create and migrate", "names in the store"),
+    ("redact", "bytes of journal"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), NEEDED)
+def test_the_lab_notices_a_store_that_forgets_one_kind_of_sync(name: str, kind: str, base: str) -> None:
+    trace = record(BY_NAME[name], base, seed=1)
+    assert forget(trace.recording, kind) > 0, syncs(trace.recording)
+    assert explore(trace, base, tries=200, seed=1, enough=1).failures
+
+
+def test_the_lab_notices_a_commit_that_a_rollback_journal_may_undo(base: str) -> None:
+    trace = record(BY_NAME["put with a rollback journal"], base, seed=1)
     trace.recording.events = [
-        Operation("mark none", "")
-        if isinstance(e, Operation) and e.kind == "fsync" and e.path.startswith("tmp/")
-        else e
-        for e in trace.recording.events
+        replace(e, removal_synced=False) if isinstance(e, IndexSeen) else e for e in trace.recording.events
     ]
-    report = explore(trace, base, tries=12, seed=1)
-    assert report.failures
+    assert explore(trace, base, tries=100, seed=1, enough=1).failures
 
 
-def test_the_lab_notices_names_that_were_not_synced(base: str) -> None:
-    trace = record(BY_NAME["put"], base, seed=1)
-    without(trace, "fsync_dir", "")
-    assert explore(trace, base, tries=12, seed=1).failures
+def test_an_index_that_was_renamed_before_it_was_synced_is_derived_anew(base: str) -> None:
+    """This sync is not needed for safety: a database that cannot be used is thrown away."""
+    trace = record(BY_NAME["lost index"], base, seed=1)
+    assert forget(trace.recording, "bytes of index.sqlite3") > 0
+    renamed = [n for n, e in enumerate(trace.recording.events, 1) if isinstance(e, IndexSeen) and e.how == "names"]
+    emptied = 0
+    for found in crash_states.points(trace.recording, renamed):
+        for zeros in [seen for seen in found.index if seen.how == "zeros"]:
+            state = replace(crash_choices.corner(found, "all kept"), index=zeros)
+            assert examine(trace, state, base) == []
+            emptied += 1
+    assert emptied
 
 
 def recorded(*events: Operation | IndexSeen) -> Recording:
@@ -147,3 +204,18 @@ def test_the_state_without_any_loss_is_the_store_itself(base: str) -> None:
         for path in [p for p in [Path(base, "store", part), *Path(base, "store", part).rglob("*")] if p.is_file()]:
             assert Path(base, "built", path.relative_to(f"{base}/store")).read_bytes() == path.read_bytes()
     assert holdfast.fsck(f"{base}/store").exit_code == 0
+
+
+def test_of_a_point_with_few_states_each_is_made_once() -> None:
+    trace = recorded(
+        Operation("create", "a", 0),
+        Operation("write", "a", 0, data=b"x" * 600),
+        Operation("create", "b", 1),
+    )
+    found = crash_states.point(trace, 3)
+    states = list(crash_choices.every(found))
+    # Two names; of two sectors none, the first there or not, both, each there or not.
+    assert len(states) == 2 * 2 * 7 == round(2 ** crash_choices.log2_states(found))
+    assert len({state.files for state in states}) == 2 * (1 + 7)
+    drawn = {crash_choices.corner(found, name).files for name in crash_choices.CORNERS}
+    assert drawn <= {state.files for state in states}

@@ -69,6 +69,17 @@ def test_a_last_transaction_without_its_changes_is_written_anew(crashed: Path) -
         assert segment.read_bytes() == whole
 
 
+def test_a_last_transaction_of_which_only_the_end_is_left_does_not_pass_for_whole(crashed: Path) -> None:
+    """The hash at its end is right, and that is all that the check before each write looks at."""
+    segment = next((crashed / "journal").iterdir())
+    whole = segment.read_bytes()
+    last = whole[:-1].rfind(b"\n", 0, whole.rfind(b'{"entry":') - 1) + 1
+    zero(segment, last, len(whole) - last - 200)
+
+    with opened(crashed):
+        assert segment.read_bytes() == whole
+
+
 def test_a_segment_without_a_hole_is_left_alone(crashed: Path) -> None:
     segment = next((crashed / "journal").iterdir())
     before = segment.stat().st_ino

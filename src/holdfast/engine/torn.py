@@ -13,13 +13,14 @@ import logging
 import os
 import secrets
 import time
+from collections import deque
 
 from holdfast import disk as disks
 from holdfast.disk import Disk
 from holdfast.engine.locks import FileLock
 from holdfast.errors import ChainBrokenError, HoldfastError, LockedError
 from holdfast.formats import lines, paths
-from holdfast.formats.lines import Located
+from holdfast.formats.lines import Garbage, Located
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values.change import Head
@@ -63,7 +64,7 @@ def mend(root: str, disk: Disk, journal: Journal, index: SqliteIndex) -> bool:
     if not segments or segments[-1][1]:
         return False
     first, _, path = segments[-1]
-    if not _has_hole(journal, first, path):
+    if not _has_hole(journal, first, path) and not _only_seems_whole(journal, index, path):
         return False
     wanted = _in_index(index, first)
     if not wanted or any(found not in wanted for found in _hashes(journal, path)):
@@ -90,6 +91,13 @@ def _has_hole(journal: Journal, first: int, path: str) -> bool:
             return True
         head = item.transaction.head
     return False
+
+
+def _only_seems_whole(journal: Journal, index: SqliteIndex, path: str) -> bool:
+    """Whether the last line ends like the newest entry and is none: what comes before its end was lost."""
+    last = deque(lines.scan(journal.blocks(path)), maxlen=1)
+    head = index.chain.head()
+    return bool(last) and isinstance(last[0], Garbage) and head is not None and journal.ends_with(head)
 
 
 def _in_index(index: SqliteIndex, first: int) -> set[bytes]:

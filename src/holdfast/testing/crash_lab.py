@@ -183,16 +183,18 @@ class _Run:
         bits: list[float] = []
         for number, found in enumerate(crash_states.points(recorded, ats)):
             bits.append(crash_choices.log2_states(found))
-            share = (self.tries - report.tried) / (len(ats) - number)
-            whole = self.rounds == 0 and bits[-1] <= math.log2(max(3 * share, FEW))
-            before = report.tried
+            left, to_come = self.tries - report.tried, len(ats) - number
+            share = left / to_come
+            whole = self.rounds == 0 and 2 ** min(bits[-1], 60) <= min(max(3 * share, FEW), left - to_come)
+            report.visited += self.rounds == 0
             for state in crash_choices.every(found) if whole else self._some(found, number, share):
                 self._try(state)
                 if report.tried >= self.tries or len(report.failures) >= self.enough:
                     break
             else:
                 report.whole += whole
-            report.visited += self.rounds == 0 and (report.tried > before or whole)
+            if len(report.failures) >= self.enough:
+                break
         if self.rounds == 0:
             top = max(bits)
             report.log2_legal = top + math.log2(
@@ -202,12 +204,15 @@ class _Run:
 
     def _some(self, found: Point, number: int, share: float) -> Iterator[State]:
         """Corners and draws in turn: a different corner first at each point."""
-        count = int(share) + (self.rnd.random() < share % 1)
+        count = max(1, int(share) + (self.rnd.random() < share % 1))
         for turn in range(count):
             place = self.rounds * 5 + number + turn
             if place % 2 == 0 and (self.rounds * count + turn) // 2 < len(CORNERS):
                 self.report.corners += 1
-                yield crash_choices.corner(found, CORNERS[place // 2 % len(CORNERS)])
+                corner = CORNERS[place // 2 % len(CORNERS)]
+                # With the journal damaged before, the index is the only copy: losing it too is not survivable.
+                spared = corner == "index gone" and (self.trace.fixed or self.trace.workload.needs_index)
+                yield crash_choices.corner(found, "all lost" if spared else corner)
             else:
                 yield crash_choices.drawn(found, self.rnd)
 

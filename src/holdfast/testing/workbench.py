@@ -36,7 +36,8 @@ class Workload:
     """`before` makes the store (not recorded), `run` is recorded.
 
     `mend`: what is done to a state before it is opened; it gets the paths of the store and of the folder beside it.
-    `network`: on a network file system, where the index has a rollback journal.
+    `network`: on a network file system, where the index has a rollback journal. `needs_index`: its journal is damaged,
+    so the index must not be lost as well.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Workload:
     before: Callable[[Bench], None]
     mend: Callable[[str, str, Settings], None] | None = None
     network: bool = False
+    needs_index: bool = False
 
 
 def made(bench: Bench) -> None:
