@@ -33,7 +33,7 @@ Plant = Callable[[], None]
 
 LOCK_WAIT_S = 60.0
 KILLS_OF_A_STORE = 25
-_TRIES = 4
+_TRIES = 12
 _FEW_ROUNDS = 4
 _PATIENCE_S = 2.0
 _BY_NAME = {job.name: job for job in JOBS}
