@@ -28,7 +28,6 @@ from holdfast.errors import HoldfastError
 from holdfast.store import Store
 from holdfast.testing.crash_lab import small_sizes
 from holdfast.testing.faults import FaultyDisk
-from holdfast.testing.index_shells import reused_indexes
 from holdfast.testing.ledger import Expected, Fate, Ledger
 from holdfast.testing.workbench import Bench, Workload
 from holdfast.testing.workloads import WORKLOADS
@@ -164,7 +163,7 @@ def attempt_workload(workload: Workload, base: str, disk: FaultyDisk, arm: Calla
     ledger.flying = {}
     bench = Bench(f"{place}/store", f"{place}/beside", Settings(Actor("lab")), ledger, random.Random(7))
     ended: HoldfastError | None = None
-    with small_sizes(), reused_indexes():
+    with small_sizes():
         workload.before(bench)
         bench.settings = Settings(Actor("lab"), disk=disk)
         arm()

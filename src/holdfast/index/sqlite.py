@@ -46,19 +46,18 @@ class SqliteIndex:
         self.path = path
         self.read_only = read_only
         self.database = Database(path, read_only=read_only)
-        self.tables = tables.make(self.database)
-        self.executor = Executor(self.database, self.tables)
+        self.executor = Executor(self.database)
         self.chain = ChainRows(self.database, self.executor)
         self.physical = PhysicalRows(self.database)
         self._checkpoint_at = CHECKPOINT_BYTES
         self._changes_before: int | None = None
         self.lookups = Lookups(self.database)
         self.collections = CollectionRows(self.database, self.lookups)
-        self.artifacts = ArtifactRows(self.database, self.tables, self.lookups)
+        self.artifacts = ArtifactRows(self.database, self.lookups)
         self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.lookups)
         self.ends = EndRows(self.database)
-        self.relationships = RelationshipRows(self.database, self.tables, self.lookups, self.ends)
-        self.runs = RunRows(self.database, self.tables, self.lookups)
+        self.relationships = RelationshipRows(self.database, self.lookups, self.ends)
+        self.runs = RunRows(self.database, self.lookups)
         self.lineage = LineageRows(self.database, self.lookups)
 
     # -- making and closing ------------------------------------------------------------------------------------------
@@ -219,7 +218,7 @@ class SqliteIndex:
 
     def dump(self, table: str) -> Iterator[tuple[Any, ...]]:
         """Every row of a table in order of its primary key, to compare two indexes."""
-        model = self.tables.named(table)
+        model = tables.models().named(table)
         keys = model._meta.get_primary_keys()  # type: ignore[no-untyped-call]
         order = ", ".join(f'"{field.column_name}"' for field in keys)
         with self.database.errors():

@@ -24,7 +24,6 @@ from holdfast.store import Store
 from holdfast.testing import crash_choices, crash_states
 from holdfast.testing.crash_choices import CORNERS
 from holdfast.testing.crash_states import Point, State
-from holdfast.testing.index_shells import reused_indexes
 from holdfast.testing.ledger import Expected, Ledger
 from holdfast.testing.recording import Recording, recording
 from holdfast.testing.workbench import Bench, Workload
@@ -157,7 +156,7 @@ def explore(trace: Trace, base: str, *, tries: int, seed: int, enough: int = 1 <
     events = len(trace.recording.events)
     report = CrashReport(trace.workload.name, seed, trace.recording.operations, events + 1)
     run = _Run(trace, base, rnd, report, tries=tries, enough=enough)
-    with reused_indexes(), _scratch_in(base), _file_system_of(trace.workload):
+    with _scratch_in(base), _file_system_of(trace.workload):
         before = -1
         while before < report.tried < tries and len(report.failures) < enough:
             before = report.tried
