@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 SOURCES := src tests tools
 
-.PHONY: help demo test lint pytest soak docs clean
+.PHONY: help demo test lint pytest soak bench docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -33,11 +33,16 @@ soak: $(READY)  ## The long labs (an hour or more); their counts become the tabl
 	HOLDFAST_TALLY=$(CURDIR)/soak-tally.jsonl $(BIN)/python -m pytest -m soak -n 2 --dist worksteal
 	$(BIN)/python tools/reliability.py soak-tally.jsonl
 
+bench: $(READY)  ## Ours and the peers side by side (an hour, 10 GB under bench-work); writes docs/performance.md
+	tools/bench/install_peers.sh $(BIN)/python
+	$(BIN)/python tools/bench/bench.py run bench-work
+	$(BIN)/python tools/bench/bench.py page bench-work/results.jsonl
+
 docs: $(READY)  ## Write docs/reference anew from the program
 	$(BIN)/python tools/generate_docs.py
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) demo-work soak-tally.jsonl .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo-work bench-work soak-tally.jsonl .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than what the environment was made from, so it is made once and again after a change of it.

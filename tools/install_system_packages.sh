@@ -4,6 +4,7 @@ set -eu
 
 missing=""
 command -v zstd >/dev/null 2>&1 || missing="$missing zstd"
+command -v rsync >/dev/null 2>&1 || missing="$missing rsync"
 command -v git >/dev/null 2>&1 || missing="$missing git"
 command -v sha256sum >/dev/null 2>&1 || missing="$missing coreutils"
 [ -n "$missing" ] || exit 0

@@ -34,12 +34,14 @@ OPERATIONS = {
     "gc": "holdfast.open({root!r}).gc(grace_s=0)",
     "rebuild": "holdfast.rebuild({root!r})",
 }
+# Not ru_maxrss: that of a child begins with what its parent had.
 _MEASURED = """
-import resource, time
+import re, time
 import holdfast
 began = time.monotonic()
 {work}
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, round(time.monotonic() - began, 1))
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+print(peak // 1024, round(time.monotonic() - began, 1))
 """
 
 

@@ -14,6 +14,7 @@ import ctypes
 import errno
 import os
 import stat as stat_flags
+import struct
 from typing import NoReturn
 
 from holdfast.errors import NoSpaceError, ReadOnlyError, StorageIOError
@@ -73,9 +74,14 @@ class Disk:
         return fd
 
     def open_append(self, path: str) -> int:
-        """A file that each write extends; made if absent."""
+        """A file that each write extends; made if absent. StorageIOError if its folder is gone."""
         with typed("open", path):
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError as error:
+                raise StorageIOError(
+                    f"the folder of {path} is gone", path=path, operation="open", errno=errno.ENOENT
+                ) from error
 
     def close(self, fd: int) -> None:
         """Close a descriptor. Nothing becomes durable by it."""
@@ -242,6 +248,31 @@ def mount_of(path: str) -> tuple[str, list[str]]:
             if inside and len(point) >= len(best):
                 best, found = point, (kind, options.split(","))
     return found
+
+
+_AT_FDCWD = -100
+_STATX_BTIME = 0x800
+
+
+def born_ns(path: str) -> int:
+    """When a file was made, in nanoseconds, which no copying tool can carry over; 0 where the system does not say.
+
+    A file system gives the inode of a removed file to the next one that is made: without this, a copy that is put into
+    a removed store's place can pass for it.
+    """
+    if not hasattr(_libc, "statx"):
+        return 0
+    found = ctypes.create_string_buffer(256)
+    if _libc.statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found) != 0:
+        return 0
+    (told,) = struct.unpack_from("=I", found, 0)
+    seconds, nanoseconds = struct.unpack_from("=qI", found, 80)
+    return int(seconds * 1_000_000_000 + nanoseconds) if told & _STATX_BTIME else 0
+
+
+def identity(path: str) -> str:
+    """What a file-by-file copy cannot carry along: file system, inode, and when the file was made. Only looked at."""
+    return f"{os.statvfs(path).f_fsid:x}:{os.stat(path).st_ino:x}:{born_ns(path):x}"
 
 
 def on_network(path: str) -> bool:

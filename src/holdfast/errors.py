@@ -249,7 +249,7 @@ class StoreExistsError(StoreError):
 
 
 class LockedError(StoreError):
-    """Somebody else holds the lock. Fields: `lock`, `holder`, `waited_s`."""
+    """Somebody else holds the lock. Fields: `lock`, `holder`, `waited_s`; `holders`: all who have the store open."""
 
     code = "locked"
     exit_code = 11

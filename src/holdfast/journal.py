@@ -53,8 +53,17 @@ class Journal:
                       key=lambda s: (s[0], not s[1]))  # fmt: skip
 
     def blocks(self, path: str) -> Iterator[bytes]:
-        """The bytes of a segment in blocks; ChainBrokenError if a sealed one does not decompress whole."""
-        fd = _opened(self._disk, path)
+        """The bytes of a segment in blocks; ChainBrokenError if a sealed one does not decompress whole.
+
+        A plain one that was superseded since it was listed is read from its sealed successor.
+        """
+        try:
+            fd = _opened(self._disk, path)
+        except FileNotFoundError:
+            if path.endswith(".zst"):
+                raise
+            path += ".zst"
+            fd = _opened(self._disk, path)
         try:
             if path.endswith(".zst"):
                 yield from _decompressed(self._raw_blocks(fd, path), path)

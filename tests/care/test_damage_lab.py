@@ -1,185 +1,270 @@
 """Every kind of damage to every kind of file: fsck finds it or it is on the closed list, and no read is wrong.
 
-The ordinary suite takes a fixed sample; `-m soak` takes every byte. Run with `-s` to see the table of what was tried.
+`make test` takes a spread sample with a fixed seed; the long forms (`-m soak`) every byte of the small files, and bytes
+all over every page of the index. HOLDFAST_DAMAGE_SEED sets the seed of the long forms (it is printed),
+HOLDFAST_DAMAGE_CASES how many cases each takes at most.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import shutil
-from collections import Counter
+import secrets
 from contextlib import contextmanager
-from itertools import pairwise
 
 import pytest
 
-from holdfast.formats import frame
-from holdfast.testing import damage, lab, nothings
+import holdfast
+from holdfast.engine import derive
+from holdfast.formats import paths
+from holdfast.testing import asking, damage, lab, nothings, pages
+from holdfast.testing.damage import Case
+from holdfast.testing.harmed import Harmed
 
 pytestmark = pytest.mark.usefixtures("loose")
 
-ALWAYS_WHOLE = ("holdfast.json",)
-"""Small files of which every byte is tried, always."""
+SEED = int(os.environ.get("HOLDFAST_DAMAGE_SEED", "0")) or secrets.randbelow(1 << 32)
+AT_MOST = int(os.environ.get("HOLDFAST_DAMAGE_CASES", "0")) or 1 << 30
+LAB = "Damage to one file: not found, or a wrong answer"
+PARTS = 6
+PAGE = 4096
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    root = lab.every_kind_of_file(tmp_path_factory.mktemp("lab") / "store")
-    return root, lab.answers(root)
+    """(the store, what it answers)."""
+    base = tmp_path_factory.mktemp("damage")
+    root = lab.every_kind_of_file(base / "store")
+    harmed = Harmed(root, base / "parking")
+    truth = asking.answers(root)
+    harmed.mend()
+    return harmed, truth
 
 
-@pytest.fixture(scope="module")
-def table():
-    counted = Counter()
-    yield counted
-    print()
-    for (kind, outcome), count in sorted(counted.items()):
-        print(f"{kind:30} {outcome:12} {count:6}")
+@pytest.fixture
+def as_a_large_one(monkeypatch):
+    """Pages of a large index are not checked when it is opened: rows must prove themselves."""
+    monkeypatch.setattr(derive, "PROVEN_AT_OPEN_BYTES", 0)
 
 
-def files(root):
-    return [
-        p for p in sorted(root.rglob("*")) if p.is_file() and p.stat().st_size and not p.name.endswith(("-shm", "-wal"))
+@pytest.fixture
+def prove(sound, tally):
+    """Try cases; nothing may be missed, answered wrongly, or end in an error that is not ours."""
+
+    def run(chosen, *, on=None, note="", in_use=False):
+        harmed, truth = on or sound
+        report = lab.run(harmed, truth, chosen)
+        print(report)
+        absent = f"; {len(report.absent)} left something out without saying so" if report.absent else ""
+        if in_use:
+            # SQLite reads a log that is in use without its checksums, and no other code may open it then: what lies in
+            # it and is not read (old pages, free space) cannot be found. The journal has the same transactions.
+            absent += f"; {len(report.missed)} not found while in use"
+        tried = report.tried
+        if in_use:
+            report.missed.clear()
+        tally(LAB, tried=tried, of="damages", lost=report.lost, note=note + absent)
+        assert (report.missed, report.wrong, report.untyped) == ([], [], [])
+        return report
+
+    return run
+
+
+def used_bytes(index, each, rng):
+    """Offsets of bytes that say something, some in each page."""
+    used = sorted(pages.anatomy(index).used)
+    for page in range(len(index) // PAGE):
+        inside = [at for at in used if at // PAGE == page]
+        yield from rng.sample(inside, min(each, len(inside)))
+
+
+# -- in each run -------------------------------------------------------------------------------------------------------
+
+
+def test_a_sample_of_every_damage_to_every_file(sound, prove):
+    chosen = [*damage.cases(sound[0].root, some=1, seed=11)]
+    assert {case.kind for case in chosen} >= {"flip", "cut", "extend", "sector", "swap", "over", "delete", "pipe"}
+    report = prove(random.Random(11).sample(chosen, 90))
+    assert report.absent == []
+
+
+def test_a_byte_of_every_page_of_a_small_index(sound, prove):
+    rng = random.Random(12)
+    chosen = [
+        Case("flip", paths.INDEX, at, 1 << rng.randrange(8)) for at in used_bytes(sound[0].files[paths.INDEX], 1, rng)
     ]
+    report = prove(chosen[::4])
+    assert report.absent == [], "all pages of a small index are checked when it is opened"
+
+
+@pytest.mark.xfail(
+    strict=False,
+    reason="open: padding inside tx.data is not on the list yet; a manifest can lack links that a damaged page hides",
+)
+def test_a_byte_of_every_page_of_a_large_index(sound, prove, as_a_large_one):
+    rng = random.Random(13)
+    chosen = [
+        Case("flip", paths.INDEX, at, 1 << rng.randrange(8)) for at in used_bytes(sound[0].files[paths.INDEX], 1, rng)
+    ]
+    prove(chosen)
+
+
+def test_frames_that_took_each_others_place(sound, prove):
+    harmed, _ = sound
+    blob = next(path for path, data in harmed.files.items() if path.startswith("blobs/") and len(data) > 2000)
+    report = prove([Case("frames", blob, n) for n in range(3)])
+    assert report.found.total() == 3
+
+
+@pytest.fixture
+def after_kill(tmp_path):
+    """A store as kill -9 left it, and what it answers."""
+    harmed = Harmed(lab.killed(lab.every_kind_of_file(tmp_path / "store")), tmp_path / "parking")
+    truth = asking.answers(harmed.root)
+    harmed.mend()
+    return harmed, truth
+
+
+LOG = (paths.INDEX + "-wal", paths.INDEX + "-shm")
+
+
+def test_the_log_that_a_killed_process_left(after_kill, prove):
+    chosen = [*damage.cases(after_kill[0].root, some=2, seed=14, only=LOG)]
+    prove(random.Random(14).sample(chosen, 20), on=after_kill, note="log left by kill -9")
 
 
 @contextmanager
-def put_back(path):
-    before = path.read_bytes()
-    try:
-        yield before
-    finally:
-        with open(path, "r+b") as file:
-            file.write(before)
-            file.truncate(len(before))
+def live(tmp_path):
+    """A store that another process has open, and what it answers."""
+    root = lab.every_kind_of_file(tmp_path / "store")
+    with lab.in_use(root):
+        harmed = Harmed(root, tmp_path / "parking")
+        yield harmed, asking.answers(root)
 
 
-def check(root, truth, table, kind, *, may_mean_nothing, read_only=True):
-    verdict = lab.judge(root, truth, read_only=read_only)
-    assert verdict.wrong == (), (kind, verdict)
-    assert verdict.untyped == (), (kind, verdict)
-    assert verdict.found or (may_mean_nothing and not verdict.refused), (kind, verdict)
-    table[kind.partition(" ")[0], "found" if verdict.found else "explained"] += 1
+def live_cases(harmed, some, seed):
+    """Bytes of the log and the index. Shared memory is memory: who damages that damages the process."""
+    rng = random.Random(seed)
+    for path in (paths.INDEX + "-wal", paths.INDEX):
+        for at in rng.sample(range(len(harmed.files[path])), some):
+            yield Case("flip", path, at, rng.randrange(1, 256))
 
 
-def flip_all(sound, table, path, places, masks=(0x01, 0xFF)):
-    root, truth = sound
-    name = str(path.relative_to(root))
-    with put_back(path) as data:
-        nothing = nothings.mean_nothing(name, data)
-        for offset, mask in ((o, m) for o in places for m in masks):
-            damage.flip(path, offset, mask)
-            free = nothing is None or offset in nothing
-            check(root, truth, table, f"flip {name}:{offset}^{mask:#x}", may_mean_nothing=free)
-            damage.flip(path, offset, mask)
+def test_the_log_and_the_index_that_another_process_has_open(tmp_path, prove):
+    with live(tmp_path) as on:
+        prove(live_cases(on[0], 6, 15), on=on, note="index and log in use", in_use=True)
 
 
-def test_every_byte_of_the_marker(sound, table):
-    path = sound[0] / "holdfast.json"
-    flip_all(sound, table, path, range(0, path.stat().st_size, 23), masks=(0x01,))
+# -- the closed list ---------------------------------------------------------------------------------------------------
 
 
-def test_a_sample_of_the_bytes_of_every_file(sound, table):
-    rng = random.Random(11)
-    for path in files(sound[0]):
-        size = path.stat().st_size
-        edges = {0, size - 1}
-        flip_all(
-            sound, table, path, sorted({rng.choice((*edges, rng.randrange(size)))}), masks=(rng.choice((0x01, 0xFF)),)
-        )
+def changed(data, at, mask=0x01):
+    return data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :]
 
 
-def test_bytes_in_every_page_of_the_index(sound, table):
-    root, _ = sound
-    path, rng = root / "index.sqlite3", random.Random(12)
-    data = path.read_bytes()
-    free = nothings.of_sqlite(data)
-    with damage.sql(root) as connection:
-        # What this file notes about itself (when gc looked at the clock …) is not what was put, and not proven yet.
-        unproven = {row[0] for row in connection.execute("SELECT rootpage FROM sqlite_master WHERE tbl_name = 'meta'")}
-    for page in range(0, len(data) // 4096, 2):
-        if page + 1 in unproven:
+def test_no_byte_that_says_something_is_on_the_closed_list(sound):
+    files = sound[0].files
+    for path, data in files.items():
+        if nothings.nothing_refers_to(path) or path == paths.INDEX:
             continue
-        start = page * 4096
-        used = [n for n in range(start, start + 4096) if n not in free]
-        flip_all(sound, table, path, rng.sample(used, min(1, len(used))), masks=(1 << rng.randrange(8),))
+        assert not any(
+            nothings.why(files, path, changed(data, at))
+            for at in range(0, len(data), 7)
+            if not (path.endswith(".zst") and at in nothings.inside_blocks(data))
+        ), path
 
 
-def test_truncation(sound, table):
-    root, truth = sound
-    rng = random.Random(13)
-    for path in files(root):
-        name, size = str(path.relative_to(root)), path.stat().st_size
-        with put_back(path) as data:
-            nothing = nothings.mean_nothing(name, data)
-            for length in (rng.randrange(size),):
-                os.truncate(path, length)
-                check(root, truth, table, f"truncate {name}:{length}", may_mean_nothing=nothing is None)
-                path.write_bytes(data)
+def test_free_space_of_the_index_is_on_the_list_and_cells_are_not(sound):
+    files, rng = sound[0].files, random.Random(16)
+    index = files[paths.INDEX]
+    found = pages.anatomy(index)
+    free = sorted(set(range(len(index))) - found.used)
+    assert len(free) > len(index) // 2
+    assert all(nothings.why(files, paths.INDEX, changed(index, at, 0xFF)) for at in rng.sample(free, 30))
+    said = sorted(found.used - found.dividers)
+    assert not any(nothings.why(files, paths.INDEX, changed(index, at, 0xFF)) for at in rng.sample(said, 60))
 
 
-HOWS = ("folder", "link", "zeros", "appended")
+def test_the_list_looks_at_what_is_read_out_and_not_at_what_is_answered(sound):
+    files = sound[0].files
+    index = files[paths.INDEX]
+    assert nothings.why(files, paths.INDEX, index + b"more")
+    assert not nothings.why(files, paths.INDEX, index[:-PAGE])
+    blob = next(p for p in files if p.startswith("blobs/"))
+    assert not nothings.why(files, blob, files[blob] + b"\0")
+    assert not nothings.why(files, blob, None)
 
 
-def replaced(path, how):
-    if how == "delete":
-        path.unlink()
-    elif how == "folder":
-        path.unlink()
-        path.mkdir()
-    elif how == "link":
-        path.rename(path.with_name("elsewhere"))
-        path.symlink_to("nowhere")
-    elif how == "zeros":
-        path.write_bytes(bytes(path.stat().st_size))
-    elif how == "appended":
-        with open(path, "ab") as file:
-            file.write(b"garbage\n")
+def test_nothing_of_a_sound_store_is_found(sound):
+    harmed, truth = sound
+    verdict = lab.judge(harmed.root, truth)
+    harmed.mend()
+    assert verdict == lab.Verdict(frozenset())
 
 
-@pytest.mark.parametrize("how", ["delete", *(pytest.param(h, marks=pytest.mark.soak) for h in HOWS)])
-def test_files_that_are_gone_or_something_else(sound, table, tmp_path, how):
-    root, truth = sound
-    for number, path in enumerate(files(root)):
-        name = str(path.relative_to(root))
-        twin = damage.twin(root, tmp_path / f"{number}")
-        replaced(twin / name, how)
-        free = nothings.mean_nothing(name, b"") is None or (name, how) in {
-            ("index.sqlite3", "appended"),  # beyond the pages that the header counts
-        }
-        sealed_has_it = name.endswith(".jsonl") and (twin / f"{name}.zst").is_file() and how == "delete"
-        original_has_it = name.endswith(".jsonl.zst") and how == "delete"
-        check(twin, truth, table, f"{how} {name}", may_mean_nothing=free or sealed_has_it or original_has_it)
-        shutil.rmtree(twin)
+# -- the long forms ----------------------------------------------------------------------------------------------------
 
 
-def test_files_that_took_each_others_place(sound, table, tmp_path):
-    root, truth = sound
-    blobs = [p for p in files(root) if p.parts[-3] == "blobs"]
-    for number, (left, right) in enumerate(pairwise(blobs)):
-        twin = damage.twin(root, tmp_path / f"{number}")
-        one, other = twin / left.relative_to(root), twin / right.relative_to(root)
-        one.rename(twin / "aside")
-        other.rename(one)
-        (twin / "aside").rename(other)
-        check(twin, truth, table, f"swap {one.name[:8]}", may_mean_nothing=False)
-        one.write_bytes(other.read_bytes())
-        check(twin, truth, table, f"duplicate {one.name[:8]}", may_mean_nothing=False)
-
-
-def test_frames_that_took_each_others_place(sound, table, tmp_path):
-    root, truth = sound
-    twin = damage.twin(root, tmp_path / "twin")
-    path = damage.blob_of(twin, lab.MANY_FRAMES)
-    data = path.read_bytes()
-    first = frame.measure(data)[1]
-    second = frame.measure(data[first:])[1]
-    path.write_bytes(data[first : first + second] + data[:first] + data[first + second :])
-    check(twin, truth, table, "frames swapped", may_mean_nothing=False)
+def part_of(chosen, part, parts=PARTS):
+    chosen = chosen[:AT_MOST] if len(chosen) <= AT_MOST else random.Random(SEED).sample(chosen, AT_MOST)
+    return chosen[part::parts]
 
 
 @pytest.mark.soak
-def test_every_byte_of_every_file(sound, table):
-    for path in files(sound[0]):
-        flip_all(sound, table, path, range(path.stat().st_size))
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_byte_of_every_small_file(sound, prove, part):
+    print(f"HOLDFAST_DAMAGE_SEED={SEED}")
+    harmed, _ = sound
+    small = [p for p in harmed.files if p != paths.INDEX and not nothings.nothing_refers_to(p)]
+    chosen = [c for c in damage.cases(harmed.root, seed=SEED, only=small) if c.kind == "flip"]
+    prove(part_of(chosen, part), note="every byte of the marker, blobs and journal")
+
+
+@pytest.mark.soak
+def test_every_other_damage_to_every_file(sound, prove):
+    print(f"HOLDFAST_DAMAGE_SEED={SEED}")
+    chosen = [c for c in damage.cases(sound[0].root, some=40, seed=SEED) if c.kind != "flip"]
+    prove(part_of(chosen, 0, 1), note="cut, grown, zeroed, swapped, doubled, gone, replaced")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_bytes_all_over_every_page_of_the_index(sound, prove, monkeypatch, size):
+    print(f"HOLDFAST_DAMAGE_SEED={SEED}")
+    if size == "large":
+        monkeypatch.setattr(derive, "PROVEN_AT_OPEN_BYTES", 0)
+    rng = random.Random(SEED)
+    index = sound[0].files[paths.INDEX]
+    chosen = [Case("flip", paths.INDEX, at, rng.randrange(1, 256)) for at in used_bytes(index, 24, rng)]
+    prove(part_of(chosen, 0, 1), note=f"24 bytes in every page of a {size} index")
+
+
+@pytest.mark.soak
+def test_the_log_of_a_killed_process_and_of_a_live_one(after_kill, tmp_path_factory, prove):
+    print(f"HOLDFAST_DAMAGE_SEED={SEED}")
+    chosen = [*damage.cases(after_kill[0].root, some=250, seed=SEED, only=LOG)]
+    prove(part_of(chosen, 0, 1), on=after_kill, note="log left by kill -9")
+    with live(tmp_path_factory.mktemp("live")) as on:
+        prove(part_of([*live_cases(on[0], 200, SEED)], 0, 1), on=on, note="index and log in use", in_use=True)
+
+
+@pytest.mark.soak
+def test_after_several_damages_and_a_repair_no_answer_is_wrong(sound, tally, monkeypatch):
+    """Content may be lost where its only copy was; what is answered is right."""
+    print(f"HOLDFAST_DAMAGE_SEED={SEED}")
+    rng = random.Random(SEED)
+    harmed, truth = sound
+    contents = {q: true for q, true in truth.items() if q[0].startswith("content") or q[0] in ("artifact", "history")}
+    every = [*damage.cases(harmed.root, some=20, seed=SEED)]
+    wrong = []
+    for _ in range(min(60, AT_MOST)):
+        several = list({case.path: case for case in rng.sample(every, 4) if not case.other}.values())
+        with harmed.harm_all(several):
+            holdfast.repair(harmed.root)
+            with holdfast.open(harmed.root) as store:
+                found, _, untyped, _ = asking.wrong_or_absent(store, contents)
+                store.put("afterwards", b"usable")
+                assert store.read("afterwards") == b"usable"
+            wrong += [f"{several}: {found} {untyped}"] if found or untyped else []
+    tally("Several damages, then a repair: a wrong answer", tried=min(60, AT_MOST), of="stores", lost=len(wrong))
+    assert wrong == []

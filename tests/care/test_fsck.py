@@ -288,8 +288,14 @@ DAMAGES = {
     "a transaction's bytes altered": (statement("UPDATE tx SET data = x'00' WHERE first = 4"), ["index-transaction"]),
     "a transaction deleted from the index": (statement("DELETE FROM tx WHERE first = 4"), ["index-chain"]),
     "a blob's row deleted": (statement("DELETE FROM blob WHERE content = 3"), ["blob-row-missing"]),
-    "a blob's row edited": (statement("UPDATE blob SET stored_bytes = 1 WHERE content = 3"), ["blob-row-wrong", "rule-broken"]),
-    "a blob's count of frames edited": (statement("UPDATE blob SET frames = 7 WHERE content = 3"), ["blob-row-wrong", "rule-broken"]),
+    "a blob's row edited": (
+        statement("UPDATE blob SET stored_bytes = 1 WHERE content = 3"),
+        ["blob-row-wrong", "rule-broken"],
+    ),
+    "a blob's count of frames edited": (
+        statement("UPDATE blob SET frames = 7 WHERE content = 3"),
+        ["blob-row-wrong", "rule-broken"],
+    ),
     # the journal
     "the journal deleted": (lambda r: JOURNAL(r).unlink(), ["journal-behind"]),
     "the journal's folder deleted": (lambda r: shutil.rmtree(r / "journal"), ["folder-missing", "journal-behind"]),

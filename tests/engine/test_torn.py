@@ -10,7 +10,7 @@ import pytest
 
 import holdfast
 from holdfast import Store
-from holdfast.errors import ChainForkedError
+from holdfast.errors import ChainBrokenError
 from holdfast.index.sqlite import file_identity
 from holdfast.testing.crash_states import State, at_home
 from holdfast.testing.index_watch import IndexSeen
@@ -94,7 +94,7 @@ def test_what_the_index_contradicts_or_lacks_is_not_touched(crashed: Path) -> No
     torn = segment.read_bytes()
     for suffix in ("", "-wal", "-shm"):
         (crashed / f"index.sqlite3{suffix}").unlink(missing_ok=True)
-    with pytest.raises(ChainForkedError):
+    with pytest.raises(ChainBrokenError):
         holdfast.open(crashed)
     assert segment.read_bytes() == torn
     assert "transactions-lost" in holdfast.fsck(crashed).counts

@@ -281,6 +281,21 @@ def test_sealed_segments_say_the_same_without_the_plain_ones_and_writing_goes_on
     assert read(home) == writer.made
 
 
+def test_a_segment_that_is_superseded_while_others_read_the_journal_is_read_from_its_successor(
+    home: str, disk: FaultyDisk
+) -> None:
+    writer = rotated(home, disk)
+    reading = Journal(home, disk).scan()
+    first = next(reading)  # the segments are listed by now
+    writer.journal.seal("seal.tmp")
+    for path in writer.journal.expired(-1.0):
+        os.unlink(path)
+
+    found = [first, *reading]
+
+    assert [item.transaction for _, item in found if isinstance(item, Located)] == writer.made
+
+
 def test_a_plain_segment_expires_only_when_its_twin_is_old_enough_and_whole(home: str, disk: FaultyDisk) -> None:
     writer = rotated(home, disk)
     assert writer.journal.expired(-1.0) == [], "nothing is sealed yet"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from holdfast.engine import derive
 from holdfast.engine import open as opening
-from holdfast.engine.locks import FileLock, WriterLock
+from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Derived, Progress
-from holdfast.errors import LockedError
+from holdfast.errors import IndexDamagedError, LockedError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
@@ -46,7 +46,7 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
     root = os.path.abspath(root)
     found = opening.read_marker(root, settings.disk)
     writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
-    users = FileLock(os.path.join(root, paths.HANDLES_LOCK))
+    users = HandlesLock(os.path.join(root, paths.HANDLES_LOCK))
     try:
         writer.acquire("rebuild", wait_s=settings.wait_s)
         try:
@@ -63,21 +63,23 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
 
 
 def rebuild_locked(
-    root: str, found: Marker, settings: Settings, users: FileLock, progress: Progress | None,
+    root: str, found: Marker, settings: Settings, users: HandlesLock, progress: Progress | None,
     *, others: Sequence[Iterator[Transaction]] = (),
 ) -> tuple[Derived, bool]:  # fmt: skip
     """`rebuild` for a caller who holds the writer lock: what was derived, and whether others had the index open.
 
     `users` is held exclusively on return unless others had. `others`: more copies of the chain.
     """
-    reason = derive.distrust(root)
+    users.acquire(shared=True, wait_s=settings.wait_s)
+    doubt = derive.distrust(root, settings.disk, users)
     try:
         users.acquire(shared=False, wait_s=_PATIENCE_S)
     except LockedError:
-        if reason:
+        if doubt is not None:
             raise
         return _live(root, found, settings, progress, others), True
-    copied = reason == derive.A_COPY
+    users.sign("rebuilding the index")
+    copied = doubt is not None and doubt.copied
     return derive.replace_index(root, found, settings.disk, copied=copied, progress=progress, others=others), False
 
 
@@ -91,6 +93,7 @@ def _live(
     try:
         kept = {key: index.meta(key) for key in derive.FACTS}
         result = derive.build(temporary, root, found, settings.disk, old=index, progress=progress, others=others)
+        _demand_whole(index, result, settings, temporary)
         fresh = SqliteIndex(temporary)
         try:
             for key, value in kept.items():
@@ -103,3 +106,17 @@ def _live(
     finally:
         index.close()
     return result
+
+
+def _demand_whole(index: SqliteIndex, result: Derived, settings: Settings, temporary: str) -> None:
+    """Refuse to write over an index that may be the only one to hold a transaction: it cannot be set aside here."""
+    end = index.chain.head(proven=False)
+    if not result.unreachable and (end is None or result.next_seq >= end.next_seq):
+        return
+    settings.disk.unlink(temporary)
+    raise IndexDamagedError(
+        f"the index has transactions from change {result.next_seq} on that neither it nor the journal can show whole",
+        reason="; ".join(result.trouble[:3]) or "a gap",
+        remedy="Nothing was changed. Close the store everywhere, then run `holdfast fsck --repair`: the old index is "
+        "kept in quarantine then.",
+    )

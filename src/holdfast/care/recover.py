@@ -12,13 +12,12 @@ import logging
 from dataclasses import dataclass
 
 from holdfast.engine import derive, recover, undo
+from holdfast.engine.gaps import MARGIN_S
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import Unit, write
 from holdfast.errors import ConflictError, HoldfastError
 from holdfast.values.change import Body, Transaction
-
-MARGIN_S = 3600.0
 
 log = logging.getLogger("holdfast.care")
 

@@ -1,8 +1,8 @@
 """Decides whether an index's rows can be trusted, and makes a new index from journal, old index and blobs.
 
 A file-by-file copy of a live index passes SQLite's own check and still has rows that disagree with its changes. What
-such a copy cannot carry along is the file system id and inode of its file, so the index keeps them; where they differ,
-only the transactions in it are used (each proves itself), and all rows are derived anew.
+such a copy cannot carry along is the file system id, inode and time of making of its file, so the index keeps them;
+where they differ, only the transactions in it are used (each proves itself), and all rows are derived anew.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
-from holdfast.engine import placing, recover, torn
+from holdfast.engine import gaps, placing, recover, torn
+from holdfast.engine.locks import HandlesLock
 from holdfast.engine.recover import Derived, Progress
-from holdfast.errors import HoldfastError, NoSpaceError, SchemaTooNewError
-from holdfast.formats import paths
+from holdfast.errors import FormatTooNewError, HoldfastError, LockedError, NoSpaceError, SchemaTooNewError
+from holdfast.formats import lines, paths
+from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex, file_identity
 from holdfast.journal import Journal
@@ -35,6 +37,9 @@ COPY_ENDS = "copy ends before"
 FACTS = (IDENTITY, INCARNATION, STORE, COPY_BEGAN, COPY_ENDS)
 _BEGINNING = "derive-"
 A_COPY = "the index is a copy of another store's"
+Judge = Callable[[Derived], None]
+_AGAIN_S = 30.0
+"""How long to wait for the shared lock back, if somebody has taken it whole for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,18 @@ class CopiedSpan:
 
 PROVEN_AT_OPEN_BYTES = 1 << 20
 """All pages of an index up to this size are checked whenever it is opened: at most some 20 ms, most often 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distrust:
+    """Why the rows of an index cannot be trusted. `copied`: the store came here by a file-by-file copy.
+
+    `readable`: the rows may be right; only the file cannot be used where it is.
+    """
+
+    reason: str
+    copied: bool = False
+    readable: bool = False
 
 
 def temporary_index(root: str, disk: Disk) -> str:
@@ -63,29 +80,84 @@ def abandoned(root: str, disk: Disk) -> list[str]:
     return [os.path.join(folder, name) for name in disk.listdir(folder) if name.startswith(_BEGINNING)]
 
 
-def distrust(root: str) -> str:
-    """Why the rows of the index cannot be trusted; "" if they can. SchemaTooNewError passes.
+def distrust(root: str, disk: Disk, users: HandlesLock) -> Distrust | None:
+    """Why the rows of the index cannot be trusted; None if they can. SchemaTooNewError and FormatTooNewError pass.
 
     So does NoSpaceError: SQLite needs room to open an index, and a full disk is no place to derive another one.
+    `users` is held shared, or exclusively where nobody else has it; what it holds is what it holds on return.
     """
     path = os.path.join(root, paths.INDEX)
+    copied = users.elsewhere() is True
     if not os.path.isfile(path):
-        return "the index is missing"
+        return Distrust("the index is missing", copied)
     try:
         index = SqliteIndex(path, read_only=True)
         try:
             index.check()
             known = index.meta(IDENTITY)
-            index.prove_pages(up_to_bytes=PROVEN_AT_OPEN_BYTES)
+            reason = "" if known != file_identity(path) else outdated(index, Journal(root, disk), users)
+            if not reason:
+                index.prove_pages(up_to_bytes=PROVEN_AT_OPEN_BYTES)
         finally:
             index.close()
-    except (SchemaTooNewError, NoSpaceError):
+    except (SchemaTooNewError, FormatTooNewError, NoSpaceError):
         raise
     except HoldfastError as error:
-        return f"the index cannot be used: {error.message}"
+        return Distrust(f"the index cannot be used: {error.message}", copied, readable=True)
+    if known is None:
+        return Distrust("the index was never finished", copied)
     if known != file_identity(path):
-        return A_COPY
+        return Distrust(A_COPY, copied=True)
+    return Distrust(reason) if reason else None
+
+
+def outdated(index: SqliteIndex, journal: Journal, users: HandlesLock | None = None) -> str:
+    """Why an index that is at home here is not what was last written here; "" if it is, or if nobody can tell.
+
+    An older file can be written over the bytes of a newer one (`cat old > index.sqlite3`), which leaves its inode.
+    """
+    try:
+        if _lags(index, journal):
+            return "the index is older than the journal"
+        if index.has_log() and not _log_is_own(index, users):
+            return "the write-ahead log beside the index belongs to another state of it"
+    except FormatTooNewError:
+        raise
+    except HoldfastError:
+        pass  # it is damaged: that is said where it is read
     return ""
+
+
+def _log_is_own(index: SqliteIndex, users: HandlesLock | None) -> bool:
+    """Nobody else may be using it; if somebody is, they have looked."""
+    if users is None:
+        return index.log_is_own()
+    try:
+        users.acquire(shared=False, wait_s=0)
+        return index.log_is_own()
+    except LockedError:
+        return True
+    finally:
+        users.acquire(shared=True, wait_s=_AGAIN_S)
+
+
+def _lags(index: SqliteIndex, journal: Journal) -> bool:
+    """Whether the journal goes on where the index ends: every commit is in the index first.
+
+    The index is looked at again after the journal: somebody may be writing.
+    """
+    head = index.chain.head()
+    if head is not None and journal.ends_with(head):
+        return False
+    end = journal.head()
+    head = index.chain.head()
+    next_seq = 1 if head is None else head.next_seq
+    if end is None or end.next_seq <= next_seq:
+        return False
+    for _, item in journal.scan(next_seq):
+        if isinstance(item, Located) and item.transaction.entry.first >= next_seq:
+            return head is None or lines.follows(item.transaction, head)
+    return False
 
 
 def build(
@@ -150,9 +222,11 @@ def fill_physical(target: SqliteIndex, root: str, disk: Disk, progress: Progress
 
 def replace_index(
     root: str, found: Marker, disk: Disk, *, copied: bool, progress: Progress | None = None,
-    others: Sequence[Iterator[Transaction]] = (),
+    others: Sequence[Iterator[Transaction]] = (), judge: Judge | None = None,
 ) -> Derived:  # fmt: skip
     """Derive a new index and put it in the old one's place. Writer lock and exclusive handles lock are held.
+
+    `judge` is shown what was derived before anything is touched, and may refuse it by raising.
 
     The old file goes first, so that at no moment a database stands beside the write-ahead log of another: a crash in
     between leaves no index, which the next open derives again.
@@ -165,23 +239,31 @@ def replace_index(
         result = build(temporary, root, found, disk, old=old, progress=progress, others=others, copied=copied)
         with contextlib.suppress(HoldfastError):
             span = copied_span(old) if old is not None and not copied else None
+        if judge is not None:
+            judge(result)
+    except BaseException:
+        with contextlib.suppress(HoldfastError, FileNotFoundError):
+            disk.unlink(temporary)
+        raise
     finally:
         if old is not None:
             old.close()
     _set_aside(root, disk, keep=result.unreachable > 0 or bool(result.trouble) or old is None)
     disk.rename(temporary, path)
     disk.fsync_dir(root)
-    _mend_journal(root, disk, path)
     if copied:
         span = CopiedSpan(_oldest_change_us(root, disk), result.next_seq)
+    _mend_journal(root, disk, path, span if copied else None)
     adopt(path, span, found.store_id)
     return result
 
 
-def _mend_journal(root: str, disk: Disk, path: str) -> None:
+def _mend_journal(root: str, disk: Disk, path: str, span: CopiedSpan | None) -> None:
     """Before the index is this place's own: if the power goes here, the next open begins again."""
     index = SqliteIndex(path)
     try:
+        if span is not None:
+            gaps.close(root, disk, Journal(root, disk), index, began_us=span.began_us)
         torn.mend(root, disk, Journal(root, disk), index)
     finally:
         index.close()

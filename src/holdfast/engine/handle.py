@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
-from holdfast.engine.locks import FileLock, WriterLock
+from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, StorageIOError
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
@@ -50,7 +50,7 @@ class Handle:
     journal: Journal
     search: SearchIndex
     writer: WriterLock
-    users: FileLock
+    users: HandlesLock
     actor: Actor
     wait_s: float
     read_only: bool = False
@@ -60,6 +60,7 @@ class Handle:
     _dead: str = ""
 
     def __post_init__(self) -> None:
+        self._home = _place(self.root)
         self._stop = threading.Event()
         self._syncer: threading.Thread | None = None
         _open_handles.add(self)
@@ -73,6 +74,11 @@ class Handle:
         """Raise HandleDeadError if this handle must not be used any more."""
         if self._dead:
             raise HandleDeadError(f"this handle of {self.root} is dead: {self._dead}", reason=self._dead)
+        if _place(self.root) != self._home:
+            raise HandleDeadError(
+                f"the store that was opened is not at {self.root} any more: it was moved or removed", reason="moved",
+                remedy="Close this handle, and open the store where it is now.",
+            )  # fmt: skip
 
     def writable(self) -> None:
         """Raise if this handle cannot write."""
@@ -155,6 +161,15 @@ class Handle:
         self.blobs.abandon()
         # Kept for ever: closing an inherited connection would drop the parent's locks.
         _left_by_fork.extend([self.index.database.abandon(), self.search, self])
+
+
+def _place(root: str) -> tuple[int, int] | None:
+    """Which folder stands at a path: another one may be put there while the store is open."""
+    try:
+        facts = os.stat(root)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def open_here(root: str) -> Handle | None:

@@ -6,22 +6,28 @@ locks do). A forked child shares the open file; it closes its copy at once, whic
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import socket
+import stat
 import threading
 import time
 from typing import Any
 
 from holdfast import disk
-from holdfast.errors import HandleDeadError, LockedError
+from holdfast.errors import HandleDeadError, LockedError, StorageIOError, StoreError
 from holdfast.values import moment
 
 _FIRST_PAUSE_S = 0.0002
 _LONGEST_PAUSE_S = 0.01
 _INFO_BYTES = 512
+_SLOT_BYTES = 256
+_SLOTS = 256
+_serial = itertools.count()
 
 
 class FileLock:
@@ -36,12 +42,16 @@ class FileLock:
         flags = os.O_RDONLY if absent_is_fine else os.O_RDWR | os.O_CREAT
         try:
             with disk.typed("open", path):
-                self._fd = os.open(
-                    path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644
-                )  # a pipe would wait for its other end
-        except FileNotFoundError:
+                # Not to wait for whoever opens the other end, should it be a pipe.
+                self._fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+                if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                    os.close(self._fd)
+                    raise OSError(errno.EINVAL, "not a regular file")
+        except FileNotFoundError as error:
             if not absent_is_fine:
-                raise
+                raise StorageIOError(
+                    f"the folder of {path} is gone", path=path, operation="open", errno=errno.ENOENT
+                ) from error
             self._fd = -1
 
     def acquire(self, *, shared: bool, wait_s: float) -> None:
@@ -51,14 +61,14 @@ class FileLock:
         while not self._try(shared=shared):
             left = deadline - time.monotonic()
             if left <= 0:
-                raise LockedError(
-                    f"{os.path.basename(self.path)} lock is held by {describe(self.holder())}",
-                    lock=self.path,
-                    holder=self.holder(),
-                    waited_s=wait_s,
-                )
+                raise self._refused(wait_s)
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+
+    def _refused(self, wait_s: float) -> LockedError:
+        holder = self.holder()
+        text = f"{os.path.basename(self.path)} lock is held by {describe(holder)}"
+        return LockedError(text, lock=self.path, holder=holder, waited_s=wait_s)
 
     def _try(self, *, shared: bool) -> bool:
         with self._guard:
@@ -76,27 +86,23 @@ class FileLock:
 
     def sign(self, what: str) -> None:
         """Write who holds the lock, since when and what for. For people only: never decides anything."""
-        text = json.dumps(
-            {
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "since": moment.to_text(time.time_ns() // 1000),
-                "doing": what,
-            }
-        )
+        self._write(_signature(what), _INFO_BYTES, 0)
+
+    def _write(self, text: str, length: int, offset: int) -> None:
         with self._guard, disk.typed("write", self.path):
             if not self._dead:
-                os.pwrite(self._fd, text.encode().ljust(_INFO_BYTES)[:_INFO_BYTES], 0)
+                os.pwrite(self._fd, text.encode().ljust(length)[:length], offset)
+
+    def _read(self, length: int, offset: int) -> bytes:
+        with self._guard:
+            return b"" if self._dead or self._fd < 0 else os.pread(self._fd, length, offset)
 
     def holder(self) -> dict[str, Any] | None:
         """What the last holder wrote; None if nothing readable is there."""
         try:
-            with self._guard:
-                text = b"" if self._dead or self._fd < 0 else os.pread(self._fd, _INFO_BYTES, 0)
-            found = json.loads(text or b"null")
-        except (OSError, ValueError):
+            return _signed(self._read(_INFO_BYTES, 0))
+        except OSError:
             return None
-        return found if isinstance(found, dict) else None
 
     def release(self) -> None:
         """Let the next one in."""
@@ -124,6 +130,108 @@ class FileLock:
         self._close()
 
 
+class HandlesLock(FileLock):
+    """The lock that every open handle shares: its file says who they are, and in which place they have the store open.
+
+    The file is a row of slots. The first one names the file itself (file system, inode, when it was made), which a copy
+    of it cannot; each handle signs one of the others. Two may meet in one slot: then one of them stays nameless.
+    """
+
+    def __init__(self, path: str, *, absent_is_fine: bool = False) -> None:
+        super().__init__(path, absent_is_fine=absent_is_fine)
+        self._silent = absent_is_fine
+        self._slot = 1 + (os.getpid() * 31 + next(_serial)) % (_SLOTS - 1)
+        self._signed = False
+
+    def sign(self, what: str) -> None:
+        """Write who has the store open, since when and what for. Readers who may write nothing leave no name."""
+        if not self._silent:
+            self._signed = True
+            self._write(_signature(what), _SLOT_BYTES, self._slot * _SLOT_BYTES)
+
+    def settle(self) -> None:
+        """Say that the store is at home here: what is found in another place later is a copy."""
+        if not self._silent and self.elsewhere() is not False:
+            self._write(json.dumps({"place": disk.identity(self.path)}), _SLOT_BYTES, 0)
+
+    def elsewhere(self) -> bool | None:
+        """Whether the file was written in another place than it is in now; None if it does not say."""
+        try:
+            said = _signed(self._read(_SLOT_BYTES, 0))
+            return None if said is None or "place" not in said else said["place"] != disk.identity(self.path)
+        except OSError:
+            return None
+
+    def holders(self) -> list[dict[str, Any]]:
+        """Everybody else who has the store open, as far as it can be told."""
+        here, named = socket.gethostname(), list[dict[str, Any]]()
+        with contextlib.suppress(OSError):
+            data = self._read(_SLOT_BYTES * _SLOTS, 0)
+            slots = range(_SLOT_BYTES, len(data), _SLOT_BYTES)
+            found = [_signed(data[at : at + _SLOT_BYTES]) for at in slots if at != self._slot * _SLOT_BYTES]
+            named = [one for one in found if one and (one.get("host") != here or _runs(one.get("pid")))]
+        holding = self._holding()
+        if holding is not None:
+            named = [one for one in named if one.get("host") != here or one.get("pid") in holding]
+            nameless = holding - {one.get("pid") for one in named} - {os.getpid()}
+            named += [{"pid": pid, "host": here, "since": None, "doing": "reading"} for pid in sorted(nameless)]
+        return sorted(named, key=lambda one: str(one.get("since")))
+
+    def holder(self) -> dict[str, Any] | None:
+        """Who has had the store open for longest; None if nobody can be named."""
+        return next(iter(self.holders()), None)
+
+    def _refused(self, wait_s: float) -> LockedError:
+        holders = self.holders()
+        names = ", ".join(describe(one) for one in holders[:5]) or describe(None)
+        more = f" and {len(holders) - 5} more" if len(holders) > 5 else ""
+        return LockedError(
+            f"the store is open elsewhere: {names}{more}", lock=self.path, holder=holders[0] if holders else None,
+            holders=holders, waited_s=wait_s, remedy="Close the store there, or give a longer --lock-wait.",
+        )  # fmt: skip
+
+    def _holding(self) -> set[int] | None:
+        """The processes that hold the lock, from Linux's own list; None where there is none."""
+        try:
+            facts = os.stat(self.path)
+            with open("/proc/locks", encoding="ascii") as file:
+                rows = [line.split() for line in file]
+        except OSError:
+            return None
+        where = f"{os.major(facts.st_dev):02x}:{os.minor(facts.st_dev):02x}:{facts.st_ino}"
+        found = {int(row[4]) for row in rows if row[1] == "FLOCK" and row[5] == where}
+        return found if found and min(found) > 0 else None  # 0 and less: a process that this container cannot see
+
+    def close(self) -> None:
+        """Take the name out, and give the file back and the lock with it."""
+        if self._signed:
+            self._signed = False
+            with contextlib.suppress(StoreError):
+                self._write("", _SLOT_BYTES, self._slot * _SLOT_BYTES)
+        super().close()
+
+
+def _signature(what: str) -> str:
+    since = moment.to_text(time.time_ns() // 1000)
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname()[:64], "since": since, "doing": what})
+
+
+def _signed(data: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(data.strip(b" \0") or b"null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _runs(pid: object) -> bool:
+    try:
+        os.kill(int(str(pid)), 0)
+    except (OSError, ValueError, OverflowError) as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
 class WriterLock:
     """The writer lock of one open store: first among the threads of the handle, then among processes."""
 
@@ -145,8 +253,10 @@ class WriterLock:
         try:
             self._file.acquire(shared=False, wait_s=max(0.0, wait_s - (time.monotonic() - started)))
             self._file.sign(what)
-        except BaseException:
+        except BaseException as error:
             self._threads.release()
+            if isinstance(error, LockedError):
+                error.fields["waited_s"] = wait_s  # for the threads and for the file together
             raise
 
     def release(self) -> None:
@@ -183,4 +293,5 @@ def describe(holder: dict[str, Any] | None) -> str:
     """A holder in words."""
     if holder is None:
         return "somebody who left no name"
-    return f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')} ({holder.get('doing')})"
+    since = f" since {holder['since']}" if holder.get("since") else ""
+    return f"process {holder.get('pid')} on {holder.get('host')}{since} ({holder.get('doing')})"

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 
 from holdfast.blobs.packs import PackedBlobs
 from holdfast.disk import Disk
-from holdfast.engine import derive, recover, torn
+from holdfast.engine import derive, gaps, placing, recover, torn
+from holdfast.engine.derive import Distrust, Judge
 from holdfast.engine.handle import Handle, Opened
-from holdfast.engine.locks import FileLock, WriterLock
+from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.private import private_index
+from holdfast.engine.recover import Derived
 from holdfast.errors import (
+    ChainBrokenError,
     FormatTooNewError,
     InvalidValueError,
     LockedError,
@@ -21,13 +24,13 @@ from holdfast.errors import (
     NotAStoreError,
     StoreExistsError,
 )
-from holdfast.formats import marker, paths
+from holdfast.formats import lines, marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.search.index import SearchIndex
-from holdfast.values import canon, moment
-from holdfast.values.change import ACTOR_KINDS, Actor
+from holdfast.values import canon, change, moment
+from holdfast.values.change import ACTOR_KINDS, Actor, Head
 from holdfast.values.moment import Clock, SystemClock
 
 _PATIENCE_S = 1.0
@@ -125,10 +128,12 @@ def open_store(root: str, settings: Settings) -> Handle:
     for folder in paths.FOLDERS:
         disk.mkdir(os.path.join(root, folder))
     writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
-    users = FileLock(os.path.join(root, paths.HANDLES_LOCK))
+    users = HandlesLock(os.path.join(root, paths.HANDLES_LOCK))
     try:
         after_crash = torn.suspected(root, users)
         opened = _ready(root, found, settings, writer, users)
+        users.sign("has it open")
+        users.settle()
         index = SqliteIndex(os.path.join(root, paths.INDEX))
         index.check()
     except BaseException:
@@ -137,6 +142,7 @@ def open_store(root: str, settings: Settings) -> Handle:
         raise
     handle = _handle(root, found, settings, writer, users, index, opened)
     try:
+        demand_own_chain(index, found, root)
         _level_at_open(handle, after_crash=after_crash)
     except BaseException:
         handle.close()
@@ -147,16 +153,18 @@ def open_store(root: str, settings: Settings) -> Handle:
 def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
     """Open without writing a byte: with the store's own index if it can be trusted, else with a private one."""
     locks = os.path.join(root, paths.WRITER_LOCK), os.path.join(root, paths.HANDLES_LOCK)
-    writer, users = WriterLock(locks[0], absent_is_fine=True), FileLock(locks[1], absent_is_fine=True)
+    writer, users = WriterLock(locks[0], absent_is_fine=True), HandlesLock(locks[1], absent_is_fine=True)
     discard = None
     try:
         users.acquire(shared=True, wait_s=settings.wait_s)
-        reason, path, opened = _distrust_to_read(root), os.path.join(root, paths.INDEX), Opened()
-        if reason:
-            private = private_index(root, found, settings.disk, reason)
+        doubt, path, opened = _doubt_to_read(root, settings.disk, users), os.path.join(root, paths.INDEX), Opened()
+        if doubt is not None:
+            judge = _judge(root, found, settings.disk, doubt)
+            private = private_index(root, found, settings.disk, doubt, judge)
             path, opened, discard = private.path, private.opened, private.discard
         index = SqliteIndex(path, read_only=True)
         index.check()
+        demand_own_chain(index, found, root)
     except BaseException:
         writer.close()
         users.close()
@@ -168,16 +176,16 @@ def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
     return handle
 
 
-def _distrust_to_read(root: str) -> str:
+def _doubt_to_read(root: str, disk: Disk, users: HandlesLock) -> Distrust | None:
     """A full disk keeps nobody from reading: the private index lies elsewhere."""
     try:
-        return derive.distrust(root)
+        return derive.distrust(root, disk, users)
     except NoSpaceError as error:
-        return f"there is no space to open the index: {error.message}"
+        return Distrust(f"there is no space to open the index: {error.message}", readable=True)
 
 
 def _handle(
-    root: str, found: Marker, settings: Settings, writer: WriterLock, users: FileLock, index: SqliteIndex,
+    root: str, found: Marker, settings: Settings, writer: WriterLock, users: HandlesLock, index: SqliteIndex,
     opened: Opened,
 ) -> Handle:  # fmt: skip
     disk = settings.disk
@@ -199,27 +207,70 @@ def _handle(
     )
 
 
-def _ready(root: str, found: Marker, settings: Settings, writer: WriterLock, users: FileLock) -> Opened:
+def _ready(root: str, found: Marker, settings: Settings, writer: WriterLock, users: HandlesLock) -> Opened:
     """See to it that there is an index whose rows can be trusted, and hold the handles lock shared."""
     users.acquire(shared=True, wait_s=settings.wait_s)
-    reason = derive.distrust(root)
-    if not reason:
+    if derive.distrust(root, settings.disk, users) is None:
         return Opened()
     users.release()
     writer.acquire("deriving the index", wait_s=settings.wait_s)
     try:
         users.acquire(shared=False, wait_s=settings.wait_s)
-        reason = derive.distrust(root)  # somebody may have done it while we waited
-        result = derive.replace_index(root, found, settings.disk, copied=reason == derive.A_COPY) if reason else None
-        users.release()
-        users.acquire(shared=True, wait_s=settings.wait_s)
+        doubt = derive.distrust(root, settings.disk, users)  # somebody may have done it while we waited
+        if doubt is None:
+            return Opened()
+        users.acquire(shared=False, wait_s=settings.wait_s)
+        users.sign("deriving the index")
+        judge = _judge(root, found, settings.disk, doubt)
+        result = derive.replace_index(root, found, settings.disk, copied=doubt.copied, judge=judge)
     finally:
+        users.acquire(shared=True, wait_s=settings.wait_s)
         writer.release()
-    return (
-        Opened()
-        if result is None
-        else Opened(rebuilt=result.changes > 0, reason=reason, transactions=result.transactions)
-    )
+    return Opened(rebuilt=result.changes > 0, reason=doubt.reason, transactions=result.transactions)
+
+
+def _judge(root: str, found: Marker, disk: Disk, doubt: Distrust) -> Judge:
+    """What opening does not take for the whole: an empty store where there is content, and a chain with a gap.
+
+    `holdfast rebuild` and repair do, for they say so.
+    """
+
+    def judge(result: Derived) -> None:
+        origin = change.origin(found.store_id)
+        if result.transactions == 0 and result.beyond is not None:
+            first = next(recover.from_journal(Journal(root, disk)), None)
+            if first is not None and first.entry.first == 1:
+                raise _foreign(root, found)
+        if result.beyond is not None and not doubt.copied:
+            raise gaps.refuse(Head(result.next_seq, origin.hash), result.beyond)
+        if result.transactions == 0 and placing.has_content(root, disk):
+            raise ChainBrokenError(
+                f"{root} holds content, but neither journal nor index has any transaction ({doubt.reason})",
+                seq=1, where="journal and index",
+                remedy=f"Nothing was touched. Put {paths.JOURNAL}/ or {paths.INDEX} back from a copy, or run `holdfast "
+                "fsck --repair --from PATH`; --accept-loss --lost-and-found begins anew and keeps the content.",
+            )  # fmt: skip
+
+    return judge
+
+
+def demand_own_chain(index: SqliteIndex, found: Marker, root: str) -> None:
+    """Raise unless the chain begins with the marker's store, and ends in words that this software knows."""
+    ends = index.chain.ends()
+    if ends is None:
+        return
+    first, last = lines.peek(ends[0]), lines.peek(ends[1])
+    if first is not None and last is not None and first.first == 1 and first.prev != change.origin(found.store_id).hash:
+        raise _foreign(root, found)
+
+
+def _foreign(root: str, found: Marker) -> ChainBrokenError:
+    return ChainBrokenError(
+        f"{paths.MARKER} in {root} names the store {found.store_id}, and the first transaction is another store's",
+        seq=1, where="marker",
+        remedy="Nothing was touched. Files of two stores were mixed, or the marker is damaged: `holdfast fsck` says "
+        "what fits, `holdfast fsck --repair` writes a marker anew whose id is proven.",
+    )  # fmt: skip
 
 
 def _level_at_open(handle: Handle, *, after_crash: bool) -> None:

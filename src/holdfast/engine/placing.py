@@ -42,6 +42,12 @@ def from_packs(
     return strangers
 
 
+def has_content(root: str, disk: Disk) -> bool:
+    """Whether there is any file of a blob, or any member of a pack."""
+    loose = any(entry.digest for entry in LocalBlobs(root, disk).walk())
+    return loose or next(PackFolder(root, disk).members(), None) is not None
+
+
 def _members(folder: PackFolder, disk: Disk) -> Iterator[tuple[str, Spot, bool]]:
     sealed: tuple[str, bool] = ("", False)
     for name, member in folder.members():

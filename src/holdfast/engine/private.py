@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from holdfast import disk as files
 from holdfast.disk import Disk
 from holdfast.engine import derive
+from holdfast.engine.derive import Distrust, Judge
 from holdfast.engine.handle import Opened
 from holdfast.engine.scratch import scratch_folder
-from holdfast.errors import HoldfastError
+from holdfast.errors import FormatTooNewError, HoldfastError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex, file_identity
+from holdfast.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +34,26 @@ class PrivateIndex:
     discard: Callable[[], None]
 
 
-def private_index(root: str, found: Marker, disk: Disk, reason: str) -> PrivateIndex:
-    """A private index of a store; `reason` says why its own cannot be used. Nothing in the store is changed."""
+def private_index(root: str, found: Marker, disk: Disk, doubt: Distrust, judge: Judge) -> PrivateIndex:
+    """A private index of a store; `doubt` says why its own cannot be used. Nothing in the store is changed."""
     held = contextlib.ExitStack()
     folder, discard = held.enter_context(scratch_folder()), held.close
     try:
         copy = _copy(root, folder)
-        if copy is not None and _trusted(copy, root):
+        if copy is not None and doubt.readable and _trusted(copy, root, disk):
             return PrivateIndex(copy, Opened(), discard)
         derived = os.path.join(folder, "derived.sqlite3")
         old = None if copy is None else derive.old_index(copy)
         try:
-            result = derive.build(derived, root, found, disk, old=old, copied=reason == derive.A_COPY)
+            result = derive.build(derived, root, found, disk, old=old, copied=doubt.copied)
+            judge(result)
         finally:
             if old is not None:
                 old.close()
     except BaseException:
         discard()
         raise
-    return PrivateIndex(derived, Opened(rebuilt=True, reason=reason, transactions=result.transactions), discard)
+    return PrivateIndex(derived, Opened(rebuilt=True, reason=doubt.reason, transactions=result.transactions), discard)
 
 
 def _copy(root: str, folder: str) -> str | None:
@@ -62,13 +65,16 @@ def _copy(root: str, folder: str) -> str | None:
     return target if os.path.isfile(target) else None
 
 
-def _trusted(copy: str, root: str) -> bool:
-    """Whether the copied file was at home where it came from, and works."""
+def _trusted(copy: str, root: str, disk: Disk) -> bool:
+    """Whether the copied file was at home where it came from, works, and is what was last written there."""
     index = SqliteIndex(copy)
     try:
         index.check()
         index.prove_pages(up_to_bytes=derive.PROVEN_AT_OPEN_BYTES)
-        return index.meta(derive.IDENTITY) == file_identity(os.path.join(root, paths.INDEX))
+        at_home = index.meta(derive.IDENTITY) == file_identity(os.path.join(root, paths.INDEX))
+        return at_home and not derive.outdated(index, Journal(root, disk))
+    except FormatTooNewError:
+        raise
     except HoldfastError:
         return False
     finally:

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from holdfast.engine import placing
+from holdfast.engine import gaps, placing
 from holdfast.engine.handle import Handle
-from holdfast.errors import ChainForkedError, DamageError, HoldfastError
+from holdfast.errors import ChainForkedError, DamageError, FormatTooNewError, HoldfastError
 from holdfast.formats import lines
 from holdfast.formats.lines import Located
 from holdfast.index.sqlite import SqliteIndex
@@ -67,6 +67,8 @@ def _index_catches_up(handle: Handle, head: Head, wanted: Head) -> Head:
         for _, item in handle.journal.scan(head.next_seq):
             if not isinstance(item, Located) or item.transaction.entry.first < head.next_seq:
                 continue
+            if item.transaction.entry.first > head.next_seq:
+                raise gaps.refuse(head, wanted)
             if not lines.follows(item.transaction, head):
                 raise _fork(head.next_seq)
             replay(handle.index, item.transaction)
@@ -130,12 +132,16 @@ def replay(index: SqliteIndex, transaction: Transaction) -> None:
 
 @dataclass(slots=True)
 class Derived:
-    """What deriving an index found. `unreachable`: whole transactions beyond a gap: kept in their files, not used."""
+    """What deriving an index found. `unreachable`: whole transactions beyond a gap: kept in their files, not used.
+
+    `beyond`: where those of the first source (the journal) end.
+    """
 
     transactions: int = 0
     changes: int = 0
     next_seq: int = 1
     unreachable: int = 0
+    beyond: Head | None = None
     trouble: list[str] = field(default_factory=list)
 
 
@@ -201,6 +207,8 @@ class _Merge:
     def _pull(self, number: int) -> Transaction | None:
         try:
             return next(self._sources[number], None)
+        except FormatTooNewError:
+            raise
         except HoldfastError as error:
             # A copy that cannot be read on is no reason to give up the other.
             self._result.trouble.append(error.message)
@@ -232,8 +240,10 @@ class _Merge:
         """How many whole transactions no chain leads to."""
         count = self._ghosts
         for number in range(len(self._sources)):
-            while self._next[number] is not None:
+            while (one := self._next[number]) is not None:
                 count += 1
+                if number == 0:
+                    self._result.beyond = one.head
                 self._next[number] = self._pull(number)
         return count
 
@@ -262,5 +272,7 @@ def salvaged(index: SqliteIndex, trouble: list[str]) -> Iterator[Transaction]:
     for first, data in index.chain.read_whole():
         try:
             yield lines.decode(data, f"transaction {first} of the index")
+        except FormatTooNewError:
+            raise
         except HoldfastError as error:
             trouble.append(error.message)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from holdfast.errors import ChainBrokenError, InvalidValueError
+from holdfast.errors import ChainBrokenError, FormatTooNewError, InvalidValueError
 from holdfast.values import canon, moment
 from holdfast.values.change import LINE_VERSION, Actor, Entry, Head, Redacted, Transaction
 
@@ -93,13 +93,7 @@ def _located(pending: list[tuple[int, bytes]], offset: int, line: bytes) -> Loca
         entry, claimed, salt, salts = _entry(canon.decode(line))
     except (InvalidValueError, KeyError, TypeError, ValueError, AttributeError) as error:
         return Garbage(offset, len(line), f"an entry that cannot be read: {error}")
-    if entry.version != LINE_VERSION and replace(entry, version=LINE_VERSION).hash() != claimed:
-        raise ChainBrokenError(
-            f"a journal line of version {entry.version}; this software knows {LINE_VERSION}",
-            seq=entry.first,
-            where="journal",
-            remedy="Install a newer Holdfast.",
-        )
+    _demand_known(entry, claimed)
     lines = pending[len(pending) - entry.count :] if entry.count else []
     if len(lines) != entry.count:
         return Garbage(offset, len(line), f"transaction {entry.first} lacks {entry.count - len(lines)} of its lines")
@@ -114,6 +108,30 @@ def _located(pending: list[tuple[int, bytes]], offset: int, line: bytes) -> Loca
         return Garbage(offset, len(line), f"the entry of transaction {entry.first} is not in canonical form")
     start = lines[0][0] if lines else offset
     return Located(transaction, start, offset + len(line) - start)
+
+
+def _demand_known(entry: Entry, claimed: bytes) -> None:
+    """FormatTooNewError for the entry of a newer version; a damaged number of a known one is none."""
+    if entry.version != LINE_VERSION and replace(entry, version=LINE_VERSION).hash() != claimed:
+        raise FormatTooNewError(
+            f"a journal line of version {entry.version} at change {entry.first}; this software knows {LINE_VERSION}",
+            found=entry.version,
+            known=LINE_VERSION,
+        )
+
+
+def peek(data: bytes) -> Entry | None:
+    """The entry that closes a transaction's bytes, proven by its own hash alone; None if it is damaged.
+
+    For who needs to know where a chain begins without going through what may be megabytes. FormatTooNewError.
+    """
+    line = data[data.rfind(b"\n", 0, len(data) - 1) + 1 :]
+    try:
+        entry, claimed, _, _ = _entry(canon.decode(line))
+    except (InvalidValueError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+    _demand_known(entry, claimed)
+    return entry if entry.hash() == claimed else None
 
 
 def _redacted(entry: Entry, salts: tuple[bytes, ...], lines: tuple[bytes, ...]) -> Transaction:

@@ -14,6 +14,7 @@ from typing import Any
 
 from holdfast.errors import HoldfastError, InvalidValueError
 from holdfast.formats.pack import Spot
+from holdfast.index import tables
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import mapped
@@ -106,7 +107,7 @@ class Audit:
     def selectable(self) -> bool:
         """Whether every table has its columns, so that its rows can be read."""
         try:
-            for model in self.index.tables.all():
+            for model in tables.models().all():
                 self._db.rows(str(model.select().limit(0).sql()[0]), (0,))
         except HoldfastError:
             return False
@@ -148,14 +149,14 @@ class Audit:
 
     def columns(self, table: str) -> list[str]:
         """The columns of a table, primary key first."""
-        model = self.index.tables.named(table)
+        model = tables.models().named(table)
         names = [field.column_name for field in model._meta.sorted_fields]
         keys = self.keys(table)
         return [*keys, *(name for name in names if name not in keys)]
 
     def keys(self, table: str) -> list[str]:
         """The columns of a table's primary key."""
-        model = self.index.tables.named(table)
+        model = tables.models().named(table)
         return [field.column_name for field in model._meta.get_primary_keys()]  # type: ignore[no-untyped-call]
 
     def count(self, table: str) -> int:
@@ -249,7 +250,9 @@ def quick_look(path: str) -> list[str]:
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
             return [str(row[0]) for row in connection.execute("PRAGMA quick_check(20)") if row[0] != "ok"]
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:  # SQLite quotes names of damaged objects in its messages
+        return ["names in its schema are not text"]
+    except sqlite3.Error as error:
         return [str(error)]
 
 

@@ -24,7 +24,8 @@ _PAGE_OF = f"""SELECT first, count, data, {proof.proven("tx", "tx")} FROM tx WHE
 _AT = f"SELECT first, count, time_us, {proof.proven('tx', 'tx')} FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1"
 _SEQS = f"""SELECT key FROM record WHERE key = ?1 AND key > ?2
             UNION SELECT key FROM revision WHERE artifact = ?1 AND key > ?2
-            UNION SELECT seq FROM change c WHERE record = ?1 AND seq > ?2 AND {proof.proven("change", "c")} ORDER BY 1"""
+            UNION SELECT seq FROM change c
+            WHERE record = ?1 AND seq > ?2 AND {proof.proven("change", "c")} ORDER BY 1"""
 
 
 class ChainRows:
@@ -53,6 +54,15 @@ class ChainRows:
             "INSERT INTO tx (first, tx, count, time_us, actor, hash, data, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (*cells, self._compressor().compress(data), proof.checksum("tx", *cells)),
         )
+
+    def ends(self) -> tuple[bytes, bytes] | None:
+        """The bytes of the first transaction and of the last; None if there is none, or they are damaged."""
+        rows = [self._db.one(f"SELECT first, data FROM tx ORDER BY first {way} LIMIT 1") for way in ("ASC", "DESC")]
+        try:
+            found = [self._decompress(row[0], row[1]) for row in rows if row is not None]
+        except (ChainBrokenError, TypeError):
+            return None
+        return (found[0], found[1]) if len(found) == 2 else None
 
     def read(self, from_seq: int = 1) -> Iterator[bytes]:
         """The bytes of each transaction from the one that holds `from_seq` on, in order, in short reads."""

@@ -82,8 +82,10 @@ def mapped(error: Exception, path: str) -> HoldfastError:
 class Database(SqliteDatabase):
     """Peewee's SQLite database that hands each thread a connection of its own and can close all of them."""
 
-    def __init__(self, path: str, *, read_only: bool = False) -> None:
+    def __init__(self, path: str, *, read_only: bool = False, without_log: bool = False) -> None:
+        """`without_log`: the main file alone, as it stands, whatever its write-ahead log says."""
         self.path = path
+        self._without_log = without_log
         self.read_only = read_only
         self._every: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self._guard = threading.Lock()
@@ -95,6 +97,7 @@ class Database(SqliteDatabase):
         """Called by Peewee for each thread that connects."""
         mode = "ro" if self.read_only else "rwc"
         uri = "file:" + self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + f"?mode={mode}"
+        uri += "&immutable=1" if self._without_log else ""
         connection = sqlite3.connect(
             uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
         )

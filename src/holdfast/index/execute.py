@@ -6,15 +6,15 @@ much as running it (docs/design/003).
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from peewee import SQL
 
 from holdfast.errors import ChainBrokenError
-from holdfast.index import proof
+from holdfast.index import proof, tables
 from holdfast.index.database import Database, mapped
 from holdfast.index.rows import (
     SLOTS,
@@ -29,7 +29,6 @@ from holdfast.index.rows import (
     Term,
     Update,
 )
-from holdfast.index.tables import Tables
 from holdfast.values import digest, moment
 
 _CACHED_KEYS = 20_000
@@ -49,18 +48,12 @@ _CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS 
 class Executor:
     """Applies operations on one index. One writer at a time uses it: the one that holds the writer lock."""
 
-    def __init__(self, database: Database, tables: Tables) -> None:
+    def __init__(self, database: Database) -> None:
         self._db = database
-        self._tables = tables
         self._keys: dict[str, int] = {}
         self._terms: dict[str, int] = {"": 0}
         self._contents: dict[str, int] = {}
         self._waiting: dict[Shape, list[list[Any]]] | None = None
-        # Composed once for each shape: a handful of shapes in all.
-        self._layout = lru_cache(256)(self._compose_layout)
-        self._insert_sql = lru_cache(256)(self._compose_insert)
-        self._update_sql = lru_cache(256)(self._compose_update)
-        self._delete_sql = lru_cache(64)(self._compose_delete)
 
     def forget(self) -> None:
         """Keys seen in a transaction that was rolled back are not to be trusted."""
@@ -102,7 +95,7 @@ class Executor:
 
     def _insert(self, connection: sqlite3.Connection, shape: Shape, values: list[Any]) -> None:
         if self._waiting is None:
-            connection.execute(self._insert_sql(*shape, 1), values)
+            connection.execute(_compose_insert(*shape, 1), values)
             return
         rows = self._waiting.setdefault(shape, [])
         rows.append(values)
@@ -111,9 +104,9 @@ class Executor:
 
     def _write(self, connection: sqlite3.Connection, shape: Shape, rows: list[list[Any]]) -> None:
         if len(rows) == TOGETHER:
-            connection.execute(self._insert_sql(*shape, TOGETHER), [cell for row in rows for cell in row])
+            connection.execute(_compose_insert(*shape, TOGETHER), [cell for row in rows for cell in row])
         else:
-            connection.executemany(self._insert_sql(*shape, 1), rows)
+            connection.executemany(_compose_insert(*shape, 1), rows)
         rows.clear()
 
     def _write_waiting(self, table: str | None = None) -> None:
@@ -124,7 +117,7 @@ class Executor:
 
     def _one(self, connection: sqlite3.Connection, seq: int, operation: Operation) -> None:
         if isinstance(operation, Insert):
-            columns, signed = self._layout(operation.table, tuple(operation.values))
+            columns, signed = _compose_layout(operation.table, tuple(operation.values))
             given = operation.values
             values = [self._cell(connection, seq, given[column]) for column in columns]
             if signed is not None:
@@ -134,14 +127,14 @@ class Executor:
             return
         self._write_waiting(operation.table)
         if isinstance(operation, Update):
-            columns, _ = self._layout(operation.table, tuple(operation.values))
+            columns, _ = _compose_layout(operation.table, tuple(operation.values))
             values = self._resolve(connection, seq, {column: operation.values[column] for column in columns})
             values += self._resolve(connection, seq, operation.where)
-            sql = self._update_sql(operation.table, columns, tuple(operation.where))
+            sql = _compose_update(operation.table, columns, tuple(operation.where))
             connection.execute(sql, values)
         else:
             values = self._resolve(connection, seq, operation.where)
-            connection.execute(self._delete_sql(operation.table, tuple(operation.where)), values)
+            connection.execute(_compose_delete(operation.table, tuple(operation.where)), values)
 
     def _resolve(self, connection: sqlite3.Connection, seq: int, cells: Cells) -> list[Any]:
         return [self._cell(connection, seq, cell) for cell in cells.values()]
@@ -221,37 +214,48 @@ class Executor:
             self._contents[content.digest] = seq
         return seq
 
-    def _compose_layout(self, table: str, given: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
-        """Columns as Peewee lays them out, in the order of the model's fields, whatever order they are given in.
 
-        And, of (*those columns, None), the places that a row's checksum covers, in its order; None: no checksum.
-        """
-        every = self._tables.named(table)._meta.sorted_field_names
-        columns = tuple(sorted(given, key=every.index))
-        if table not in proof.COLUMNS:
-            return columns, None
-        places = {column: place for place, column in enumerate(columns)}
-        return columns, tuple(places.get(column, len(columns)) for column in proof.COLUMNS[table])
+# Composed once for each shape in a process: a handful of shapes in all.
 
-    def _compose_insert(self, table: str, columns: tuple[str, ...], rows: int) -> str:
-        model = self._tables.named(table)
-        every = (*columns, proof.CHECKSUM) if table in proof.COLUMNS else columns
-        return str(model.insert_many([{model._meta.fields[c]: 0 for c in every}] * rows).sql()[0])
 
-    def _compose_update(self, table: str, columns: tuple[str, ...], where: tuple[str, ...]) -> str:
-        model = self._tables.named(table)
-        fields = model._meta.fields
-        values: dict[Any, Any] = {fields[c]: 0 for c in columns}
-        if table in proof.COLUMNS:
-            values[fields[proof.CHECKSUM]] = SQL(proof.changed(table, columns))
-        query = model.update(values)
-        for column in where:
-            query = query.where(fields[column] == 0)
-        return str(query.sql()[0])
+@functools.cache
+def _compose_layout(table: str, given: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
+    """Columns as Peewee lays them out, in the order of the model's fields, whatever order they are given in.
 
-    def _compose_delete(self, table: str, where: tuple[str, ...]) -> str:
-        model = self._tables.named(table)
-        query = model.delete()
-        for column in where:
-            query = query.where(model._meta.fields[column] == 0)
-        return str(query.sql()[0])
+    And, of (*those columns, None), the places that a row's checksum covers, in its order; None: no checksum.
+    """
+    every = tables.models().named(table)._meta.sorted_field_names
+    columns = tuple(sorted(given, key=every.index))
+    if table not in proof.COLUMNS:
+        return columns, None
+    places = {column: place for place, column in enumerate(columns)}
+    return columns, tuple(places.get(column, len(columns)) for column in proof.COLUMNS[table])
+
+
+@functools.cache
+def _compose_insert(table: str, columns: tuple[str, ...], rows: int) -> str:
+    model = tables.models().named(table)
+    every = (*columns, proof.CHECKSUM) if table in proof.COLUMNS else columns
+    return str(model.insert_many([{model._meta.fields[c]: 0 for c in every}] * rows).sql()[0])
+
+
+@functools.cache
+def _compose_update(table: str, columns: tuple[str, ...], where: tuple[str, ...]) -> str:
+    model = tables.models().named(table)
+    fields = model._meta.fields
+    values: dict[Any, Any] = {fields[c]: 0 for c in columns}
+    if table in proof.COLUMNS:
+        values[fields[proof.CHECKSUM]] = SQL(proof.changed(table, columns))
+    query = model.update(values)
+    for column in where:
+        query = query.where(fields[column] == 0)
+    return str(query.sql()[0])
+
+
+@functools.cache
+def _compose_delete(table: str, where: tuple[str, ...]) -> str:
+    model = tables.models().named(table)
+    query = model.delete()
+    for column in where:
+        query = query.where(model._meta.fields[column] == 0)
+    return str(query.sql()[0])

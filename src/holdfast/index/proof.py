@@ -11,8 +11,6 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from peewee import SqliteDatabase
-
 from holdfast.errors import IndexDamagedError
 from holdfast.index import tables
 
@@ -24,7 +22,7 @@ SEPARATOR = "\x1f"
 
 
 def _columns() -> dict[str, tuple[str, ...]]:
-    models = tables.make(SqliteDatabase(":memory:")).all()
+    models = tables.models().all()
     return {
         model._meta.table_name: tuple(f.column_name for f in model._meta.sorted_fields if f.column_name not in _BESIDES)
         for model in models

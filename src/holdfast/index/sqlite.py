@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from holdfast import disk
-from holdfast.errors import IndexDamagedError
+from holdfast.errors import HoldfastError, IndexDamagedError
 from holdfast.index import proof, tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
@@ -25,7 +26,6 @@ from holdfast.index.select.lineage import LineageRows
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.relationships import RelationshipRows
 from holdfast.index.select.runs import RunRows
-from holdfast.values import moment
 from holdfast.values.change import Body
 
 CHECKPOINT_BYTES = 4 << 20
@@ -33,6 +33,10 @@ CHECKPOINT_BYTES = 4 << 20
 
 _TOGETHER = 1_000
 """Changes that are turned into rows together: some hundreds of bytes each are held meanwhile."""
+
+LOG = "log"
+NO_LOG = "0"
+_MOST_MARKS = 200
 
 
 class SqliteIndex:
@@ -42,18 +46,18 @@ class SqliteIndex:
         self.path = path
         self.read_only = read_only
         self.database = Database(path, read_only=read_only)
-        self.tables = tables.make(self.database)
-        self.executor = Executor(self.database, self.tables)
+        self.executor = Executor(self.database)
         self.chain = ChainRows(self.database, self.executor)
         self.physical = PhysicalRows(self.database)
         self._checkpoint_at = CHECKPOINT_BYTES
+        self._changes_before: int | None = None
         self.lookups = Lookups(self.database)
         self.collections = CollectionRows(self.database, self.lookups)
-        self.artifacts = ArtifactRows(self.database, self.tables, self.lookups)
+        self.artifacts = ArtifactRows(self.database, self.lookups)
         self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.lookups)
         self.ends = EndRows(self.database)
-        self.relationships = RelationshipRows(self.database, self.tables, self.lookups, self.ends)
-        self.runs = RunRows(self.database, self.tables, self.lookups)
+        self.relationships = RelationshipRows(self.database, self.lookups, self.ends)
+        self.runs = RunRows(self.database, self.lookups)
         self.lineage = LineageRows(self.database, self.lookups)
 
     # -- making and closing ------------------------------------------------------------------------------------------
@@ -81,7 +85,7 @@ class SqliteIndex:
         return [(one.version, one.name, one.applied) for one in runner.status(self.database)]
 
     def identity(self) -> str:
-        """What a file-by-file copy of the index cannot carry along: its file system and inode."""
+        """What a file-by-file copy of the index cannot carry along: file system, inode, when it was made."""
         return file_identity(self.path)
 
     def close(self) -> None:
@@ -93,9 +97,12 @@ class SqliteIndex:
     def begin(self) -> None:
         """Start a write transaction on this thread's connection."""
         self.database.run("BEGIN IMMEDIATE")
+        self._changes_before = self.database.raw().total_changes if self._log_bytes() == 0 else None
 
     def commit(self) -> None:
         """The point of no return: durable when it returns."""
+        if self._changes_before not in (None, self.database.raw().total_changes):
+            self._sign_log(kept=1)  # a transaction that changed nothing leaves no byte behind
         self.database.run("COMMIT")
 
     def rollback(self) -> None:
@@ -137,6 +144,10 @@ class SqliteIndex:
         """Whether the write-ahead log has grown so much that `checkpoint` would do something."""
         return self._log_bytes() > self._checkpoint_at
 
+    def has_log(self) -> bool:
+        """Whether there is a write-ahead log with something in it."""
+        return self._log_bytes() > 0
+
     def _log_bytes(self) -> int:
         try:
             return os.stat(self.path + "-wal").st_size
@@ -157,6 +168,32 @@ class SqliteIndex:
         finally:
             self.database.run(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         self._checkpoint_at = size + CHECKPOINT_BYTES if busy else CHECKPOINT_BYTES
+        if busy:
+            self._sign_log(
+                kept=_MOST_MARKS
+            )  # it may be all in the database, and the next writer would start it anew, unseen
+
+    def _sign_log(self, *, kept: int) -> None:
+        """Say in a fresh write-ahead log what it follows: the mark that stands in the database it belongs to.
+
+        SQLite lays a log over whatever database stands beside it. One of another day would give rows of both.
+        """
+        before = (self.meta(LOG) or NO_LOG).split()
+        self.set_meta(LOG, " ".join([*before[-kept:], secrets.token_hex(4)]))
+
+    def log_is_own(self) -> bool:
+        """Whether the write-ahead log belongs to the database it lies beside. Only while nobody else has it open."""
+        followed = self.meta(LOG)
+        if followed is None or self._log_bytes() <= 0:
+            return True
+        bare = Database(self.path, read_only=True, without_log=True)
+        try:
+            row = bare.one("SELECT value FROM meta WHERE key = ?", (LOG,))
+        except HoldfastError:
+            return True  # half-way through a checkpoint: the log has what is not whole
+        finally:
+            bare.close_every()
+        return (NO_LOG if row is None else str(row[0])).split()[-1] in followed.split()
 
     # -- facts of this file ------------------------------------------------------------------------------------------
 
@@ -181,7 +218,7 @@ class SqliteIndex:
 
     def dump(self, table: str) -> Iterator[tuple[Any, ...]]:
         """Every row of a table in order of its primary key, to compare two indexes."""
-        model = self.tables.named(table)
+        model = tables.models().named(table)
         keys = model._meta.get_primary_keys()  # type: ignore[no-untyped-call]
         order = ", ".join(f'"{field.column_name}"' for field in keys)
         with self.database.errors():
@@ -219,8 +256,8 @@ class SqliteIndex:
 
 
 def file_identity(path: str) -> str:
-    """File system id and inode of a file. Only looked at, never opened."""
-    return f"{os.statvfs(path).f_fsid:x}:{os.stat(path).st_ino:x}"
+    """What a copy of an index cannot carry along. Only looked at, never opened."""
+    return disk.identity(path)
 
 
 def _schema_differences(database: Database) -> list[str]:

@@ -10,15 +10,16 @@ actors …) stand once; their key is seq * 8 + slot, for one change can bring se
 `crc` is the checksum of the row (proof.py): pages have none. Two tables go without: the tags of a record are covered by
 `record.tags`, and what stands in `schema_version` is compared with what this software knows.
 
-Model classes are made anew for each open store: shared classes with a switched database put rows of one store into
-another as soon as threads are involved.
+SQL is composed from one set of model classes that no database stands behind: no row ever goes through them, so stores
+and threads cannot mix (docs/design/003).
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
-from peewee import SQL, BlobField, CompositeKey, Database, IntegerField, Model, TextField
+from peewee import SQL, BlobField, CompositeKey, Database, IntegerField, Model, SqliteDatabase, TextField
 
 LOGICAL = (
     "tx",
@@ -49,7 +50,7 @@ LOOSE = 0
 
 @dataclass(frozen=True)
 class Tables:
-    """The model classes of one open index, by table."""
+    """The model classes, by table."""
 
     Tx: type[Model]
     Change: type[Model]
@@ -77,6 +78,12 @@ class Tables:
     def named(self, table: str) -> type[Model]:
         """The model of a table."""
         return next(m for m in self.all() if m._meta.table_name == table)
+
+
+@functools.cache
+def models() -> Tables:
+    """The model classes of SQLite's dialect. They compose and are never run: they have no database."""
+    return make(SqliteDatabase(None))
 
 
 def make(database: Database) -> Tables:

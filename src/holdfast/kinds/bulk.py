@@ -51,7 +51,12 @@ class Bulk:
         self._unit = unit
         self._folders: dict[tuple[Name, ...], tuple[int, str]] = {}
         self._run = ambient.current_run(unit.handle)
-        self.collections_made = 0
+        self._made: set[int] = set()
+
+    @property
+    def collections_made(self) -> int:
+        """How many collections were made on the way."""
+        return len(self._made)
 
     def put(self, items: list[Item]) -> None:
         """Put all items; each one's `outcome` says what became of it. Refused ones do not undo the others.
@@ -84,6 +89,7 @@ class Bulk:
         index = self._unit.handle.index
         places = [(parent[0], item.name) for item, parent, _ in placed]
         found, taken = index.artifacts.briefs(places), index.collections.taken(places)
+        index.artifacts.prove_absent(p for p in places if p not in found and p[0] not in self._made)
         creations: list[Body] = []
         made: set[tuple[int, Name]] = set()
         for place, (item, parent, artifact_id) in zip(places, placed, strict=True):
@@ -153,7 +159,7 @@ class Bulk:
         if child is None:
             collections.refuse_taken(self._unit, parent[0], name)
             child = collections.make(self._unit, parent[1], name, collections.file_fields(file))
-            self.collections_made += 1
+            self._made.add(child)
         return child
 
     def _kept(self, path: tuple[Name, ...], key: int) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from holdfast.engine.handle import Handle
-from holdfast.errors import InvalidValueError
+from holdfast.errors import IndexDamagedError, InvalidValueError
 from holdfast.index.select import keyset
 from holdfast.index.select.ends import EXTERNAL_KIND
 from holdfast.index.select.lineage import Tie
@@ -152,8 +152,7 @@ class _Walk:
         yield from self._linked(end, Direction.OUTPUT)
         if end.kind != "artifact":
             return
-        key = self._handle.index.key_of(end.id)
-        assert key is not None
+        key = self._key(end.id)
         rows = self._handle.index.lineage
         # A pinned end is found by its number at once; the others are read through.
         start = 0 if end.revision is None else end.revision - 1
@@ -161,6 +160,13 @@ class _Walk:
             if not _concerns(end, number):
                 return
             yield run, _extra(end, number)
+
+    def _key(self, record_id: str) -> int:
+        """The key of a record that a row names."""
+        key = self._handle.index.key_of(record_id)
+        if key is None:
+            raise IndexDamagedError(f"a row names {record_id}, which is not there", reason="row missing")
+        return key
 
     def _linked(self, end: Endpoint, direction: Direction) -> Iterator[Tie]:
         rows = self._handle.index.lineage
@@ -170,8 +176,7 @@ class _Walk:
 
     def _ends_of_run(self, run_id: str, direction: Direction) -> Iterator[Endpoint]:
         """Live inputs or outputs of a run."""
-        key = self._handle.index.key_of(run_id)
-        assert key is not None
+        key = self._key(run_id)
         rows = self._handle.index.runs
         streams = [keyset.stream(lambda after: rows.links(key, run_id, direction, after))]
         if direction is Direction.OUTPUT:

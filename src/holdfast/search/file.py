@@ -75,8 +75,9 @@ def discard_aside(path: str) -> None:
 
 
 def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
-    """Whether SQLite says that the file is not what it must be, be it by quoting a damaged schema."""
-    return isinstance(error, UnicodeDecodeError) or primary_code(error) in _DAMAGE
+    """Whether SQLite says that the file is not what it must be, or Python that a text of it is none."""
+    undecodable = isinstance(error, UnicodeDecodeError) or "decode to UTF-8" in str(error)
+    return undecodable or primary_code(error) in _DAMAGE
 
 
 def primary_code(error: sqlite3.Error | UnicodeDecodeError) -> int:

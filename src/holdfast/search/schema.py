@@ -66,7 +66,7 @@ def examine(connection: sqlite3.Connection, home: str) -> Condition:
     try:
         row = connection.execute("SELECT home FROM meta").fetchone()
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # no such table or column
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:  # no such table or column
             return Condition.DAMAGED
         raise
     if row is None:

@@ -25,7 +25,6 @@ from holdfast.store import Store
 from holdfast.testing import crash_choices, crash_states
 from holdfast.testing.crash_choices import CORNERS
 from holdfast.testing.crash_states import Point, State
-from holdfast.testing.index_shells import reused_indexes
 from holdfast.testing.ledger import Expected, Ledger
 from holdfast.testing.recording import Recording, recording
 from holdfast.testing.workbench import Bench, Workload
@@ -159,7 +158,7 @@ def explore(trace: Trace, base: str, *, tries: int, seed: int, enough: int = 1 <
     events = len(trace.recording.events)
     report = CrashReport(trace.workload.name, seed, trace.recording.operations, events + 1)
     run = _Run(trace, base, rnd, report, tries=tries, enough=enough)
-    with reused_indexes(), _scratch_in(base), _file_system_of(trace.workload):
+    with _scratch_in(base), _file_system_of(trace.workload):
         before = -1
         while before < report.tried < tries and len(report.failures) < enough:
             before = report.tried
@@ -211,7 +210,10 @@ class _Run:
             place = self.rounds * 5 + number + turn
             if place % 2 == 0 and (self.rounds * count + turn) // 2 < len(CORNERS):
                 self.report.corners += 1
-                yield crash_choices.corner(found, CORNERS[place // 2 % len(CORNERS)])
+                corner = CORNERS[place // 2 % len(CORNERS)]
+                # With the journal damaged before, the index is the only copy: losing it too is not survivable.
+                spared = corner == "index gone" and (self.trace.fixed or self.trace.workload.needs_index)
+                yield crash_choices.corner(found, "all lost" if spared else corner)
             else:
                 yield crash_choices.drawn(found, self.rnd)
 

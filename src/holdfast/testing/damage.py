@@ -1,19 +1,106 @@
-"""A small store with something of everything, and ways to damage it on purpose and to see what changed."""
+"""Ways to damage a store on purpose, one case after the other, and to see what changed.
+
+`cases` lists what can be done to the files of a store; `harmed.Harmed` does one and undoes it; `lab.run` asks of each
+whether it is found, and whether the store ever answers wrongly.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+import random
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import holdfast
 from holdfast.engine import derive
 from holdfast.formats import paths
 from holdfast.index.sqlite import SqliteIndex
+from holdfast.testing import pages
+
+MASKS = (0xFF, 0x01, 0x80)
+"""What a byte is XORed with, one after the other along a file; the fourth is drawn."""
+
+SECTORS = (512, 4096)
+REPLACED = ("delete", "folder", "link-copy", "link-nowhere", "link-null", "pipe", "unreadable", "empty")
+"""What can become of a whole file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One damage. `path` is relative to the store.
+
+    flip: byte `at` XOR `value`; cut: to `at` bytes; extend: by `at` bytes, zeros or garbage (`value` 0 or 1); sector:
+    `value` zeros from `at` on; swap, over: with the file `other`, or a copy of it; frames: frame number `at` and the
+    next one take each other's place; and what REPLACED names.
+    """
+
+    kind: str
+    path: str
+    at: int = 0
+    value: int = 0
+    other: str = ""
+
+    def __str__(self) -> str:
+        """Short, for messages."""
+        return f"{self.kind} {self.path}:{self.at}^{self.value:#x} {self.other}".rstrip()
+
+
+def files_of(root: Path) -> list[str]:
+    """The regular files of a store, by path, small ones first: the index is last."""
+    found = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+    return [str(path.relative_to(root)) for path in sorted(found, key=lambda p: (p.stat().st_size, str(p)))]
+
+
+def cases(root: Path, *, some: int | None = None, seed: int = 0, only: Iterable[str] | None = None) -> Iterator[Case]:
+    """Everything that can be done to the files of a store, or `some` flips, cuts and so on of each file.
+
+    All: every byte with one of four masks in turn, every length, each sector of zeros, every pair of files of a kind.
+    `only`: these files. What is drawn depends on `seed` alone.
+    """
+    rng = random.Random(seed)  # noqa: S311
+    names = files_of(root)
+    for path in names if only is None else only:
+        size = (root / path).stat().st_size
+        for at in _places(root / path, some, rng):
+            yield Case("flip", path, at, (*MASKS, rng.randrange(1, 256))[(at + seed) % 4])
+        yield from (Case("cut", path, at) for at in _spread(size, some, rng))
+        yield from (Case("extend", path, by, how) for by in (1, 4096) for how in (0, 1))
+        for sector in SECTORS:
+            blocks = [at for at in range(0, size, sector) if any((root / path).read_bytes()[at : at + sector])]
+            yield from (Case("sector", path, blocks[n], sector) for n in _spread(len(blocks), some, rng))
+        yield from (Case(kind, path) for kind in REPLACED if kind != "unreadable" or os.getuid())
+        yield from _pairs(path, names, some, rng)
+
+
+def _places(path: Path, some: int | None, rng: random.Random) -> list[int]:
+    """Which bytes to flip: every one, or some; most of an index is empty, so of it some of those that say something."""
+    data = path.read_bytes()
+    if some is None or not data.startswith(b"SQLite format 3"):
+        return _spread(len(data), some, rng)
+    used = sorted(pages.anatomy(data).used)
+    return [used[n] for n in _spread(len(used), some, rng)]
+
+
+def _spread(size: int, some: int | None, rng: random.Random) -> list[int]:
+    """All of range(size), or some: both ends, and others drawn from equal parts of it."""
+    if some is None or size <= some:
+        return [*range(size)]
+    inner = [rng.randrange(n * size // some, (n + 1) * size // some) for n in range(some)]
+    return sorted({*inner[1:-1], 0, size - 1} if some > 2 else {*inner})
+
+
+def _pairs(path: str, names: list[str], some: int | None, rng: random.Random) -> Iterator[Case]:
+    others = [one for one in names if one != path]
+    chosen = others if some is None else rng.sample(others, min(some, len(others)))
+    for other in chosen:
+        if path < other:
+            yield Case("swap", path, other=other)
+        yield Case("over", path, other=other)
 
 
 def sample_store(root: Path) -> Path:

@@ -1,14 +1,21 @@
-"""The damage lab: a small store with every kind of file, what it answers, and a verdict on one damage to it.
+"""The damage lab: a small store with every kind of file, and a verdict on each damage that is done to it.
 
-The verdict has three parts: what fsck finds, which reads give something else than what was put, and which errors are
-not ours. What a damaged store does not give at all is no wrong answer.
+Of each damage four things are asked. Does a full fsck find it, or is it on the closed list (nothings.py decides that,
+without asking the store)? Does the store ever answer wrongly? Does any error escape that is not ours? Does it end in
+time? What a damaged store does not give without saying so is counted for itself: `absent`.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +24,105 @@ from holdfast.blobs.compress import Shape
 from holdfast.blobs.local import LocalBlobs
 from holdfast.care.fsck import check_path
 from holdfast.disk import Disk
-from holdfast.errors import ContentPurgedError, HoldfastError, NotFoundError
+from holdfast.errors import HoldfastError
+from holdfast.formats import paths
 from holdfast.journal import Journal
-
-Answers = dict[tuple[str, str], Any]
-"""What a store answers to everything that can be asked, by (what, of which)."""
+from holdfast.testing import nothings
+from holdfast.testing.asking import Answers, Question, wrong_or_absent
+from holdfast.testing.damage import Case
+from holdfast.testing.harmed import Harmed
 
 MANY_FRAMES = bytes(range(251)) * 40
+NOT_SHRINKING = bytes((n * n * 7 + n // 3) * 2654435761 >> 13 & 0xFF for n in range(700))
 EXPECTED = frozenset({"quarantined"})
 """What fsck says of the undamaged store."""
+LIMIT_S = 120.0
+"""No case may last longer: a pipe that is opened never ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`found`: codes of fsck beyond those of the undamaged store; `wrong`: questions answered wrongly; `untyped`:
-    errors that are not ours; `refused`: how many questions were answered by a typed error."""
+    """`found`: codes of fsck beyond those of the undamaged store; `wrong`: questions answered wrongly; `absent`: with
+    less than there is, and no error; `untyped`: errors that are not ours; `refused`: how many were answered by ours."""
 
     found: frozenset[str]
-    wrong: tuple[tuple[str, str], ...]
-    untyped: tuple[str, ...]
-    refused: int
+    wrong: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    untyped: tuple[str, ...] = ()
+    refused: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """What a lab tried. `found` and `on_list` by (kind, sort of file); the rest: the cases, as text."""
+
+    found: Counter[tuple[str, str]] = field(default_factory=Counter)
+    on_list: Counter[tuple[str, str]] = field(default_factory=Counter)
+    missed: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    untyped: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    refused: int = 0
+    slowest_s: float = 0.0
+
+    @property
+    def tried(self) -> int:
+        """How many cases."""
+        return self.found.total() + self.on_list.total() + len(self.missed)
+
+    @property
+    def lost(self) -> int:
+        """How many cases broke the promise; `absent` ones are counted for themselves."""
+        return len(self.missed) + len(self.wrong) + len(self.untyped)
+
+    def add(self, case: Case, verdict: Verdict, excuse: str) -> None:
+        """Count a case. `excuse`: the entry of the closed list that covers it, if fsck has not found it."""
+        key = (case.kind, sort_of(case.path))
+        if verdict.found:
+            self.found[key] += 1
+        elif excuse and (not verdict.refused or case.path.startswith(paths.SEARCH)):  # made anew when next written to
+            self.on_list[key] += 1
+        else:
+            self.missed.append(f"{case}: not found, {verdict.refused} refused")
+        self.wrong += [f"{case}: {', '.join(verdict.wrong)}"] if verdict.wrong else []
+        self.absent += [f"{case}: {', '.join(verdict.absent)}"] if verdict.absent else []
+        self.untyped += [f"{case}: {', '.join(verdict.untyped)}"] if verdict.untyped else []
+        self.refused += verdict.refused
+
+    def __str__(self) -> str:
+        """A table, and what was wrong."""
+        rows = [f"{kind:12} {sort:12} {self.found[kind, sort]:7} {self.on_list[kind, sort]:7}"
+                for kind, sort in sorted({*self.found, *self.on_list})]  # fmt: skip
+        wrong = [*self.missed, *self.wrong, *self.untyped]
+        tail = f"{self.tried} tried, {len(self.absent)} with a wrong absence, slowest {self.slowest_s:.1f} s"
+        return "\n".join([f"{'damage':12} {'file':12} {'found':>7} {'on list':>7}", *rows, tail, *wrong[:40]])
+
+
+def sort_of(path: str) -> str:
+    """Which kind of file of a store a path is."""
+    folder, _, name = path.partition("/")
+    if folder == paths.JOURNAL:
+        return "sealed" if name.endswith(".zst") else "segment"
+    return folder if name else {paths.MARKER: "marker", paths.INDEX: "index"}.get(folder, folder)
 
 
 def every_kind_of_file(root: Path) -> Path:
     """A closed store: plain and sealed segments, blobs of one and of many frames, search, leftovers, quarantine."""
     with holdfast.create(root, actor="Ada") as store:
-        handle = store._handle  # noqa: SLF001 - small frames and segments, so that a small store has many
-        handle.blobs = LocalBlobs(str(root), Disk(), shape=Shape(frame_bytes=512, one_frame_max=1024, workers=1))
-        handle.journal = Journal(str(root), Disk(), segment_bytes=2500)
+        shrink(store)
         _fill(store)
         store.search("words")
         store.gc()
     (root / "tmp" / ("0" * 32 + ".tmp")).write_bytes(b"left by a writer")
     (root / "quarantine" / ("ab" * 32 + ".zst.0000000000000001")).write_bytes(b"set aside")
     return root
+
+
+def shrink(store: holdfast.Store) -> None:
+    """Small frames and small segments, so that a small store has many."""
+    handle = store._handle  # noqa: SLF001
+    handle.blobs = LocalBlobs(handle.root, Disk(), shape=Shape(frame_bytes=512, one_frame_max=1024, workers=1))
+    handle.journal = Journal(handle.root, Disk(), segment_bytes=2500)
 
 
 def _fill(store: holdfast.Store) -> None:
@@ -61,6 +133,7 @@ def _fill(store: holdfast.Store) -> None:
     put("gone.txt", "gone\n")
     store.artifacts.delete("gone.txt")
     put("many.bin", MANY_FRAMES)
+    put("noise.bin", NOT_SHRINKING)
     put("empty", b"")
     store.collections.update("docs", metadata={"kept": True})
     store.relationships.register_type("explains", family="provenance", description="says why")
@@ -71,54 +144,92 @@ def _fill(store: holdfast.Store) -> None:
     store.artifacts.update("docs/a.md", status="final")
 
 
-def questions(store: holdfast.Store) -> list[tuple[str, str]]:
-    """All that can be asked of a sound store: by what, and id or path."""
-    found = [("changes", "")]
-    for artifact in [*store.artifacts.list(recursive=True), *store.artifacts.find(deleted=True)]:
-        asked = ("artifact", "history", "log", "content")
-        found += [(what, f"id:{artifact.id}") for what in asked] + [("path", artifact.path)]
-        found += [(f"content@{one.number}", f"id:{artifact.id}") for one in store.artifacts.revisions(artifact)]
-    found += [("collection", f"id:{one.id}") for one in store.collections.list(recursive=True)]
-    found += [("list", f"id:{one.id}") for one in store.collections.list(recursive=True)]
-    found += [("relationship", f"id:{one.id}") for one in store.relationships.find()]
-    for run in store.runs.find():
-        found += [("run", f"id:{run.id}"), ("steps", f"id:{run.id}"), ("inputs", f"id:{run.id}")]
-    return [*found, ("types", "")]
+def run(harmed: Harmed, truth: Answers, chosen: Iterable[Case], *, until: float | None = None) -> Report:
+    """Try cases, one after the other, and count. `until`: a time (monotonic, seconds) after which no more are begun."""
+    report = Report()
+    for case in chosen:
+        if until is not None and time.monotonic() > until:
+            break
+        began = time.monotonic()
+        with harmed.harm(case) as after, _in_time(case):
+            verdict = judge(harmed.root, about(case, truth))
+            excuse = "" if verdict.found else _excuse(harmed, case, after)
+        report.add(case, verdict, excuse)
+        report.slowest_s = max(report.slowest_s, time.monotonic() - began)
+    return report
 
 
-_ASK: dict[str, Callable[[holdfast.Store, str], Any]] = {
-    "changes": lambda store, _: {one.seq: one for one in store.changes.list()},
-    "artifact": lambda store, of: store.artifacts.get(of, deleted=True),
-    "path": lambda store, of: store.artifacts.get(of, deleted=True),
-    "history": lambda store, of: store.artifacts.revisions(of),
-    "log": lambda store, of: {one.seq: one for one in store.artifacts.log(of)},
-    "content": lambda store, of: store.artifacts.read(of),
-    "collection": lambda store, of: store.collections.get(of),
-    "list": lambda store, of: {one.id: one for one in store.artifacts.list(of)},
-    "relationship": lambda store, of: store.relationships.get(of),
-    "run": lambda store, of: store.runs.get(of),
-    "steps": lambda store, of: {one.id: one for one in store.runs.steps(of)},
-    "inputs": lambda store, of: {one.endpoint.id: one for one in store.runs.links(of, "input")},
-    "types": lambda store, _: {one.name: one for one in store.relationships.types()},
-}
+def _excuse(harmed: Harmed, case: Case, after: bytes | None) -> str:
+    if case.kind == "swap":
+        both = ((case.path, harmed.files[case.other]), (case.other, harmed.files[case.path]))
+        reasons = [nothings.why(harmed.files, path, data) for path, data in both]
+        return reasons[0] if all(reasons) else ""
+    return nothings.why(harmed.files, case.path, after)
 
 
-def ask(store: holdfast.Store, question: tuple[str, str]) -> Any:
-    """The answer; HoldfastError if the store refuses."""
-    what, of = question
-    if what.startswith("content@"):
-        return store.artifacts.read(of, revision=int(what.partition("@")[2]))
-    return _ASK[what](store, of)
+_FEW = ("path", "content", "changes", "status", "search", "head")
 
 
-def answers(root: Path) -> Answers:
-    """Everything that a sound store answers."""
-    with holdfast.open(root, read_only=True) as store:
-        found: Answers = {}
-        for question in questions(store):
-            with contextlib.suppress(ContentPurgedError, NotFoundError):  # what even a sound store refuses
-                found[question] = ask(store, question)
-        return found
+def about(case: Case, truth: Answers) -> Answers:
+    """The questions worth asking: all if the index is at stake, else what reads the file, and a few."""
+    touched = [one.partition("/")[0] for one in (case.path, case.other)]
+    if any(one.startswith(paths.INDEX) for one in touched):
+        # What is left of the blobs is counted truly when the index is made anew from them.
+        return {q: true for q, true in truth.items() if q[0] != "status" or paths.BLOBS not in touched}
+    return {question: true for question, true in truth.items() if _touches(question)}
+
+
+def killed(root: Path) -> Path:
+    """The store as kill -9 leaves it after a few changes: a write-ahead log that nobody moved into the index."""
+    code = f"""if True:
+        import os, holdfast
+        store = holdfast.open({str(root)!r}, actor="Eve")
+        for n in range(3):
+            store.artifacts.put(f"late/{{n}}.txt", f"late words {{n}}", metadata={{"n": n}})
+        os._exit(0)"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return root
+
+
+@contextmanager
+def in_use(root: Path) -> Iterator[None]:
+    """Another process has the store open in the block, and has written to it: index, log and shared memory are live."""
+    code = f"""if True:
+        import sys, holdfast
+        with holdfast.open({str(root)!r}, actor="Eve") as store:
+            store.artifacts.put("live/one.txt", "words while open", metadata={{"n": 1}})
+            print("ready", flush=True)
+            sys.stdin.read()"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdout.readline()
+        try:
+            yield
+        finally:
+            other.kill()  # its index may be damaged by now: it has nothing to say at its end
+
+
+def _touches(question: Question) -> bool:
+    return question[0] in _FEW or question[0].startswith("content@")
+
+
+@contextmanager
+def _in_time(case: Case) -> Iterator[None]:
+    """TimeoutError if a case does not end, where Python can tell (the main thread)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(*_: Any) -> None:
+        raise TimeoutError(f"{case} does not end")
+
+    before, left = signal.signal(signal.SIGALRM, late), signal.setitimer(signal.ITIMER_REAL, LIMIT_S)[0]
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, before)
 
 
 def judge(root: Path, truth: Answers, *, read_only: bool = True) -> Verdict:
@@ -129,40 +240,18 @@ def judge(root: Path, truth: Answers, *, read_only: bool = True) -> Verdict:
         found = frozenset(check_path(root).counts) - EXPECTED
     except HoldfastError as error:
         found = frozenset({error.code})
+    except TimeoutError:
+        raise
     except Exception as error:  # noqa: BLE001 - the point is that there is none
         untyped.append(f"fsck: {error!r}")
-    wrong, refused = _wrong_answers(root, truth, untyped, read_only=read_only)
-    return Verdict(found, wrong, tuple(untyped), refused)
-
-
-def _wrong_answers(
-    root: Path, truth: Answers, untyped: list[str], *, read_only: bool
-) -> tuple[tuple[tuple[str, str], ...], int]:
-    wrong: list[tuple[str, str]] = []
-    refused = 0
     try:
         store = holdfast.open(root, read_only=read_only, lock_wait_s=2.0)
     except HoldfastError:
-        return (), len(truth)
+        return Verdict(found, untyped=tuple(untyped), refused=len(truth))
+    except TimeoutError:
+        raise
     except Exception as error:  # noqa: BLE001 - the point is that there is none
-        untyped.append(f"open: {error!r}")
-        return (), len(truth)
+        return Verdict(found, untyped=(*untyped, f"open: {error!r}"), refused=len(truth))
     with store:
-        for question, true in truth.items():
-            try:
-                given = ask(store, question)
-            except HoldfastError:
-                refused += 1
-            except Exception as error:  # noqa: BLE001 - the point is that there is none
-                untyped.append(f"{question}: {error!r}")
-            else:
-                if not _is_part_of(given, true):
-                    wrong.append(question)
-    return tuple(wrong), refused
-
-
-def _is_part_of(given: Any, true: Any) -> bool:
-    """Several things are right if each is; one that is not there is a refusal."""
-    if isinstance(given, dict) and isinstance(true, dict):
-        return all(key in true and true[key] == value for key, value in given.items())
-    return bool(given == true)
+        wrong, absent, more, refused = wrong_or_absent(store, truth)
+    return Verdict(found, tuple(wrong), tuple(absent), (*untyped, *more), refused)

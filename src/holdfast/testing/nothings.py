@@ -1,47 +1,98 @@
-"""The closed list of bytes that mean nothing (store-layout.md, chapter 7), computed from the formats."""
+"""The closed list of bytes that mean nothing (store-layout.md, chapter 7), as a procedure that decides.
+
+It never asks what a store answers, only what the formats say: a change is on the list if what is read out of the file
+is equal, byte for byte, and every changed byte stands where the list allows one to stand.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
-from holdfast.formats import frame
+import zstandard
 
-_LEAF_TABLE, _LEAF_INDEX, _INNER_TABLE, _INNER_INDEX = 13, 10, 5, 2
+from holdfast.formats import frame, paths
+from holdfast.testing import pages
+
 _REPEATED, _COMPRESSED = 1, 2
-_COUNTERS = ((24, 28), (40, 44), (92, 100))
-"""In the header of a SQLite file: change counters and the number of the library that wrote last."""
-_UNUSED_HEADER = ((48, 52), (60, 64), (68, 92))
-"""Default cache size, user version, application id, and what is reserved."""
+_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
+NOT_REFERRED_TO = (paths.TMP, paths.QUARANTINE, "locks")
 
 
-def of_sqlite(data: bytes) -> set[int]:
-    """Offsets in a SQLite database that hold nothing: free space inside pages, free pages, counters in the header."""
-    size = int.from_bytes(data[16:18], "big") or 65536
-    size = 65536 if size == 1 else size
-    found = {at for start, end in (*_COUNTERS, *_UNUSED_HEADER) for at in range(start, end)}
-    for start in range(0, len(data), size):
-        page = data[start : start + size]
-        header = 100 if start == 0 else 0
-        if page[header] in (_LEAF_TABLE, _LEAF_INDEX, _INNER_TABLE, _INNER_INDEX):
-            found |= {start + at for at in _free_in_page(page, header)}
-    return found
+def why(files: Mapping[str, bytes], path: str, after: bytes | None) -> str:
+    """The entry of the closed list that covers a change of one file of a sound store; "" if none does.
+
+    `files`: the bytes of every file by its path in the store; `after`: the changed file; None: there is none.
+    """
+    before = files[path]
+    if nothing_refers_to(path):
+        return "nothing refers to it"
+    if after is None:
+        return _twin_of_segment(files, path)
+    if before == after:
+        return "the same bytes"
+    if path.endswith(".zst"):
+        return _padding(before, after)
+    if path == paths.INDEX:
+        return _free_space(before, after)
+    if path == paths.INDEX + "-wal":
+        return _beyond_the_log(files[paths.INDEX], before, after)
+    return ""
 
 
-def _free_in_page(page: bytes, header: int) -> set[int]:
-    inner = page[header] in (_INNER_TABLE, _INNER_INDEX)
-    cells = int.from_bytes(page[header + 3 : header + 5], "big")
-    content = int.from_bytes(page[header + 5 : header + 7], "big") or 65536
-    end_of_pointers = header + (12 if inner else 8) + 2 * cells
-    found = set(range(end_of_pointers, content))
-    block = int.from_bytes(page[header + 1 : header + 3], "big")
-    while block:
-        length = int.from_bytes(page[block + 2 : block + 4], "big")
-        found |= set(range(block + 4, block + length))
-        block = int.from_bytes(page[block : block + 2], "big")
-    return found
+def nothing_refers_to(path: str) -> bool:
+    """Whether a file may hold anything, or be missing."""
+    folder = Path(path).parts[0]
+    return folder in NOT_REFERRED_TO or path.startswith(paths.SEARCH) or path.endswith("-shm")
 
 
-def of_zstd(data: bytes) -> set[int]:
+def _twin_of_segment(files: Mapping[str, bytes], path: str) -> str:
+    twin = path.removesuffix(".zst") if path.endswith(".jsonl.zst") else path + ".zst"
+    return "the other form of the segment is whole" if path.startswith(paths.JOURNAL) and twin in files else ""
+
+
+def _padding(before: bytes, after: bytes) -> str:
+    changed = _changed(before, after)
+    if changed is None or not changed <= inside_blocks(before):
+        return ""
+    with contextlib.suppress(zstandard.ZstdError):
+        if decoded(before) == decoded(after):
+            return "padding of an entropy table"
+    return ""
+
+
+def _free_space(before: bytes, after: bytes) -> str:
+    if len(after) < len(before):
+        return ""
+    changed = _changed(before, after[: len(before)])
+    assert changed is not None
+    found = pages.anatomy(before)
+    with contextlib.suppress(sqlite3.Error):
+        if changed & (found.used - found.dividers) or pages.rows(before) != pages.rows(after[: len(before)]):
+            return ""
+        if changed & found.dividers:
+            return "another number that parts the same rows alike"
+        return "free space in a page, or a counter in the header" if changed else "behind the last page"
+    return ""
+
+
+def _beyond_the_log(index: bytes, before: bytes, after: bytes) -> str:
+    with contextlib.suppress(sqlite3.Error):
+        if pages.rows(pages.with_log(index, before)) == pages.rows(pages.with_log(index, after)):
+            return "a part of the log that nothing reads"
+    return ""
+
+
+def _changed(before: bytes, after: bytes) -> set[int] | None:
+    """Offsets of the bytes that differ; None if the length does."""
+    if len(before) != len(after):
+        return None
+    return {n for n, (one, other) in enumerate(zip(before, after, strict=True)) if one != other}
+
+
+def inside_blocks(data: bytes) -> set[int]:
     """Offsets inside the compressed blocks of frames, where single bits may only pad entropy tables."""
     found: set[int] = set()
     at = 0
@@ -59,11 +110,16 @@ def of_zstd(data: bytes) -> set[int]:
     return found
 
 
-def mean_nothing(path: str, data: bytes) -> set[int] | None:
-    """Offsets in a file of a store (a path relative to it) whose bytes may mean nothing; None: all of them."""
-    folder = Path(path).parts[0]
-    if folder in ("tmp", "quarantine", "locks") or path.startswith("search.sqlite3") or path.endswith("-shm"):
-        return None
-    if path == "index.sqlite3":
-        return of_sqlite(data)
-    return of_zstd(data) if path.endswith(".zst") else set()
+def decoded(data: bytes) -> bytes:
+    """What all frames of a file hold, each proven by its checksum; ZstdError if one cannot be read or is cut off."""
+    found = b""
+    while data:
+        if int.from_bytes(data[:4], "little") in _SKIPPABLE:
+            data = data[8 + int.from_bytes(data[4:8], "little") :]
+            continue
+        one = zstandard.ZstdDecompressor().decompressobj()
+        found += one.decompress(data)
+        if not one.eof:
+            raise zstandard.ZstdError("a frame is cut off")
+        data = one.unused_data
+    return found

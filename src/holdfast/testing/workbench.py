@@ -38,8 +38,9 @@ class Workload:
     """`before` makes the store (not recorded), `run` is recorded.
 
     `mend`: what is done to a state before it is opened; it gets the paths of the store and of the folder beside it.
-    `network`: on a network file system, where the index has a rollback journal. `packs`: small content goes into packs
-    (which need few operations); without, every content has a file of its own.
+    `network`: on a network file system, where the index has a rollback journal. `needs_index`: its journal is damaged,
+    so the index must not be lost as well. `packs`: small content goes into packs (which need few operations); without,
+    every content has a file of its own.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Workload:
     before: Callable[[Bench], None]
     mend: Callable[[str, str, Settings], None] | None = None
     network: bool = False
+    needs_index: bool = False
     packs: bool = False
 
     def settings(self, disk: Disk | None = None) -> Settings:

@@ -188,7 +188,7 @@ WORKLOADS = (
     Workload("rebuild", care.rebuilt, made),
     Workload("lost index", care.lost_index, made),
     Workload("recover of a copy", care.recovered_copy, care.copy_made, care.recovered),
-    Workload("repair", care.repaired, care.damaged, care.repaired_once),
+    Workload("repair", care.repaired, care.damaged, care.repaired_once, needs_index=True),
     Workload("repair from a backup", care.repaired_from, care.bereft, care.repaired_from_once),
     Workload("segments sealed", care.sealed, made),
     Workload("create and migrate", _create, _empty_folder),

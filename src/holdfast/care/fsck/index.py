@@ -6,7 +6,7 @@ import os
 
 from holdfast.care.fsck.scene import Held, Scene, words
 from holdfast.engine import derive
-from holdfast.errors import HoldfastError, IndexDamagedError, SchemaOutdatedError, StoreError
+from holdfast.errors import FormatTooNewError, HoldfastError, IndexDamagedError, SchemaOutdatedError, StoreError
 from holdfast.formats import lines, paths
 from holdfast.index.audit import Audit, ChainRow, quick_look
 from holdfast.index.sqlite import file_identity
@@ -60,7 +60,12 @@ def _check_identity(scene: Scene, audit: Audit, path: str) -> None:
         here = file_identity(path)
     except OSError:
         return
-    if audit.index.meta(derive.IDENTITY) != here:
+    try:
+        known = audit.index.meta(derive.IDENTITY)
+    except HoldfastError as error:
+        scene.out.found("index-damaged", paths.INDEX, f"what it says of itself: {error.message}")
+        return
+    if known != here:
         scene.out.found("index-copied", paths.INDEX, "it stands in another file than the one it was made in")
 
 
@@ -78,6 +83,8 @@ def check_chain(scene: Scene) -> None:
                 scene.out.step(
                     head.next_seq - 1, total.next_seq - 1 if total else None, "checking the index", "changes"
                 )
+    except FormatTooNewError:
+        raise
     except HoldfastError as error:
         scene.out.found("index-damaged", paths.INDEX, error.message)
         scene.needs, scene.has_places = None, False
@@ -111,6 +118,8 @@ def verified(row: ChainRow) -> Transaction | None:
     """The transaction of a row, proven by its own hashes; None if it cannot be."""
     try:
         return None if row.data is None else lines.decode(row.data, f"transaction {row.first}")
+    except FormatTooNewError:
+        raise
     except HoldfastError:
         return None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from holdfast.care.fsck.scene import Held, Range, Scene, both, without, words
-from holdfast.errors import HoldfastError
+from holdfast.errors import FormatTooNewError, HoldfastError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Garbage, Located
 from holdfast.values.change import Head, Transaction
@@ -119,6 +119,8 @@ def _items(scene: Scene, path: str, offset: int) -> Iterator[Located | Garbage]:
             yield item if not offset else _moved(item, offset)
     except FileNotFoundError:
         return  # removed meanwhile: its sealed successor was read, or what is missing shows as a gap
+    except FormatTooNewError:
+        raise
     except HoldfastError as error:
         yield Garbage(at, 0, error.message)
 

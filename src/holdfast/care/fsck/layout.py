@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat as flags
 import time
@@ -24,6 +25,8 @@ def read_marker(scene: Scene) -> Marker | None:
         data = scene.disk.read_file(path, marker.MAX_BYTES)
         found = marker.decode(data, path)
     except FileNotFoundError:
+        if _other_type(scene, paths.MARKER, folder=False):  # a link to nothing
+            return None
         if not _looks_like_a_store(scene):
             raise NotAStoreError(f"{scene.root} is not a store: it has no {paths.MARKER}", path=scene.root) from None
         scene.out.found("marker-missing", paths.MARKER)
@@ -35,12 +38,15 @@ def read_marker(scene: Scene) -> Marker | None:
         scene.out.found("marker-damaged", paths.MARKER, error.message)
         return None
     except HoldfastError as error:
-        if not _other_type(scene, paths.MARKER, folder=False):
+        if error.fields.get("errno") == errno.EFBIG:
+            scene.out.found("marker-damaged", paths.MARKER, error.message)
+        elif not _other_type(scene, paths.MARKER, folder=False):
             scene.out.found("unreadable", paths.MARKER, error.message)
         return None
     scene.out.checked["markers"] += 1
     if marker.encode(found) != data:
         scene.out.found("marker-damaged", paths.MARKER, "it says the same as was written, but in other bytes")
+    _other_type(scene, paths.MARKER, folder=False)  # a link to a marker elsewhere
     return found
 
 

@@ -24,7 +24,7 @@ from holdfast.care.repair.segments import Beyond, mend_journal
 from holdfast.care.repair.sources import Sources
 from holdfast.engine import open as opening
 from holdfast.engine import recover
-from holdfast.engine.locks import FileLock, WriterLock
+from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
 from holdfast.errors import HoldfastError, LockedError, NoSpaceError, NotAStoreError
@@ -122,7 +122,7 @@ def _mend_files(
         bench.quarantine(paths.LOCKS, "it is not a folder")
     bench.disk.mkdir(locks)
     writer = WriterLock(bench.path(paths.WRITER_LOCK))
-    users = FileLock(bench.path(paths.HANDLES_LOCK))
+    users = HandlesLock(bench.path(paths.HANDLES_LOCK))
     try:
         writer.acquire("repair", wait_s=settings.wait_s)
         try:
@@ -135,7 +135,7 @@ def _mend_files(
         users.close()
 
 
-def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: FileLock) -> None:
+def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: HandlesLock) -> None:
     databases = [path for path, _ in plan.aside if path in paths.DATABASES] + plan.search
     if databases:
         users.acquire(shared=False, wait_s=1.0)
@@ -155,7 +155,7 @@ def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: FileLock) ->
 
 
 def _mend_chain(
-    bench: Bench, plan: Plan, sources: Sources, *, settings: Settings, wanted: Wanted, users: FileLock,
+    bench: Bench, plan: Plan, sources: Sources, *, settings: Settings, wanted: Wanted, users: HandlesLock,
     progress: Progress | None,
 ) -> None:  # fmt: skip
     try:
@@ -201,7 +201,7 @@ def _is_whole_with(bench: Bench, plan: Plan, sources: Sources, origin: Head) -> 
 
 
 def _renew(
-    bench: Bench, plan: Plan, sources: Sources, found: Marker, *, settings: Settings, users: FileLock,
+    bench: Bench, plan: Plan, sources: Sources, found: Marker, *, settings: Settings, users: HandlesLock,
     progress: Progress | None,
 ) -> None:  # fmt: skip
     # A newer copy of the chain is not asked for without need: it may have gone its own way since.
@@ -274,6 +274,6 @@ def _foretell_contents(bench: Bench, plan: Plan, sources: Sources) -> None:
         elif where := sources.where(digest):
             bench.did("restore-blob", path, f"from {where}")
         else:
-            if bench.disk.stat(bench.path(path)) is not None:
+            if os.path.isfile(bench.path(path)):
                 bench.did("quarantine", path, "damaged, and no source has it")
             bench.did("give-up-blob", path, "no source has it")

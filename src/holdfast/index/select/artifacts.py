@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,9 @@ from peewee import JOIN, SQL, ModelSelect
 from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
 from holdfast.index.database import Database
+from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import ACTOR_OF, TIME_OF, Lookups
-from holdfast.index.tables import Tables
+from holdfast.index.tables import models
 from holdfast.values import canon, digest, moment, names
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, FileFacts, Revision, RevisionState
@@ -26,15 +28,12 @@ _PREVIOUS = """(SELECT c2.digest FROM revision v2 JOIN content c2 ON c2.key = v2
                 WHERE v2.artifact = t3.artifact AND v2.number = t3.number - 1)"""
 
 
-_BRIEF = f"""SELECT a.key, c.digest, v.media_type, v.mode, v.state, a.collection, a.name, a.stray,
+_PLACE = "t1.collection = ? AND t1.name = ? AND t1.stray = ? AND t1.live = 1"
+_BRIEFS = f"""SELECT n.key, a.key, c.digest, v.media_type, v.mode, v.state, a.collection, a.name, a.stray,
     {proof.proven("artifact", "a")}, {proof.proven("revision", "v")}, {proof.proven("content", "c")}
-    FROM artifact a LEFT JOIN revision v ON v.key = a.newest LEFT JOIN content c ON c.key = v.content
-    WHERE a.collection = ? AND a.name = ? AND a.stray = ? AND a.live = 1"""
-
-_BRIEFS = """SELECT n.key, a.stray, a.key, c.digest, v.media_type, v.mode, v.state
-             FROM json_each(?) AS n CROSS JOIN artifact a ON a.collection = json_extract(n.value, '$[0]')
-             AND a.name = json_extract(n.value, '$[1]') AND a.live = 1
-             JOIN revision v ON v.key = a.newest JOIN content c ON c.key = v.content"""
+    FROM json_each(?) AS n CROSS JOIN artifact a ON a.collection = json_extract(n.value, '$[0]')
+    AND a.name = json_extract(n.value, '$[1]') AND a.live = 1
+    LEFT JOIN revision v ON v.key = a.newest LEFT JOIN content c ON c.key = v.content"""
 
 _REVISION_PROVEN = f"""{proof.proven("revision", "v")}, {proof.proven("content", "c")},
     (SELECT {proof.proven("revision", "v2")} + {proof.proven("content", "c2")}
@@ -59,89 +58,98 @@ class Brief:
     kept: bool
 
 
-class ArtifactRows:
-    """Reads artifacts. Aliases in every query: t1 artifact, t2 record, t3 the revision, t4 its content."""
+# Aliases in every query: t1 artifact, t2 record, t3 the revision, t4 its content.
 
-    def __init__(self, database: Database, tables: Tables, lookups: Lookups) -> None:
+
+@functools.cache
+def select() -> ModelSelect:
+    """The query that gives artifacts; the caller adds conditions, order and limit.
+
+    Outer joins: an artifact whose other rows cannot be reached is an error, not one artifact less.
+    """
+    t1, t2 = models().Artifact.alias("t1"), models().Record.alias("t2")
+    t3, t4 = models().Revision.alias("t3"), models().Content.alias("t4")
+    columns = [
+        t1.key, t1.collection, t1.name, t1.stray, t1.type, t1.status, t2.id, t2.tenant, t2.owner, t2.deleted,
+        SQL(TIME_OF.format("t1.key")), t2.changed,
+        SQL(TIME_OF.format("t2.changed")), *_revision_columns(t3, t4),
+    ]  # fmt: skip
+    return (
+        t1.select(*columns)
+        .join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key))
+        .switch(t1)
+        .join(t3, JOIN.LEFT_OUTER, on=(t3.key == t1.newest))
+        .join(t4, JOIN.LEFT_OUTER, on=(t4.key == t3.content))
+    )
+
+
+def _revision_columns(t3: Any, t4: Any) -> list[Any]:
+    return [
+        t3.key, t3.number, t3.media_type, t3.metadata, t3.message, t3.source, t3.source_name, t3.mode, t3.mtime_ns,
+        t3.run, t3.state, t4.digest, t4.size, SQL(TIME_OF.format("t3.key")), SQL(ACTOR_OF.format("t3.key")),
+        SQL(_PREVIOUS),
+    ]  # fmt: skip
+
+
+@functools.cache
+def _one(where: str) -> str:
+    return str(select().where(SQL(where)).sql()[0])
+
+
+@functools.cache
+def _revisions(where: str, order: str) -> str:
+    t3, t4 = models().Revision.alias("t3"), models().Content.alias("t4")
+    query = t3.select(*_revision_columns(t3, t4)).join(t4, JOIN.LEFT_OUTER, on=t4.key == t3.content)
+    return str(query.where(SQL(where)).order_by(SQL(order)).sql()[0])
+
+
+class ArtifactRows:
+    """Reads artifacts."""
+
+    def __init__(self, database: Database, lookups: Lookups) -> None:
         self._db = database
         self._lookups = lookups
-        self.t1 = tables.Artifact.alias("t1")
-        self.t2 = tables.Record.alias("t2")
-        self.t3 = tables.Revision.alias("t3")
-        self.t4 = tables.Content.alias("t4")
-        self._by_id = self.select().where(SQL("t2.id = ?")).sql()[0]
-        self._by_key = self.select().where(SQL("t1.key = ?")).sql()[0]
-        place = SQL("t1.collection = ? AND t1.name = ? AND t1.stray = ? AND t1.live = 1")
-        self._by_place = self.select().where(place).sql()[0]
-        self._revision = self._revisions().where(SQL("t3.artifact = ? AND t3.number = ?")).sql()[0]
-        self._history = self._revisions().where(SQL("t3.artifact = ?")).order_by(SQL("t3.number DESC")).sql()[0]
-
-    def select(self) -> ModelSelect:
-        """The query that gives artifacts; the caller adds conditions, order and limit.
-
-        Outer joins: an artifact whose other rows cannot be reached is an error, not one artifact less.
-        """
-        t1, t2, t3, t4 = self.t1, self.t2, self.t3, self.t4
-        columns = [
-            t1.key, t1.collection, t1.name, t1.stray, t1.type, t1.status, t2.id, t2.tenant, t2.owner, t2.deleted,
-            SQL(TIME_OF.format("t1.key")), t2.changed,
-            SQL(TIME_OF.format("t2.changed")), *self._revision_columns(),
-        ]  # fmt: skip
-        return (
-            t1.select(*columns)
-            .join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key))
-            .switch(t1)
-            .join(t3, JOIN.LEFT_OUTER, on=(t3.key == t1.newest))
-            .join(t4, JOIN.LEFT_OUTER, on=(t4.key == t3.content))
-        )
-
-    def _revision_columns(self) -> list[Any]:
-        t3, t4 = self.t3, self.t4
-        return [
-            t3.key, t3.number, t3.media_type, t3.metadata, t3.message, t3.source, t3.source_name, t3.mode, t3.mtime_ns,
-            t3.run, t3.state, t4.digest, t4.size, SQL(TIME_OF.format("t3.key")), SQL(ACTOR_OF.format("t3.key")),
-            SQL(_PREVIOUS),
-        ]  # fmt: skip
-
-    def _revisions(self) -> ModelSelect:
-        content = self.t4.key == self.t3.content
-        return self.t3.select(*self._revision_columns()).join(self.t4, JOIN.LEFT_OUTER, on=content)
 
     # -- one -------------------------------------------------------------------------------------------------------
 
     def by_id(self, artifact_id: str) -> Artifact | None:
         """The artifact with an id, deleted or not."""
-        found = self._first(self._by_id, (moment.id_bytes(artifact_id),))
+        found = self._first(_one("t2.id = ?"), (moment.id_bytes(artifact_id),))
         if found is None:
             self._lookups.missed(artifact_id, "artifact")
         return found
 
     def by_key(self, key: int) -> Artifact | None:
         """The artifact with a key, deleted or not."""
-        return self._first(self._by_key, (key,))
+        return self._first(_one("t1.key = ?"), (key,))
 
     def by_place(self, collection: int, name: Name) -> Artifact | None:
         """The live artifact of a name in a collection."""
-        return self._first(self._by_place, (collection, name.text, name.stray))
-
-    def brief(self, collection: int, name: Name) -> Brief | None:
-        """What is needed to see whether content is new, of the live artifact of a name in a collection."""
-        row = self._db.one(_BRIEF, (collection, name.text, name.stray))
-        if row is None:
-            return None
-        if row[5:8] != (collection, name.text, name.stray):
-            raise proof.damaged("artifact", row[0])
-        return Brief(row[0], digest.text(row[1]), self._lookups.term(row[2]), row[3], row[4] == STATE_KEPT)
+        place = (collection, name.text, name.stray)
+        found = self._first(_one(_PLACE), place)
+        if found is None:
+            neighbours.ARTIFACTS.prove(self._db, place)
+        return found
 
     def briefs(self, places: Sequence[tuple[int, Name]]) -> dict[tuple[int, Name], Brief]:
-        """As `brief` for many places (collection, name) with one query; those where nothing is are left out."""
+        """What is needed to see whether content is new, of the live artifacts at many places (collection, name).
+
+        Places where nothing is are left out.
+        """
         found = {}
         asked = canon.dumps([[collection, name.text] for collection, name in places])
-        for place, stray, key, raw, media_type, mode, state in self._db.rows(_BRIEFS, (asked,)):
-            if stray == places[place][1].stray:
-                brief = Brief(key, digest.text(raw), self._lookups.term(media_type), mode, state == STATE_KEPT)
-                found[places[place]] = brief
+        for number, key, raw, media_type, mode, state, *place in self._db.rows(_BRIEFS, (asked,)):
+            collection, name = wanted = places[number]
+            if place[:2] != [collection, name.text]:
+                raise proof.damaged("artifact", key)
+            if place[2] == name.stray:
+                found[wanted] = Brief(key, digest.text(raw), self._lookups.term(media_type), mode, state == STATE_KEPT)
         return found
+
+    def prove_absent(self, places: Iterable[tuple[int, Name]]) -> None:
+        """IndexDamagedError if the index of names is damaged where one of these places would stand in it."""
+        for collection, name in places:
+            neighbours.ARTIFACTS.prove(self._db, (collection, name.text, name.stray))
 
     def _first(self, sql: str, parameters: Sequence[Any]) -> Artifact | None:
         row = self._db.one(sql, tuple(parameters))
@@ -156,12 +164,12 @@ class ArtifactRows:
 
     def revision(self, key: int, artifact_id: str, number: int) -> Revision | None:
         """One revision of an artifact."""
-        row = self._db.one(self._revision, (key, number))
+        row = self._db.one(_revisions("t3.artifact = ? AND t3.number = ?", "t3.key"), (key, number))
         return None if row is None else self._to_revisions(key, artifact_id, [row])[0]
 
     def history(self, key: int, artifact_id: str) -> list[Revision]:
         """All revisions of an artifact, newest first."""
-        rows = self._db.rows(self._history, (key,))
+        rows = self._db.rows(_revisions("t3.artifact = ?", "t3.number DESC"), (key,))
         # Numbers have no gaps, and the newest is among them: a row that an index lost is missed.
         newest = self._db.one("SELECT newest FROM artifact WHERE key = ?", (key,))
         known = newest is None or newest[0] in {row[0] for row in rows}
@@ -202,7 +210,7 @@ class ArtifactRows:
     def live_from(self, after_key: int, limit: int) -> list[tuple[int, int, Artifact]]:
         """Live artifacts by key beyond one, for whoever goes through all of them."""
         where = SQL("t1.live = 1 AND t1.key > ?", (after_key,))
-        return self.run(self.select().where(where).order_by(SQL("t1.key")).limit(limit))
+        return self.run(select().where(where).order_by(SQL("t1.key")).limit(limit))
 
     def records(self, rows: Sequence[tuple[Any, ...]]) -> list[Artifact]:
         """Rows of `select` as artifacts. IndexDamagedError if one is not what was written, or came by a wrong key."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast.index import proof
 from holdfast.index.database import Database
+from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import TIME_OF, Lookups
 from holdfast.values import canon, moment, names
 from holdfast.values.names import Name
@@ -18,14 +19,14 @@ _COLUMNS = f"""c.key, c.parent, c.name, c.stray, c.metadata, c.mode, c.mtime_ns,
 _PROVEN = f"""SELECT c.key, c.parent, c.name, c.stray, r.id, r.changed,
     {proof.proven("collection", "c")}, {proof.proven("record", "r")}, {proof.tags_proven("r")}
     FROM collection c JOIN record r ON r.key = c.key WHERE c.key IN (SELECT value FROM json_each(?))"""
+_TAKEN = f"""SELECT n.key, c.stray, {proof.proven("collection", "c")} FROM json_each(?) AS n CROSS JOIN collection c
+             ON c.parent = json_extract(n.value, '$[0]') AND c.name = json_extract(n.value, '$[1]') AND c.live = 1"""
 _SELECT = f"SELECT {_COLUMNS} FROM collection c LEFT JOIN record r ON r.key = c.key"
 _ROW = f"SELECT key, parent, name, stray, live, tenant, {proof.proven('collection', 'c')} FROM collection c WHERE key ="
 _CHILD = f"{_ROW} (SELECT key FROM collection WHERE parent = ? AND name = ? AND stray = ? AND live = 1)"
 _ROOT = f"{_ROW} (SELECT key FROM collection WHERE parent IS NULL AND tenant = ?)"
 _PARENTS = f"""SELECT key, parent, live, {proof.proven("collection", "c")} FROM collection c
                WHERE key IN (SELECT value FROM json_each(?))"""
-_TAKEN = """SELECT n.key, c.stray FROM json_each(?) AS n CROSS JOIN collection c
-            ON c.parent = json_extract(n.value, '$[0]') AND c.name = json_extract(n.value, '$[1]') AND c.live = 1"""
 
 
 class CollectionRows:
@@ -47,7 +48,9 @@ class CollectionRows:
         """Key of the live collection of a name in another."""
         wanted = (parent, name.text, name.stray)
         row = self._db.one(_CHILD, wanted)
-        if row is not None and row[1:5] != (*wanted, 1):
+        if row is None:
+            neighbours.COLLECTIONS.prove(self._db, wanted)
+        elif row[1:5] != (*wanted, 1):
             raise proof.damaged("collection", row[0])
         return None if row is None else int(row[0])
 
@@ -55,7 +58,7 @@ class CollectionRows:
         """Those of many places (collection, name) where a live collection is, with one query."""
         asked = canon.dumps([[parent, name.text] for parent, name in places])
         found = self._db.rows(_TAKEN, (asked,))
-        return {places[place] for place, stray in found if stray == places[place][1].stray}
+        return {places[place] for place, stray, _ in found if stray == places[place][1].stray}
 
     def newest_deleted(self, parent: int, name: Name) -> int | None:
         """Key of the collection of this name that was deleted last."""

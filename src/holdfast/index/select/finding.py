@@ -16,6 +16,7 @@ from peewee import SQL, ModelSelect
 from holdfast.errors import InvalidDigestError, InvalidQueryError, InvalidValueError
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import Database
+from holdfast.index.select import artifacts
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.lookups import Lookups
@@ -191,7 +192,7 @@ class Finder:
     def _query(
         self, condition: Condition | None, order: Order, position: list[Any] | None, *, deleted: bool
     ) -> ModelSelect:
-        chosen = self._artifacts.select().where(SQL("t1.live IS NULL" if deleted else "t1.live = 1"))
+        chosen = artifacts.select().where(SQL("t1.live IS NULL" if deleted else "t1.live = 1"))
         narrowed = None if condition is None else self._narrow(condition)
         if narrowed is not None:
             chosen = chosen.where(narrowed)
@@ -255,7 +256,7 @@ class Finder:
             "t1.collection = ? AND t1.live = 1 AND (t1.name, t1.stray) > (?, ?)",
             (collection, after.text if after else "", after.stray if after else b""),
         )
-        chosen = self._artifacts.select().where(where).order_by(SQL("t1.name, t1.stray")).limit(limit)
+        chosen = artifacts.select().where(where).order_by(SQL("t1.name, t1.stray")).limit(limit)
         return [artifact for _, _, artifact in self._artifacts.run(chosen)]
 
     def by_digest(self, text: str) -> str:

@@ -26,7 +26,8 @@ class LineageRows:
 
     def linked(self, end: Endpoint, direction: Direction, after: int) -> list[tuple[int, Tie]]:
         """The first links beyond a seq by which runs have the record of `end` as input or output."""
-        sql = f"""SELECT l.key, r.id, l.target_revision, l.target, {proof.proven("run_link", "l")}, {proof.proven("record", "r")}
+        sql = f"""SELECT l.key, r.id, l.target_revision, l.target, {proof.proven("run_link", "l")},
+                 {proof.proven("record", "r")}
                  FROM run_link l JOIN record r ON r.key = l.run
                  WHERE l.target = ? AND l.target_kind = ? AND l.direction = ? AND r.deleted = 0 AND l.key > ?
                  ORDER BY l.key LIMIT ?"""

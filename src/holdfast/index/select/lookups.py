@@ -9,6 +9,7 @@ from datetime import datetime
 from holdfast.errors import IndexDamagedError
 from holdfast.index import proof
 from holdfast.index.database import Database
+from holdfast.index.select import neighbours
 from holdfast.index.tables import KIND_CODES
 from holdfast.values import canon, moment, names
 from holdfast.values.names import Name
@@ -25,7 +26,9 @@ ACTOR_OF = "(SELECT actor FROM tx WHERE first <= {0} ORDER BY first DESC LIMIT 1
 _RECORD = proof.proven("record", "record")
 _TERM = f"SELECT text, {proof.proven('term', 'term')} FROM term WHERE key = ?"
 _KEY = f"SELECT key, id, {_RECORD} FROM record WHERE key = (SELECT key FROM record WHERE id = ?)"
-_TERM_KEY = f"SELECT key, text, {proof.proven('term', 'term')} FROM term WHERE key = (SELECT key FROM term WHERE text = ?)"
+_TERM_KEY = (
+    f"SELECT key, text, {proof.proven('term', 'term')} FROM term WHERE key = (SELECT key FROM term WHERE text = ?)"
+)
 _STEP = f"SELECT parent, name, stray, {proof.proven('collection', 'c')} FROM collection c WHERE key = ?"
 _TIMES = f"""SELECT s.value, s.value < x.first + x.count, {proof.proven("tx", "x")} FROM json_each(?) s
              JOIN tx x ON x.first = (SELECT first FROM tx WHERE first <= s.value ORDER BY first DESC LIMIT 1)"""
@@ -114,14 +117,18 @@ class Lookups:
         """The key of a record; None if there is none with this id."""
         raw = moment.id_bytes(record_id)
         row = self._db.one(_KEY, (raw,))
-        if row is not None and row[1] != raw:
+        if row is None:
+            neighbours.RECORDS.prove(self._db, (raw,))
+        elif row[1] != raw:
             raise proof.damaged("record", row[0])
         return None if row is None else int(row[0])
 
     def missed(self, record_id: str, kind: str) -> None:
-        """A record of a kind was not found by its id. IndexDamagedError if there is one, so that only its row is lost."""
-        sql = f"SELECT key, kind, {_RECORD} FROM record WHERE id = ?"
-        row = self._db.one(sql, (moment.id_bytes(record_id),))
+        """A record of a kind was not found by its id. IndexDamagedError if there is one: its row is lost."""
+        raw = moment.id_bytes(record_id)
+        row = self._db.one(f"SELECT key, kind, {_RECORD} FROM record WHERE id = ?", (raw,))
+        if row is None:
+            neighbours.RECORDS.prove(self._db, (raw,))
         if row is not None and row[1] == KIND_CODES[kind]:
             raise proof.damaged(kind, row[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from holdfast.index.database import Database
 from holdfast.index.select.ends import code_of, kind_of
 from holdfast.index.select.keyset import PAGE
 from holdfast.index.select.lookups import MARKS, TIME_OF, Lookups
-from holdfast.index.tables import Tables
+from holdfast.index.tables import models
 from holdfast.values import canon, moment
 from holdfast.values.records import Direction, Endpoint, Run, RunLink, RunStatus, Step
 
@@ -34,29 +35,39 @@ class WantedRuns:
     deleted: bool = False
 
 
+@functools.cache
+def _select() -> str:
+    """The query that gives runs; the caller adds conditions, order and limit."""
+    t1, t2 = models().Run.alias("t1"), models().Record.alias("t2")
+    columns = [
+        t1.key, t2.id, t1.name, t1.status, t1.parameters, t1.diagnostics, t1.environment, t1.metadata, t1.reason,
+        t1.started_us, t1.ended_us, t2.tenant, t2.owner, t2.deleted,
+        t2.changed, SQL(TIME_OF.format("t1.key")), SQL(TIME_OF.format("t2.changed")),
+    ]  # fmt: skip
+    return str(t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key)).sql()[0])
+
+
+@functools.cache
+def _select_step() -> str:
+    """The query that gives steps."""
+    t1, t2 = models().Step.alias("t1"), models().Record.alias("t2")
+    columns = [t1.number, t2.id, t1.run, t1.name, t1.status, t1.started_us, t1.ended_us, t1.diagnostics,
+               SQL(proof.proven("step", "t1")), SQL(proof.proven("record", "t2"))]  # fmt: skip
+    return str(t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key)).sql()[0])
+
+
 class RunRows:
     """Reads runs. Aliases in every query: t1 the run or step, t2 its record."""
 
-    def __init__(self, database: Database, tables: Tables, lookups: Lookups) -> None:
+    def __init__(self, database: Database, lookups: Lookups) -> None:
         self._db = database
         self._lookups = lookups
-        t1, t2 = tables.Run.alias("t1"), tables.Record.alias("t2")
-        columns = [
-            t1.key, t2.id, t1.name, t1.status, t1.parameters, t1.diagnostics, t1.environment, t1.metadata, t1.reason,
-            t1.started_us, t1.ended_us, t2.tenant, t2.owner, t2.deleted,
-            t2.changed, SQL(TIME_OF.format("t1.key")), SQL(TIME_OF.format("t2.changed")),
-        ]  # fmt: skip
-        self._select = str(t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key)).sql()[0])
-        t3 = tables.Step.alias("t1")
-        columns = [t3.number, t2.id, t3.run, t3.name, t3.status, t3.started_us, t3.ended_us, t3.diagnostics,
-                   SQL(proof.proven("step", "t1")), SQL(proof.proven("record", "t2"))]  # fmt: skip
-        self._select_step = str(t3.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t3.key)).sql()[0])
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
     def by_id(self, run_id: str) -> Run | None:
         """The run with an id, deleted or not."""
-        rows = self._db.rows(f"{self._select} WHERE t2.id = ?", (moment.id_bytes(run_id),))
+        rows = self._db.rows(f"{_select()} WHERE t2.id = ?", (moment.id_bytes(run_id),))
         if not rows:
             self._lookups.missed(run_id, "run")
         return self._records(rows)[0][1] if rows else None
@@ -77,7 +88,7 @@ class RunRows:
             parameters.append(wanted.tag)
         compare, order = ("<", "DESC") if descending else (">", "ASC")
         where.append(f"t1.key {compare} ?")
-        sql = f"{self._select} WHERE {' AND '.join(where)} ORDER BY t1.key {order} LIMIT ?"
+        sql = f"{_select()} WHERE {' AND '.join(where)} ORDER BY t1.key {order} LIMIT ?"
         return self._records(self._db.rows(sql, [*parameters, after, limit]))
 
     def names(self, ids: list[str]) -> dict[str, str]:
@@ -125,12 +136,12 @@ class RunRows:
 
     def step(self, step_id: str) -> Step | None:
         """The step with an id."""
-        rows = self._db.rows(f"{self._select_step} WHERE t2.id = ? AND t2.deleted = 0", (moment.id_bytes(step_id),))
+        rows = self._db.rows(f"{_select_step()} WHERE t2.id = ? AND t2.deleted = 0", (moment.id_bytes(step_id),))
         return self._steps(rows)[0][1] if rows else None
 
     def steps(self, run: int, after: int) -> list[tuple[int, Step]]:
         """The first steps of a run (by key) beyond a number, as (number, step)."""
-        sql = f"{self._select_step} WHERE t1.run = ? AND t1.number > ? AND {_KEPT} ORDER BY t1.number LIMIT ?"
+        sql = f"{_select_step()} WHERE t1.run = ? AND t1.number > ? AND {_KEPT} ORDER BY t1.number LIMIT ?"
         return self._steps(self._db.rows(sql, (run, after, PAGE)))
 
     def last_step(self, run: int) -> int:

@@ -1,0 +1,265 @@
+"""The catalogue of steps at which processes are killed: what each is called, how it is recognised, which jobs take it.
+
+A step is the state that the store is in just before a `Moment`, while something is being done. What is written for
+`any` holds whatever is done, unless the thing that is done has a line of its own for the same moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.testing.kill_lab_tracing import Moment
+
+_ANY = """
+create temporary                        | staging: before the file in tmp/ is made | put history
+write temporary                         | staging: file made, nothing written
+half write temporary                    | staging: half of a write done
+fsync temporary                         | staged, before its sync
+create temporary (in transaction)       | staging in an open transaction: before the file is made | transaction
+write temporary (in transaction)        | staging in an open transaction: nothing written
+half write temporary (in transaction)   | staging in an open transaction: half of a write done
+fsync temporary (in transaction)        | staged in an open transaction, before its sync
+hold writer lock (locked)               | writer lock held, nothing looked at | put history relations runs transaction
+begin index (locked)                    | index and journal level, before BEGIN
+mkdir blob folder (in transaction)      | after BEGIN: before a folder for blobs is made | put transaction
+link blob (in transaction)              | after BEGIN: staged, before the blob gets its name
+fsync_dir blobs (in transaction)        | blob linked, the folder above its folder not synced
+fsync_dir blob folder (in transaction)  | blob linked, folder not synced
+unlink temporary (in transaction)       | blob durable, its second name still in tmp/
+row index (in transaction)              | rows half applied | put history relations runs transaction
+create segment (in transaction)         | rotation: before a new segment is made
+fsync_dir journal (in transaction)      | rotation: new segment made, its name not synced
+fsync segment (in transaction)          | rotation: before the last segment is synced
+commit index (in transaction)           | all applied, before COMMIT
+half commit index (in transaction)      | in COMMIT: half of it in the write-ahead log
+write segment (committed)               | after COMMIT, before the journal
+half write segment (committed)          | journal half written
+fsync segment (committed)               | journal written, before its sync for a checkpoint | put transaction
+checkpoint index (committed)            | before a checkpoint
+half checkpoint index (committed)       | in a checkpoint: half of the pages moved
+release writer lock (committed)         | all written, before the writer lock is let go | put history relations runs
+acknowledge call                        | returned, not yet acknowledged
+fsync segment                           | in the background: before the journal is synced
+release writer lock (locked)            | nothing to commit, before the writer lock is let go
+fsync segment (locked)                  | at rest: before the last segment is synced
+checkpoint index (locked)               | at rest: before the log is moved into the database
+half checkpoint index (locked)          | at rest: half of the pages moved
+hold handles lock (locked)              | deriving: alone with the store, nothing read | derive rebuild
+journal mode new index (locked)         | deriving: before the new file is made | derive rebuild live_rebuild
+begin new index (locked)                | deriving: before a batch of rows
+row new index (locked)                  | deriving: a batch half loaded
+commit new index (locked)               | deriving: a batch loaded, before its COMMIT
+fsync new index (locked)                | deriving: all loaded, before its sync
+unlink index (locked)                   | deriving: before a file of the old index goes | rebuild recover_of_a_copy
+rename index (locked)                   | deriving: no index there, before the new one gets its name | derive rebuild
+fsync_dir store (locked)                | deriving: a name of the index changed, folder not synced
+journal mode index (locked)             | deriving: in place, before it keeps a log
+row index (locked)                      | deriving: in place, before it is at home there
+journal mode search                     | opening the full text: before it keeps a log | search gc
+journal mode search (locked)            | opening the full text under the lock: before it keeps a log | redact
+"""
+
+_OF = {
+    "add": """
+sync_filesystem tmp                     | batch staged, before one sync for all of it | add
+link blob (in transaction)              | batch synced, before its blobs get names
+fsync_dir blob folder (in transaction)  | some blobs of the batch have names, folders not synced
+commit index (in transaction)           | batch applied, before its COMMIT
+write segment (committed)               | batch committed, before the journal
+release writer lock (committed)         | batch written, before the next
+unlink temporary                        | staged twice, before what was not needed goes
+""",
+    "gc": """
+row index (in transaction)              | condemned or removed, rows half changed | gc
+unlink blob (in transaction)            | before a blob that is not needed goes
+commit index (in transaction)           | files removed, before COMMIT takes their rows
+half commit index (in transaction)      | in COMMIT after files were removed
+release writer lock (committed)         | after COMMIT of a step
+create temporary (in transaction)       | sealing: before the compressed file is made
+write temporary (in transaction)        | sealing: compressed file made, nothing written
+half write temporary (in transaction)   | sealing: compressed file half written
+fsync temporary (in transaction)        | sealing: compressed, before its sync
+link sealed segment (in transaction)    | sealing: proven, before the sealed segment gets its name
+fsync_dir journal (in transaction)      | sealing: sealed segment named, folder not synced
+unlink segment (in transaction)         | sealing: before the plain original goes
+unlink temporary (in transaction)       | before a file in tmp/ goes
+begin search                            | purged: before the words go, too
+row search                              | purged: before the words are marked as gone for good
+commit search                           | purged: words dropped, before COMMIT
+half commit search                      | purged: in COMMIT of dropped words
+vacuum search                           | purged: before the full text is written anew
+checkpoint search                       | purged: before the log of the full text is emptied
+half checkpoint search                  | purged: the full text half written anew
+""",
+    "live rebuild": """
+backup index (locked)                   | derived beside, before the rows go into the live index | live_rebuild
+half backup index (locked)              | half of the pages in the live index
+take over index (locked)                | pages in the live index, the lock still held
+unlink new index (locked)               | taken over, before the derived file goes
+release writer lock (locked)            | taken over, before the writer lock is let go
+acknowledge call                        | returned, not yet acknowledged
+""",
+    "recover": """
+hold writer lock (locked)               | before it is looked what the copy lacks | recover_of_a_copy
+begin index (locked)                    | before BEGIN of what takes transactions back
+row index (in transaction)              | transactions half taken back
+commit index (in transaction)           | taken back, before COMMIT
+half commit index (in transaction)      | in COMMIT of what takes them back
+write segment (committed)               | taken back, before the journal
+half write segment (committed)          | taken back, journal half written
+release writer lock (committed)         | taken back, before the writer lock is let go
+""",
+    "catch up": """
+begin index (locked)                    | index behind the journal, before BEGIN | catch_up
+row index (in transaction)              | replay: rows half applied
+commit index (in transaction)           | replayed, before COMMIT
+half commit index (in transaction)      | in COMMIT of what was replayed
+release writer lock (committed)         | replayed, before the writer lock is let go
+""",
+    "open after a kill": """
+hold handles lock                       | alone: a crash is suspected | open:_torn_line open:_journal_behind
+fsync segment (locked)                  | before the last segment is synced, whatever it holds
+write segment (locked)                  | before the torn line is ended, or the journal catches up
+half write segment (locked)             | half of that is written
+release writer lock (locked)            | journal level, before the writer lock is let go
+""",
+    "open after a power loss": """
+hold handles lock                       | alone: a crash is suspected | open:_hole_in_the_journal
+create temporary (locked)               | hole found, before the successor is made
+write temporary (locked)                | successor made, nothing written
+half write temporary (locked)           | successor half written
+fsync temporary (locked)                | successor written, before its sync
+link quarantined (locked)               | successor proven, before the torn segment is kept aside
+fsync_dir quarantine (locked)           | torn segment kept aside, folder not synced
+rename segment (locked)                 | before the successor takes its name
+fsync_dir journal (locked)              | successor in place, folder not synced
+""",
+    "create": """
+mkdir blobs                             | before the first folder is made | create
+mkdir journal                           | two folders made
+mkdir packs                             | one folder made
+mkdir quarantine                        | three folders made
+mkdir tmp                               | four folders made
+mkdir locks                             | five folders made
+create temporary                        | folders made, before the marker's file
+write temporary                         | marker's file made, nothing written
+half write temporary                    | marker half written
+fsync temporary                         | marker written, before its sync
+link marker                             | before the marker gets its name
+unlink temporary                        | marker named, its second name still in tmp/
+fsync_dir store                         | marker named, folder not synced
+""",
+    "search": """
+hold search lock                        | before changes are read | search
+begin search                            | documents read, before BEGIN
+row search                              | before the words are put in one by one
+commit search                           | words fed, before COMMIT
+half commit search                      | in COMMIT of the words
+rollback search                         | hits read, before the answer
+""",
+    "fsck": """
+rollback index                          | rows compared, before its view is given up | fsck
+""",
+    "redact": """
+hold handles lock                       | alone with the store | redact
+begin new index (in transaction)        | proof before the announcement: before rows
+journal mode new index (in transaction) | proof before the announcement: no file
+row new index (in transaction)          | proof before the announcement: rows half loaded
+commit new index (in transaction)       | proof before the announcement: rows loaded, before their COMMIT
+unlink new index (in transaction)       | proof done, before its file goes
+commit index (in transaction)           | announced, before COMMIT
+half commit index (in transaction)      | in COMMIT of the announcement
+write segment (committed)               | announcement committed, before the journal
+release writer lock (committed)         | announcement written, nothing erased
+commit new index (locked)               | new rows derived beside, before their COMMIT
+unlink blob (locked)                    | before the blob goes
+fsync_dir blob folder (locked)          | blob gone, folder not synced
+create temporary (locked)               | before a segment's successor is made
+write temporary (locked)                | successor made, nothing written
+half write temporary (locked)           | successor half written
+fsync temporary (locked)                | successor written, before its sync
+rename segment (locked)                 | successor proven, before it takes the segment's name
+fsync_dir journal (locked)              | successor in place, folder not synced
+backup index (locked)                   | journal erased, before the new rows go into the index
+half backup index (locked)              | half of the pages in the index
+take over index (locked)                | pages in the index, the log not emptied
+unlink new index (locked)               | taken over, before the derived file goes
+checkpoint index (locked)               | before the log is emptied of old pages
+half checkpoint index (locked)          | half of the pages moved
+begin search (locked)                   | before the words go
+row search (locked)                     | before the words are marked as gone for good
+commit search (locked)                  | words dropped, before COMMIT
+half commit search (locked)             | in COMMIT of dropped words
+vacuum search (locked)                  | before the full text is written anew
+checkpoint search (locked)              | before the log of the full text is emptied
+half checkpoint search (locked)         | the full text half written anew
+""",
+    "repair": """
+hold handles lock                       | store closed, a crash of its users suspected | repair
+rename marker (locked)                  | before the marker gets its name
+mkdir packs (locked)                    | before a missing folder is made
+fsync_dir store (locked)                | a name in the store's folder not synced
+create temporary (locked)               | before the successor of a file is made
+write temporary (locked)                | successor made, nothing written
+half write temporary (locked)           | successor half written
+fsync temporary (locked)                | successor written, before its sync
+link quarantined (locked)               | before the damaged segment is kept aside
+fsync_dir quarantine (locked)           | something set aside, folder not synced
+rename segment (locked)                 | before the successor takes the segment's name
+fsync_dir journal (locked)              | successor in place, folder not synced
+create temporary                        | before lost content is staged
+fsync temporary                         | lost content staged, before its sync
+rename quarantined (in transaction)     | before a damaged blob is set aside
+fsync_dir quarantine (in transaction)   | damaged blob set aside, folder not synced
+link blob (in transaction)              | before the content gets its name again
+fsync_dir blob folder (in transaction)  | content named again, folder not synced
+commit index (in transaction)           | content there again, before COMMIT
+release writer lock (committed)         | content there again, before the writer lock is let go
+""",
+}
+
+SETTING_UP = frozenset({"litter"})
+"""What is done to have something to do; what happens meanwhile is no step of anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A named step. `doing`: only while this is done ("" whatever is done); `jobs`: names of jobs that come to it."""
+
+    name: str
+    doing: str
+    moment: str
+    jobs: tuple[str, ...]
+
+
+def _table(doing: str, text: str) -> list[Step]:
+    """The lines of a table; a line without jobs has those of the line before."""
+    steps: list[Step] = []
+    jobs: tuple[str, ...] = ()
+    for line in text.strip().splitlines():
+        moment, name, *said = (part.strip() for part in line.split("|"))
+        jobs = tuple(one.replace("_", " ") for one in said[0].split()) if said else jobs
+        steps.append(Step(f"{doing + ': ' if doing else ''}{name}", doing, moment, jobs))
+    return steps
+
+
+STEPS: tuple[Step, ...] = (*_table("", _ANY), *(step for doing, text in _OF.items() for step in _table(doing, text)))
+_KNOWN = {(step.doing, step.moment): step for step in STEPS}
+
+
+_AFTER_A_KILL, _AFTER_A_LOSS = "open after a kill", "open after a power loss"
+_WHOEVER_COMES_NEXT = frozenset({"hold handles lock", "write segment (locked)", "half write segment (locked)"})
+"""Whoever writes or opens next puts right what a dead writer left, whatever it was that they wanted to do."""
+
+
+def step_at(place: tuple[str, Moment]) -> Step | None:
+    """The step that a moment is while something is being done; None if it has no name."""
+    doing, moment = place[0], str(place[1])
+    if doing in SETTING_UP:
+        return None
+    found = _KNOWN.get((doing, moment)) or _KNOWN.get(("", moment))
+    if found is None and moment in _WHOEVER_COMES_NEXT:
+        return _KNOWN[_AFTER_A_KILL, moment]
+    if found is None and doing == _AFTER_A_KILL:
+        return _KNOWN.get((_AFTER_A_LOSS, moment))
+    return found

@@ -1,0 +1,278 @@
+"""Sees every durable step of a process that works on a store, just before it is taken, and can end the process there.
+
+Nothing of this is in the product: a `Disk` that looks first, SQLite connections that do the same, and the locks. What
+is about to happen is a `Moment`; the state on disk before a moment is what a kill there leaves. Three things can also
+be ended half done: a write (half its bytes), a COMMIT or checkpoint (a limit on the size of files makes the system end
+the process in the middle of SQLite's writing) and a backup into the live index (half its pages).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sqlite3
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+from holdfast.disk import Disk
+from holdfast.engine.locks import FileLock, WriterLock
+from holdfast.formats import paths
+
+OUTSIDE, LOCKED, OPEN, COMMITTED = "", "locked", "in transaction", "committed"
+"""Phases: no writer lock held; held; a transaction of the index open; it was committed and the lock is still held."""
+
+_STATEMENTS = {
+    "BEGIN IMMEDIATE": "begin", "COMMIT": "commit", "ROLLBACK": "rollback",
+    "PRAGMA WAL_CHECKPOINT(TRUNCATE)": "checkpoint", "PRAGMA JOURNAL_MODE": "journal mode", "VACUUM": "vacuum",
+}  # fmt: skip
+_ROWS = ("INSERT", "UPDATE", "DELETE", "CREATE", "DROP")
+_FRAME = 4096 + 24
+_PAGES = 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Moment:
+    """What is about to happen: `verb`, on which kind of file (`place`), in which phase. `half …`: it is half done."""
+
+    verb: str
+    place: str
+    phase: str = OUTSIDE
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.place}" + (f" ({self.phase})" if self.phase else "")
+
+
+class Watch(Protocol):
+    """What a tracer tells: each moment, and whether the process is to be ended in the middle of it."""
+
+    def __call__(self, moment: Moment) -> bool:
+        """Look at a moment; may not return. True for a moment named `half …`: do half of it and end."""
+
+
+def die() -> NoReturn:
+    """End this process as `kill -9` does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+class Tracer:
+    """Follows one process on the store at `root`. Install it in a process that will end; it is not taken out again."""
+
+    def __init__(self, root: str, watch: Watch) -> None:
+        self._root = os.path.abspath(root)
+        self._watch = watch
+        self._own = threading.local()
+        self._indexes: set[str] = set()
+
+    # -- telling -----------------------------------------------------------------------------------------------------
+
+    @property
+    def phase(self) -> str:
+        """How far this thread has come in a transaction."""
+        return str(getattr(self._own, "phase", OUTSIDE))
+
+    def meet(self, verb: str, place: str) -> None:
+        """Tell of a moment."""
+        if place:
+            self._watch(Moment(verb, place, self.phase))
+
+    def halfway(self, verb: str, place: str) -> bool:
+        """Whether to do half of something and end."""
+        return bool(place) and self._watch(Moment(f"half {verb}", place, self.phase))
+
+    def place(self, path: str) -> str:
+        """The kind of file that stands at a path; "" outside the store."""
+        path = os.path.abspath(path)
+        if path == self._root:
+            return "store"
+        if not path.startswith(self._root + "/"):
+            return ""
+        if path in self._indexes:
+            return "new index"
+        folder, _, name = path[len(self._root) + 1 :].rpartition("/")
+        return _kind(folder, name)
+
+    # -- seeing ------------------------------------------------------------------------------------------------------
+
+    def install(self) -> Disk:
+        """Look into SQLite and the locks of this process from now on; the disk to give to `Settings`."""
+        _Connection.tracer = self
+        real = sqlite3.connect
+
+        def connect(database: str, **options: Any) -> Any:
+            return real(database, **{**options, "factory": _Connection})
+
+        sqlite3.connect = connect  # type: ignore[assignment]
+        self._watch_locks()
+        return TracingDisk(self)
+
+    def _watch_locks(self) -> None:
+        acquire, release, alone = WriterLock.acquire, WriterLock.release, FileLock.acquire
+
+        def acquired(lock: WriterLock, what: str, *, wait_s: float) -> None:
+            acquire(lock, what, wait_s=wait_s)
+            self._own.phase = LOCKED
+            self.meet("hold", "writer lock")
+
+        def released(lock: WriterLock) -> None:
+            self.meet("release", "writer lock")
+            self._own.phase = OUTSIDE
+            release(lock)
+
+        def locked(lock: FileLock, *, shared: bool, wait_s: float) -> None:
+            alone(lock, shared=shared, wait_s=wait_s)
+            if not shared and lock.path.endswith((paths.HANDLES_LOCK, paths.SEARCH_LOCK)):
+                self.meet("hold", f"{os.path.basename(lock.path)} lock")
+
+        for kind, name, method in (
+            (WriterLock, "acquire", acquired), (WriterLock, "release", released), (FileLock, "acquire", locked),
+        ):  # fmt: skip
+            setattr(kind, name, method)
+
+    def database(self, path: str) -> str:
+        """The place of a database's file; one in tmp/ is known as the new index from now on."""
+        place = self.place(path)
+        if place == "temporary":
+            self._indexes.add(os.path.abspath(path))
+            return "new index"
+        return place
+
+    def enter(self, verb: str, place: str) -> None:
+        """A statement on the index has come to its end: the phase changes."""
+        if place == "index" and verb in _AFTER and self.phase != OUTSIDE:
+            self._own.phase = _AFTER[verb]
+
+
+_AFTER = {"begin": OPEN, "commit": COMMITTED, "rollback": LOCKED}
+
+
+def _kind(folder: str, name: str) -> str:
+    if not folder:
+        if name.startswith((paths.INDEX, paths.SEARCH)):
+            return "index" if name.startswith(paths.INDEX) else "search"
+        return {paths.MARKER: "marker", paths.BLOBS: "blobs", paths.JOURNAL: "journal", paths.TMP: "tmp"}.get(
+            name, name
+        )
+    if folder == paths.JOURNAL:
+        return "sealed segment" if name.endswith(".zst") else "segment"
+    if folder == paths.BLOBS:
+        return "blob folder"
+    if folder.startswith(paths.BLOBS):
+        return "blob"
+    return {paths.TMP: "temporary", paths.QUARANTINE: "quarantined", paths.PACKS: "pack", paths.LOCKS: "lock"}[folder]
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+class TracingDisk(Disk):
+    """A real disk that tells of each operation before it does it."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def write(self, fd: int, data: bytes | bytearray | memoryview, path: str) -> None:
+        place = self._tracer.place(path)
+        self._tracer.meet("write", place)
+        if self._tracer.halfway("write", place):
+            super().write(fd, bytes(data)[: len(data) // 2], path)
+            die()
+        super().write(fd, data, path)
+
+    def open_append(self, path: str) -> int:
+        if self.stat(path) is None:
+            self._tracer.meet("create", self._tracer.place(path))
+        return super().open_append(path)
+
+    def mkdir(self, path: str) -> bool:
+        if self.stat(path) is None:
+            self._tracer.meet("mkdir", self._tracer.place(path))
+        return super().mkdir(path)
+
+
+def _telling(name: str, which: int) -> Callable[..., Any]:
+    real = getattr(Disk, name)
+
+    def operation(self: TracingDisk, *arguments: Any) -> Any:
+        self._tracer.meet(name, self._tracer.place(arguments[which]))
+        return real(self, *arguments)
+
+    return operation
+
+
+for _name, _which in (
+    ("create", 0), ("fsync", 1), ("fsync_dir", 0), ("sync_filesystem", 0), ("link", 1), ("unlink", 0), ("rename", 1),
+):  # fmt: skip
+    setattr(TracingDisk, _name, _telling(_name, _which))
+
+
+# -- SQLite ------------------------------------------------------------------------------------------------------------
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that tells of each statement that writes before it runs it."""
+
+    tracer: Tracer
+
+    def __init__(self, database: str, *arguments: Any, **options: Any) -> None:
+        path = urllib.parse.unquote(database.removeprefix("file:").rpartition("?")[0])
+        self.path = path
+        self.place = self.tracer.database(path) if path else ""
+        super().__init__(database, *arguments, **options)
+
+    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        verb = _verb(sql)
+        if not verb:
+            return super().execute(sql, *arguments)
+        self.tracer.meet(verb, self.place)
+        if verb in ("commit", "checkpoint") and self.place in ("index", "search"):
+            # Only where there is something to be half done: the limit must fall into what will be written.
+            with _ended_by_size(self.path, verb) if self.tracer.halfway(verb, self.place) else contextlib.nullcontext():
+                cursor = super().execute(sql, *arguments)
+        else:
+            cursor = super().execute(sql, *arguments)
+        self.tracer.enter(verb, self.place)
+        return cursor
+
+    def backup(self, target: sqlite3.Connection, *, pages: int = -1, **options: Any) -> None:
+        place = target.place if isinstance(target, _Connection) else ""
+        self.tracer.meet("backup", place)
+        if self.tracer.halfway("backup", place):
+
+            def progress(_status: int, remaining: int, total: int) -> None:
+                if remaining <= total // 2:
+                    die()
+
+            super().backup(target, pages=_PAGES, progress=progress)
+        super().backup(target, pages=pages, **options)
+        self.tracer.meet("take over", place)
+
+
+def _verb(sql: str) -> str:
+    text = sql.strip().upper()
+    for start, verb in _STATEMENTS.items():
+        if text.startswith(start):
+            return verb
+    return "row" if text.startswith(_ROWS) else ""
+
+
+@contextlib.contextmanager
+def _ended_by_size(path: str, verb: str) -> Iterator[None]:
+    """The system ends the process when it writes beyond a size: after a frame of the log, or half-way in the pages."""
+    file = path + "-wal" if verb == "commit" else path
+    size = os.stat(file).st_size if os.path.exists(file) else 0
+    limit = size + _FRAME + _FRAME // 2 if verb == "commit" else size // 2
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)

@@ -1,0 +1,139 @@
+"""Run ours and the peers side by side on the same work, and write docs/performance.md from what was seen.
+
+    python tools/bench/bench.py run FOLDER [--scale 1.0] [--runs 3] [--only add,restic-add]
+    python tools/bench/bench.py page RESULTS.jsonl
+
+`make bench` does both, after tools/bench/install_peers.sh. FOLDER needs room for five times the corpora (10 GB at scale
+1) and should be on a local disk; dropping caches before cold steps needs root (else the page says "warm").
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import corpora
+import measure
+import page
+from marks import STEPS, Step
+
+HERE = Path(__file__).resolve().parent
+LONG_S = 20.0
+"""Steps that take longer run once."""
+
+
+def run(folder: Path, *, scale: float, runs: int, only: list[str]) -> Path:
+    """Measure every step; the file of results, one JSON object a line, the machine first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    corpora.make(folder, scale, ["small", "large"])
+    results = folder / "results.jsonl"
+    with results.open("w", encoding="utf-8") as out:
+        for line in _lines(folder, scale, runs, only):
+            out.write(json.dumps(line) + "\n")
+            out.flush()
+            print(json.dumps(line), flush=True)
+    return results
+
+
+def _lines(folder: Path, scale: float, runs: int, only: list[str]) -> Iterator[dict[str, Any]]:
+    yield {"machine": page.machine(), "versions": _versions(), "scale": scale}
+    words = _words(folder)
+    for step in STEPS:
+        if only and step.name not in only:
+            continue
+        try:
+            yield _step(step, folder, words, runs)
+        except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+            yield {"step": step.name, "who": step.who, "failed": str(error)[-400:]}
+
+
+def _step(step: Step, folder: Path, words: dict[str, str], runs: int) -> dict[str, Any]:
+    taken: list[measure.Taken] = []
+    while len(taken) < (1 if step.once else runs):
+        if step.prepare:
+            subprocess.run(
+                ["bash", "-c", step.prepare.format(**words)], check=True, env=_environment(folder), cwd=folder,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        command = step.command.format(**words)
+        taken.append(measure.run(command, folder=folder, environment=_environment(folder), cold=step.cold))
+        if taken[-1].wall_s > LONG_S:
+            break
+    taken.sort(key=lambda one: one.seconds)
+    middle = taken[len(taken) // 2]
+    kept = {"bytes": measure.bytes_under(Path(step.keeps.format(**words)))} if step.keeps else {}
+    spread = {
+        key: statistics.median(one.said[key] for one in taken) for key in ("p50_ms", "p99_ms") if key in middle.said
+    }
+    return {
+        "step": step.name, "who": step.who, "runs": len(taken), "cold": middle.cold,
+        **middle.said, **spread, **kept,
+        "seconds": middle.seconds, "fastest": taken[0].seconds, "slowest": taken[-1].seconds,
+        "cpu_s": middle.cpu_s, "rss_mb": max(one.rss_mb for one in taken), "other_cpus": middle.other_cpus,
+    }  # fmt: skip
+
+
+def _words(folder: Path) -> dict[str, str]:
+    python = sys.executable
+    return {
+        "small": str(folder / "small"), "large": str(folder / "large"), "store": str(folder / "store"),
+        "peer": str(folder / "peer"), "child": f"{python} {HERE / 'children.py'}", "holdfast": f"{python} -m holdfast",
+    }  # fmt: skip
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "RESTIC_", "BORG_", "HOLDFAST_"))}
+    who = {"GIT_AUTHOR_NAME": "b", "GIT_AUTHOR_EMAIL": "b@b", "GIT_COMMITTER_NAME": "b", "GIT_COMMITTER_EMAIL": "b@b"}
+    return inherited | who | {
+        "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "RESTIC_PASSWORD": "x",
+        "RESTIC_CACHE_DIR": str(folder / "peer-cache"), "BORG_BASE_DIR": str(folder / "peer-base"),
+        "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+        "HOLDFAST_ACTOR": "bench",
+    }  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    found = {"Python": sys.version.split()[0]}
+    asked = {
+        "git": ["git", "--version"],
+        "restic": ["restic", "version"],
+        "borg": ["borg", "--version"],
+        "zstd": ["zstd", "--version"],
+    }
+    for name, command in asked.items():
+        if shutil.which(command[0]):
+            said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+            found[name] = next((word.strip("v,") for word in said.split() if any(c.isdigit() for c in word)), said)
+    return found
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run")
+    running.add_argument("folder", type=Path)
+    running.add_argument("--scale", type=float, default=1.0)
+    running.add_argument("--runs", type=int, default=3)
+    running.add_argument("--only", default="")
+    paging = commands.add_parser("page")
+    paging.add_argument("results", type=Path)
+    given = parser.parse_args()
+    if given.command == "run":
+        only = [name for name in given.only.split(",") if name]
+        print(run(given.folder.absolute(), scale=given.scale, runs=given.runs, only=only))
+    else:
+        page.write(given.results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

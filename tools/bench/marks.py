@@ -1,0 +1,147 @@
+"""The marks: on which work, by which commands of ours and of the peers, and what ratio we mean to reach.
+
+Commands are shell lines. Words they may use: {small}, {large}: the corpora; {store}, {peer}: where ours and the peer's
+repository go; {child}: runs a body of children.py; {holdfast}: the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+OURS = "holdfast"
+
+
+def seconds(taken: dict[str, float]) -> float:
+    """Time: smaller is better."""
+    return taken["seconds"]
+
+
+def rate(taken: dict[str, float]) -> float:
+    """Things a second: larger is better."""
+    return taken["count"] / taken["seconds"]
+
+
+def stored(taken: dict[str, float]) -> float:
+    """Bytes on disk."""
+    return taken["bytes"]
+
+
+def p50(taken: dict[str, float]) -> float:
+    """The middle latency, in milliseconds."""
+    return taken["p50_ms"]
+
+
+def p99(taken: dict[str, float]) -> float:
+    """The latency that one in a hundred exceeds, in milliseconds."""
+    return taken["p99_ms"]
+
+
+def memory(taken: dict[str, float]) -> float:
+    """Peak memory, in MB."""
+    return taken["rss_mb"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One measured command. `prepare` runs before each time, unmeasured; `keeps`: what it leaves, to be sized."""
+
+    name: str
+    who: str
+    command: str
+    prepare: str = ""
+    keeps: str = ""
+    cold: bool = True
+    once: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A promise: `ours` compared with `theirs` by `of`, at most `limit` times it (at least, if `rising`).
+
+    `theirs` None: `limit` is absolute. Several of theirs: the best of them counts. `missing`: why it is not measured.
+    """
+
+    id: str
+    work: str
+    ours: str = ""
+    theirs: tuple[str, ...] = ()
+    of: Callable[[dict[str, float]], float] = seconds
+    limit: float = 1.0
+    rising: bool = False
+    unit: str = "s"
+    missing: str = ""
+    note: str = field(default="")
+
+
+_FRESH = "rm -rf {store}; {holdfast} init {store}"
+_GIT = "rm -rf {peer}; git init -q --bare {peer}; git --git-dir={peer} config gc.auto 0; git --git-dir={peer} config core.bare false"
+_GIT_ADD = "cd {small}; git --git-dir={peer} --work-tree=. add -A . && "
+_RESTIC = "rm -rf {peer} {peer}-cache; restic -q -r {peer} init"
+_BORG = "rm -rf {peer} {peer}-base; borg init -e none {peer}"
+
+STEPS = (
+    # One tree of small files, then the same again, then reads, then a check: for each in turn on what it made.
+    Step("tar", "tar, zstd -T2 -3", "tar -C {small} -cf - . | zstd -T2 -3 -q -o {peer}.zst; sync {peer}.zst", "rm -f {peer}.zst", "{peer}.zst"),
+    Step("add", OURS, "cd {small}; {holdfast} -C {store} add .", _FRESH, "{store}"),
+    Step("again", OURS, "cd {small}; {holdfast} -C {store} add ."),
+    Step("read", OURS, "{child} read_small {store}"),
+    Step("fsck", OURS, "{holdfast} -C {store} fsck"),
+    Step("text", OURS, "{holdfast} -C {store} search zzzz", once=True, keeps="{store}"),
+    Step("show", OURS, "{holdfast} -C {store} status", cold=False),
+    Step("help", OURS, "{holdfast} --help", cold=False),
+    Step("rebuild", OURS, "{holdfast} -C {store} rebuild"),
+    Step("restic-add", "restic", "cd {small}; restic -q -r {peer} backup .", _RESTIC, "{peer}"),
+    Step("restic-again", "restic", "cd {small}; restic -q -r {peer} backup ."),
+    Step("restic-check", "restic", "restic -q -r {peer} check --read-data"),
+    Step("borg-add", "borg", "cd {small}; borg create -C zstd,3 {peer}::a .", _BORG, "{peer}"),
+    Step("borg-check", "borg", "borg check --verify-data {peer}", once=True),
+    Step("objects-add", "disk-objectstore (raw bytes)", "{child} objects_add {peer} {small}", "rm -rf {peer}", "{peer}"),
+    Step("objects-read", "disk-objectstore, one by one", "{child} objects_read {peer}", once=True),
+    Step("objects-bulk", "disk-objectstore, in bulk", "{child} objects_read_bulk {peer}"),
+    Step("git-add", "git (unsynced)", _GIT_ADD + "git --git-dir={peer} --work-tree=. commit -q -m x", _GIT, "{peer}"),
+    Step("git-again", "git", _GIT_ADD + "git --git-dir={peer} --work-tree=. status --porcelain"),
+    Step("git-gc", "git gc", "git --git-dir={peer} gc -q", once=True, keeps="{peer}"),
+    Step("git-read", "git, after gc", "{child} git_read {peer}"),
+    Step("git-check", "git, after gc", "git --git-dir={peer} fsck --full"),
+    # One big file.
+    Step("zstd-large", "zstd -T2 -3", "zstd -T2 -3 -q {large}/large.bin -o {peer}.zst; sync {peer}.zst", "rm -f {peer}.zst", "{peer}.zst"),
+    Step("zstd-out", "zstd -dc", "zstd -dc -q {peer}.zst > /dev/null"),
+    Step("zstd-proof", "zstd -dc, sha256sum", "zstd -dc -q {peer}.zst | sha256sum"),
+    Step("large", OURS, "cd {large}; {holdfast} -C {store} put large.bin large.bin", _FRESH, "{store}"),
+    Step("large-out", OURS, "{child} read_large {store}"),
+    Step("pieces", OURS, "{child} read_pieces {store}", cold=False),
+    Step("large-fsck", OURS, "{holdfast} -C {store} fsck"),
+    Step("borg-large", "borg", "cd {large}; borg create -C zstd,3 {peer}::a .", _BORG, "{peer}", once=True),
+    Step("restic-large", "restic", "cd {large}; restic -q -r {peer} backup .", _RESTIC, "{peer}", once=True),
+    # Single durable writes.
+    Step("objects-put", "disk-objectstore add_object (bytes alone)", "{child} objects_put {peer}", "rm -rf {peer}", cold=False),
+    Step("put", OURS, "{child} put {store}", _FRESH, cold=False),
+    Step("put-eight", OURS + ", eight processes", "{child} put_eight {store}", _FRESH, cold=False),
+)  # fmt: skip
+
+MARKS = (
+    Mark("P1", "add a tree of small files, cold", "add", ("tar",), limit=1.25),
+    Mark("P1 peers", "the same, against the fastest peer that compresses", "add", ("restic-add", "borg-add", "git-add")),
+    Mark("P1 text", "the same, full text complete", "add+text", ("tar",), limit=2.5),
+    Mark("P1s", "bytes of that store, index and journal counted", "add", ("restic-add",), of=stored, unit="MB"),
+    Mark("P2", "add the same tree again, unchanged", "again", ("git-again",), limit=2.0),
+    Mark("P2 peers", "the same, against restic", "again", ("restic-again",), limit=0.33),
+    Mark("P3", "add one big file", "large", ("zstd-large",), limit=1.1),
+    Mark("P4", "read all small ones in random order, one by one", "read", ("git-read",), of=rate, limit=0.6, rising=True, unit="/s"),
+    Mark("P4 bulk", "the same in bulk", missing="there is no bulk read yet"),
+    Mark("P5", "read the big file, verified", "large-out", ("zstd-out",), limit=1.25),
+    Mark("P5 pieces", "random reads of 4 KB in it, warm", "pieces", of=rate, limit=5_000, rising=True, unit="/s"),
+    Mark("P6", "full fsck of the small ones", "fsck", ("restic-check",)),
+    Mark("P6 large", "full fsck of the big one", "large-fsck", ("zstd-proof",), limit=1 / 0.6),
+    Mark("P7", "a git history after repack", missing="there is no repack yet"),
+    Mark("P8", "growing logs and checkpoints", missing="there are no chunks yet"),
+    Mark("P9", "one durable put of 2 KB, middle", "put", ("objects-put",), of=p50, unit="ms"),
+    Mark("P9 tail", "the slowest of a hundred", "put", ("objects-put",), of=p99, unit="ms"),
+    Mark("P9 eight", "eight writers together, puts a second", "put-eight", ("put",), of=rate, rising=True, unit="/s"),
+    Mark("P10", "a million artifacts", missing="not measured yet"),
+    Mark("P11", "peak memory, small files", "add", of=memory, limit=150, unit="MB"),
+    Mark("P11 large", "peak memory, big file", "large", of=memory, limit=150, unit="MB"),
+    Mark("P12", "`holdfast --help`", "help", limit=0.12),
+    Mark("P12 status", "`holdfast status` of the small files", "show", limit=0.2),
+)  # fmt: skip
