@@ -194,7 +194,7 @@ def test_on_a_nearly_full_file_system_content_can_be_deleted_and_collected_to_ma
     root, room = small / "store", small / "room"
     room.write_bytes(bytes(ROOM))
     with holdfast.create(root) as store:
-        ids = [store.put(f"{n}", os.urandom(40_000)).artifact.id for n in range(12)]
+        ids = [store.put(f"{n}", os.urandom(70_000)).artifact.id for n in range(12)]
         fill(small / "ballast")
         with pytest.raises(NoSpaceError):  # without a free page nothing can be committed, a deletion neither
             store.artifacts.delete(f"id:{ids[0]}")

@@ -25,7 +25,8 @@ from holdfast.testing.clock import FixedClock
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values.change import Actor
 
-REPORT, PLAN, LATER = b"the numbers of this year\n", b"first this, then that\n", b"written after the backup\n"
+REPORT, PLAN, LATER = b"the numbers of this year\n" * 3000, b"first this, then that\n", b"written after the backup\n"
+"""The first is too large for a pack, and has a file of its own."""
 BIG = bytes(range(256)) * 5000
 Readable = dict[str, bytes]
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.blobs.packs.writer import PACK_BYTES
 from holdfast.engine import repacking
 from holdfast.engine.handle import Handle
 from holdfast.engine.repacking import Held
 from holdfast.engine.transaction import write
+from holdfast.errors import NoSpaceError
 from holdfast.formats import paths
 from holdfast.index.packed import PackRow
 
@@ -43,19 +44,20 @@ class PackingReport:
 
 def collect(handle: Handle, *, before_us: int, at_once: bool) -> PackingReport:
     """Both steps. `at_once`: there is no grace period: every pack with garbage is rewritten, and its file goes."""
-    rewritten = _rewrite(handle, at_once=at_once)
-    with write(handle, what="gc: packs") as unit:
-        handle.index.physical.packs.condemn(unit.now_us)
-        limit = unit.now_us if at_once else before_us
-    removed = freed = 0
+    done = PackingReport()
+    full: NoSpaceError | None = None
+    try:
+        done = _rewrite(handle, before_us=before_us, at_once=at_once)
+    except NoSpaceError as error:
+        full = error  # what is empty can go all the same, and makes room
+    limit = _condemned(handle, before_us=before_us, at_once=at_once)
     with repacking.holding(handle, _empty(handle, limit)) as held:
         for one in held:
-            with write(handle, what="gc: packs"):
-                if _may_go(handle, one, limit):
-                    repacking.remove(handle, one)
-                    removed, freed = removed + 1, freed + one.file_bytes
+            done = _removed(handle, one, limit, done)
     _forget_missing(handle)
-    return PackingReport(rewritten, removed, freed)
+    if full is not None:
+        raise full
+    return done
 
 
 def preview(handle: Handle, *, before_us: int, at_once: bool) -> PackingReport:
@@ -70,12 +72,33 @@ def preview(handle: Handle, *, before_us: int, at_once: bool) -> PackingReport:
     return PackingReport(len(wanted), len(going), sum(one.file_bytes for one in going))
 
 
-def _rewrite(handle: Handle, *, at_once: bool) -> int:
+def _rewrite(handle: Handle, *, before_us: int, at_once: bool) -> PackingReport:
+    """Those first of which least is needed: where space is short, each makes room for the next."""
+    done = PackingReport()
     with repacking.holding(handle, _names(handle)) as held:
-        wanted = _to_rewrite(handle.index.physical.packs.all(), held, at_once=at_once)
-        for one in wanted:
+        rows = handle.index.physical.packs.all()
+        live = {row.name: row.content for row in rows}
+        for one in sorted(_to_rewrite(rows, held, at_once=at_once), key=lambda one: live[one.name]):
             repacking.rewrite(handle, one.name, lambda: _commit(handle))
-    return len(wanted)
+            done = replace(done, rewritten=done.rewritten + 1)
+            if at_once:
+                done = _removed(handle, one, _condemned(handle, before_us=before_us, at_once=True), done)
+    return done
+
+
+def _condemned(handle: Handle, *, before_us: int, at_once: bool) -> int:
+    """Condemn what is empty; packs that were condemned up to the time that is returned may go."""
+    with write(handle, what="gc: packs") as unit:
+        handle.index.physical.packs.condemn(unit.now_us)
+        return unit.now_us if at_once else before_us
+
+
+def _removed(handle: Handle, one: Held, limit: int, done: PackingReport) -> PackingReport:
+    with write(handle, what="gc: packs"):
+        if not _may_go(handle, one, limit):
+            return done
+        repacking.remove(handle, one)
+    return replace(done, removed=done.removed + 1, freed_bytes=done.freed_bytes + one.file_bytes)
 
 
 @contextmanager
