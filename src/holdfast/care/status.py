@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from holdfast.blobs.packs import PackFolder
 from holdfast.engine.handle import Handle
 from holdfast.errors import HoldfastError
 from holdfast.formats import paths
@@ -62,7 +61,7 @@ def status(handle: Handle) -> Status:
         revisions=contents.revisions,
         logical_bytes=contents.logical,
         content_bytes=contents.unique,
-        stored_bytes=contents.stored + sum(entry.stored_bytes for entry in PackFolder(handle.root, handle.disk).walk()),
+        stored_bytes=contents.stored,
         blobs=contents.blobs,
         condemned=contents.condemned,
         condemned_bytes=contents.condemned_bytes,

@@ -118,6 +118,22 @@ def every_kind_of_file(root: Path) -> Path:
     return root
 
 
+def with_packs(root: Path) -> Path:
+    """A closed store with two packs: a sealed one, and one that goes on behind a torn append."""
+    with holdfast.create(root, actor="Ada") as store:
+        _fill(store)
+        store._handle.blobs.writer.seal()  # type: ignore[attr-defined]  # noqa: SLF001
+        for number in range(4):
+            store.put(f"more/{number}", f"in the second pack, number {number}\n" * (number + 1))
+    newest = max((root / "packs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    with newest.open("ab") as file:
+        file.write(b"the rest of an append that a crash tore off")
+    with holdfast.open(root, actor="Ada") as store:
+        store.put("more/last", "behind the cover\n")
+        store.search("words")
+    return root
+
+
 def shrink(store: holdfast.Store) -> None:
     """Small frames and small segments, so that a small store has many."""
     handle = store._handle  # noqa: SLF001

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import zstandard
 
-from holdfast.formats import frame, paths
+from holdfast.formats import frame, pack, paths
 from holdfast.testing import pages
 
 _REPEATED, _COMPRESSED = 1, 2
@@ -33,6 +33,8 @@ def why(files: Mapping[str, bytes], path: str, after: bytes | None) -> str:
         return _twin_of_segment(files, path)
     if before == after:
         return "the same bytes"
+    if path.startswith(paths.PACKS + "/"):
+        return _beside_members(before, after) or _padding(before, after)
     if path.endswith(".zst"):
         return _padding(before, after)
     if path == paths.INDEX:
@@ -61,6 +63,28 @@ def _padding(before: bytes, after: bytes) -> str:
         if decoded(before) == decoded(after):
             return "padding of an entropy table"
     return ""
+
+
+def _beside_members(before: bytes, after: bytes) -> str:
+    """A table of contents that is gone, or other bytes in a cover: no member and no header is touched."""
+    cut = len(after)
+    if before.startswith(after) and pack.is_contents(before[cut : cut + pack.HEAD_BYTES]):
+        return "a table of contents may be absent"
+    changed = _changed(before, after)
+    covered = {n for at, end in _skippable(before) if before[at : at + 4] == pack.COVER for n in range(at + 8, end)}
+    return "the rest of a torn append, behind its cover" if changed is not None and changed <= covered else ""
+
+
+def _skippable(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where each skippable frame of a file begins and ends, its head included."""
+    at = 0
+    while at < len(data):
+        if int.from_bytes(data[at : at + 4], "little") in _SKIPPABLE:
+            end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+            yield at, end
+        else:
+            end = at + frame.measure(data[at:])[1]
+        at = end
 
 
 def _free_space(before: bytes, after: bytes) -> str:
@@ -96,7 +120,10 @@ def inside_blocks(data: bytes) -> set[int]:
     """Offsets inside the compressed blocks of frames, where single bits may only pad entropy tables."""
     found: set[int] = set()
     at = 0
-    while data[at : at + 4] == frame.MAGIC:
+    while data[at : at + 4] == frame.MAGIC or int.from_bytes(data[at : at + 4], "little") in _SKIPPABLE:
+        if data[at : at + 4] != frame.MAGIC:
+            at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+            continue
         single, width = data[at + 4] >> 5 & 1, data[at + 4] >> 6
         at += 6 - single + (single, 2, 4, 8)[width]
         last = 0

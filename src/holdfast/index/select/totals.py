@@ -30,8 +30,8 @@ class Contents:
     condemned_bytes: int
 
 
-# Members of packs share frames and headers: what they take is the size of the packs' files.
-_FILE = "CASE b.container WHEN 0 THEN b.stored_bytes ELSE 0 END"
+# A frame that members of a pack share counts with the first of them.
+_FILE = "CASE b.start WHEN 0 THEN b.stored_bytes ELSE 0 END"
 
 
 class Totals:
