@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from holdfast.blobs.packs import PackFolder
 from holdfast.blobs.packs.writer import somebody_appends
 from holdfast.disk import Disk
 from holdfast.engine import repacking
+from holdfast.errors import HandleDeadError, NoSpaceError, StorageIOError
 from holdfast.formats.pack import Header
 from holdfast.store import rebuild_store, repair_store
 from holdfast.testing.damage import flip
@@ -394,3 +396,43 @@ def test_frames_of_a_batch_hold_neighbours_and_none_is_larger_than_it_should_be(
         frames = [frame for part in scan.parts() if isinstance(part, Header) for frame in part.frames]
     assert len(frames) < 20
     assert max(content for _, content in frames) <= 8192
+
+
+# -- a disk that fails -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", ["create", "write", "open_append"])
+def test_a_full_disk_while_a_pack_is_appended_to_leaves_nothing_and_the_next_put_works(opener, disk, operation):
+    opener().close()
+    store = opener()
+    if operation == "open_append":
+        store.put("before", "so that there is a pack to take up")
+        store._handle.blobs.writer.rest()
+        disk.fail("write", path="/packs/", error=errno.ENOSPC, torn=50)
+    else:
+        disk.fail(operation, path="/packs/", error=errno.ENOSPC, torn=50 if operation == "write" else 0)
+    with pytest.raises(NoSpaceError):
+        store.put("name", WORDS[0])
+    disk.heal()
+    assert [artifact.name for artifact in store.find()] in ([], ["before"])
+    assert store.put("name", WORDS[0]).created
+    assert store.read("name").decode() == WORDS[0]
+    store.close()
+    check(store.path)
+
+
+@pytest.mark.parametrize("operation", ["fsync", "fsync_dir"])
+def test_a_sync_of_a_pack_that_fails_kills_the_handle_and_is_never_asked_again(opener, disk, operation):
+    store = opener()
+    disk.fail(operation, path="/packs")
+    with pytest.raises(StorageIOError):
+        store.put("name", WORDS[0])
+    asked = disk.calls[operation]
+    with pytest.raises(HandleDeadError):
+        store.put("name", WORDS[0])
+    store.close()
+    assert disk.calls[operation] == asked
+    disk.heal()
+    again = opener()
+    assert list(again.find()) == []
+    assert again.put("name", WORDS[0]).created

@@ -27,6 +27,8 @@ from holdfast.formats.lines import Located
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values import moment
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 Opener = Callable[..., Store]
 RowsOf = Callable[[Store], dict[str, list[tuple[Any, ...]]]]
 TX = moment.draw_id(1)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.errors import ChainBrokenError
+from holdfast.errors import ChainBrokenError, FormatTooNewError
 from holdfast.formats import lines
 from holdfast.formats.lines import Garbage, Located
 from holdfast.values import canon, change, moment
@@ -162,7 +162,7 @@ def test_lines_of_a_newer_version_are_refused_rather_than_taken_for_damage() -> 
     entry = Entry(moment.draw_id(NOW_US), 1, 1, NOW_US, Actor("Ada"), b"r" * 32, head.hash, version=1)
     data = body(1) + b"\n" + lines.encode_last(Transaction(entry, b"s" * 16, (body(1),)))
 
-    with pytest.raises(ChainBrokenError, match="version 1") as caught:
+    with pytest.raises(FormatTooNewError, match="version 1") as caught:
         scanned(data)
     assert "newer" in caught.value.remedy
 

@@ -150,6 +150,7 @@ class Unit:
             actor=self.handle.actor,
             root=root_of(salt, bodies),
             prev=self._head.hash,
+            store=self.handle.marker.store_id if self._head.next_seq == 1 else "",
         )
         return Transaction(entry, salt, bodies)
 

@@ -169,6 +169,7 @@ def _entry(value: dict[str, Any]) -> tuple[Entry, bytes, bytes, tuple[bytes, ...
         root=bytes.fromhex(fields["root"]),
         prev=bytes.fromhex(fields["prev"]),
         version=fields["v"],
+        store=fields.get("store", ""),
     )
     if not (type(entry.first) is int and type(entry.count) is int and entry.count >= 1 and moment.is_id(entry.tx)):
         raise ValueError("fields of the wrong type")

@@ -30,7 +30,10 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A transaction's entry in the chain. Its hash covers every field here; `first` is the seq of its first change."""
+    """A transaction's entry in the chain. Its hash covers every field here; `first` is the seq of its first change.
+
+    `store`: the store's id, in the first entry of its chain alone, so that a lost marker can be written anew.
+    """
 
     tx: str
     first: int
@@ -40,6 +43,7 @@ class Entry:
     root: bytes
     prev: bytes
     version: int = LINE_VERSION
+    store: str = ""
 
     @property
     def next_seq(self) -> int:
@@ -58,6 +62,7 @@ class Entry:
             "first": self.first,
             "prev": self.prev.hex(),
             "root": self.root.hex(),
+            **({"store": self.store} if self.store else {}),
             "time": moment.to_text(self.time_us),
             "tx": self.tx,
             "v": self.version,

@@ -168,6 +168,9 @@ class PackWriter:
         except BaseException:
             pack_.failed = True
             self._let_go()
+            if not pack_.end:
+                with contextlib.suppress(HoldfastError, FileNotFoundError):
+                    self._disk.unlink(pack_.path)  # made just now, for what did not come
             raise
         pack_.end += len(data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
 from holdfast.journal import Journal
 from holdfast.values import change, moment
+from holdfast.values.change import Entry
 
 _ID = re.compile(rb"[^\"]{36}(?=\"\}?)")
 _DIGITS = "0123456789abcdef-"
@@ -50,28 +52,30 @@ def proven_id(bench: Bench, stores: Sequence[str]) -> str | None:
     try:
         with contextlib.suppress(HoldfastError, FileNotFoundError):
             view.open()
-        begins = _begins(bench, view)
-        candidates = _candidates(bench, view, stores)
-        return next((one for one in candidates if _fits(one, begins)), None)
+        first = _first(bench, view)
+        if first is None:
+            return None
+        candidates = itertools.chain([first.store], _candidates(bench, view, stores))
+        return next((one for one in candidates if _fits(one, first.prev)), None)
     finally:
         view.close()
 
 
-def _fits(candidate: str, begins: bytes | None) -> bool:
-    return begins is not None and moment.is_id(candidate) and change.origin(candidate).hash == begins
+def _fits(candidate: str, begins: bytes) -> bool:
+    return moment.is_id(candidate) and change.origin(candidate).hash == begins
 
 
-def _begins(bench: Bench, view: View) -> bytes | None:
-    """What the first transaction says comes before it, as journal or index have it."""
+def _first(bench: Bench, view: View) -> Entry | None:
+    """The entry of the first transaction, as journal or index have it."""
     with contextlib.suppress(HoldfastError):
         for _, item in Journal(bench.root, bench.disk).scan():
             if isinstance(item, Located) and item.transaction.entry.first == 1:
-                return item.transaction.entry.prev
+                return item.transaction.entry
             break
     with contextlib.suppress(HoldfastError):
         row = next(view.audit.chain(), None) if view.audit is not None else None
         if row is not None and row.data is not None and row.first == 1:
-            return lines.decode(row.data, "the first transaction").entry.prev
+            return lines.decode(row.data, "the first transaction").entry
     return None
 
 
