@@ -23,6 +23,8 @@ from holdfast.errors import ChainForkedError, ConflictError, DamageError, Holdfa
 from holdfast.index.apply import REDUCERS
 from holdfast.index.tables import LOGICAL, PHYSICAL
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 RowsOf = Callable[[Store], dict[str, list[tuple[Any, ...]]]]
 
 

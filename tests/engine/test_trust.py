@@ -22,6 +22,8 @@ from holdfast.journal import Journal
 from holdfast.testing import damage
 from holdfast.testing.clock import FixedClock
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 RowsOf = Callable[[Store], dict[str, list[tuple[Any, ...]]]]
 Opener = Callable[..., Store]
 

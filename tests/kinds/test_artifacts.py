@@ -29,6 +29,8 @@ from holdfast.errors import (
 )
 from holdfast.values import canon, digest
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 NOWHERE = "01987654-0000-7000-8000-000000000000"
 
 
