@@ -196,6 +196,13 @@ def test_a_commit_that_returned_is_in_the_log_and_one_that_did_not_may_be_torn()
     assert len(set(logs)) > 20
 
 
+def test_an_index_that_was_there_when_the_recording_began_is_there_at_its_first_crash_point() -> None:
+    whole = IndexSeen("whole", b"db", b"", "i")
+    found = crash_states.point(recorded(whole, Operation("create", "a", 0)), 0)
+    assert [state.index for state in crash_choices.every(found)] == [whole]
+    assert crash_choices.corner(found, "all lost").index == whole
+
+
 def test_the_state_without_any_loss_is_the_store_itself(base: str) -> None:
     trace = record(BY_NAME["close and reopen"], base, seed=3)
     end = crash_states.point(trace.recording, len(trace.recording.events))
