@@ -40,7 +40,7 @@ OPERATIONS = (
     "listdir",
 )  # fmt: skip
 MOST = 400
-TRIES = int(os.environ.get("HOLDFAST_NTH_TRIES", "25"))
+TRIES = int(os.environ.get("HOLDFAST_NTH_TRIES", "8"))
 Tally = Callable[..., None]
 
 

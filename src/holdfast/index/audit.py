@@ -10,6 +10,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from holdfast.errors import HoldfastError, InvalidValueError
@@ -250,6 +251,7 @@ def quick_look(path: str) -> list[str]:
         return [str(error)]
 
 
+@lru_cache(1)
 def _objects_wanted() -> dict[str, tuple[Any, ...]]:
     with contextlib.closing(sqlite3.connect(":memory:")) as fresh:
         for step in manifest.MANIFEST:
