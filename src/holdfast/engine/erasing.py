@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.blobs import LocalBlobs
-from holdfast.engine import derive, recover
+from holdfast.engine import derive, presence, recover
 from holdfast.engine.aside import superseded_segments
 from holdfast.engine.handle import Handle
 from holdfast.errors import ChainBrokenError, ConflictError, LockedError
@@ -262,7 +262,7 @@ def _take_over(handle: Handle, temporary: str) -> None:
         raise ConflictError("rows about blobs can only be made from local files")
     fresh = SqliteIndex(temporary)
     try:
-        derive.fill_physical(fresh, handle.blobs)
+        presence.fill(fresh, handle.blobs, old=handle.index)
         for key in derive.FACTS:
             if (value := handle.index.meta(key)) is not None:
                 fresh.set_meta(key, value)

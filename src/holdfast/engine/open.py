@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from holdfast.blobs import LocalBlobs
 from holdfast.disk import Disk
-from holdfast.engine import derive, gaps, recover, torn
+from holdfast.engine import derive, gaps, presence, recover, torn
 from holdfast.engine.derive import Distrust, Judge
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.locks import HandlesLock, WriterLock
@@ -274,7 +274,8 @@ def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
 
     Not if somebody writes just now: they saw to it when they began, and readers need not wait for them.
     """
-    if not after_crash and recover.is_level(handle):
+    unread = handle.index.meta(presence.UNREAD) is not None
+    if not (after_crash or unread) and recover.is_level(handle):
         return
     try:
         handle.writer.acquire("recover", wait_s=min(handle.wait_s, _PATIENCE_S))
@@ -285,5 +286,7 @@ def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
             if after_crash:
                 torn.mend(handle.root, handle.disk, handle.journal, handle.index)
         recover.level(handle)
+        if unread:
+            presence.look_again(handle)
     finally:
         handle.writer.release()
