@@ -25,6 +25,11 @@ SEED = int(os.environ.get("HOLDFAST_DAMAGE_SEED", "0")) or secrets.randbelow(1 <
 AT_MOST = int(os.environ.get("HOLDFAST_DAMAGE_CASES", "0")) or 1 << 30
 LAB = "Damage to one file: not found, or a wrong answer"
 PARTS = 6
+LISTS = {
+    "changes", "sorted", "deep", "status", "types", "ties", "runs", "folders", "search", "record", "up", "down", "of",
+    "list", "steps", "inputs", "manifest", "log",
+}  # fmt: skip
+"""Questions that are answered by going through a part of an index (docs/damage-lab.md says what that means)."""
 PAGE = 4096
 
 
@@ -95,16 +100,20 @@ def test_a_byte_of_every_page_of_a_small_index(sound, prove):
     assert report.absent == [], "all pages of a small index are checked when it is opened"
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="open: padding inside tx.data is not on the list yet; a manifest can lack links that a damaged page hides",
-)
+def ranges(report):
+    """The questions of a report that were answered with less than there is, without their ids."""
+    return {question.split()[0] for case in report.absent for question in case.partition(": ")[2].split(", ")}
+
+
 def test_a_byte_of_every_page_of_a_large_index(sound, prove, as_a_large_one):
+    """Full fsck finds each. No value is wrong; a list may lack what a damaged page hides, but nothing asked for by
+    its path or id is ever said not to be there."""
     rng = random.Random(13)
     chosen = [
         Case("flip", paths.INDEX, at, 1 << rng.randrange(8)) for at in used_bytes(sound[0].files[paths.INDEX], 1, rng)
     ]
-    prove(chosen)
+    report = prove(chosen)
+    assert ranges(report) <= LISTS
 
 
 def test_frames_that_took_each_others_place(sound, prove):
@@ -179,7 +188,7 @@ def test_free_space_of_the_index_is_on_the_list_and_cells_are_not(sound):
     free = sorted(set(range(len(index))) - found.used)
     assert len(free) > len(index) // 2
     assert all(nothings.why(files, paths.INDEX, changed(index, at, 0xFF)) for at in rng.sample(free, 30))
-    said = sorted(found.used - found.dividers)
+    said = sorted(found.plain)
     assert not any(nothings.why(files, paths.INDEX, changed(index, at, 0xFF)) for at in rng.sample(said, 60))
 
 

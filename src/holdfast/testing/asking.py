@@ -9,6 +9,7 @@ from typing import Any
 
 import holdfast
 from holdfast.errors import ContentPurgedError, HoldfastError, IndexDamagedError, NotFoundError
+from holdfast.values.records import RunManifest
 
 Question = tuple[str, str]
 """(what, of which)."""
@@ -140,9 +141,15 @@ def wrong_or_absent(store: Store, truth: Answers) -> tuple[list[str], list[str],
 
 def _is_less(given: Any, true: Any) -> bool:
     """Whether an answer lacks things, and is right in all it has, in the right order."""
+    if isinstance(given, RunManifest) and isinstance(true, RunManifest):
+        return given.run == true.run and _is_less(_parts(given), _parts(true))
     if not isinstance(given, tuple) or not isinstance(true, tuple) or len(given) > len(true):
         return False
-    if any(isinstance(one, tuple) for one in true):  # lineage: nodes and edges
+    if any(isinstance(one, tuple) for one in true):  # several lists: of lineage, nodes and edges
         return all(one == other or _is_less(one, other) for one, other in zip(given, true, strict=True))
     rest = iter(true)
     return all(any(one == other for other in rest) for one in given)
+
+
+def _parts(manifest: RunManifest) -> tuple[tuple[Any, ...], ...]:
+    return manifest.steps, manifest.inputs, manifest.outputs

@@ -12,6 +12,7 @@ from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
 from holdfast.index.database import Database
 from holdfast.index.select import neighbours
+from holdfast.index.select.composed import once
 from holdfast.index.select.lookups import ACTOR_OF, TIME_OF, Lookups
 from holdfast.index.tables import Tables
 from holdfast.values import canon, digest, moment, names
@@ -66,12 +67,13 @@ class ArtifactRows:
         self.t2 = tables.Record.alias("t2")
         self.t3 = tables.Revision.alias("t3")
         self.t4 = tables.Content.alias("t4")
-        self._by_id = self.select().where(SQL("t2.id = ?")).sql()[0]
-        self._by_key = self.select().where(SQL("t1.key = ?")).sql()[0]
         place = SQL("t1.collection = ? AND t1.name = ? AND t1.stray = ? AND t1.live = 1")
-        self._by_place = self.select().where(place).sql()[0]
-        self._revision = self._revisions().where(SQL("t3.artifact = ? AND t3.number = ?")).sql()[0]
-        self._history = self._revisions().where(SQL("t3.artifact = ?")).order_by(SQL("t3.number DESC")).sql()[0]
+        number = SQL("t3.artifact = ? AND t3.number = ?")
+        self._by_id = once("artifact by id", lambda: self.select().where(SQL("t2.id = ?")))
+        self._by_key = once("artifact by key", lambda: self.select().where(SQL("t1.key = ?")))
+        self._by_place = once("artifact by place", lambda: self.select().where(place))
+        self._revision = once("revision", lambda: self._revisions().where(number))
+        self._history = once("revisions", self._newest_first)
 
     def select(self) -> ModelSelect:
         """The query that gives artifacts; the caller adds conditions, order and limit.
@@ -103,6 +105,9 @@ class ArtifactRows:
     def _revisions(self) -> ModelSelect:
         content = self.t4.key == self.t3.content
         return self.t3.select(*self._revision_columns()).join(self.t4, JOIN.LEFT_OUTER, on=content)
+
+    def _newest_first(self) -> ModelSelect:
+        return self._revisions().where(SQL("t3.artifact = ?")).order_by(SQL("t3.number DESC"))
 
     # -- one -------------------------------------------------------------------------------------------------------
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import JOIN, SQL
+from peewee import JOIN, SQL, ModelSelect
 
 from holdfast.index import proof
 from holdfast.index.database import Database
+from holdfast.index.select.composed import once
 from holdfast.index.select.ends import EndRows, code_of, kind_of
 from holdfast.index.select.keyset import PAGE, stream
 from holdfast.index.select.lookups import MARKS, TIME_OF, Lookups
@@ -49,13 +50,7 @@ class RelationshipRows:
         self._db = database
         self._lookups = lookups
         self._ends = ends
-        t1, t2 = tables.Relationship.alias("t1"), tables.Record.alias("t2")
-        columns = [
-            t1.key, t2.id, t1.type, t1.source_kind, t1.source, t1.source_revision, t1.target_kind, t1.target,
-            t1.target_revision, t1.metadata, t2.tenant, t2.owner, t2.deleted,
-            t2.changed, SQL(TIME_OF.format("t1.key")), SQL(TIME_OF.format("t2.changed")),
-        ]  # fmt: skip
-        self._select = str(t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key)).sql()[0])
+        self._select = once("relationships", lambda: _all(tables))
 
     # -- one -------------------------------------------------------------------------------------------------------
 
@@ -208,6 +203,16 @@ class RelationshipRows:
         """When its own tombstone was set, or else when the first of its ends went."""
         of_ends = [gone[end.id] for end in ends if gone.get(end.id) and code_of(end.kind)]
         return self._lookups.deleted_at(own or min(of_ends, default=0))
+
+
+def _all(tables: Tables) -> ModelSelect:
+    t1, t2 = tables.Relationship.alias("t1"), tables.Record.alias("t2")
+    columns = [
+        t1.key, t2.id, t1.type, t1.source_kind, t1.source, t1.source_revision, t1.target_kind, t1.target,
+        t1.target_revision, t1.metadata, t2.tenant, t2.owner, t2.deleted,
+        t2.changed, SQL(TIME_OF.format("t1.key")), SQL(TIME_OF.format("t2.changed")),
+    ]  # fmt: skip
+    return t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key))
 
 
 def _end(columns: tuple[Any, ...]) -> Endpoint:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import JOIN, SQL
+from peewee import JOIN, SQL, ModelSelect
 
 from holdfast.index import proof
 from holdfast.index.database import Database
+from holdfast.index.select.composed import once
 from holdfast.index.select.ends import code_of, kind_of
 from holdfast.index.select.keyset import PAGE
 from holdfast.index.select.lookups import MARKS, TIME_OF, Lookups
@@ -40,17 +41,8 @@ class RunRows:
     def __init__(self, database: Database, tables: Tables, lookups: Lookups) -> None:
         self._db = database
         self._lookups = lookups
-        t1, t2 = tables.Run.alias("t1"), tables.Record.alias("t2")
-        columns = [
-            t1.key, t2.id, t1.name, t1.status, t1.parameters, t1.diagnostics, t1.environment, t1.metadata, t1.reason,
-            t1.started_us, t1.ended_us, t2.tenant, t2.owner, t2.deleted,
-            t2.changed, SQL(TIME_OF.format("t1.key")), SQL(TIME_OF.format("t2.changed")),
-        ]  # fmt: skip
-        self._select = str(t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key)).sql()[0])
-        t3 = tables.Step.alias("t1")
-        columns = [t3.number, t2.id, t3.run, t3.name, t3.status, t3.started_us, t3.ended_us, t3.diagnostics,
-                   SQL(proof.proven("step", "t1")), SQL(proof.proven("record", "t2"))]  # fmt: skip
-        self._select_step = str(t3.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t3.key)).sql()[0])
+        self._select = once("runs", lambda: _all_runs(tables))
+        self._select_step = once("steps", lambda: _all_steps(tables))
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
@@ -187,6 +179,23 @@ class RunRows:
         sql = "SELECT count(*) FROM step s JOIN record r ON r.key = s.key WHERE s.run = ? AND r.deleted = 0"
         row = self._db.one(sql, (run,))
         return int(row[0]) if row else 0
+
+
+def _all_runs(tables: Tables) -> ModelSelect:
+    t1, t2 = tables.Run.alias("t1"), tables.Record.alias("t2")
+    columns = [
+        t1.key, t2.id, t1.name, t1.status, t1.parameters, t1.diagnostics, t1.environment, t1.metadata, t1.reason,
+        t1.started_us, t1.ended_us, t2.tenant, t2.owner, t2.deleted,
+        t2.changed, SQL(TIME_OF.format("t1.key")), SQL(TIME_OF.format("t2.changed")),
+    ]  # fmt: skip
+    return t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key))
+
+
+def _all_steps(tables: Tables) -> ModelSelect:
+    t1, t2 = tables.Step.alias("t1"), tables.Record.alias("t2")
+    columns = [t1.number, t2.id, t1.run, t1.name, t1.status, t1.started_us, t1.ended_us, t1.diagnostics,
+               SQL(proof.proven("step", "t1")), SQL(proof.proven("record", "t2"))]  # fmt: skip
+    return t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key))
 
 
 def _object(text: str | None) -> dict[str, Any]:
