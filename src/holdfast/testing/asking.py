@@ -35,7 +35,8 @@ def questions(store: Store) -> list[Question]:
     found: list[Question] = list(_PLAIN)
     for artifact in [*store.artifacts.list(recursive=True), *store.artifacts.find(deleted=True)]:
         asked = ("artifact", "history", "log", "content")
-        found += [(what, f"id:{artifact.id}") for what in asked] + [("path", artifact.path)]
+        found += [(what, f"id:{artifact.id}") for what in asked]
+        found.append(("buried" if artifact.deleted_at else "path", artifact.path))
         if artifact.number > 1:  # one that has ties
             found += [(what, f"id:{artifact.id}") for what in ("record log", "up", "down", "of")]
         found += [(f"content@{one.number}", f"id:{artifact.id}") for one in store.artifacts.revisions(artifact)]
@@ -79,7 +80,8 @@ _ASK: dict[str, Callable[[Store, str], Any]] = {
     "head": lambda store, _: store.changes.head(),
     "search": _search,
     "artifact": lambda store, of: store.artifacts.get(of, deleted=True),
-    "path": lambda store, of: store.artifacts.get(of, deleted=True),
+    "path": lambda store, of: store.artifacts.get(of),
+    "buried": lambda store, of: store.artifacts.get(of, deleted=True),
     "history": lambda store, of: tuple(store.artifacts.revisions(of)),
     "log": lambda store, of: tuple(store.artifacts.log(of)),
     "record log": lambda store, of: tuple(store.changes.list(record=of.removeprefix("id:"))),

@@ -167,7 +167,7 @@ def _excuse(harmed: Harmed, case: Case, after: bytes | None) -> str:
     return nothings.why(harmed.files, case.path, after)
 
 
-_FEW = ("path", "content", "changes", "status", "search", "head")
+_FEW = ("path", "buried", "content", "changes", "status", "search", "head")
 
 
 def about(case: Case, truth: Answers) -> Answers:

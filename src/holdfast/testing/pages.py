@@ -151,20 +151,23 @@ Rows = dict[str, list[tuple[object, ...]]]
 
 def rows(data: bytes) -> Rows:
     """The schema, and every row of every table; sqlite3.Error if SQLite finds anything wrong with the pages."""
-    with _opened(data) as connection:
-        try:
-            wrong = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        except UnicodeDecodeError as error:  # SQLite quotes a damaged schema
-            raise sqlite3.DatabaseError("its schema is no text") from error
-        if wrong != b"ok":
-            raise sqlite3.DatabaseError(wrong.decode("utf-8", "replace"))
-        found: Rows = {
-            "": connection.execute("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master").fetchall()
-        }
-        for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            table = row[0].decode()
-            found[table] = connection.execute(f'SELECT * FROM "{table}"').fetchall()
-        return found
+    try:
+        with _opened(data) as connection:
+            return _dumped(connection)
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged schema
+        raise sqlite3.DatabaseError("its schema is no text") from error
+
+
+def _dumped(connection: sqlite3.Connection) -> Rows:
+    wrong = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if wrong != b"ok":
+        raise sqlite3.DatabaseError(wrong.decode("utf-8", "replace"))
+    schema = connection.execute("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master").fetchall()
+    found: Rows = {"": schema}
+    for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        table = row[0].decode()
+        found[table] = connection.execute(f'SELECT * FROM "{table}"').fetchall()
+    return found
 
 
 def with_log(data: bytes, log: bytes) -> bytes:
