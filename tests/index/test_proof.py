@@ -80,7 +80,7 @@ def test_an_index_that_lost_its_newest_transactions_is_read_from_the_journal(roo
         connection.execute("DELETE FROM tx WHERE first > 1")
     with holdfast.open(root, read_only=True) as store:
         assert store.get(A).status == "final"
-        assert store.opened.reason == "the index is behind the journal"
+        assert store.opened.reason == "the index is older than the journal"
     assert holdfast.fsck(root).findings
 
 
