@@ -120,6 +120,28 @@ def test_a_byte_of_every_page_of_a_large_index(sound, prove, as_a_large_one):
     assert ranges(report) <= LISTS
 
 
+def pages_of(index, *names):
+    """Numbers of the root pages of tables and indexes, from 0."""
+    with pages.opened(index) as connection:
+        found = dict(connection.execute("SELECT name, rootpage FROM sqlite_master"))
+    return [found[name.encode()] - 1 for name in names]
+
+
+def test_no_path_is_lost_with_the_way_to_the_root(sound, prove, as_a_large_one):
+    """Bytes of the entry that leads to the root collection, and of the pointers to the rows of collections."""
+    index = sound[0].files[paths.INDEX]
+    entry, rows = pages_of(index, "collection_root", "collection")
+    used = pages.anatomy(index).used
+    chosen = [*(at for at in sorted(used) if at // PAGE == entry and at % PAGE >= 8), rows * PAGE + 8, rows * PAGE + 10]
+    report = prove([Case("flip", paths.INDEX, at, 0x01) for at in chosen])
+    assert ranges(report) <= LISTS
+
+
+def test_a_marker_that_is_a_link_to_a_good_copy_is_found(sound, prove):
+    report = prove([Case("link-copy", paths.MARKER)])
+    assert report.found.total() == 1
+
+
 def test_frames_that_took_each_others_place(sound, prove):
     harmed, _ = sound
     blob = next(path for path, data in harmed.files.items() if path.startswith("blobs/") and len(data) > 2000)

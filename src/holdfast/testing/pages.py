@@ -131,12 +131,12 @@ def anatomy(data: bytes) -> Map:
 
 
 def _roots(data: bytes) -> list[int]:
-    with _opened(data) as connection:
+    with opened(data) as connection:
         return [row[0] for row in connection.execute("SELECT rootpage FROM sqlite_master WHERE rootpage > 0")]
 
 
 @contextlib.contextmanager
-def _opened(data: bytes) -> Iterator[sqlite3.Connection]:
+def opened(data: bytes) -> Iterator[sqlite3.Connection]:
     """A database out of bytes, as if it had no log."""
     plain = data[:18] + b"\1\1" + data[20:] if data[18:20] == b"\2\2" else data
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
@@ -152,7 +152,7 @@ Rows = dict[str, list[tuple[object, ...]]]
 def rows(data: bytes) -> Rows:
     """The schema, and every row of every table; sqlite3.Error if SQLite finds anything wrong with the pages."""
     try:
-        with _opened(data) as connection:
+        with opened(data) as connection:
             return _dumped(connection)
     except UnicodeDecodeError as error:  # SQLite quotes a damaged schema
         raise sqlite3.DatabaseError("its schema is no text") from error
