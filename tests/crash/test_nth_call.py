@@ -105,13 +105,12 @@ def attempt(root: str, template: str, disk: FaultyDisk) -> HoldfastError | None:
     ledger = Watched(lambda _: None)
     ledger.flying = {}
     ended: HoldfastError | None = None
-    with reused_indexes():
-        try:
-            work(root, disk, ledger)
-        except HoldfastError as error:
-            ended = error
-        disk.heal()
-        check(root, ledger)
+    try:
+        work(root, disk, ledger)
+    except HoldfastError as error:
+        ended = error
+    disk.heal()
+    check(root, ledger)
     shutil.rmtree(root)
     return ended
 
