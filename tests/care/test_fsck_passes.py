@@ -267,6 +267,8 @@ def test_a_lost_or_damaged_position_costs_work_and_nothing_else(root, paced, los
     paced.taken()
     reports = to_the_end(root)
     assert paced.taken() == digests(root)
+    said = "" if loss in ("deleted", "emptied") else "begun anew: the position was damaged"
+    assert (reports[0].full_pass.note, reports[0].full_pass.runs) == (said, 1)
     assert reports[-1].counts.keys() <= {"state-damaged"}
     assert holdfast.fsck(root).counts == {}
 

@@ -89,6 +89,7 @@ RULES = {
     "relationship-source-revision": "UPDATE relationship SET source_revision = 9",
     "tag-record": "UPDATE tagging SET record = 99",
     "change-record": "UPDATE change SET record = 99 WHERE seq = 9",
+    "change-left-its-row": "DELETE FROM change WHERE seq = 9",
     "record-in-chain": "UPDATE record SET changed = 999 WHERE key = 3",
     "artifact-type-term": "UPDATE artifact SET type = 999 WHERE key = 3",
     "revision-run-exists": "UPDATE revision SET run = 3 WHERE key = 3",
@@ -111,7 +112,8 @@ def test_a_chain_that_no_rows_can_be_made_of_is_named(root):
             unit.change({"kind": "artifact", "id": "not an id", "action": "delete"})
         handle.index.apply = apply
         report = check(handle)
-    assert sorted(report.counts) == ["chain-not-applicable"]
+    assert sorted(report.counts) == ["chain-not-applicable", "rule-broken"]
+    assert {f.fields["rule"] for f in report.findings if f.code == "rule-broken"} == {"change-left-its-row"}
 
 
 @pytest.mark.parametrize("name", ["blobs", "journal", "index.sqlite3"])

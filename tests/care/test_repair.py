@@ -12,8 +12,16 @@ import holdfast
 from holdfast.care import repair as repairing
 from holdfast.care.fsck import check_path
 from holdfast.care.repair import Wanted
+from holdfast.engine import derive
 from holdfast.engine.open import Settings
-from holdfast.errors import BlobMissingError, InvalidValueError, LockedError, NotAStoreError
+from holdfast.errors import (
+    BlobMissingError,
+    HoldfastError,
+    InvalidValueError,
+    LockedError,
+    NoSpaceError,
+    NotAStoreError,
+)
 from holdfast.testing import damage
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values.change import Actor
@@ -276,7 +284,6 @@ def test_a_writer_that_has_the_store_open_goes_on_behind_the_repaired_journal(ro
         byte_in(root, 3, 30)
         assert holdfast.repair(root).exit_code == 5
         store.put("after", "2")
-        assert store.fsck().findings[:0] == ()
     assert "journal-gap" not in check_path(root).counts
     os.remove(root / "index.sqlite3")
     with holdfast.open(root) as store:
@@ -436,3 +443,93 @@ def test_a_source_with_wrong_bytes_is_not_believed(root, backup):
     report = holdfast.repair(root, sources=[backup])
     assert (list(report.lost), report.exit_code) == (A2, 4)
     assert not damage.blob_of(root, SECOND).exists()
+
+
+# -- what the fuzz found -----------------------------------------------------------------------------------------------
+
+
+def test_contents_under_each_others_names_are_given_their_own_again(root):
+    one, other = damage.blob_of(root, FIRST), damage.blob_of(root, SECOND)
+    data = one.read_bytes(), other.read_bytes()
+    one.write_bytes(data[1])
+    other.write_bytes(data[0])
+    report = holdfast.repair(root)
+    assert (report.exit_code, report.lost) == (5, ())
+    assert (one.read_bytes(), other.read_bytes()) == data
+    assert_whole(root)
+
+
+@pytest.mark.parametrize("offset", [-1, -6, -20])
+def test_a_blob_whose_frame_table_alone_is_damaged_is_made_anew_from_its_frames(root, offset):
+    path = damage.blob_of(root, BIG)
+    damage.flip(path, offset)
+    damaged = path.read_bytes()
+    report = holdfast.repair(root)
+    assert (report.exit_code, report.lost) == (5, ())
+    assert [one.read_bytes() for one in (root / "quarantine").iterdir()] == [damaged]
+    assert_whole(root)
+
+
+def test_a_journal_whose_segments_have_each_others_names_is_read_by_what_they_hold(root):
+    made = cut_in_three(root)
+    data = [path.read_bytes() for path in made]
+    made[1].write_bytes(data[2])
+    made[2].write_bytes(data[1])
+    os.remove(root / "index.sqlite3")
+    assert holdfast.repair(root).lost == ()
+    assert_whole(root)
+
+
+def test_the_sound_part_of_a_damaged_sealed_segment_and_all_behind_it_is_used(root):
+    seal(root)
+    damage.segment(root).unlink()
+    sealed = root / "journal" / f"{1:016d}.jsonl.zst"
+    damage.flip(sealed, -8)
+    with damage.sql(root) as connection:
+        connection.execute("UPDATE tx SET data = x'00' WHERE first > 8")
+    report = holdfast.repair(root)
+    assert (report.exit_code, report.lost) == (5, ())
+    assert_whole(root)
+
+
+def test_a_full_disk_at_opening_is_said_to_be_full_and_no_reason_to_derive_anything(root, monkeypatch):
+    def full(*_, **__):
+        raise NoSpaceError("no space left on the device", path=str(root))
+
+    before = bytes_of(root)
+    monkeypatch.setattr(derive, "SqliteIndex", full)
+    with pytest.raises(NoSpaceError):
+        holdfast.open(root)
+    assert bytes_of(root) == before
+
+
+@pytest.mark.parametrize("lose_index", [False, True])
+def test_a_segment_that_is_a_link_to_nowhere_is_an_error_of_ours_and_mended(root, lose_index):
+    made = cut_in_three(root)
+    data = made[1].read_bytes()
+    made[1].unlink()
+    made[1].symlink_to("nowhere")
+    if lose_index:
+        os.remove(root / "index.sqlite3")
+        with pytest.raises(HoldfastError):
+            holdfast.open(root)
+        report = holdfast.repair(root)
+        assert (report.exit_code, bool(report.lost)) == (4, True)
+        return
+    assert check_path(root).exit_code == 4
+    assert holdfast.repair(root).exit_code == 5
+    assert made[1].read_bytes() == data
+    assert_whole(root)
+
+
+def test_nothing_is_written_behind_a_plain_segment_whose_sealed_successor_is_there(root):
+    seal(root)
+    last = max((root / "journal").glob("*.jsonl"))
+    os.rename(last, root / "journal" / f"{10**6:016d}.gone")
+    with holdfast.open(root) as store:
+        sealed_and_plain = damage.segment(root).read_bytes()
+        store.put("after", "1")
+    assert damage.segment(root).read_bytes() == sealed_and_plain
+    os.remove(root / "index.sqlite3")
+    with holdfast.open(root) as store:
+        assert store.read("after") == b"1"

@@ -21,7 +21,7 @@ import holdfast
 from holdfast.care.fsck import check_path
 from holdfast.care.repair import RepairReport
 from holdfast.errors import BlobMissingError, ContentPurgedError, HoldfastError, NotAStoreError
-from holdfast.testing import damage, lab
+from holdfast.testing import asking, damage, lab
 
 from . import wreck
 from .wreck import Wreck
@@ -35,7 +35,7 @@ class Sample:
 
     root: Path
     contents: wreck.Contents
-    answers: lab.Answers
+    answers: asking.Answers
     store_id: str
     end: int
     backup: Path
@@ -53,7 +53,10 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
         (originals / f"{number}.dat").write_bytes(data)
     identity = wreck.store_id(root)
     end = wreck.chain_of(identity, wreck.transactions_in(folder / "backup"))
-    return Sample(root, contents, lab.answers(root), identity, end, folder / "backup", originals)
+    answers = asking.answers(root)
+    # It also counts files and what is condemned: of a store that lost some of its files the truth is another.
+    del answers["status", ""]
+    return Sample(root, contents, answers, identity, end, folder / "backup", originals)
 
 
 @dataclass

@@ -1,4 +1,7 @@
-"""Faults that the kernel itself reports: syncs that fail in a traced process, interrupted calls, a full file system."""
+"""Faults that the kernel itself reports: syncs that fail in a traced process, interrupted calls, a full file system.
+
+The long form lets every HOLDFAST_SYSCALL_STEP-th call of SQLite fail, beginning where HOLDFAST_SYSCALL_SEED says.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from holdfast.errors import ContentPurgedError, NoSpaceError
 
 PUTTER = Path(__file__).with_name("putter.py")
 WORKER = Path(__file__).with_name("worker.py")
-STEP = int(os.environ.get("HOLDFAST_SYSCALL_STEP", "1"))
+STEP = int(os.environ.get("HOLDFAST_SYSCALL_STEP", "7"))
 Tally = Callable[..., None]
 
 
@@ -90,6 +93,7 @@ def test_interrupted_writes_and_syncs_are_called_again(root: Path) -> None:
 
 # -- SQLite's own calls ------------------------------------------------------------------------------------------------
 
+_CLEAN = 4
 CALLS = ("pwrite64", "fdatasync", "openat", "ftruncate", "unlink", "pread64")
 ERRORS = ("EIO", "ENOSPC", "EDQUOT")
 
@@ -117,8 +121,9 @@ def test_an_error_that_sqlite_meets_is_typed_and_nothing_acknowledged_is_lost(
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_of_sqlite_fails_until_a_run_ends_clean(tmp_path: Path, call: str, tally: Tally) -> None:
-    turn, tried, clean = random.randrange(3), 0, 0
-    for when in range(1, 400, STEP):
+    seed = int(os.environ.get("HOLDFAST_SYSCALL_SEED", random.randrange(1 << 30)))
+    turn, tried, clean = seed % 3, 0, 0
+    for when in range(1 + seed % STEP, 800, STEP):
         root = tmp_path / f"store-{when}"
         holdfast.create(root).close()
         lines = of_the_index(root, call, ERRORS[(when + turn) % 3], f"{when}{'+' if (when + turn) % 2 else ''}")
@@ -128,11 +133,11 @@ def test_every_call_of_sqlite_fails_until_a_run_ends_clean(tmp_path: Path, call:
         tried += 1
         # SQLite passes over some errors; a few clean runs one after the other say that there are no more calls.
         clean = clean + 1 if lines[-1][0] == "closed" else 0
-        if clean == 6:
+        if clean == _CLEAN:
             break
     else:
         pytest.fail("no run ended clean")
-    note = f"{call}: the first {when} calls, every {STEP}; turn {turn}"
+    note = f"{call}: the first {when} calls, every {STEP}; seed {seed}"
     tally("the Nth call fails", tried=tried, of="faults of SQLite's own calls", note=note)
 
 

@@ -20,6 +20,7 @@ from holdfast.errors import (
     ExpectationError,
     HandleDeadError,
     InvalidInputError,
+    InvalidNameError,
     InvalidValueError,
     NameTakenError,
     NotFoundError,
@@ -205,6 +206,39 @@ def test_a_repeated_put_gives_its_result_after_a_restart_and_a_rebuild(root: str
 
     with holdfast.open(root) as store:
         assert store.put("a", b"1", tx=tx).revision == first.revision
+
+
+def test_a_repeated_put_gives_its_result_wherever_the_artifact_has_gone_since(store: Store) -> None:
+    store.create("c/elsewhere", b"")
+    ids = [moment.draw_id(number) for number in (1, 2, 3)]
+    name = b"d/e/\xff"
+    first, second = store.put(name, b"1", tx=ids[0]), store.put(name, b"2", tx=ids[1])
+    third = store.put(name, b"2", tags=["x"], tx=ids[2])
+    record = f"id:{first.artifact.id}"
+    head_before = store.changes.head()
+
+    def repeated() -> list[tuple[str, int, bool, bool]]:
+        results = [store.put(name, content, tx=tx) for content, tx in zip((b"1", b"2", b"2"), ids, strict=True)]
+        return [(one.artifact.id, one.revision.number, one.created, one.changed) for one in results]
+
+    wanted = [(one.artifact.id, one.revision.number, one.created, one.changed) for one in (first, second, third)]
+    for go_on in (
+        lambda: store.put(name, b"3"),
+        lambda: store.artifacts.rename(record, "z"),
+        lambda: store.artifacts.move(record, "c"),
+        lambda: store.collections.rename("d", "other"),
+        lambda: store.put(name, b"another at the old place"),
+        lambda: store.artifacts.delete(record),
+        lambda: store.artifacts.purge(record),
+    ):
+        go_on()
+        head = store.changes.head()
+        assert repeated() == wanted
+        assert store.put(record, b"1", tx=ids[0]).revision.number == 1
+        assert store.changes.head() == head != head_before
+    for path in ("d/e/other", "c/elsewhere", "e", ""):
+        with pytest.raises((TransactionReusedError, InvalidNameError)):
+            store.put(path, b"1", tx=ids[0])
 
 
 def test_a_transaction_id_that_was_used_for_other_work_is_refused(store: Store) -> None:

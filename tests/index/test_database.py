@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -137,7 +138,6 @@ def sqlite_error(code: int, kind: type[sqlite3.Error] = sqlite3.OperationalError
         (sqlite_error(sqlite3.SQLITE_BUSY | (2 << 8)), LockedError),
         (sqlite_error(sqlite3.SQLITE_LOCKED), LockedError),
         (sqlite_error(sqlite3.SQLITE_READONLY | (1 << 8)), ReadOnlyError),
-        (sqlite_error(sqlite3.SQLITE_CANTOPEN), ReadOnlyError),
         (sqlite_error(sqlite3.SQLITE_IOERR | (4 << 8)), StorageIOError),
         (sqlite_error(sqlite3.SQLITE_CORRUPT, sqlite3.DatabaseError), IndexDamagedError),
         (sqlite_error(sqlite3.SQLITE_NOTADB, sqlite3.DatabaseError), IndexDamagedError),
@@ -150,6 +150,30 @@ def sqlite_error(code: int, kind: type[sqlite3.Error] = sqlite3.OperationalError
 )
 def test_each_error_of_sqlite_has_its_own_of_ours(error: Exception, expected: type[HoldfastError]) -> None:
     assert type(mapped(error, "index.sqlite3")) is expected
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_index_that_permissions_let_be_opened_and_that_is_not_has_trouble_with_its_disk(
+    tmp_path: Path, there: bool
+) -> None:
+    path = tmp_path / "index.sqlite3"
+    if there:
+        path.touch()
+
+    assert type(mapped(sqlite_error(sqlite3.SQLITE_CANTOPEN), str(path))) is StorageIOError
+
+
+@pytest.mark.parametrize("refused", ["the folder", "the file", "there is no folder"])
+def test_an_index_that_permissions_keep_from_being_opened_is_read_only(
+    tmp_path: Path, refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ("nowhere/index.sqlite3" if refused == "there is no folder" else "index.sqlite3")
+    if refused == "the file":
+        path.touch()
+    forbidden = {"the folder": str(tmp_path), "the file": str(path)}.get(refused)
+    monkeypatch.setattr(os, "access", lambda asked, mode: asked != forbidden)
+
+    assert type(mapped(sqlite_error(sqlite3.SQLITE_CANTOPEN), str(path))) is ReadOnlyError
 
 
 def test_an_error_that_peewee_wraps_is_known_by_its_cause() -> None:

@@ -32,6 +32,10 @@ CHANGES = {
     "folder": ("UPDATE collection SET name = 'd' WHERE name = 'docs'", lambda s: list(s.artifacts.find())),
     "time": ("UPDATE tx SET time_us = time_us + 1", lambda s: s.get(A)),
     "term": ("UPDATE term SET text = text || 'x'", lambda s: s.get(A)),
+    "a deleted one's name": (
+        "UPDATE artifact SET name = 'lost' WHERE live IS NULL",
+        lambda s: s.artifacts.get("gone.txt", deleted=True),
+    ),
     "relationship": ("UPDATE relationship SET target_revision = 1", lambda s: list(s.relationships.find())),
 }
 

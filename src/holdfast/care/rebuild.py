@@ -57,7 +57,7 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
         writer.close()
         users.close()
     return RebuildReport(
-        result.transactions, result.changes, result.unreachable, tuple(result.trouble), live,
+        result.transactions, result.changes, result.unreachable, (*result.trouble, *result.unread), live,
         time.monotonic() - started,
     )  # fmt: skip
 

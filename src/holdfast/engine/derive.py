@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
-from holdfast.engine import gaps, placing, recover, torn
+from holdfast.engine import gaps, presence, recover, torn
 from holdfast.engine.locks import HandlesLock
 from holdfast.engine.recover import Derived, Progress
 from holdfast.errors import FormatTooNewError, HoldfastError, LockedError, NoSpaceError, SchemaTooNewError
@@ -183,41 +183,13 @@ def build(
         ghosts = copied and old is not None
         result = recover.derive(target, change.origin(found.store_id), sources, progress, copied=ghosts)
         result.trouble += damaged
-        fill_physical(target, root, disk, progress)
+        result.unread += presence.fill(target, root, disk, progress, old=old)
     finally:
         target.close()
     fd = disk.open_append(path)
     disk.fsync(fd, path)
     disk.close(fd)
     return result
-
-
-def fill_physical(target: SqliteIndex, root: str, disk: Disk, progress: Progress | None = None) -> list[str]:
-    """Rows for the blobs that files show; the digests that no change speaks of are returned, not registered."""
-
-    def seen(count: int) -> None:
-        if progress and count % 1000 == 0:
-            progress(count, None, "looking at blobs", "blobs")
-
-    blobs = LocalBlobs(root, disk)
-    target.begin()
-    strangers: list[str] = []
-    try:
-        target.physical.forget_all()
-        for count, entry in enumerate(blobs.walk()):
-            if entry.digest is None:
-                continue
-            with contextlib.suppress(HoldfastError):  # an unreadable file is no presence; fsck names it
-                stat = blobs.stat(entry.digest)
-                if stat is not None and not target.physical.register(stat.digest, stat.stored_bytes, stat.frames):
-                    strangers.append(stat.digest)
-            seen(count)
-        strangers += placing.from_packs(target.physical, root, disk, wanted=lambda _: True, seen=seen)
-        target.commit()
-    except BaseException:
-        target.rollback()
-        raise
-    return strangers
 
 
 def replace_index(

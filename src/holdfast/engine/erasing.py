@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.blobs import LocalBlobs
-from holdfast.engine import derive, recover, repacking
+from holdfast.engine import derive, presence, recover, repacking
 from holdfast.engine.aside import superseded_segments
 from holdfast.engine.handle import Handle
 from holdfast.engine.repacking import Held
@@ -313,7 +313,7 @@ def _take_over(handle: Handle, temporary: str) -> None:
     """The new rows become the index's, page by page through SQLite; no old page is left, in the file or its log."""
     fresh = SqliteIndex(temporary)
     try:
-        derive.fill_physical(fresh, handle.root, handle.disk)
+        presence.fill(fresh, handle.root, handle.disk, old=handle.index)
         for key in derive.FACTS:
             if (value := handle.index.meta(key)) is not None:
                 fresh.set_meta(key, value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from holdfast.blobs.packs import PackedBlobs
 from holdfast.disk import Disk
-from holdfast.engine import derive, gaps, placing, recover, torn
+from holdfast.engine import derive, gaps, placing, presence, recover, torn
 from holdfast.engine.derive import Distrust, Judge
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.locks import HandlesLock, WriterLock
@@ -278,7 +278,8 @@ def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
 
     Not if somebody writes just now: they saw to it when they began, and readers need not wait for them.
     """
-    if not after_crash and recover.is_level(handle):
+    unread = handle.index.meta(presence.UNREAD) is not None
+    if not (after_crash or unread) and recover.is_level(handle):
         return
     try:
         handle.writer.acquire("recover", wait_s=min(handle.wait_s, _PATIENCE_S))
@@ -289,5 +290,7 @@ def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
             if after_crash:
                 torn.mend(handle.root, handle.disk, handle.journal, handle.index)
         recover.level(handle)
+        if unread:
+            presence.look_again(handle)
     finally:
         handle.writer.release()

@@ -17,40 +17,40 @@ from holdfast.values import digest as digests
 
 
 def from_packs(
-    physical: PhysicalRows, root: str, disk: Disk, *, wanted: Callable[[str], bool], seen: Callable[[int], None]
-) -> list[str]:
+    physical: PhysicalRows, root: str, disk: Disk, *, wanted: Callable[[str], bool] = lambda _: True,
+    seen: Callable[[int], None] = lambda _: None,
+) -> list[str]:  # fmt: skip
     """Rows for members of packs whose content is `wanted`, in order of (pack, offset); the first sound one is taken.
 
     A pack that is not sealed may end in bytes that no sync has reached, so each of its members is read. So is a content
-    that has a row already: of two places one may be damaged. Returns the digests that no change speaks of.
+    that has a row already: of two places one may be damaged. Returns what kept packs from being read, in words.
     """
-    strangers: list[str] = []
+    unread: list[str] = []
     folder = PackFolder(root, disk)
     try:
-        for count, (digest, spot, is_sure) in enumerate(_members(folder, disk)):
+        for count, (digest, spot, is_sure) in enumerate(_members(folder, disk, unread)):
             seen(count)
             if not wanted(digest):
                 continue
             place = physical.place(digest)
             if place is not None and _is_sound(root, disk, folder, digest, place.spot):
                 continue
-            trusted = (is_sure and place is None) or _can_be_read(folder, digest, spot)
-            if trusted and not physical.register(digest, spot.stored_bytes, 1, spot=spot):
-                strangers.append(digest)
+            if (is_sure and place is None) or _can_be_read(folder, digest, spot):
+                physical.register(digest, spot.stored_bytes, 1, spot=spot)
     finally:
         folder.close()
-    return strangers
+    return unread
 
 
 def has_content(root: str, disk: Disk) -> bool:
     """Whether there is any file of a blob, or any member of a pack."""
     loose = any(entry.digest for entry in LocalBlobs(root, disk).walk())
-    return loose or next(PackFolder(root, disk).members(), None) is not None
+    return loose or next(PackFolder(root, disk).members([]), None) is not None
 
 
-def _members(folder: PackFolder, disk: Disk) -> Iterator[tuple[str, Spot, bool]]:
+def _members(folder: PackFolder, disk: Disk, unread: list[str]) -> Iterator[tuple[str, Spot, bool]]:
     sealed: tuple[str, bool] = ("", False)
-    for name, member in folder.members():
+    for name, member in folder.members(unread):
         if name != sealed[0]:
             sealed = name, _sealed(folder, disk, name)
         yield digests.text(member.digest), member.spot(name), sealed[1]

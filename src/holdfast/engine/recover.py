@@ -6,14 +6,13 @@ that is a fork: reported, nothing touched. "Absent" never means "empty".
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from holdfast.engine import gaps, placing
+from holdfast.engine import gaps, presence
 from holdfast.engine.handle import Handle
-from holdfast.errors import ChainForkedError, DamageError, FormatTooNewError, HoldfastError
+from holdfast.errors import ChainForkedError, FormatTooNewError, HoldfastError
 from holdfast.formats import lines
 from holdfast.formats.lines import Located
 from holdfast.index.sqlite import SqliteIndex
@@ -75,30 +74,12 @@ def _index_catches_up(handle: Handle, head: Head, wanted: Head) -> Head:
             head = item.transaction.head
         if head.hash != wanted.hash:
             raise _fork(head.next_seq)
-        _find_places(handle)
+        presence.find(handle)
         handle.index.commit()
     except BaseException:
         handle.index.rollback()
         raise
     return head
-
-
-def _find_places(handle: Handle) -> None:
-    """Rows for the blobs that replayed changes speak of: a live write makes them, a replay has to look for the files.
-
-    Without them gc would take these files for strays.
-    """
-    for content_digest, _ in handle.index.physical.missing():
-        with contextlib.suppress(DamageError):  # an unreadable file is no presence; fsck names it
-            stat = handle.blobs.stat(content_digest)
-            if stat is not None:
-                handle.index.physical.register(stat.digest, stat.stored_bytes, stat.frames)
-    if next(handle.index.physical.missing(), None) is not None:
-        physical = handle.index.physical
-        placing.from_packs(
-            physical, handle.root, handle.disk, seen=lambda _: None,
-            wanted=lambda digest: physical.wanted(digest) and physical.place(digest) is None,
-        )  # fmt: skip
 
 
 def _journal_catches_up(handle: Handle, head: Head, wanted: Head) -> None:
@@ -134,7 +115,7 @@ def replay(index: SqliteIndex, transaction: Transaction) -> None:
 class Derived:
     """What deriving an index found. `unreachable`: whole transactions beyond a gap: kept in their files, not used.
 
-    `beyond`: where those of the first source (the journal) end.
+    `beyond`: where those of the first source (the journal) end. `unread`: blobs that could not be read, the first few.
     """
 
     transactions: int = 0
@@ -143,6 +124,7 @@ class Derived:
     unreachable: int = 0
     beyond: Head | None = None
     trouble: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 _BATCH = 2_000

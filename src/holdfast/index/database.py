@@ -7,6 +7,7 @@ automatic checkpoints; no memory map; a connection inherited by a forked child i
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ _UNBINDABLE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError, 
 _ERRORS = (sqlite3.Error, OverflowError, UnicodeError)
 
 
+_CANTOPEN = sqlite3.SQLITE_CANTOPEN
 _A_FUNCTION_RAISED = "user-defined function raised exception"
 
 
@@ -62,9 +64,9 @@ def mapped(error: Exception, path: str) -> HoldfastError:
         return NoSpaceError(f"no space left to write {path}", path=path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LockedError(f"{path} is busy: {text}", lock=path, holder=None, waited_s=BUSY_TIMEOUT_MS / 1000)
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM) or (code == _CANTOPEN and not _permitted(path)):
         return ReadOnlyError(f"cannot write or open {path}: {text}", path=path)
-    if code == sqlite3.SQLITE_IOERR:
+    if code in (sqlite3.SQLITE_IOERR, _CANTOPEN):
         return StorageIOError(f"SQLite could not read or write {path}: {text}", path=path, operation="sqlite", errno=0)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(cause, UnicodeDecodeError):
         return IndexDamagedError(f"{path} is damaged: {text}", reason=text)
@@ -77,6 +79,14 @@ def mapped(error: Exception, path: str) -> HoldfastError:
     if isinstance(cause, _UNBINDABLE):
         return InvalidValueError(f"a value that no row can hold: {text}", where="query", reason=text)
     return IndexDamagedError(f"{path}: {text}", reason=text)
+
+
+def _permitted(path: str) -> bool:
+    """Whether permissions let the file be written, or made, and files beside it: then it was something else."""
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        return False
+    return os.access(folder, os.W_OK | os.X_OK) and (not os.path.exists(path) or os.access(path, os.R_OK | os.W_OK))
 
 
 class Database(SqliteDatabase):

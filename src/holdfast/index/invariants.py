@@ -140,6 +140,14 @@ _HISTORY = (
         "SELECT c.seq FROM change c LEFT JOIN record r ON r.key = c.record WHERE r.key IS NULL",
     ),
     Invariant(
+        "change-left-its-row", "tx", "each change of a transaction left a record, a revision or a row of `change`",
+        "SELECT t.first FROM tx t WHERE t.count <> "
+        "(SELECT count(*) FROM record WHERE key BETWEEN t.first AND t.first + t.count - 1) + "
+        "(SELECT count(*) FROM change WHERE seq BETWEEN t.first AND t.first + t.count - 1) + "
+        "(SELECT count(*) FROM revision v WHERE v.key BETWEEN t.first AND t.first + t.count - 1 "
+        "AND NOT EXISTS (SELECT 1 FROM record r WHERE r.key = v.key))",
+    ),
+    Invariant(
         "record-in-chain", "record", "what made, changed and deleted a record is in the chain",
         "SELECT key FROM record WHERE max(key, changed, deleted) > (SELECT max(first + count) - 1 FROM tx) "
         "OR changed < key OR (deleted <> 0 AND deleted <= key)",

@@ -54,17 +54,22 @@ class PassRow:
     runs: int = 0
 
 
+_DAMAGED = "the position was damaged"
+
+
 class StateFile:
-    """The open file. From one thread."""
+    """The open file. From one thread. `lost`: why what was noted in it is not known any more, in words; "" if it is."""
 
     def __init__(self, path: str, disk: Disk) -> None:
         """Open it, and make it (anew) if it is missing or damaged. Typed errors where nothing can be written."""
         self._path = path
+        self.lost = ""
         try:
             self._db = self._opened()
         except sqlite3.DatabaseError as error:
             if _refused(error):
                 raise mapped(error, path) from error
+            self.lost = _DAMAGED
             for name in (path, path + "-journal"):
                 with contextlib.suppress(FileNotFoundError):
                     disk.unlink(name)
@@ -95,7 +100,10 @@ class StateFile:
         """The pass that is under way; None if none is, or what is noted of it makes no sense."""
         with self._errors():
             row = self._db.execute(f"SELECT {_COLUMNS} FROM fsck_pass ORDER BY began_us DESC LIMIT 1").fetchone()
-        if row is None or tuple(map(type, row)) != _TYPES or len(row[7]) not in (0, 32):
+        if row is None:
+            return None
+        if tuple(map(type, row)) != _TYPES or len(row[7]) not in (0, 32):
+            self.lost = _DAMAGED
             return None
         return PassRow(*row)
 

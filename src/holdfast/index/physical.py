@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,7 +183,3 @@ class PhysicalRows:
         """Empty the physical tables, before they are filled from files."""
         self._db.run("DELETE FROM blob")
         self._db.run(f"DELETE FROM container WHERE key <> {LOOSE}")
-
-    def register_all(self, found: Iterable[tuple[str, int, int]]) -> list[str]:
-        """Rows for blobs that files show: (digest, stored bytes, frames). Returns those no change speaks of."""
-        return [d for d, stored_bytes, frames in found if not self.register(d, stored_bytes, frames)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import holdfast
 from holdfast.errors import ContentPurgedError, HoldfastError, IndexDamagedError, NotFoundError
+from holdfast.values.records import RunManifest
 
 Question = tuple[str, str]
 """(what, of which)."""
@@ -34,7 +35,8 @@ def questions(store: Store) -> list[Question]:
     found: list[Question] = list(_PLAIN)
     for artifact in [*store.artifacts.list(recursive=True), *store.artifacts.find(deleted=True)]:
         asked = ("artifact", "history", "log", "content")
-        found += [(what, f"id:{artifact.id}") for what in asked] + [("path", artifact.path)]
+        found += [(what, f"id:{artifact.id}") for what in asked]
+        found.append(("buried" if artifact.deleted_at else "path", artifact.path))
         if artifact.number > 1:  # one that has ties
             found += [(what, f"id:{artifact.id}") for what in ("record log", "up", "down", "of")]
         found += [(f"content@{one.number}", f"id:{artifact.id}") for one in store.artifacts.revisions(artifact)]
@@ -78,7 +80,8 @@ _ASK: dict[str, Callable[[Store, str], Any]] = {
     "head": lambda store, _: store.changes.head(),
     "search": _search,
     "artifact": lambda store, of: store.artifacts.get(of, deleted=True),
-    "path": lambda store, of: store.artifacts.get(of, deleted=True),
+    "path": lambda store, of: store.artifacts.get(of),
+    "buried": lambda store, of: store.artifacts.get(of, deleted=True),
     "history": lambda store, of: tuple(store.artifacts.revisions(of)),
     "log": lambda store, of: tuple(store.artifacts.log(of)),
     "record log": lambda store, of: tuple(store.changes.list(record=of.removeprefix("id:"))),
@@ -140,9 +143,15 @@ def wrong_or_absent(store: Store, truth: Answers) -> tuple[list[str], list[str],
 
 def _is_less(given: Any, true: Any) -> bool:
     """Whether an answer lacks things, and is right in all it has, in the right order."""
+    if isinstance(given, RunManifest) and isinstance(true, RunManifest):
+        return given.run == true.run and _is_less(_parts(given), _parts(true))
     if not isinstance(given, tuple) or not isinstance(true, tuple) or len(given) > len(true):
         return False
-    if any(isinstance(one, tuple) for one in true):  # lineage: nodes and edges
+    if any(isinstance(one, tuple) for one in true):  # several lists: of lineage, nodes and edges
         return all(one == other or _is_less(one, other) for one, other in zip(given, true, strict=True))
     rest = iter(true)
     return all(any(one == other for other in rest) for one in given)
+
+
+def _parts(manifest: RunManifest) -> tuple[tuple[Any, ...], ...]:
+    return manifest.steps, manifest.inputs, manifest.outputs

@@ -211,11 +211,19 @@ class _Run:
             if place % 2 == 0 and (self.rounds * count + turn) // 2 < len(CORNERS):
                 self.report.corners += 1
                 corner = CORNERS[place // 2 % len(CORNERS)]
-                # With the journal damaged before, the index is the only copy: losing it too is not survivable.
-                spared = corner == "index gone" and (self.trace.fixed or self.trace.workload.needs_index)
-                yield crash_choices.corner(found, "all lost" if spared else corner)
+                state = crash_choices.corner(found, corner)
+                yield crash_choices.corner(found, "all lost") if self._is_spared(state) else state
             else:
                 yield crash_choices.drawn(found, self.rnd)
+
+    def _is_spared(self, state: State) -> bool:
+        """Whether the index must not go: with the journal damaged, or still empty, it is the only copy.
+
+        A store with content and without any transaction is refused, by design: it could be one that lost all of them.
+        """
+        written = any(name.startswith(f"{paths.JOURNAL}/") and data for name, data in state.files)
+        only_copy = bool(self.trace.fixed) or self.trace.workload.needs_index or not written
+        return state.origin == "index gone" and only_copy
 
     def _try(self, state: State) -> None:
         expected = self.trace.expected(state.at)

@@ -116,7 +116,9 @@ def points(recording: Recording, ats: Iterable[int]) -> Iterator[Point]:
     """The same for many, in ascending order. Each is the one before, moved on: use it before you ask for the next."""
     files = {number: File(bytearray(data), len(data)) for number, data in recording.files.values()}
     names = {name: number for name, (number, _) in recording.files.items()}
-    found = Point(0, list(recording.folders), names, files)
+    # An index that is there when the recording begins is the first that is seen.
+    index = [e for e in recording.events[:1] if isinstance(e, IndexSeen) and e.how == "whole"]
+    found = Point(0, list(recording.folders), names, files, index=index)
     for at in ats:
         for event in recording.events[found.at : at]:
             if isinstance(event, IndexSeen):
@@ -124,8 +126,8 @@ def points(recording: Recording, ats: Iterable[int]) -> Iterator[Point]:
             else:
                 _happened(found, event)
         found.at = at
-        following = recording.events[at] if at < len(recording.events) else None
-        found.coming = following if isinstance(following, IndexSeen) and following.how != "names" else None
+        coming = [e for e in recording.events[at : at + 1] if isinstance(e, IndexSeen)]
+        found.coming = coming[0] if coming and coming[0].how not in ("names", "whole") else None
         yield found
 
 

@@ -17,11 +17,18 @@ _WAL_HEADER, _FRAME_HEADER = 32, 24
 
 @dataclass(slots=True)
 class Map:
-    """Offsets. `used`: of bytes that say something; `dividers`: of those, the numbers that part rows in inner pages
-    of tables: many numbers part the same rows alike."""
+    """Offsets. `used`: of bytes that say something. Of those, `dividers`: the numbers that part rows in inner pages of
+    tables, many numbers part the same rows alike; `placeholders`: what stands in a row for its first column, which is
+    not read where that column is the key, for the key stands before the row."""
 
     used: set[int] = field(default_factory=set)
     dividers: set[int] = field(default_factory=set)
+    placeholders: set[int] = field(default_factory=set)
+
+    @property
+    def plain(self) -> set[int]:
+        """Of bytes that can say what they say in one way only."""
+        return self.used - self.dividers - self.placeholders
 
 
 class _Walk:
@@ -97,6 +104,7 @@ class _Walk:
             end += width
             if kind == _LEAF_TABLE:
                 end += self.varint(end)[1]
+                self.map.placeholders.add(end + self.varint(end)[1])
             end = self.payload(end, payload, leaf_of_table=kind == _LEAF_TABLE)
         self.use(at, max(end - at, 4))
         return self.number(at, 4) if inner else 0
@@ -123,12 +131,12 @@ def anatomy(data: bytes) -> Map:
 
 
 def _roots(data: bytes) -> list[int]:
-    with _opened(data) as connection:
+    with opened(data) as connection:
         return [row[0] for row in connection.execute("SELECT rootpage FROM sqlite_master WHERE rootpage > 0")]
 
 
 @contextlib.contextmanager
-def _opened(data: bytes) -> Iterator[sqlite3.Connection]:
+def opened(data: bytes) -> Iterator[sqlite3.Connection]:
     """A database out of bytes, as if it had no log."""
     plain = data[:18] + b"\1\1" + data[20:] if data[18:20] == b"\2\2" else data
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
@@ -137,17 +145,29 @@ def _opened(data: bytes) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def rows(data: bytes) -> dict[str, list[tuple[object, ...]]]:
+Rows = dict[str, list[tuple[object, ...]]]
+"""Every row by table; the schema under the empty name."""
+
+
+def rows(data: bytes) -> Rows:
     """The schema, and every row of every table; sqlite3.Error if SQLite finds anything wrong with the pages."""
-    with _opened(data) as connection:
-        wrong = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if wrong != b"ok":
-            raise sqlite3.DatabaseError(wrong.decode("utf-8", "replace"))
-        found = {"": connection.execute("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master").fetchall()}
-        for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            table = row[0].decode()
-            found[table] = connection.execute(f'SELECT * FROM "{table}"').fetchall()
-        return found
+    try:
+        with opened(data) as connection:
+            return _dumped(connection)
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged schema
+        raise sqlite3.DatabaseError("its schema is no text") from error
+
+
+def _dumped(connection: sqlite3.Connection) -> Rows:
+    wrong = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if wrong != b"ok":
+        raise sqlite3.DatabaseError(wrong.decode("utf-8", "replace"))
+    schema = connection.execute("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master").fetchall()
+    found: Rows = {"": schema}
+    for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        table = row[0].decode()
+        found[table] = connection.execute(f'SELECT * FROM "{table}"').fetchall()
+    return found
 
 
 def with_log(data: bytes, log: bytes) -> bytes:

@@ -14,7 +14,7 @@ from holdfast.blobs.contract import WalkEntry
 from holdfast.blobs.files import damaged
 from holdfast.blobs.packs.scan import PackScan
 from holdfast.disk import Disk
-from holdfast.errors import BlobDamagedError, BlobMissingError
+from holdfast.errors import BlobDamagedError, BlobMissingError, StoreError
 from holdfast.formats import frame, paths
 from holdfast.formats.pack import Header, Member, Spot
 from holdfast.values import digest as digests
@@ -58,14 +58,24 @@ class PackFolder:
         finally:
             self._disk.close(fd)
 
-    def members(self) -> Iterator[tuple[str, Member]]:
-        """Every member of every pack that a sound header lists: (pack, member), by name and place. Content unread."""
+    def members(self, unread: list[str] | None = None) -> Iterator[tuple[str, Member]]:
+        """Every member of every pack that a sound header lists: (pack, member), by name and place. Content unread.
+
+        `unread`: takes what kept a pack from being read, in words; without it the error passes.
+        """
         for name in self.names():
-            with contextlib.suppress(FileNotFoundError), self.scan(name) as scan:
-                for part in scan.parts():
-                    if isinstance(part, Header):
-                        for member in part.each():
-                            yield name, member
+            try:
+                with self.scan(name) as scan:
+                    for part in scan.parts():
+                        if isinstance(part, Header):
+                            for member in part.each():
+                                yield name, member
+            except FileNotFoundError:
+                continue
+            except StoreError as error:
+                if unread is None:
+                    raise
+                unread.append(error.message)
 
     def read(self, digest: str, spot: Spot) -> bytes:
         """A member, checked against its digest. BlobMissingError if there is no such file, BlobDamagedError."""

@@ -112,9 +112,13 @@ def _names(scene: Scene, folder: str) -> list[str]:
 
 
 def _other_type(scene: Scene, name: str, *, folder: bool) -> bool:
-    """Whether something of another type stands at a name, which is then reported."""
+    """Whether something of another type stands at a name, which is then reported.
+
+    A folder may be a link to one on another disk; a file may not: it would be written elsewhere than the rest is kept.
+    """
     path = os.path.join(scene.root, name)
-    if (os.path.isdir(path) if folder else os.path.isfile(path)) or not os.path.lexists(path):
+    right = os.path.isdir(path) if folder else os.path.isfile(path) and not os.path.islink(path)
+    if right or not os.path.lexists(path):
         return False
     scene.out.found("wrong-type", name, "it is not a folder" if folder else "it is not a regular file")
     return True

@@ -198,7 +198,7 @@ def begin(scene: Scene, marker: Marker | None, *, seconds: float, began_s: float
         )
     try:
         known = state.fsck_pass()
-        note = "" if known is None else _why_anew(scene, known, row)
+        note = state.lost if known is None else _why_anew(scene, known, row)
         if known is None or note:
             note = note and f"begun anew: {note}"
             state.begin_pass(row)

@@ -29,10 +29,8 @@ from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
 from holdfast.errors import HoldfastError, LockedError, NoSpaceError, NotAStoreError
 from holdfast.formats import paths
-from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
-from holdfast.journal import Journal
 from holdfast.values import change
 from holdfast.values import digest as digests
 from holdfast.values.change import Head
@@ -205,10 +203,11 @@ def _renew(
     progress: Progress | None,
 ) -> None:  # fmt: skip
     # A newer copy of the chain is not asked for without need: it may have gone its own way since.
-    hollow = bool(plan.lost) or not any(isinstance(i, Located) for _, i in Journal(bench.root, bench.disk).scan())
+    pieced = pieces.streams(bench.root, bench.disk)
+    hollow = bool(plan.lost) or not pieced
     if plan.codes & HOLLOW:
         users.acquire(shared=False, wait_s=1.0)  # the old index has to be kept, not written over
-    own = pieces.streams(bench.root, bench.disk) if hollow or plan.journal else []
+    own = pieced if hollow or plan.journal else []
     with sources.chains(asked=hollow) as others:
         result, _ = rebuild_locked(bench.root, found, settings, users, progress, others=[*own, *others])
     bench.did("rebuild-index", paths.INDEX, f"{result.transactions} transactions, {result.changes} changes")

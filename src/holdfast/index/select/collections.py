@@ -40,6 +40,8 @@ class CollectionRows:
         """Key of a tenant's root collection; None before its first write."""
         term = self._lookups.term_key(tenant)
         row = self._db.one(_ROOT, (term,))
+        if row is None and term is not None:
+            neighbours.ROOTS.prove(self._db, (term,))
         if row is not None and (row[1], row[5]) != (None, term):
             raise proof.damaged("collection", row[0])
         return None if row is None else int(row[0])
@@ -65,6 +67,8 @@ class CollectionRows:
         sql = """SELECT c.key FROM collection c JOIN record r ON r.key = c.key
                  WHERE c.parent = ? AND c.name = ? AND c.stray = ? AND c.live IS NULL ORDER BY r.deleted DESC"""
         row = self._db.one(sql, (parent, name.text, name.stray))
+        if row is None:
+            proof.prove_all(self._db, "collection")
         return None if row is None else int(row[0])
 
     def down(self, path: tuple[Name, ...], tenant: str = "") -> int | None:

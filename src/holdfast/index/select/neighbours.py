@@ -1,7 +1,8 @@
 """Before it is said that something is not there: the entries of an index between which it would stand must be true.
 
 A damaged entry of an index stands where the true one stood, so whoever looks for the true one ends up beside it. Its
-row tells that it is not what was written. Costs two seeks, and only where nothing was found.
+row tells that it is not what was written. Where the wanted entry itself is there, and its row is not, that is damage
+too. Costs two seeks, and only where nothing was found.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Neighbours:
         self._ways = [
             f"""SELECT key, {cells} FROM {table} INDEXED BY {index} WHERE {only} AND ({cells}) {sign} ({marks})
                 ORDER BY {", ".join(f"{column} {way}" for column in columns)} LIMIT 1"""
-            for sign, way in (("<", "DESC"), (">", "ASC"))
+            for sign, way in (("<", "DESC"), (">=", "ASC"))
         ]
         self._row = f"SELECT key, {cells}, {proof.proven(table, 'r')} FROM {table} r WHERE key = ?"
 
@@ -39,3 +40,4 @@ class Neighbours:
 RECORDS = Neighbours("record", "record_id", ("id",))
 ARTIFACTS = Neighbours("artifact", "artifact_collection_name_stray", ("collection", "name", "stray"), only="live = 1")
 COLLECTIONS = Neighbours("collection", "collection_parent_name_stray", ("parent", "name", "stray"), only="live = 1")
+ROOTS = Neighbours("collection", "collection_root", ("tenant",), only="parent IS NULL")

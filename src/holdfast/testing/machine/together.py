@@ -20,10 +20,8 @@ outside = precondition(lambda machine: not machine.pending)
 
 
 def _due_repeats(machine: Any) -> list[Repeat]:
-    model = machine.model
-    return [
-        one for one in machine.repeats if not model.things[one.handle].deleted and model.path(one.handle) == one.path
-    ]
+    """Also of what was moved, renamed or deleted since."""
+    return list(machine.repeats)
 
 
 class TogetherRules(Driver):
@@ -81,9 +79,9 @@ class TogetherRules(Driver):
     @rule(which=among(_due_repeats), more=st.booleans())
     def repeat(self, which: Repeat, more: bool) -> None:
         """Done once, however often it is asked for and whatever came after; the id is taken for anything else."""
-        if more:
-            content = which.content + b" more %d" % self.steps
-            self.both(lambda s: s.put(which.path, content), lambda m: m.put(which.path, content, {}))
+        if more and not self.model.things[which.handle].deleted:
+            content, its = which.content + b" more %d" % self.steps, f"id:{self.ids[which.handle]}"
+            self.both(lambda s: s.put(its, content), lambda m: m.put(which.handle, content, {}))
         found = self.store.put(which.path, which.content, tx=which.tx)
         assert (found.artifact.id, found.revision.number) == (self.ids[which.handle], which.revision)
         self.both(lambda s: s.put(b"else", b"else", tx=which.tx), lambda _: _refuse("transaction-reused"))
