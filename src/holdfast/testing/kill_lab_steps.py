@@ -109,13 +109,6 @@ write segment (committed)               | taken back, before the journal
 half write segment (committed)          | taken back, journal half written
 release writer lock (committed)         | taken back, before the writer lock is let go
 """,
-    "catch up": """
-begin index (locked)                    | index behind the journal, before BEGIN | catch_up
-row index (in transaction)              | replay: rows half applied
-commit index (in transaction)           | replayed, before COMMIT
-half commit index (in transaction)      | in COMMIT of what was replayed
-release writer lock (committed)         | replayed, before the writer lock is let go
-""",
     "open after a kill": """
 hold handles lock                       | alone: a crash is suspected | open:_torn_line open:_journal_behind
 fsync segment (locked)                  | before the last segment is synced, whatever it holds
