@@ -54,6 +54,11 @@ def _gone(path: str) -> None:
     os.unlink(path)
 
 
+def _pipe(path: str) -> None:
+    os.unlink(path)
+    os.mkfifo(path)
+
+
 def _newer(path: str) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
@@ -84,6 +89,7 @@ UNUSABLE = [
     (_header, Condition.DAMAGED),
     (_empty, Condition.MISSING),
     (_gone, Condition.MISSING),
+    (_pipe, Condition.DAMAGED),
     (_newer, Condition.OTHER_VERSION),
     (_no_tables, Condition.DAMAGED),
     (_foreign, Condition.FOREIGN),
