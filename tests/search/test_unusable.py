@@ -239,7 +239,7 @@ def test_a_read_only_handle_makes_nothing_and_finds_nothing(
 ) -> None:
     fill(path)
     spoil(path)
-    before = Path(path).read_bytes() if os.path.exists(path) else None
+    before = Path(path).read_bytes() if os.path.isfile(path) else None
     with SearchIndex(path, read_only=True) as index:
         assert index.position() == START
         assert index.query("word", limit=5) == []
@@ -251,7 +251,7 @@ def test_a_read_only_handle_makes_nothing_and_finds_nothing(
             index.feed([], expected=START, upto=(1, b"a"))
         with pytest.raises(ReadOnlyError):
             index.reset()
-    assert (Path(path).read_bytes() if os.path.exists(path) else None) == before
+    assert (Path(path).read_bytes() if os.path.isfile(path) else None) == before
 
 
 def test_a_read_only_handle_answers_from_a_good_file_and_says_when_it_is_a_copy(path: str) -> None:
