@@ -23,7 +23,7 @@ from holdfast.engine.transaction import Unit
 from holdfast.formats import lines
 from holdfast.testing.kill_lab import KillReport, kill_at_random, kill_at_steps, moments_of
 from holdfast.testing.kill_lab_jobs import JOBS, Job
-from holdfast.testing.kill_lab_steps import SETTING_UP, STEPS, Step, step_at
+from holdfast.testing.kill_lab_steps import STEPS, Step, needs_name
 
 SEED = int(os.environ.get("HOLDFAST_KILL_SEED", "0"))
 SECONDS = float(os.environ.get("HOLDFAST_KILL_SECONDS", "300"))
@@ -143,11 +143,7 @@ def test_the_lab_notices_transactions_that_come_in_parts(base: str) -> None:
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 def test_every_durable_moment_of_every_job_has_a_name_in_the_catalogue(base: str, job: Job) -> None:
-    unnamed = {
-        f"{doing}: {moment}"
-        for doing, moment in moments_of(base, job)
-        if doing not in SETTING_UP and step_at((doing, moment)) is None
-    }
+    unnamed = {f"{doing}: {moment}" for doing, moment in moments_of(base, job) if needs_name((doing, moment))}
     assert unnamed == set()
 
 

@@ -214,6 +214,14 @@ release writer lock (committed)         | content there again, before the writer
 SETTING_UP = frozenset({"litter"})
 """What is done to have something to do; what happens meanwhile is no step of anything."""
 
+_TIDYING = "unlink temporary (locked)"
+"""Whoever derives an index takes away what a killed derivation left in tmp/: nothing depends on it."""
+
+
+def needs_name(place: tuple[str, Moment]) -> bool:
+    """Whether a moment is none that the catalogue knows, and should be."""
+    return place[0] not in SETTING_UP and str(place[1]) != _TIDYING and step_at(place) is None
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
