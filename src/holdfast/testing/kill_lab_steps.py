@@ -67,7 +67,6 @@ fsync_dir blob folder (in transaction)  | some blobs of the batch have names, fo
 commit index (in transaction)           | batch applied, before its COMMIT
 write segment (committed)               | batch committed, before the journal
 release writer lock (committed)         | batch written, before the next
-unlink temporary                        | staged twice, before what was not needed goes
 """,
     "gc": """
 row index (in transaction)              | condemned or removed, rows half changed | gc
@@ -214,13 +213,14 @@ release writer lock (committed)         | content there again, before the writer
 SETTING_UP = frozenset({"litter"})
 """What is done to have something to do; what happens meanwhile is no step of anything."""
 
-_TIDYING = "unlink temporary (locked)"
-"""Whoever derives an index takes away what a killed derivation left in tmp/: nothing depends on it."""
+_TIDYING = frozenset({"unlink temporary (locked)", "unlink temporary"})
+"""Removing what a killed derivation left in tmp/, or what two threads staged alike: nothing depends on it, and whether
+it comes to it at all is a matter of luck."""
 
 
 def needs_name(place: tuple[str, Moment]) -> bool:
     """Whether a moment is none that the catalogue knows, and should be."""
-    return place[0] not in SETTING_UP and str(place[1]) != _TIDYING and step_at(place) is None
+    return place[0] not in SETTING_UP and str(place[1]) not in _TIDYING and step_at(place) is None
 
 
 @dataclass(frozen=True, slots=True)
