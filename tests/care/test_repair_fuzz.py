@@ -178,7 +178,7 @@ def assert_usable(case: Case) -> None:
     if not case.hollow:
         verdict = lab.judge(case.root, case.sample.answers, read_only=False)
         assert (verdict.wrong, verdict.untyped) == ((), ())
-        assert wreck.readable(case.root).keys() == case.sample.contents.keys() - set(case.lost)
+        assert asking.readable(case.root).keys() == case.sample.contents.keys() - set(case.lost)
     with holdfast.open(case.root) as store:
         store.put("new/after the repair.txt", "new")
         assert store.read("new/after the repair.txt") == b"new"

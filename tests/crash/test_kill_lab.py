@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -30,14 +28,6 @@ SECONDS = float(os.environ.get("HOLDFAST_KILL_SECONDS", "300"))
 PARTS = 4
 LAB = "kill -9 at any step loses nothing acknowledged, and leaves nothing half done"
 Tally = Callable[..., None]
-
-
-@pytest.fixture
-def base() -> Iterator[str]:
-    """In memory where there is a place for it: these stores are many, and their syncs are not what is tested."""
-    made = tempfile.mkdtemp(prefix="holdfast-kill-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    yield made
-    shutil.rmtree(made)
 
 
 def well(report: KillReport) -> KillReport:
