@@ -294,7 +294,8 @@ def test_after_several_damages_and_a_repair_no_answer_is_wrong(sound, tally, mon
     rng = random.Random(SEED)
     harmed, truth = sound
     contents = {q: true for q, true in truth.items() if q[0].startswith("content") or q[0] in ("artifact", "history")}
-    every = [*damage.cases(harmed.root, some=20, seed=SEED)]
+    # A lock that is no file any more is for people: repair itself takes the locks, and refuses with a typed error.
+    every = [one for one in damage.cases(harmed.root, some=20, seed=SEED) if not one.path.startswith("locks/")]
     wrong = []
     tried, until = 0, time.monotonic() + SECONDS
     while time.monotonic() < until:

@@ -59,8 +59,11 @@ LOSSES = {
 }
 """What no copy has any more, by damage."""
 
-UNTOUCHED = {"the journal of another store"}
-"""Two histories: nobody can know which is right."""
+UNTOUCHED = {"the journal of another store", "a redaction that did not come to its end"}
+"""Two histories: nobody can know which is right. And what is to be erased is for whoever redacts to say once more."""
+
+REFUSED = {"the marker of a newer format"}
+"""Nothing is looked at: tests/crash/test_side_by_side.py has it."""
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +112,7 @@ def bytes_of(root):
 # -- each damage -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("name", [name for name in DAMAGES if name not in REFUSED])
 def test_each_damage_is_mended_or_the_loss_is_named(root, name):
     DAMAGES[name][0](root)
     before = damage.tree(root)

@@ -26,6 +26,7 @@ from holdfast.errors import HoldfastError
 from holdfast.formats import lines, marker
 from holdfast.journal import Journal
 from holdfast.testing import damage
+from holdfast.testing.asking import readable
 from holdfast.values import change
 from holdfast.values.change import Transaction
 
@@ -73,18 +74,6 @@ def _fill(store: holdfast.Store) -> None:
             put(f"batch/{n}.txt", f"item {n}\n" * (n * 40 + 1))
     store.artifacts.update("docs/a.md", status="final")
     put("docs/a.md", "third words\n")
-
-
-def readable(root: Path) -> Contents:
-    """`path@revision` and bytes of every revision that can be read, also of tombstones."""
-    found: Contents = {}
-    with holdfast.open(root, read_only=True) as store:
-        for artifact in [*store.artifacts.list(recursive=True), *store.artifacts.find(deleted=True)]:
-            for revision in store.artifacts.revisions(f"id:{artifact.id}"):
-                with contextlib.suppress(HoldfastError):
-                    data = store.artifacts.read(f"id:{artifact.id}", revision=revision.number)
-                    found[f"{artifact.path}@{revision.number}"] = data
-    return found
 
 
 # -- the damage --------------------------------------------------------------------------------------------------------

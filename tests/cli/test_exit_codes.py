@@ -83,7 +83,7 @@ def test_4_when_fsck_has_findings(filled: Path, call: Any) -> None:
 
 def test_5_when_all_findings_are_repaired(folder: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"counts": {"x": 2}, "checked": {"blobs": 1}, "duration_s": 0.1}
-    report = SimpleNamespace(findings=(), exit_code=5, portion=None, as_dict=lambda: values, **values)
+    report = SimpleNamespace(findings=(), exit_code=5, portion=None, full_pass=None, as_dict=lambda: values, **values)
     monkeypatch.setattr("holdfast.cli.upkeep.check_path", lambda *_args, **_more: report)
     answer = call("fsck")
     assert answer.code == 5

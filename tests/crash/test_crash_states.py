@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,23 +32,14 @@ BY_NAME = {workload.name: workload for workload in WORKLOADS}
 Tally = Callable[..., None]
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> Iterator[str]:
-    """In memory where there is a place for it: these states are many, and their syncs are not what is tested."""
-    if not os.access("/dev/shm", os.W_OK):
-        yield str(tmp_path)
-        return
-    made = tempfile.mkdtemp(prefix="holdfast-crash-", dir="/dev/shm")
-    yield made
-    shutil.rmtree(made)
-
-
 def soak_seed() -> int:
     return int(os.environ.get("HOLDFAST_CRASH_SEED", random.randrange(1 << 30)))
 
 
 def settle(report: CrashReport, tally: Tally, of: str) -> None:
-    tally("what a power loss leaves", tried=report.tried, of=of, lost=len(report.failures), note=str(report))
+    print(report)
+    note = f"{report.workload}: {report.points} crash points, seed {report.seed}"
+    tally("what a power loss leaves", tried=report.tried, of=of, lost=len(report.failures), note=note)
     assert report.failures == [], f"seed {report.seed}"
 
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -23,21 +21,13 @@ from holdfast.engine.transaction import Unit
 from holdfast.formats import lines
 from holdfast.testing.kill_lab import KillReport, kill_at_random, kill_at_steps, moments_of
 from holdfast.testing.kill_lab_jobs import JOBS, Job
-from holdfast.testing.kill_lab_steps import SETTING_UP, STEPS, Step, step_at
+from holdfast.testing.kill_lab_steps import STEPS, Step, needs_name
 
 SEED = int(os.environ.get("HOLDFAST_KILL_SEED", "0"))
 SECONDS = float(os.environ.get("HOLDFAST_KILL_SECONDS", "300"))
 PARTS = 4
 LAB = "kill -9 at any step loses nothing acknowledged, and leaves nothing half done"
 Tally = Callable[..., None]
-
-
-@pytest.fixture
-def base() -> Iterator[str]:
-    """In memory where there is a place for it: these stores are many, and their syncs are not what is tested."""
-    made = tempfile.mkdtemp(prefix="holdfast-kill-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    yield made
-    shutil.rmtree(made)
 
 
 def well(report: KillReport) -> KillReport:
@@ -143,11 +133,7 @@ def test_the_lab_notices_transactions_that_come_in_parts(base: str) -> None:
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 def test_every_durable_moment_of_every_job_has_a_name_in_the_catalogue(base: str, job: Job) -> None:
-    unnamed = {
-        f"{doing}: {moment}"
-        for doing, moment in moments_of(base, job)
-        if doing not in SETTING_UP and step_at((doing, moment)) is None
-    }
+    unnamed = {f"{doing}: {moment}" for doing, moment in moments_of(base, job) if needs_name((doing, moment))}
     assert unnamed == set()
 
 

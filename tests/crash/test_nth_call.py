@@ -43,16 +43,6 @@ TRIES = int(os.environ.get("HOLDFAST_NTH_TRIES", "8"))
 Tally = Callable[..., None]
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> Iterator[str]:
-    if not os.access("/dev/shm", os.W_OK):
-        yield str(tmp_path)
-        return
-    made = tempfile.mkdtemp(prefix="holdfast-nth-", dir="/dev/shm")
-    yield made
-    shutil.rmtree(made)
-
-
 def work(root: str, disk: Disk, ledger: Ledger) -> None:
     """A bit of everything; ends at the first error, with what was in flight as the ledger's last call."""
     rnd = random.Random(7)

@@ -18,9 +18,10 @@ import pytest
 import holdfast
 from holdfast.engine import open as opening
 from holdfast.engine.open import Settings
-from holdfast.errors import HoldfastError, NoSpaceError
+from holdfast.errors import NoSpaceError
 from holdfast.store import Store
 from holdfast.testing import damage
+from holdfast.testing.asking import readable
 from holdfast.testing.clock import FixedClock
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values.change import Actor
@@ -83,18 +84,6 @@ def fresh(made: Path, folder: Path) -> Scene:
     # Commands are many and short: compiled modules are kept, for these tests only.
     names |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(made / "compiled")}
     return Scene(folder, readable(folder / "store"), names)
-
-
-def readable(root: Path) -> Readable:
-    """`path@revision` and bytes of each revision that can be read, also of what is deleted."""
-    found: Readable = {}
-    with holdfast.open(root, read_only=True) as store:
-        for artifact in [*store.artifacts.list(recursive=True), *store.artifacts.find(deleted=True)]:
-            for revision in store.artifacts.revisions(f"id:{artifact.id}"):
-                with contextlib.suppress(HoldfastError):
-                    data = store.artifacts.read(f"id:{artifact.id}", revision=revision.number)
-                    found[f"{artifact.path}@{revision.number}"] = data
-    return found
 
 
 # -- what no command of a page can do ----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import holdfast
 from holdfast import errors
 from holdfast.care.fsck import KINDS, check_path
 from holdfast.cli.exits import Exit
+from holdfast.testing.asking import readable
 
 from ..docs import pages  # noqa: TID252 - the one reader of documents
 from . import scenes
@@ -170,7 +171,7 @@ def test_a_procedure_carried_out_word_by_word_ends_as_it_says(scene: Scene, name
     assert report.exit_code == (4 if expected.lost else 0), said + str([f.as_dict() for f in report.findings])
     named = [one for f in report.findings if f.code == "blob-missing" for one in f.fields["revisions"]]
     assert sorted(named) == sorted(expected.lost)
-    now = scenes.readable(root)
+    now = readable(root)
     for revision, data in expected_of(scene, expected).items():
         assert now.get(revision) == data, f"{revision} is not as it was"
     kept = {data for revision, data in scene.truth.items() if revision not in expected.lost and name != ERASED}

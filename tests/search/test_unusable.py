@@ -54,6 +54,11 @@ def _gone(path: str) -> None:
     os.unlink(path)
 
 
+def _pipe(path: str) -> None:
+    os.unlink(path)
+    os.mkfifo(path)
+
+
 def _newer(path: str) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
@@ -84,6 +89,7 @@ UNUSABLE = [
     (_header, Condition.DAMAGED),
     (_empty, Condition.MISSING),
     (_gone, Condition.MISSING),
+    (_pipe, Condition.DAMAGED),
     (_newer, Condition.OTHER_VERSION),
     (_no_tables, Condition.DAMAGED),
     (_foreign, Condition.FOREIGN),
@@ -233,7 +239,7 @@ def test_a_read_only_handle_makes_nothing_and_finds_nothing(
 ) -> None:
     fill(path)
     spoil(path)
-    before = Path(path).read_bytes() if os.path.exists(path) else None
+    before = Path(path).read_bytes() if os.path.isfile(path) else None
     with SearchIndex(path, read_only=True) as index:
         assert index.position() == START
         assert index.query("word", limit=5) == []
@@ -245,7 +251,7 @@ def test_a_read_only_handle_makes_nothing_and_finds_nothing(
             index.feed([], expected=START, upto=(1, b"a"))
         with pytest.raises(ReadOnlyError):
             index.reset()
-    assert (Path(path).read_bytes() if os.path.exists(path) else None) == before
+    assert (Path(path).read_bytes() if os.path.isfile(path) else None) == before
 
 
 def test_a_read_only_handle_answers_from_a_good_file_and_says_when_it_is_a_copy(path: str) -> None:

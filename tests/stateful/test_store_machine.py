@@ -11,8 +11,11 @@ import inspect
 import os
 import random
 import re
+import shutil
+import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +46,13 @@ SPOKEN = {"run": "under_way", "step": "part", "store": "(?:store|s)"}
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Stores lie where tests may write. A rebuild beside our own handle need not hope that we go away."""
-    monkeypatch.setattr(StoreMachine, "folder", str(tmp_path))
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Stores lie in memory where there is such a place. A rebuild beside our own handle need not hope that we go."""
+    place = tempfile.mkdtemp(prefix="holdfast-machine-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    monkeypatch.setattr(StoreMachine, "folder", place)
     monkeypatch.setattr("holdfast.care.rebuild._PATIENCE_S", 0.01)
+    yield
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def show(done: Counter[tuple[str, str]]) -> None:

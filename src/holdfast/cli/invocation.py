@@ -87,8 +87,11 @@ def nearest(start: str) -> str | None:
 
 
 def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def callback(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:
-        if value is not None and not ctx.resilient_parsing:
+    def callback(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+        # What the environment says was taken before the command's name: it must not undo an option that stood there.
+        source = ctx.get_parameter_source(parameter.name or "")
+        again = ctx.parent is not None and source is click.core.ParameterSource.ENVIRONMENT
+        if value is not None and not again and not ctx.resilient_parsing:
             setattr(ctx.ensure_object(Invocation), name, value)
 
     return callback

@@ -7,15 +7,16 @@ what stands beyond the gap was committed after the copying began, leads nowhere,
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
 import secrets
 
 from holdfast.disk import Disk
+from holdfast.engine import torn
 from holdfast.errors import ChainBrokenError, HoldfastError
 from holdfast.formats import lines, paths
-from holdfast.formats.lines import Located
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values.change import Head
@@ -52,20 +53,10 @@ def _segments(journal: Journal) -> list[tuple[int, str]]:
 
 
 def _end(journal: Journal, first: int, path: str) -> Head | None:
-    """Where a segment ends; None if it is not one piece of the chain from its name on."""
-    head: Head | None = None
-    try:
-        for item in lines.scan(journal.blocks(path)):
-            if not isinstance(item, Located):
-                if item.reason != lines.NO_ENTRY:
-                    return None
-                continue
-            if item.transaction.entry.first != first if head is None else not lines.follows(item.transaction, head):
-                return None
-            head = item.transaction.head
-    except HoldfastError:
-        return None
-    return head or Head(first, b"")
+    """Where a segment ends; None if it is not one piece of the chain, or cannot be read."""
+    with contextlib.suppress(HoldfastError):
+        return torn.end_of(journal, first, path)
+    return None
 
 
 def _append(disk: Disk, index: SqliteIndex, path: str, end: Head, following: int) -> bool:

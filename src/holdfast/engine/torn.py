@@ -64,7 +64,7 @@ def mend(root: str, disk: Disk, journal: Journal, index: SqliteIndex) -> bool:
     if not segments or segments[-1][1]:
         return False
     first, _, path = segments[-1]
-    if not _has_hole(journal, first, path) and not _only_seems_whole(journal, index, path):
+    if end_of(journal, first, path) is not None and not _only_seems_whole(journal, index, path):
         return False
     wanted = _in_index(index, first)
     if not wanted or any(found not in wanted for found in _hashes(journal, path)):
@@ -79,18 +79,21 @@ def _hashes(journal: Journal, path: str) -> list[bytes]:
     return [item.transaction.head.hash for item in lines.scan(journal.blocks(path)) if isinstance(item, Located)]
 
 
-def _has_hole(journal: Journal, first: int, path: str) -> bool:
-    """Garbage between transactions is none if the chain leads over it; an entry without its changes always is one."""
+def end_of(journal: Journal, first: int, path: str) -> Head | None:
+    """Where a segment ends; None if it is not one piece of the chain from the seq on that it is named after.
+
+    Garbage between transactions is no hole if the chain leads over it; an entry without its changes always is one.
+    """
     head: Head | None = None
     for item in lines.scan(journal.blocks(path)):
         if not isinstance(item, Located):
             if item.reason != lines.NO_ENTRY:
-                return True
+                return None
             continue
         if item.transaction.entry.first != first if head is None else not lines.follows(item.transaction, head):
-            return True
+            return None
         head = item.transaction.head
-    return False
+    return head or Head(first, b"")
 
 
 def _only_seems_whole(journal: Journal, index: SqliteIndex, path: str) -> bool:
@@ -125,7 +128,7 @@ def _replace(root: str, disk: Disk, journal: Journal, index: SqliteIndex, *, pat
         disk.fsync(fd, temporary)
     finally:
         disk.close(fd)
-    if _has_hole(journal, first, temporary) or not _hashes(journal, temporary):
+    if end_of(journal, first, temporary) is None or not _hashes(journal, temporary):
         raise ChainBrokenError(f"{temporary} did not come back as it was written", seq=first, where="journal")
     kept = os.path.join(root, paths.QUARANTINE, f"{os.path.basename(path)}.{secrets.token_hex(4)}")
     disk.link(path, kept)

@@ -149,6 +149,8 @@ def _look(path: str, mode: str) -> tuple[Condition, sqlite3.Connection | None]:
     """What the file is, and a connection to it if SQLite can use it as a search index or make it one."""
     if not os.path.exists(path):
         return Condition.MISSING, None
+    if not (os.path.isfile(path) or os.path.isdir(path)):
+        return Condition.DAMAGED, None  # a pipe: SQLite would wait for whoever opens its other end
     connection = None
     try:
         connection = _connect(path, mode)

@@ -30,6 +30,18 @@ _PAIRS = [("sorted", order) for order in FINDS] + [("deep", ""), ("status", ""),
 _PLAIN: list[Question] = [("changes", ""), *_PAIRS, ("ties", ""), ("search", "words"), ("runs", ""), ("folders", "")]
 
 
+def readable(root: Path) -> dict[str, bytes]:
+    """`path@revision` and bytes of each revision that can be read, also of what is deleted."""
+    found: dict[str, bytes] = {}
+    with holdfast.open(root, read_only=True) as store:
+        for artifact in [*store.artifacts.list(recursive=True), *store.artifacts.find(deleted=True)]:
+            for revision in store.artifacts.revisions(f"id:{artifact.id}"):
+                with contextlib.suppress(HoldfastError):
+                    data = store.artifacts.read(f"id:{artifact.id}", revision=revision.number)
+                    found[f"{artifact.path}@{revision.number}"] = data
+    return found
+
+
 def questions(store: Store) -> list[Question]:
     """All that can be asked of a sound store."""
     found: list[Question] = list(_PLAIN)

@@ -25,7 +25,7 @@ from holdfast.engine import derive, private
 from holdfast.formats import paths
 from holdfast.index import sqlite
 from holdfast.testing.index_watch import ROLLBACK, WAL, IndexSeen
-from holdfast.testing.recording import Operation, Recording
+from holdfast.testing.recording import SETTLED, Operation, Recording
 from holdfast.testing.rollback import journal_of
 
 SECTOR = 512
@@ -77,6 +77,8 @@ class Point:
     changes: list[Change] = field(default_factory=list)
     index: list[IndexSeen] = field(default_factory=list)
     """The durable state of the index first, then those that may be there instead."""
+    elsewhere: bool = False
+    """The store was copied here, and no writer has settled in it yet: so say its notes of who has it open."""
     coming: IndexSeen | None = None
     """What SQLite was doing when the power went."""
 
@@ -100,6 +102,7 @@ class State:
     folders: tuple[str, ...]
     files: tuple[tuple[str, bytes], ...]
     index: IndexSeen | None
+    elsewhere: bool = False
 
     def fingerprint(self) -> int:
         """The same for two states with the same files."""
@@ -118,7 +121,7 @@ def points(recording: Recording, ats: Iterable[int]) -> Iterator[Point]:
     names = {name: number for name, (number, _) in recording.files.items()}
     # An index that is there when the recording begins is the first that is seen.
     index = [e for e in recording.events[:1] if isinstance(e, IndexSeen) and e.how == "whole"]
-    found = Point(0, list(recording.folders), names, files, index=index)
+    found = Point(0, list(recording.folders), names, files, index=index, elsewhere=recording.elsewhere)
     for at in ats:
         for event in recording.events[found.at : at]:
             if isinstance(event, IndexSeen):
@@ -159,7 +162,9 @@ def _renamed_too_early(found: Point, event: IndexSeen) -> list[IndexSeen]:
 
 
 def _happened(found: Point, event: Operation) -> None:
-    if event.kind == "write":
+    if event.kind == SETTLED:
+        found.elsewhere = False
+    elif event.kind == "write":
         found.files[event.file].put(event.data, event.offset)
     elif event.kind in ("create", "link", "unlink", "rename", "mkdir"):
         if event.file >= 0:
@@ -198,7 +203,7 @@ def state_of(found: Point, origin: str, changes: list[Change], lost: dict[int, b
         for name, number in sorted(names.items())
         if not name.startswith(paths.INDEX)
     ]
-    return State(found.at, origin, tuple(sorted(folders)), tuple(kept), seen)
+    return State(found.at, origin, tuple(sorted(folders)), tuple(kept), seen, found.elsewhere)
 
 
 def _apply(change: Operation, folders: set[str], names: dict[str, int]) -> None:
@@ -227,6 +232,8 @@ def build(state: State, folder: str) -> None:
     for name in state.folders:
         os.mkdir(os.path.join(folder, name))
     files = list(state.files)
+    if state.elsewhere and paths.LOCKS in state.folders:
+        files.append((paths.HANDLES_LOCK, b'{"place": "elsewhere"}'.ljust(SECTOR)))
     if state.index is not None:
         files += [(WAL, state.index.log)] if state.index.log else []
         files += [(ROLLBACK, state.index.journal)] if state.index.journal else []

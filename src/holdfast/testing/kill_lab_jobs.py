@@ -153,21 +153,6 @@ def _without_index(bench: Bench) -> None:
             os.unlink(os.path.join(bench.root, paths.INDEX + suffix))
 
 
-def _older_index(bench: Bench) -> None:
-    """As an index is whose last commits a power loss took: it is behind the journal."""
-    index = os.path.join(bench.root, paths.INDEX)
-    with open(index, "rb") as file:
-        old = file.read()
-    some(bench)
-    with open(index, "r+b") as file:
-        file.write(old)
-        file.truncate()
-
-
-def _catch_up(bench: Bench) -> None:
-    bench.open("catch up").close()
-
-
 def reopen(bench: Bench) -> None:
     """What anybody does after a kill."""
     bench.open("open after a kill").close()
@@ -329,7 +314,6 @@ JOBS = (
     Job("rebuild", _rebuild),
     Job("redact", _redact),
     Job("derive", _lost_index, before=some, wreck=_without_index),
-    Job("catch up", _catch_up, wreck=_older_index),
     Job("open: torn line", reopen, before=_put_for_ever, dying=_TORN),
     Job("open: journal behind", reopen, before=_put_for_ever, dying=_BEHIND),
     Job("open: hole in the journal", _mend_hole, before=_put_for_ever, dying=_WRITTEN, wreck=_hole),

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from holdfast.testing.kill_lab_processes import Place
-from holdfast.testing.kill_lab_steps import STEPS, step_at
+from holdfast.testing.kill_lab_steps import STEPS, needs_name, step_at
 
 
 @dataclass(slots=True)
@@ -53,5 +53,5 @@ class KillReport:
             if chosen:
                 self.steps[step.name] += 1
             self.pairs.add((place[0], step.name))
-        elif place is not None:
+        elif place is not None and needs_name(place):
             self.unnamed.add(f"{place[0]}: {place[1]}")

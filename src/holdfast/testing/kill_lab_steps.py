@@ -67,7 +67,6 @@ fsync_dir blob folder (in transaction)  | some blobs of the batch have names, fo
 commit index (in transaction)           | batch applied, before its COMMIT
 write segment (committed)               | batch committed, before the journal
 release writer lock (committed)         | batch written, before the next
-unlink temporary                        | staged twice, before what was not needed goes
 """,
     "gc": """
 row index (in transaction)              | condemned or removed, rows half changed | gc
@@ -108,13 +107,6 @@ half commit index (in transaction)      | in COMMIT of what takes them back
 write segment (committed)               | taken back, before the journal
 half write segment (committed)          | taken back, journal half written
 release writer lock (committed)         | taken back, before the writer lock is let go
-""",
-    "catch up": """
-begin index (locked)                    | index behind the journal, before BEGIN | catch_up
-row index (in transaction)              | replay: rows half applied
-commit index (in transaction)           | replayed, before COMMIT
-half commit index (in transaction)      | in COMMIT of what was replayed
-release writer lock (committed)         | replayed, before the writer lock is let go
 """,
     "open after a kill": """
 hold handles lock                       | alone: a crash is suspected | open:_torn_line open:_journal_behind
@@ -220,6 +212,15 @@ release writer lock (committed)         | content there again, before the writer
 
 SETTING_UP = frozenset({"litter"})
 """What is done to have something to do; what happens meanwhile is no step of anything."""
+
+_TIDYING = frozenset({"unlink temporary (locked)", "unlink temporary"})
+"""Removing what a killed derivation left in tmp/, or what two threads staged alike: nothing depends on it, and whether
+it comes to it at all is a matter of luck."""
+
+
+def needs_name(place: tuple[str, Moment]) -> bool:
+    """Whether a moment is none that the catalogue knows, and should be."""
+    return place[0] not in SETTING_UP and str(place[1]) not in _TIDYING and step_at(place) is None
 
 
 @dataclass(frozen=True, slots=True)

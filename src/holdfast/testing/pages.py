@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 _INNER_INDEX, _INNER_TABLE, _LEAF_INDEX, _LEAF_TABLE = 2, 5, 10, 13
 _COUNTERS = ((24, 28), (40, 44), (92, 100))
 """In the header: counters of changes, of the schema's changes, and the number of the library that wrote last."""
-_UNUSED = ((48, 52), (60, 64), (68, 92))
-"""In the header: default cache size, user version, application id, and what is reserved."""
+_UNUSED = ((44, 47), (48, 52), (60, 64), (68, 92))
+"""In the header: all but the last byte of the schema format, which SQLite does not read; default cache size, user
+version, application id, and what is reserved."""
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 
 

@@ -15,9 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.disk import Disk
+from holdfast.engine.locks import HandlesLock
 from holdfast.formats import paths
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.testing.index_watch import IndexSeen, IndexWatch
+
+SETTLED = "settled"
+"""The kind of event that is a writer's note that the store is at home here: `locks/` itself is not recorded."""
 
 _EXTRA = 3
 _FAMILY = tuple(paths.INDEX + suffix for suffix in ("", "-wal", "-shm", "-journal"))
@@ -43,9 +47,13 @@ Event = Operation | IndexSeen
 
 @dataclass(slots=True)
 class Recording:
-    """What happened: files and folders at the beginning (all durable), and every event since."""
+    """What happened: files and folders at the beginning (all durable), and every event since.
+
+    `elsewhere`: the store had been copied here, and nobody had settled in it.
+    """
 
     root: str
+    elsewhere: bool = False
     folders: list[str] = field(default_factory=list)
     files: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -53,7 +61,7 @@ class Recording:
     @property
     def operations(self) -> int:
         """How many events are operations, of the disk or of SQLite."""
-        return sum(not (isinstance(e, Operation) and e.kind == "mark") for e in self.events)
+        return sum(not (isinstance(e, Operation) and e.kind in ("mark", SETTLED)) for e in self.events)
 
 
 class RecordingDisk(Disk):
@@ -182,6 +190,10 @@ class RecordingDisk(Disk):
     def _begin(self) -> None:
         """What is there at the beginning counts as durable."""
         root = self.recording.root
+        users = HandlesLock(os.path.join(root, paths.HANDLES_LOCK), absent_is_fine=True)
+        users.acquire(shared=True, wait_s=1)
+        self.recording.elsewhere = users.elsewhere() is True
+        users.close()
         for folder, folders, files in os.walk(root):
             self.recording.folders += [os.path.relpath(os.path.join(folder, name), root) for name in sorted(folders)]
             for name in sorted(files):
@@ -262,9 +274,19 @@ def recording(root: str) -> Iterator[RecordingDisk]:
 
     for name in real:
         setattr(SqliteIndex, name, wrap(name))
+    settle = HandlesLock.settle
+
+    def settled(self: HandlesLock) -> None:
+        settle(self)
+        if self.path.startswith(disk.recording.root + "/"):
+            disk.observe()
+            disk.recording.events.append(Operation(SETTLED, ""))
+
+    HandlesLock.settle = settled  # type: ignore[method-assign]
     try:
         yield disk
     finally:
+        HandlesLock.settle = settle  # type: ignore[method-assign]
         for name, method in real.items():
             setattr(SqliteIndex, name, method)
         disk.stop()

@@ -39,8 +39,8 @@ class Workload:
 
     `mend`: what is done to a state before it is opened; it gets the paths of the store and of the folder beside it.
     `network`: on a network file system, where the index has a rollback journal. `needs_index`: its journal is damaged,
-    so the index must not be lost as well. `packs`: small content goes into packs (which need few operations); without,
-    every content has a file of its own.
+    or only the index knows since when it is a copy, so the index must not be lost as well. `packs`: small content goes
+    into packs (which need few operations); without, every content has a file of its own.
     """
 
     name: str

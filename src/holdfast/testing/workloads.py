@@ -187,7 +187,7 @@ WORKLOADS = (
     Workload("redact", care.redacted, made, care.redacted_again),
     Workload("rebuild", care.rebuilt, made),
     Workload("lost index", care.lost_index, made),
-    Workload("recover of a copy", care.recovered_copy, care.copy_made, care.recovered),
+    Workload("recover of a copy", care.recovered_copy, care.copy_made, care.recovered, needs_index=True),
     Workload("repair", care.repaired, care.damaged, care.repaired_once, needs_index=True),
     Workload("repair from a backup", care.repaired_from, care.bereft, care.repaired_from_once),
     Workload("segments sealed", care.sealed, made),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from holdfast.index import proof
 from holdfast.index.apply.relationships import EXTERNAL
 from holdfast.index.database import Database
+from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import MARKS
 from holdfast.index.tables import KIND_CODES, KIND_NAMES
 from holdfast.values import moment
@@ -42,7 +43,7 @@ class EndRows:
         self._db = database
 
     def states(self, ids: Iterable[str]) -> dict[str, EndState]:
-        """The records with these ids, deleted or not."""
+        """The records with these ids, deleted or not. IndexDamagedError where one that is not found may have stood."""
         wanted = list(ids)
         found: dict[str, EndState] = {}
         for start in range(0, len(wanted), MARKS):
@@ -51,6 +52,9 @@ class EndRows:
             sql = f"SELECT id, key, kind, deleted, {row_proven} FROM record WHERE id IN ({_marks(part)})"
             for raw, key, kind, deleted, _ in self._db.rows(sql, part):
                 found[moment.id_text(raw)] = EndState(key, KIND_NAMES[kind], deleted)
+        for one in wanted:
+            if one not in found:
+                neighbours.RECORDS.prove(self._db, (moment.id_bytes(one),))
         return found
 
     def has_revision(self, artifact: int, number: int) -> bool:

@@ -25,7 +25,7 @@ ACTOR_OF = "(SELECT actor FROM tx WHERE first <= {0} ORDER BY first DESC LIMIT 1
 
 _RECORD = proof.proven("record", "record")
 _TERM = f"SELECT text, {proof.proven('term', 'term')} FROM term WHERE key = ?"
-_KEY = f"SELECT key, id, {_RECORD} FROM record WHERE key = (SELECT key FROM record WHERE id = ?)"
+_KEY = f"SELECT key, id, kind, {_RECORD} FROM record WHERE key = (SELECT key FROM record WHERE id = ?)"
 _TERM_KEY = (
     f"SELECT key, text, {proof.proven('term', 'term')} FROM term WHERE key = (SELECT key FROM term WHERE text = ?)"
 )
@@ -126,10 +126,12 @@ class Lookups:
     def missed(self, record_id: str, kind: str) -> None:
         """A record of a kind was not found by its id. IndexDamagedError if there is one: its row is lost."""
         raw = moment.id_bytes(record_id)
-        row = self._db.one(f"SELECT key, kind, {_RECORD} FROM record WHERE id = ?", (raw,))
+        row = self._db.one(_KEY, (raw,))
         if row is None:
             neighbours.RECORDS.prove(self._db, (raw,))
-        if row is not None and row[1] == KIND_CODES[kind]:
+        elif (
+            row[1] != raw or row[2] == KIND_CODES[kind]
+        ):  # the way led to another's row, or to one that has lost a part
             raise proof.damaged(kind, row[0])
 
     def tags(self, keys: Iterable[int]) -> dict[int, tuple[str, ...]]:

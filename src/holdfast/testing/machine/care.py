@@ -159,6 +159,7 @@ class CareRules(Comparing):
     def check(self) -> None:
         """fsck reads every byte and derives every row, and finds nothing."""
         self.ordeals += 1
+        self.count("done", "check")
         self.clean(quick=False)
 
     @outside

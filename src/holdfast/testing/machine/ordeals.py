@@ -27,6 +27,7 @@ class Ordeals(CareRules):
     def close_and_open(self) -> None:
         """What was open in a transaction is gone, the rest stays."""
         self.ordeals += 1
+        self.count("done", "close_and_open")
         self.reopen()
         self.compare_all()
 
@@ -36,6 +37,7 @@ class Ordeals(CareRules):
     def killed(self, done: list[Deed], unfinished: list[Deed]) -> None:
         """Another process works on the store, and is killed while it does. We have the store open meanwhile."""
         self.ordeals += 1
+        self.count("with a block open" if unfinished else "done", "killed")
         crash.run_and_kill(self.path, done, unfinished)
         for deed in done:
             _perform(self.model, deed)
@@ -45,10 +47,11 @@ class Ordeals(CareRules):
 
     @rare
     @outside
-    @rule(wanted=deeds.filter(bool), calls=st.integers(0, 15))
-    def killed_within(self, wanted: list[Deed], calls: int) -> None:
+    @rule(path=values.paths, content=values.texts, more=deeds, calls=st.integers(0, 9))
+    def killed_within(self, path: bytes, content: bytes, more: list[Deed], calls: int) -> None:
         """Killed in the middle of a call: what was acknowledged is there, what was under way wholly or not at all."""
         self.ordeals += 1
+        wanted: list[Deed] = [("put", path, content + b" killed %d" % self.steps), *more]
         acknowledged = crash.kill_within(self.path, wanted, self.home / "acknowledged", calls)
         for deed in wanted[:acknowledged]:
             _perform(self.model, deed)
@@ -65,6 +68,7 @@ class Ordeals(CareRules):
     def lose_index(self) -> None:
         """The index is thrown away; opening derives it anew."""
         self.ordeals += 1
+        self.count("done", "lose_index")
         self.end_all(fail=True)
         before = self.rows()
         self.store.close()
@@ -80,6 +84,7 @@ class Ordeals(CareRules):
     def lose_journal(self) -> None:
         """The journal is thrown away; opening writes it anew. "Absent" never means "empty"."""
         self.ordeals += 1
+        self.count("done", "lose_journal")
         self.end_all(fail=True)
         self.store.close()
         for file in (self.path / "journal").iterdir():
@@ -93,6 +98,7 @@ class Ordeals(CareRules):
     def lose_search(self) -> None:
         """The full text is thrown away; the next search fills it again."""
         self.ordeals += 1
+        self.count("done", "lose_search")
         self.store.close()
         for file in self.path.glob("search.sqlite3*"):
             file.unlink()
@@ -105,6 +111,7 @@ class Ordeals(CareRules):
     def rebuild(self) -> None:
         """Rows are derived anew while we have the store open."""
         self.ordeals += 1
+        self.count("done", "rebuild")
         before = self.rows()
         assert holdfast.rebuild(self.path).live
         self.same_rows(before)
@@ -115,6 +122,7 @@ class Ordeals(CareRules):
     def go_on_in_a_copy(self, recovered: bool) -> None:
         """A plain copy of the open store is a store, with all that was acknowledged, recovered or just opened."""
         self.ordeals += 1
+        self.count("recovered" if recovered else "opened", "go_on_in_a_copy")
         copy = self.home / f"copy-{self.steps}"
         # By another process: opening SQLite's files in this one would drop its locks on them.
         subprocess.run(["cp", "-a", self.path, copy], check=True)
@@ -148,6 +156,7 @@ class Ordeals(CareRules):
         self.store.close()
         _damage(next((self.path / "blobs").glob(f"*/{wanted}.zst")), how)
         self._repaired(originals)
+        self.count(how, "damage_content")
 
     @rare
     @rule(at=st.integers(0, 10_000))
@@ -163,6 +172,7 @@ class Ordeals(CareRules):
         data[at % len(data)] ^= 1
         segment.write_bytes(data)
         self._repaired()
+        self.count("done", "damage_journal")
 
     def _repaired(self, *sources: Path) -> None:
         assert holdfast.fsck(self.path).exit_code == 4, "the damage was not found"

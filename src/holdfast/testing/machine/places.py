@@ -35,8 +35,11 @@ def _below(machine: Driver) -> list[Known]:
 
 
 def _dead(machine: Driver) -> list[Known]:
-    found = [p for p in machine.model.places.values() if p.deleted]
-    return _known(machine, sorted(found, key=lambda p: (-p.deleted, p.handle)))
+    """Those that can come back by themselves first, and most often: the others come back with what they lie in."""
+    places = machine.model.places
+    found = sorted((p for p in places.values() if p.deleted), key=lambda p: (-p.deleted, p.handle))
+    alone = [p for p in found if p.parent is not None and not places[p.parent].deleted]
+    return _known(machine, alone * 4 + [p for p in found if p not in alone])
 
 
 def _tagged(machine: Driver) -> list[tuple[Known, str]]:

@@ -49,10 +49,16 @@ def _visible(machine: Driver) -> list[Known]:
 
 
 def _hidden(machine: Driver) -> list[Known]:
+    """Those that can come back by themselves first, and most often: the others come back with their ends."""
     model = machine.model
-    # Those with a tombstone of their own first: the others come back with their ends.
     found = [t for t in model.ties.values() if not model.visible(t)]
-    return _known(sorted(found, key=lambda t: not t.deleted))
+    alone = [t for t in found if model.is_live(t.source) and model.is_live(t.target)]
+    return _known(alone * 4 + [t for t in found if t not in alone])
+
+
+def _related(machine: Driver) -> list[tuple[End, str]]:
+    """Ends of what can be seen, with the type that leads there."""
+    return [(end, tie.type) for tie in machine.model.visible_ties() for end in (tie.source, tie.target)]
 
 
 ends = among(live_ends)
@@ -155,17 +161,17 @@ class RelationshipRules(Driver):
         assert not found.truncated
         self.count("done" if edges else "nothing to walk", "walk")
 
-    @rule(end=ends, direction=st.sampled_from(["out", "in", "both"]), type=st.none() | st.none() | types)
-    def look_around(self, end: End, direction: Any, type: str | None) -> None:
-        """The relationships of a record."""
-        if type == "follows" and type not in self.model.types:
-            return
-        found = [r.id for r in self.store.relationships.of(self.endpoint(end), direction=direction, type=type)]
-        handles = self.model.of(end, direction=direction, type_=type)
-        assert found == [self.ids[one] for one in handles], f"relationships of {end}, {direction}, {type}: {found}"
+    @precondition(some(_related))
+    @rule(which=among(_related), direction=st.sampled_from(["out", "in", "both"]), typed=st.booleans())
+    def look_around(self, which: tuple[End, str], direction: Any, typed: bool) -> None:
+        """The relationships of a record that has some, all or of one type."""
+        end, word = which[0], which[1] if typed else None
+        found = [r.id for r in self.store.relationships.of(self.endpoint(end), direction=direction, type=word)]
+        handles = self.model.of(end, direction=direction, type_=word)
+        assert found == [self.ids[one] for one in handles], f"relationships of {end}, {direction}, {word}: {found}"
         if direction != "both":
             one = self.endpoint(end)
             find = self.store.relationships.find
-            again = find(source=one, type=type) if direction == "out" else find(target=one, type=type)
+            again = find(source=one, type=word) if direction == "out" else find(target=one, type=word)
             assert [r.id for r in again] == found
         self.count("done" if found else "nothing to see", "look_around")

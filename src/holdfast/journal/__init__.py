@@ -6,25 +6,21 @@ step over it. Sealing makes a compressed successor beside a full segment; the ol
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
 
-import zstandard
-
 from holdfast.disk import Disk
-from holdfast.errors import ChainBrokenError, HoldfastError, StorageIOError
+from holdfast.errors import HoldfastError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Garbage, Located, Rough
+from holdfast.journal import segment
 from holdfast.values.change import Head, Transaction
 
 SEGMENT_BYTES = 16 << 20
 RESERVE_BYTES = 1 << 20
 SYNC_BYTES = 8 << 20
-_BLOCK = 1 << 20
 _ENTRY_TAIL = 128  # holds the end of an entry line: the hash and the salt
 
 
@@ -53,30 +49,8 @@ class Journal:
                       key=lambda s: (s[0], not s[1]))  # fmt: skip
 
     def blocks(self, path: str) -> Iterator[bytes]:
-        """The bytes of a segment in blocks; ChainBrokenError if a sealed one does not decompress whole.
-
-        A plain one that was superseded since it was listed is read from its sealed successor.
-        """
-        try:
-            fd = _opened(self._disk, path)
-        except FileNotFoundError:
-            if path.endswith(".zst"):
-                raise
-            path += ".zst"
-            fd = _opened(self._disk, path)
-        try:
-            if path.endswith(".zst"):
-                yield from _decompressed(self._raw_blocks(fd, path), path)
-            else:
-                yield from self._raw_blocks(fd, path)
-        finally:
-            self._disk.close(fd)
-
-    def _raw_blocks(self, fd: int, path: str) -> Iterator[bytes]:
-        offset = 0
-        while block := self._disk.pread(fd, _BLOCK, offset, path):
-            yield block
-            offset += len(block)
+        """The bytes of a segment in blocks; ChainBrokenError if a sealed one does not decompress whole."""
+        return segment.blocks(self._disk, path)
 
     def scan(self, from_seq: int = 1) -> Iterator[tuple[str, Located | Garbage]]:
         """(path, transaction or garbage) of all segments that may hold changes from `from_seq` on, in order.
@@ -126,7 +100,7 @@ class Journal:
             segments = self.segments()
             if not segments or segments[-1][1]:
                 return False
-            fd = _opened(self._disk, segments[-1][2])
+            fd = segment.opened(self._disk, segments[-1][2])
             try:
                 tail = self._tail(fd, segments[-1][2])
             finally:
@@ -147,7 +121,7 @@ class Journal:
     def _last(self, path: str) -> Head | None:
         if path.endswith(".zst"):
             return _last_of(lines.scan(self.blocks(path)))
-        fd = _opened(self._disk, path)
+        fd = segment.opened(self._disk, path)
         try:
             size, tail = self._disk.size(fd), 1 << 16
             while True:
@@ -281,7 +255,8 @@ class Journal:
         """
         waiting = self.sealable()
         for first, path in waiting:
-            self._seal_one(first, path, os.path.join(self._root, paths.TMP, tmp_name))
+            target = os.path.join(self._root, paths.segment_file(first, sealed=True))
+            segment.seal(self._disk, path, os.path.join(self._root, paths.TMP, tmp_name), target)
         return len(waiting)
 
     def sealable(self) -> list[tuple[int, str]]:
@@ -290,30 +265,6 @@ class Journal:
         sealed = {first for first, is_sealed, _ in segments if is_sealed}
         plain = [(first, path) for first, is_sealed, path in segments if not is_sealed]
         return [(first, path) for first, path in plain[:-1] if first not in sealed and self._whole(path)]
-
-    def _seal_one(self, first: int, path: str, temporary: str) -> None:
-        target = os.path.join(self._root, paths.segment_file(first, sealed=True))
-        fd = self._disk.create(temporary)
-        try:
-            compressor = zstandard.ZstdCompressor(level=9, write_checksum=True).compressobj()
-            for block in self.blocks(path):
-                self._disk.write(fd, compressor.compress(block), temporary)
-            self._disk.write(fd, compressor.flush(), temporary)
-            self._disk.fsync(fd, temporary)
-        finally:
-            self._disk.close(fd)
-        if _content(self.blocks(path)) != _content(_decompressed(self._file_blocks(temporary), temporary)):
-            raise ChainBrokenError(f"{temporary} did not come back as it was written", seq=first, where="journal")
-        self._disk.link(temporary, target)
-        self._disk.fsync_dir(os.path.dirname(target))
-        self._disk.unlink(temporary)
-
-    def _file_blocks(self, path: str) -> Iterator[bytes]:
-        fd = self._disk.open_read(path)
-        try:
-            yield from self._raw_blocks(fd, path)
-        finally:
-            self._disk.close(fd)
 
     def expired(self, grace_s: float) -> list[str]:
         """Plain segments whose sealed successor is whole and older than the grace period."""
@@ -331,40 +282,9 @@ class Journal:
         ]
 
 
-def _opened(disk: Disk, path: str) -> int:
-    """FileNotFoundError if it was removed since it was listed; StorageIOError if it is a link to nowhere."""
-    try:
-        return disk.open_read(path)
-    except FileNotFoundError:
-        if disk.stat(path) is None:
-            raise
-    raise StorageIOError(f"{path} is a link to nowhere", path=path, operation="open", errno=errno.ENOENT)
-
-
 def _last_of(items: Iterable[Located | Garbage]) -> Head | None:
     head = None
     for item in items:
         if isinstance(item, Located):
             head = item.transaction.head
     return head
-
-
-def _content(blocks: Iterable[bytes]) -> bytes:
-    total = hashlib.sha256()
-    for block in blocks:
-        total.update(block)
-    return total.digest()
-
-
-def _decompressed(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
-    """One zstd frame, whole: a cut or a second frame is an error, not an early end."""
-    decompressor = zstandard.ZstdDecompressor().decompressobj()
-    try:
-        for block in blocks:
-            if decompressor.eof:
-                raise ChainBrokenError(f"{path} goes on after its end", seq=None, where="journal")
-            yield decompressor.decompress(block)
-    except zstandard.ZstdError as error:
-        raise ChainBrokenError(f"{path} is damaged: {error}", seq=None, where="journal") from error
-    if not decompressor.eof or decompressor.unused_data:
-        raise ChainBrokenError(f"{path} is cut or goes on after its end", seq=None, where="journal")
