@@ -15,6 +15,7 @@ from holdfast.care import gc as collecting
 from holdfast.care import rebuild as rebuilding
 from holdfast.care import recover as recovering
 from holdfast.care import redact as redacting
+from holdfast.care import repack as repacking
 from holdfast.care import repair as repairing
 from holdfast.care import status as stating
 from holdfast.care.audit import Auditing
@@ -23,6 +24,7 @@ from holdfast.care.gc import GRACE_S, GcReport
 from holdfast.care.rebuild import RebuildReport
 from holdfast.care.recover import RecoverReport
 from holdfast.care.redact import RedactReport
+from holdfast.care.repack import RepackReport
 from holdfast.care.repair import RepairReport
 from holdfast.care.status import Status
 from holdfast.engine import open as opening
@@ -115,6 +117,10 @@ class Store:
         """Free what nothing refers to and was condemned longer than `grace_s` seconds ago: see `holdfast.care.gc`."""
         work = collecting.Gc(self._handle, grace_s=grace_s, progress=progress)
         return work.preview() if dry_run else work.run()
+
+    def repack(self, *, dry_run: bool = False, progress: Progress | None = None) -> RepackReport:
+        """Put similar content together, so that it takes less space: see `holdfast.care.repack`."""
+        return repacking.preview(self._handle) if dry_run else repacking.repack(self._handle, progress=progress)
 
     def fsck(
         self, *, quick: bool = False, portion: Portion | None = None, progress: Progress | None = None,

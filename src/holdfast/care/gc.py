@@ -5,6 +5,7 @@ Steps, each of which a put may come between:
 2. sweep      what was condemned before the grace period and is still unreferenced: file removed, then its row
 3. strays     files without a row (a transaction that never committed) older than the grace period
 4. packs      those with much garbage are rewritten, those that nothing is in any more removed (packing.py)
+              and what was added is repacked once it is much (repack.py)
 5. leftovers  temporary files of dead writers; plain journal segments whose sealed successor is old enough
 
 Each removal happens under the writer lock, after the rows were read again. A put that finds a condemned row looks at
@@ -22,13 +23,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from holdfast.blobs import LocalBlobs
-from holdfast.care import packing
+from holdfast.care import packing, repack
 from holdfast.care.certainty import CLOCK_FACT, clock_fact, prove_chain, prove_clock, prove_rows
 from holdfast.engine import derive, feeding
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import current, write
-from holdfast.errors import ConflictError
+from holdfast.errors import ConflictError, NoSpaceError
 from holdfast.formats import paths
 
 GRACE_S = 14 * 24 * 3600.0
@@ -47,6 +48,7 @@ class GcReport:
     `freed_bytes`: blobs removed; `strays`: files without a row removed; `leftovers`: temporary files and superseded
     journal segments removed; `sealed`: journal segments compressed. A blob in a pack frees its bytes only with
     the pack: `packs_rewritten`: packs whose members were written again without the garbage; `packs_removed`: files.
+    `repacked`: contents that were put together with similar ones.
     """
 
     dry_run: bool
@@ -59,6 +61,7 @@ class GcReport:
     sealed: int = 0
     packs_rewritten: int = 0
     packs_removed: int = 0
+    repacked: int = 0
 
 
 class Gc:
@@ -104,6 +107,7 @@ class Gc:
             sealed=sealed,
             packs_rewritten=packs.rewritten,
             packs_removed=packs.removed,
+            repacked=repack.preview(self._handle).contents if repack.due(self._handle) else 0,
         )
 
     def prove(self) -> None:
@@ -181,7 +185,11 @@ class Gc:
                 )
 
     def packs(self) -> None:
-        """Step 4."""
+        """Step 4. Repacking comes first: with no grace period what it empties goes at once."""
+        if repack.due(self._handle):
+            with contextlib.suppress(NoSpaceError):  # it needs room, gc makes some: the next gc tries again
+                again = repack.repack(self._handle, progress=self._progress)
+                self.report = replace(self.report, repacked=again.contents)
         done = packing.collect(self._handle, before_us=self._before_us(), at_once=self._grace_s <= 0)
         self.report = replace(
             self.report,

@@ -116,7 +116,8 @@ def _to_rewrite(packs: list[PackRow], held: list[Held], *, at_once: bool) -> lis
     rows = {row.name: row for row in packs if row.members}
     kept = [one for one in held if one.name in rows]
     wanted = [one for one in kept if _is_poor(one, rows[one.name], at_once=at_once)]
-    small = [one for one in kept if one not in wanted and one.file_bytes < SMALL_BYTES]
+    # Small packs of repack are put together by repack, which knows what is similar in them.
+    small = [o for o in kept if o not in wanted and o.file_bytes < SMALL_BYTES and not paths.is_repacked(o.name)]
     return wanted + (small if len(small) >= SMALL_MANY else [])
 
 

@@ -8,24 +8,22 @@ every member, and the rows say which.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from holdfast.blobs.contract import Staged
 from holdfast.blobs.packs import PackedBlobs, PackFolder
 from holdfast.blobs.packs.writer import locked
 from holdfast.engine.handle import Handle
+from holdfast.engine.solid import Commit, Filled, Mover
 from holdfast.errors import DamageError, HoldfastError
-from holdfast.formats import paths
+from holdfast.formats import frame, paths
 from holdfast.formats.pack import Header
 from holdfast.index.packed import PackedRow
 
 _BATCH_BYTES = 4 * 1024 * 1024
-
-Commit = Callable[[], AbstractContextManager[object]]
-"""Opens a block in which rows may be changed, and that commits them at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +96,11 @@ def holds_any(folder: PackFolder, name: str, digests: set[bytes]) -> bool:
 def rewrite(handle: Handle, name: str, commit: Commit) -> int:
     """Write a held pack's members again, in their order, and move their rows; how many could not be read and stay.
 
-    What is written is durable before a row speaks of it. Raises NoSpaceError, StorageIOError.
+    What is written is durable before a row speaks of it. A pack of repack becomes another one: frames that are needed
+    whole are copied as they are, the others compressed anew without their garbage. Raises NoSpaceError, StorageIOError.
     """
+    if paths.is_repacked(name):
+        return _rewrite_solid(handle, name, commit)
     left = 0
     batch: list[tuple[PackedRow, Staged]] = []
     size = 0
@@ -122,6 +123,53 @@ def rewrite(handle: Handle, name: str, commit: Commit) -> int:
     finally:
         blobs.discard([staged for _, staged in batch])
     return left
+
+
+def _rewrite_solid(handle: Handle, name: str, commit: Commit) -> int:
+    blobs = packed(handle)
+    assert blobs is not None
+    mover = Mover(handle, blobs)
+    batch: list[Filled] = []
+    left = size = 0
+    try:
+        for rows in _by_frame(handle.index.physical.packs.members(name)):
+            filled, lost = _read_frame(blobs.packs, rows)
+            left += lost
+            if not filled.rows:
+                continue
+            batch.append(filled)
+            size += filled.size
+            if size >= _BATCH_BYTES:
+                mover.move(batch, commit)
+                batch, size = [], 0
+        if batch:
+            mover.move(batch, commit)
+    finally:
+        mover.finish()
+    return left
+
+
+def _by_frame(rows: Iterator[PackedRow]) -> Iterator[list[PackedRow]]:
+    for _, of_frame in itertools.groupby(rows, key=lambda row: row.spot.offset):
+        yield list(of_frame)
+
+
+def _read_frame(folder: PackFolder, rows: list[PackedRow]) -> tuple[Filled, int]:
+    """What rows say is in a frame, ready to be written again; how many could not be read."""
+    found: list[tuple[PackedRow, bytes]] = []
+    for row in rows:
+        with contextlib.suppress(DamageError):
+            found.append((row, folder.read(row.digest, row.spot)))
+    filled = Filled(tuple(row for row, _ in found), tuple(content for _, content in found))
+    lost = len(rows) - len(found)
+    if not found:
+        return filled, lost
+    spot = found[0][0].spot
+    with contextlib.suppress(DamageError):
+        stored = folder.stored(spot.pack, spot.offset, spot.stored_bytes)
+        if frame.decode(stored) == b"".join(filled.contents):
+            return replace(filled, stored=stored), lost
+    return filled.compressed(), lost
 
 
 def _move(handle: Handle, blobs: PackedBlobs, batch: list[tuple[PackedRow, Staged]], commit: Commit) -> None:

@@ -31,17 +31,29 @@ CHECKSUM_BYTES = 4
 
 
 class Effort(enum.IntEnum):
-    """zstd levels. RAW is for content that will not shrink: it looks quickly and then keeps blocks as they are."""
+    """zstd levels. RAW is for content that will not shrink: it looks quickly and then keeps blocks as they are.
+
+    DENSE is for what is compressed once and kept for long, with long-distance matching (docs/design/019).
+    """
 
     NORMAL = 3
     RAW = -5
+    DENSE = 9
+
+
+_DENSE_WINDOW_LOG = 21
+"""2 MiB: a frame of a repacked pack is one window. Below 256 KiB the level's own search reaches everywhere."""
+
+_DENSE_FROM = 256 * 1024
+_PART_FROM = 64 * 1024
+"""A smaller frame is decompressed whole in about the time that it takes to begin to read a stream."""
 
 
 class _Contexts(threading.local):
     """zstd contexts are costly to make and must not be shared by threads."""
 
     def __init__(self) -> None:
-        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
+        self.compressors: dict[tuple[int, bool], zstandard.ZstdCompressor] = {}
         self.decompressor = zstandard.ZstdDecompressor()
 
 
@@ -50,11 +62,21 @@ _contexts = _Contexts()
 
 def encode(content: bytes | memoryview, effort: Effort = Effort.NORMAL) -> bytes:
     """One frame of `content` (at most MAX_CONTENT bytes). The same content and effort give the same bytes."""
-    compressor = _contexts.compressors.get(effort)
+    far = effort is Effort.DENSE and len(content) >= _DENSE_FROM
+    compressor = _contexts.compressors.get((effort, far))
     if compressor is None:
-        compressor = zstandard.ZstdCompressor(level=int(effort), write_checksum=True, write_content_size=True)
-        _contexts.compressors[effort] = compressor
+        compressor = _contexts.compressors[effort, far] = _compressor(effort, far=far)
     return compressor.compress(content)
+
+
+def _compressor(effort: Effort, *, far: bool) -> zstandard.ZstdCompressor:
+    if not far:
+        return zstandard.ZstdCompressor(level=int(effort), write_checksum=True, write_content_size=True)
+    wanted = zstandard.ZstdCompressionParameters(
+        compression_level=int(effort), window_log=_DENSE_WINDOW_LOG, enable_ldm=True, write_checksum=True,
+        write_content_size=True,
+    )  # fmt: skip
+    return zstandard.ZstdCompressor(compression_params=wanted)
 
 
 def head(data: bytes | memoryview) -> tuple[int, int]:
@@ -114,6 +136,25 @@ def decode(data: bytes) -> bytes:
     except zstandard.ZstdError as error:
         raise damage(str(error)) from error
     if len(out) != content:
+        raise damage(f"a frame of {content} bytes gave {len(out)}")
+    return out
+
+
+def decode_part(data: bytes, end: int) -> bytes:
+    """The first `end` bytes of the content of exactly one frame; nothing behind them is decompressed.
+
+    Then zstd has not compared its checksum: whoever asks must have a digest of what was asked for.
+    Raises BlobDamagedError.
+    """
+    content, stored = measure(data)
+    if content <= max(end, _PART_FROM) or stored != len(data):
+        return decode(data)[:end]
+    try:
+        with _contexts.decompressor.stream_reader(data) as reader:
+            out = bytes(reader.read(end))
+    except zstandard.ZstdError as error:
+        raise damage(str(error)) from error
+    if len(out) != end:
         raise damage(f"a frame of {content} bytes gave {len(out)}")
     return out
 

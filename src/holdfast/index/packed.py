@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from holdfast.formats.pack import Spot
 from holdfast.index import proof
@@ -19,6 +21,9 @@ _PACKS = f"""SELECT k.name, count(content.key), coalesce(sum(content.size), 0), 
     LEFT JOIN content ON content.key = b.content AND {{0}} WHERE {{1}} GROUP BY k.key ORDER BY k.name"""
 _DATED = proof.changed("container", ["condemned_us"])
 _MOVED = proof.changed("blob", ["container", "offset", "start", "stored_bytes"])
+_PLACED = proof.changed("blob", ["container", "offset", "start", "stored_bytes", "frames"])
+_NOW = f"""SELECT b.content, CASE b.container WHEN {LOOSE} THEN NULL ELSE k.name END, b.offset, b.start
+    FROM json_each(?) CROSS JOIN blob b JOIN container k ON k.key = b.container WHERE b.content = json_each.value"""
 _USABLE = """typeof(b.offset) = 'integer' AND typeof(b.start) = 'integer' AND typeof(b.stored_bytes) = 'integer'
     AND typeof(c.digest) = 'blob' AND length(c.digest) = 32 AND typeof(c.size) = 'integer'"""
 _KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
@@ -45,6 +50,23 @@ class PackedRow:
     digest: str
     spot: Spot
     condemned_us: int | None
+
+
+class Placed(Protocol):
+    """A content with the place that its row said. `spot`: None for one with a file of its own."""
+
+    @property
+    def key(self) -> int: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def spot(self) -> Spot | None: ...
+
+
+def _where(spot: Spot) -> tuple[str, int, int]:
+    return spot.pack, spot.offset, spot.start
 
 
 class PackRows:
@@ -100,6 +122,20 @@ class PackRows:
                   WHERE content = ?5 AND container = {_KEY.replace("?", "?6")} AND offset = ?7 AND start = ?8"""
         old, place = row.spot, (self.key_of(spot.pack), spot.offset, spot.start, spot.stored_bytes)
         return self._db.run(sql, (*place, row.key, old.pack, old.offset, old.start)).rowcount == 1
+
+    def unchanged(self, rows: Sequence[Placed]) -> set[int]:
+        """Keys of those of some contents that are still where their rows said."""
+        said = {row.key: (None, 0, 0) if row.spot is None else _where(row.spot) for row in rows}
+        found = self._db.rows(_NOW, (json.dumps(list(said)),))
+        return {key for key, *place in found if tuple(place) == said[key]}
+
+    def place_all(self, places: Sequence[tuple[int, Spot]]) -> None:
+        """Contents, by key, are in a pack now, wherever they were. In one transaction with `unchanged`."""
+        keys = {name: self.key_of(name) for name in sorted({spot.pack for _, spot in places})}
+        sql = f"""UPDATE blob SET container = ?1, offset = ?2, start = ?3, stored_bytes = ?4, frames = ?5,
+                  crc = {_PLACED} WHERE content = ?6"""
+        for key, spot in places:
+            self._db.run(sql, (keys[spot.pack], spot.offset, spot.start, spot.stored_bytes, 1, key))
 
     def condemn(self, now_us: int) -> int:
         """Condemn the packs that nothing is in; how many were newly condemned."""

@@ -11,6 +11,7 @@ from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED, PackRows
+from holdfast.index.planned import RepackPlan
 from holdfast.index.tables import LOOSE
 from holdfast.values import digest, moment
 
@@ -56,6 +57,7 @@ class PhysicalRows:
     def __init__(self, database: Database) -> None:
         self._db = database
         self.packs = PackRows(database)
+        self.repack_plan = RepackPlan(database)
 
     def place(self, content_digest: str) -> Place | None:
         """Where a content is; None if it has no row, whatever files exist."""

@@ -105,6 +105,31 @@ def sealed(bench: Bench) -> None:
                     store.gc(grace_s=0)
 
 
+def repacked(bench: Bench) -> None:
+    """Revisions that resemble one another are repacked, again and again, between puts, purges and collections."""
+    ledger = bench.ledger
+    texts = [bench.content(900).hex().encode() for _ in range(3)]
+    long = bench.content(70_000)
+    with bench.open() as store:
+        for turn in range(7):
+            for n, text in enumerate(texts):
+                ledger.put(store, f"text {n}", text + bench.content(20).hex().encode())
+                ledger.put(store, f"text {n}", text + bench.content(20).hex().encode())
+            ledger.put(store, "long", long + bench.content(20))
+            gone = bench.content(300)
+            ledger.put(store, f"gone {turn}", gone)
+            with ledger.call({}):
+                store.repack()
+            ref = f"id:{ledger.ids[f'gone {turn}']}"
+            with ledger.call({f"gone {turn}": Fate((gone,), live=False)}):
+                store.artifacts.delete(ref)
+            with ledger.call({f"gone {turn}": Fate((None,), live=False)}):
+                store.artifacts.purge(ref)
+            with ledger.call({}):
+                store.gc(grace_s=0 if turn % 2 else 1e6)
+            ledger.put(store, f"anew {turn}", gone)
+
+
 # -- redact ------------------------------------------------------------------------------------------------------------
 
 

@@ -200,6 +200,8 @@ WORKLOADS = (
     Workload("redact in packs", care.redacted, made, care.redacted_again, packs=True),
     Workload("rebuild with packs", care.rebuilt, made, packs=True),
     Workload("lost index beside packs", care.lost_index, made, packs=True),
+    Workload("repack", care.repacked, made, packs=True),
+    Workload("repack, then recover", care.repacked, made, care.recovered, packs=True),
     Workload("repair with packs", care.repaired, care.damaged, care.repaired_once, packs=True),
 )
 """Each records 200 operations and more, but for those with packs, which need few for the same work."""

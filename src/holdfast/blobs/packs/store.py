@@ -81,6 +81,11 @@ class PackedBlobs(LocalBlobs):
         self._guard = threading.Lock()
         self._pack_up_to = pack_up_to_wanted() if pack_up_to is None else pack_up_to
 
+    @property
+    def pack_up_to(self) -> int:
+        """Content of up to so many bytes goes to packs; 0: none does."""
+        return self._pack_up_to
+
     # Taking in.
 
     def stage(self, source: bytes | memoryview | BinaryIO, *, durable: bool = True) -> Staged:

@@ -234,7 +234,7 @@ class PackWriter:
         if self._disk.mkdir(folder):
             self._disk.fsync_dir(self._root)
         while True:
-            name = os.urandom(8).hex()
+            name = paths.pack_name(os.urandom(8))
             path = self._folder.path(name)
             try:
                 fd = self._disk.create(path)
@@ -249,6 +249,8 @@ class PackWriter:
         for name in self._folder.names():
             if tries >= _ADOPTED_AT_MOST:
                 break
+            if paths.is_repacked(name):
+                continue
             found, was_candidate = self._adopt(name)
             if found is not None:
                 return found
