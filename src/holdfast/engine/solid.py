@@ -1,7 +1,7 @@
 """Moves contents into the frames of repacked packs: written, synced, proven from the new file, then their rows move.
 
-All of this happens under the writer lock, and only for contents that are still where they were when they were read. So
-nothing that was erased meanwhile is ever written again, and a row never speaks of what nobody has read back.
+All of this happens under the writer lock, and only for contents that still have a row. So nothing that was erased
+meanwhile is ever written again, and a row never speaks of what nobody has read back.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Mover:
 
     def _still_wanted(self, filled: Sequence[Filled]) -> list[Filled]:
         rows = [row for one in filled for row in one.rows]
-        gone = {row.key for row in rows} - self._handle.index.physical.packs.unchanged(rows)
+        gone = {row.key for row in rows} - self._handle.index.physical.packs.movable(rows)
         if not gone:
             return list(filled)
         left = [one.without(gone) if gone & {row.key for row in one.rows} else one for one in filled]

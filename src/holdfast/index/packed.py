@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from holdfast.formats import paths
 from holdfast.formats.pack import Spot
 from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT
@@ -56,13 +57,19 @@ class Placed(Protocol):
     """A content with the place that its row said. `spot`: None for one with a file of its own."""
 
     @property
-    def key(self) -> int: ...
+    def key(self) -> int:
+        """Of its row."""
+        ...
 
     @property
-    def digest(self) -> str: ...
+    def digest(self) -> str:
+        """As text."""
+        ...
 
     @property
-    def spot(self) -> Spot | None: ...
+    def spot(self) -> Spot | None:
+        """Its place in a pack."""
+        ...
 
 
 def _where(spot: Spot) -> tuple[str, int, int]:
@@ -123,14 +130,14 @@ class PackRows:
         old, place = row.spot, (self.key_of(spot.pack), spot.offset, spot.start, spot.stored_bytes)
         return self._db.run(sql, (*place, row.key, old.pack, old.offset, old.start)).rowcount == 1
 
-    def unchanged(self, rows: Sequence[Placed]) -> set[int]:
-        """Keys of those of some contents that are still where their rows said."""
+    def movable(self, rows: Sequence[Placed]) -> set[int]:
+        """Keys of those of some contents that are there and that no repack has moved since their rows were read."""
         said = {row.key: (None, 0, 0) if row.spot is None else _where(row.spot) for row in rows}
         found = self._db.rows(_NOW, (json.dumps(list(said)),))
-        return {key for key, *place in found if tuple(place) == said[key]}
+        return {key for key, *place in found if tuple(place) == said[key] or not paths.is_repacked(place[0] or "")}
 
     def place_all(self, places: Sequence[tuple[int, Spot]]) -> None:
-        """Contents, by key, are in a pack now, wherever they were. In one transaction with `unchanged`."""
+        """Contents, by key, are in a pack now, wherever they were. In one transaction with `movable`."""
         keys = {name: self.key_of(name) for name in sorted({spot.pack for _, spot in places})}
         sql = f"""UPDATE blob SET container = ?1, offset = ?2, start = ?3, stored_bytes = ?4, frames = ?5,
                   crc = {_PLACED} WHERE content = ?6"""
