@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -38,9 +38,8 @@ LOOSE_UP_TO = SOLID_BYTES // 2
 _BATCH_BYTES = 8 * 1024 * 1024
 _BATCH_MEMBERS = 4_096
 _AHEAD_BYTES = 8 * 1024 * 1024
-_CACHED_BYTES = 8 * 1024 * 1024
 _WORKERS = 2
-"""Two compressing threads, whatever the machine: each takes memory (about 25 MB). The bytes do not depend on it."""
+"""Two threads read and compress, whatever the machine: each takes memory. The bytes do not depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,110 +112,106 @@ def _planned(handle: Handle, blobs: PackedBlobs) -> PlanTotals:
     return handle.index.physical.repack_plan.make(wanted, loose_up_to=LOOSE_UP_TO, alone_up_to=blobs.pack_up_to)
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    row: PlannedRow
-    content: bytes
-
-
 class _Run:
-    """One repack. Memory: a batch, what is compressed ahead, a few decompressed frames."""
+    """One repack. Memory: a batch, what is read and compressed ahead, and the compressors."""
 
     def __init__(self, handle: Handle, blobs: PackedBlobs, found: PlanTotals, progress: Progress | None) -> None:
         self._handle = handle
         self._blobs = blobs
         self._found = found
         self._progress = progress
-        self._mover = Mover(handle, blobs)
-        self._frames: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self._cached = 0
         self._unreadable = 0
 
     def run(self) -> RepackReport:
         """All batches, then a date for what is empty now."""
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="holdfast-repack") as pool:
+            mover = Mover(self._handle, self._blobs, each=pool.map)
             try:
-                self._move_all(pool)
+                self._move_all(pool, mover)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
             finally:
-                self._mover.finish()
+                mover.finish()
         with write(self._handle, what="repack") as unit:
             emptied = self._handle.index.physical.packs.condemn(unit.now_us)
-        mover = self._mover
         return RepackReport(
             dry_run=False, contents=mover.moved, content_bytes=mover.moved_bytes,
             stored_before=self._found.stored_bytes, stored_after=mover.writer.stored_bytes, packs=mover.writer.packs,
             packs_superseded=emptied, loose_superseded=mover.loose, unreadable=self._unreadable,
         )  # fmt: skip
 
-    def _move_all(self, pool: ThreadPoolExecutor) -> None:
-        waiting: deque[tuple[Filled, Future[Filled]]] = deque()
+    def _move_all(self, pool: ThreadPoolExecutor, mover: Mover) -> None:
+        waiting: deque[tuple[list[PlannedRow], Future[Filled]]] = deque()
         held = 0
-        for one in self._filled():
-            waiting.append((one, pool.submit(one.compressed)))
-            held += one.size
+        for rows in _frames(self._handle.index.physical.repack_plan.rows()):
+            waiting.append((rows, pool.submit(self._filled, rows)))
+            held += _size(rows)
             while held > _BATCH_BYTES + _AHEAD_BYTES:
-                held -= self._move(waiting)
+                held -= self._move(waiting, mover)
         while waiting:
-            self._move(waiting)
+            self._move(waiting, mover)
 
-    def _move(self, waiting: deque[tuple[Filled, Future[Filled]]]) -> int:
+    def _move(self, waiting: deque[tuple[list[PlannedRow], Future[Filled]]], mover: Mover) -> int:
         """Move the next batch; how many bytes of content that was."""
         batch: list[Filled] = []
         size = members = 0
         while waiting and (not batch or (size < _BATCH_BYTES and members < _BATCH_MEMBERS)):
-            one, made = waiting.popleft()
-            batch.append(made.result())
-            size, members = size + one.size, members + len(one.rows)
-        self._mover.move(batch, lambda: _commit(self._handle))
+            rows, made = waiting.popleft()
+            filled = made.result()
+            self._unreadable += len(rows) - len(filled.rows)
+            size, members = size + _size(rows), members + len(rows)
+            if filled.rows:
+                batch.append(filled)
+        if batch:
+            mover.move(batch, lambda: _commit(self._handle))
         if self._progress:
-            self._progress(self._mover.moved, self._found.contents, "repacking", "contents")
+            self._progress(mover.moved, self._found.contents, "repacking", "contents")
         return size
 
-    def _filled(self) -> Iterator[Filled]:
-        """The contents of the plan in frames."""
-        kept: list[_Read] = []
-        held = 0
-        for one in self._contents():
-            if kept and _ends(kept[-1].row, one.row, held):
-                yield _frame_of(kept)
-                kept, held = [], 0
-            kept.append(one)
-            held += len(one.content)
-        if kept:
-            yield _frame_of(kept)
+    def _filled(self, rows: list[PlannedRow]) -> Filled:
+        """Read what is to share a frame, check each digest, compress; without what cannot be read. In a worker."""
+        frames: dict[tuple[str, int], bytes] = {}
+        kept: list[PlannedRow] = []
+        contents: list[bytes] = []
+        for row in rows:
+            with contextlib.suppress(DamageError):
+                contents.append(self._content(row, frames))
+                kept.append(row)
+        filled = Filled(tuple(kept), tuple(contents))
+        return filled.compressed() if kept else filled
 
-    def _contents(self) -> Iterator[_Read]:
-        for row in self._handle.index.physical.repack_plan.rows():
-            try:
-                yield _Read(row, self._content(row))
-            except DamageError:
-                self._unreadable += 1
-
-    def _content(self, row: PlannedRow) -> bytes:
-        """A content, checked against its digest. BlobMissingError, BlobDamagedError."""
-        if row.spot is None:
-            return self._blobs.read(row.digest)
+    def _content(self, row: PlannedRow, frames: dict[tuple[str, int], bytes]) -> bytes:
+        """A content, checked against its digest. `frames`: those already read. BlobMissingError, BlobDamagedError."""
         spot = row.spot
         with contextlib.suppress(BlobMissingError):
-            content = self._frame(spot.pack, spot.offset, spot.stored_bytes)[spot.start : spot.start + spot.size]
-            if digests.text(hashlib.sha256(content).digest()) == row.digest:
-                return content
-        return self._blobs.read(row.digest)  # moved meanwhile, or an error that says what is wrong
+            if spot is not None:
+                whole = frames.get((spot.pack, spot.offset))
+                if whole is None:
+                    whole = self._blobs.packs.frame(spot.pack, spot.offset, spot.stored_bytes)
+                    frames[spot.pack, spot.offset] = whole
+                content = whole[spot.start : spot.start + spot.size]
+                if digests.text(hashlib.sha256(content).digest()) == row.digest:
+                    return content
+        return self._blobs.read(row.digest)  # loose; or moved meanwhile; or an error that says what is wrong
 
-    def _frame(self, name: str, offset: int, stored_bytes: int) -> bytes:
-        """A frame's content; members of one frame are mostly asked for one after the other."""
-        content = self._frames.get((name, offset))
-        if content is None:
-            content = self._frames[name, offset] = self._blobs.packs.frame(name, offset, stored_bytes)
-            self._cached += len(content)
-            while len(self._frames) > 1 and self._cached > _CACHED_BYTES:
-                self._cached -= len(self._frames.popitem(last=False)[1])
-        else:
-            self._frames.move_to_end((name, offset))
-        return content
+
+def _frames(rows: Iterator[PlannedRow]) -> Iterator[list[PlannedRow]]:
+    """The contents of a plan, cut into frames."""
+    kept: list[PlannedRow] = []
+    held = 0
+    for row in rows:
+        if kept and _ends(kept[-1], row, held):
+            yield kept
+            kept, held = [], 0
+        kept.append(row)
+        held += row.size
+    if kept:
+        yield kept
+
+
+def _size(rows: list[PlannedRow]) -> int:
+    return sum(row.size for row in rows)
 
 
 def _ends(last: PlannedRow, following: PlannedRow, held: int) -> bool:
@@ -224,10 +219,6 @@ def _ends(last: PlannedRow, following: PlannedRow, held: int) -> bool:
     if last.artifact == following.artifact:
         return held + following.size > SOLID_BYTES
     return held + following.whole > NEIGHBOUR_BYTES
-
-
-def _frame_of(kept: list[_Read]) -> Filled:
-    return Filled(tuple(one.row for one in kept), tuple(one.content for one in kept))
 
 
 @contextmanager

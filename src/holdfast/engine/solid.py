@@ -7,8 +7,9 @@ meanwhile is ever written again, and a row never speaks of what nobody has read 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -53,11 +54,15 @@ class Filled:
 
 
 class Mover:
-    """Fills repacked packs, batch by batch. `moved`: how many contents; `moved_bytes`: their size."""
+    """Fills repacked packs, batch by batch. `moved`: how many contents; `moved_bytes`: their size.
 
-    def __init__(self, handle: Handle, blobs: PackedBlobs) -> None:
+    `loose`: how many of them had files of their own. `each`: calls a function for every item, perhaps in threads.
+    """
+
+    def __init__(self, handle: Handle, blobs: PackedBlobs, *, each: Callable[..., Iterable[None]] = map) -> None:
         self._handle = handle
         self._blobs = blobs
+        self._each = each
         self.writer = SolidWriter(handle.root, handle.disk, blobs.packs)
         self.moved = self.moved_bytes = self.loose = 0
 
@@ -93,21 +98,22 @@ class Mover:
         with self._handle.watching_syncs():
             spots = self.writer.append([SolidFrame(f.stored, m) for f, m in zip(frames, members, strict=True)])
         rows = [row for one in frames for row in one.rows]
-        self._prove(rows, spots)
+        proven = list(zip(rows, spots, strict=True))
+        for _ in self._each(self._prove, [list(g) for _, g in itertools.groupby(proven, lambda one: one[1].offset)]):
+            pass
         for row in rows:
             if row.spot is None:
                 self._supersede(row.digest)
-        self._handle.index.physical.packs.place_all([(row.key, spot) for row, spot in zip(rows, spots, strict=True)])
+        self._handle.index.physical.packs.place_all([(row.key, spot) for row, spot in proven])
         self.moved += len(rows)
         self.moved_bytes += sum(spot.size for spot in spots)
 
-    def _prove(self, rows: list[Placed], spots: list[Spot]) -> None:
-        """Read every frame from the new file and compare every digest. BlobDamagedError."""
-        offset, content = -1, b""
-        for row, spot in zip(rows, spots, strict=True):
-            if spot.offset != offset:
-                offset, content = spot.offset, self._blobs.packs.frame(spot.pack, spot.offset, spot.stored_bytes)
-            found = hashlib.sha256(memoryview(content)[spot.start : spot.start + spot.size]).digest()
+    def _prove(self, members: list[tuple[Placed, Spot]]) -> None:
+        """Read a frame from the new file and compare the digests of its members. BlobDamagedError."""
+        first = members[0][1]
+        content = memoryview(self._blobs.packs.frame(first.pack, first.offset, first.stored_bytes))
+        for row, spot in members:
+            found = hashlib.sha256(content[spot.start : spot.start + spot.size]).digest()
             if digests.text(found) != row.digest:
                 raise BlobDamagedError(
                     f"{paths.pack_file(spot.pack)} did not come back as it was written",
