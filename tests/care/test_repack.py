@@ -224,6 +224,33 @@ def test_large_content_is_taken_in_only_where_its_artifact_has_more_of_it(store,
     assert {spot_of(store, "siblings", n).offset for n in (1, 2, 3)} == {spot_of(store, "siblings").offset}
 
 
+def test_a_frame_holds_a_bounded_number_of_contents_however_small(store, root, monkeypatch):
+    monkeypatch.setattr(repacking, "FRAME_MEMBERS", 5)
+    for number in range(17):
+        store.put("counter", b"%d" % number)
+    store.repack()
+    (name,) = repacked_names(root)
+    assert [len(members) for members in frames(root, name).values()] == [5, 5, 5, 2]
+
+
+def test_what_lies_before_the_damage_in_a_solid_frame_is_repacked_and_copied_all_the_same(store, root):
+    for number in range(20):
+        store.put("big.txt", words(number, 9000))
+    store.put("other", words(99, 100))
+    store.repack()
+    store.gc(grace_s=0)
+    spot = spot_of(store, "big.txt", 1)
+    readable = [n for n in range(20, 1, -1) if spot_of(store, "big.txt", n).start < spot.size * 10][:5]
+    store.close()
+    flip(Path(root, paths.pack_file(spot.pack)), spot.offset + spot.stored_bytes - 2000)
+    with holdfast.open(root) as again:
+        purge(again, "other")
+        assert again.gc(grace_s=0).packs_rewritten == 1
+        assert [again.read("big.txt", revision=n) for n in readable] == [words(n - 1, 9000) for n in readable]
+        assert spot_of(again, "big.txt", 20).pack != spot.pack
+        assert spot_of(again, "big.txt", 1) == spot
+
+
 def test_content_that_several_artifacts_have_is_kept_once(store, root):
     for n in range(5):
         store.put(f"same/{n}", words(1, 500))
@@ -325,6 +352,23 @@ def test_puts_never_append_to_a_repacked_pack(store, root):
         store = holdfast.open(root)
     assert Path(root, paths.pack_file(name)).read_bytes() == before
     assert not any(paths.is_repacked(spot_of(store, f"later/{n}").pack) for n in range(3))
+
+
+def test_the_command_says_what_it_did_and_what_comes_next(store, root):
+    fill(store)
+    store.close()
+
+    def call(*words):
+        command = [sys.executable, "-m", "holdfast", "-C", root, *words]
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+    assert "would be repacked" in call("repack", "--dry-run")
+    told = call("repack")
+    assert "28 contents" in told
+    assert "1 pack, 0 files" in told
+    assert "holdfast gc" in told
+    assert "nothing to repack" in call("repack")
+    assert '"contents": 0' in call("repack", "--json")
 
 
 # -- in the midst of it ------------------------------------------------------------------------------------------------

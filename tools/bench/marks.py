@@ -134,7 +134,7 @@ MARKS = (
     Mark("P5 pieces", "random reads of 4 KB in it, warm", "pieces", of=rate, limit=5_000, rising=True, unit="/s"),
     Mark("P6", "full fsck of the small ones", "fsck", ("restic-check",)),
     Mark("P6 large", "full fsck of the big one", "large-fsck", ("zstd-proof",), limit=1 / 0.6),
-    Mark("P7", "a git history after repack", missing="there is no repack yet"),
+    Mark("P7", "a git history after repack", missing="see tools/bench/repacking.py and docs/design/019"),
     Mark("P8", "growing logs and checkpoints", missing="there are no chunks yet"),
     Mark("P9", "one durable put of 2 KB, middle", "put", ("objects-put",), of=p50, unit="ms"),
     Mark("P9 tail", "the slowest of a hundred", "put", ("objects-put",), of=p99, unit="ms"),

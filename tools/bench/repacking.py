@@ -188,7 +188,16 @@ def sizes(store: Path) -> dict[str, int]:
     """Bytes in files by kind."""
     kinds = ("blobs", "packs", "index.sqlite3", "journal", "search.sqlite3", "state.sqlite3")
     found = {kind: _size_of(store / kind) for kind in kinds}
-    return {**found, "without search and state": sum(found[kind] for kind in kinds[:4])}
+    sealed = sum(_sealed_size(path) for path in (store / "journal").iterdir())
+    total = sum(found[kind] for kind in kinds[:3]) + sealed
+    return {**found, "journal once sealed": sealed, "blobs, packs, index and sealed journal": total}
+
+
+def _sealed_size(segment: Path) -> int:
+    """Bytes of a segment of the journal as it will be when it is sealed."""
+    if segment.suffix == ".zst":
+        return segment.stat().st_size
+    return len(subprocess.run(["zstd", "-3", "-cq", str(segment)], check=True, capture_output=True).stdout)
 
 
 def tables(store: Path) -> dict[str, float]:

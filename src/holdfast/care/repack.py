@@ -22,7 +22,7 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.solid import Filled, Mover
 from holdfast.engine.transaction import current, write
-from holdfast.errors import BlobMissingError, ConflictError, DamageError
+from holdfast.errors import ConflictError, DamageError
 from holdfast.index.planned import PlannedRow, PlanTotals
 from holdfast.values import digest as digests
 
@@ -34,6 +34,9 @@ NEIGHBOUR_BYTES = 64 * 1024
 
 LOOSE_UP_TO = SOLID_BYTES // 2
 """Larger files stay as they are: two of them would not share a frame."""
+
+FRAME_MEMBERS = 2_048
+"""And up to so many contents: a header lists all contents of a batch."""
 
 _BATCH_BYTES = 8 * 1024 * 1024
 _BATCH_MEMBERS = 4_096
@@ -184,7 +187,7 @@ class _Run:
     def _content(self, row: PlannedRow, frames: dict[tuple[str, int], bytes]) -> bytes:
         """A content, checked against its digest. `frames`: those already read. BlobMissingError, BlobDamagedError."""
         spot = row.spot
-        with contextlib.suppress(BlobMissingError):
+        with contextlib.suppress(DamageError):
             if spot is not None:
                 whole = frames.get((spot.pack, spot.offset))
                 if whole is None:
@@ -193,7 +196,7 @@ class _Run:
                 content = whole[spot.start : spot.start + spot.size]
                 if digests.text(hashlib.sha256(content).digest()) == row.digest:
                     return content
-        return self._blobs.read(row.digest)  # loose; or moved meanwhile; or an error that says what is wrong
+        return self._blobs.read(row.digest)  # loose; or moved meanwhile; or before the damage in a frame; or an error
 
 
 def _frames(rows: Iterator[PlannedRow]) -> Iterator[list[PlannedRow]]:
@@ -201,7 +204,7 @@ def _frames(rows: Iterator[PlannedRow]) -> Iterator[list[PlannedRow]]:
     kept: list[PlannedRow] = []
     held = 0
     for row in rows:
-        if kept and _ends(kept[-1], row, held):
+        if kept and (len(kept) >= FRAME_MEMBERS or _ends(kept[-1], row, held)):
             yield kept
             kept, held = [], 0
         kept.append(row)

@@ -8,6 +8,7 @@ every member, and the rows say which.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 from collections.abc import Iterator
@@ -22,8 +23,10 @@ from holdfast.errors import DamageError, HoldfastError
 from holdfast.formats import frame, paths
 from holdfast.formats.pack import Header
 from holdfast.index.packed import PackedRow
+from holdfast.values import digest as digests
 
 _BATCH_BYTES = 4 * 1024 * 1024
+_BATCH_MEMBERS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def _rewrite_solid(handle: Handle, name: str, commit: Commit) -> int:
     assert blobs is not None
     mover = Mover(handle, blobs)
     batch: list[Filled] = []
-    left = size = 0
+    left = size = members = 0
     try:
         for rows in _by_frame(handle.index.physical.packs.members(name)):
             filled, lost = _read_frame(blobs.packs, rows)
@@ -139,9 +142,10 @@ def _rewrite_solid(handle: Handle, name: str, commit: Commit) -> int:
                 continue
             batch.append(filled)
             size += filled.size
-            if size >= _BATCH_BYTES:
+            members += len(filled.rows)
+            if size >= _BATCH_BYTES or members >= _BATCH_MEMBERS:
                 mover.move(batch, commit)
-                batch, size = [], 0
+                batch, size, members = [], 0, 0
         if batch:
             mover.move(batch, commit)
     finally:
@@ -156,20 +160,28 @@ def _by_frame(rows: Iterator[PackedRow]) -> Iterator[list[PackedRow]]:
 
 def _read_frame(folder: PackFolder, rows: list[PackedRow]) -> tuple[Filled, int]:
     """What rows say is in a frame, ready to be written again; how many could not be read."""
+    spot, stored, whole = rows[0].spot, b"", None
+    with contextlib.suppress(DamageError):
+        stored = folder.stored(spot.pack, spot.offset, spot.stored_bytes)
+        whole = frame.decode(stored)
     found: list[tuple[PackedRow, bytes]] = []
     for row in rows:
         with contextlib.suppress(DamageError):
-            found.append((row, folder.read(row.digest, row.spot)))
+            found.append((row, _member(folder, row, whole)))
     filled = Filled(tuple(row for row, _ in found), tuple(content for _, content in found))
     lost = len(rows) - len(found)
     if not found:
         return filled, lost
-    spot = found[0][0].spot
-    with contextlib.suppress(DamageError):
-        stored = folder.stored(spot.pack, spot.offset, spot.stored_bytes)
-        if frame.decode(stored) == b"".join(filled.contents):
-            return replace(filled, stored=stored), lost
-    return filled.compressed(), lost
+    return replace(filled, stored=stored) if whole == b"".join(filled.contents) else filled.compressed(), lost
+
+
+def _member(folder: PackFolder, row: PackedRow, whole: bytes | None) -> bytes:
+    """A member, checked against its digest. `whole`: the content of its frame; None: it is damaged somewhere."""
+    if whole is not None:
+        content = whole[row.spot.start : row.spot.start + row.spot.size]
+        if digests.text(hashlib.sha256(content).digest()) == row.digest:
+            return content
+    return folder.read(row.digest, row.spot)
 
 
 def _move(handle: Handle, blobs: PackedBlobs, batch: list[tuple[PackedRow, Staged]], commit: Commit) -> None:

@@ -68,6 +68,7 @@ class SolidWriter:
         now = self._taken() or self._made()
         listed = tuple((len(one.stored), one.content) for one in frames)
         members = tuple(member for one in frames for member in one.members)
+        assert len(members) <= pack.MAX_PARTS, "no reader would take such a header"
         header = Header(bytes.fromhex(now.name), now.end, now.content, listed, members)
         data = pack.encode_header(header)
         is_new = not now.end
