@@ -126,9 +126,37 @@ def measure(data: bytes | memoryview) -> tuple[int, int]:
 
 def decode(data: bytes) -> bytes:
     """The content of exactly one frame; BlobDamagedError if anything is missing, left over, altered or not ours."""
+    return _whole(data, _alone(data))
+
+
+def decode_part(data: bytes, end: int) -> bytes:
+    """The first `end` bytes of the content of exactly one frame; nothing behind them is decompressed.
+
+    Then zstd has not compared its checksum: whoever asks must have a digest of what was asked for.
+    Raises BlobDamagedError.
+    """
+    content = _alone(data)
+    if content <= max(end, _PART_FROM):
+        return _whole(data, content)[:end]
+    try:
+        with _contexts.decompressor.stream_reader(data) as reader:
+            out = bytes(reader.read(end))
+    except zstandard.ZstdError as error:
+        raise damage(str(error)) from error
+    if len(out) != end:
+        raise damage(f"a frame of {content} bytes gave {len(out)}")
+    return out
+
+
+def _alone(data: bytes) -> int:
+    """Bytes of content of the frame that is all of `data`, by its headers."""
     content, end = measure(data)
     if end != len(data):
         raise damage("bytes after the end of a frame")
+    return content
+
+
+def _whole(data: bytes, content: int) -> bytes:
     if not content:
         # The library takes the header's word for empty content and looks no further.
         if data != EMPTY:
@@ -139,25 +167,6 @@ def decode(data: bytes) -> bytes:
     except zstandard.ZstdError as error:
         raise damage(str(error)) from error
     if len(out) != content:
-        raise damage(f"a frame of {content} bytes gave {len(out)}")
-    return out
-
-
-def decode_part(data: bytes, end: int) -> bytes:
-    """The first `end` bytes of the content of exactly one frame; nothing behind them is decompressed.
-
-    Then zstd has not compared its checksum: whoever asks must have a digest of what was asked for.
-    Raises BlobDamagedError.
-    """
-    content, stored = measure(data)
-    if content <= max(end, _PART_FROM) or stored != len(data):
-        return decode(data)[:end]
-    try:
-        with _contexts.decompressor.stream_reader(data) as reader:
-            out = bytes(reader.read(end))
-    except zstandard.ZstdError as error:
-        raise damage(str(error)) from error
-    if len(out) != end:
         raise damage(f"a frame of {content} bytes gave {len(out)}")
     return out
 
