@@ -105,6 +105,7 @@ NEEDED = [
     ("redact", "bytes of journal"),
     ("packs", "bytes of packs"),
     ("packs", "names in packs"),
+    ("repack", "bytes of repacked packs"),
 ]
 
 
