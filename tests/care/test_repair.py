@@ -534,3 +534,18 @@ def test_nothing_is_written_behind_a_plain_segment_whose_sealed_successor_is_the
     os.remove(root / "index.sqlite3")
     with holdfast.open(root) as store:
         assert store.read("after") == b"1"
+
+
+def test_the_damaged_file_of_a_purged_content_goes_aside_and_is_no_loss(root):
+    with holdfast.open(root) as store:
+        made = store.put("secret.txt", "purged and not yet collected").artifact
+        store.artifacts.delete("secret.txt")
+        store.artifacts.purge(f"id:{made.id}")
+    path = damage.blob_of(root, b"purged and not yet collected")
+    os.truncate(path, path.stat().st_size // 2)
+    (root / "index.sqlite3").unlink()
+    report = holdfast.repair(root)
+    assert report.lost == ()
+    assert report.exit_code == 5
+    assert [step.action for step in report.steps if step.object == str(path.relative_to(root))] == ["quarantine"]
+    assert_whole(root)

@@ -73,9 +73,8 @@ def _mend(bench: Bench, handle: Handle, digest: str, staged: tuple[str, Staged] 
     except BlobMissingError:
         _give_up(bench, handle, digest, "no file holds it")
     except BlobDamagedError as error:
-        if physical.wanted(digest) or physical.place(digest) is not None:
-            aside = bench.quarantine(path, str(error.fields.get("reason") or error.message))
-            _give_up(bench, handle, digest, f"its damaged file is now {aside}")
+        aside = bench.quarantine(path, str(error.fields.get("reason") or error.message))
+        _give_up(bench, handle, digest, f"its damaged file is now {aside}")
     else:
         place = physical.place(digest)
         if staged is not None:
