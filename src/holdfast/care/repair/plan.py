@@ -105,6 +105,11 @@ class Plan:
         return "chain-fork" in self.codes
 
     @property
+    def renews_marker(self) -> bool:
+        """Whether the marker is written anew."""
+        return self.marker or any(path == paths.MARKER for path, _ in self.aside)
+
+    @property
     def renews_index(self) -> bool:
         """Whether rows are derived anew."""
         behind = self.journal and "index-behind" in self.codes
