@@ -2,8 +2,8 @@
 
 `make test` takes a spread sample with a fixed seed; the long forms (`-m soak`) draw from every byte of the small files,
 bytes all over every page of the index, and all the rest, in an order of their own, until their time is up.
-HOLDFAST_DAMAGE_SEED sets their seed (it is printed), HOLDFAST_DAMAGE_SECONDS how long a part of them goes on: 50 if it
-is not set, which makes ten minutes for all; an hour or two tries everything there is.
+HOLDFAST_DAMAGE_SEED sets their seed (it is printed), HOLDFAST_DAMAGE_SECONDS how long a part of them goes on: 90 if it
+is not set, which makes a quarter of an hour for all; an hour or two tries everything there is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from holdfast.testing.damage import Case
 from holdfast.testing.harmed import Harmed
 
 SEED = int(os.environ.get("HOLDFAST_DAMAGE_SEED", "0")) or secrets.randbelow(1 << 32)
-SECONDS = float(os.environ.get("HOLDFAST_DAMAGE_SECONDS", "50"))
+SECONDS = float(os.environ.get("HOLDFAST_DAMAGE_SECONDS", "90"))
 LAB = "Damage to one file: not found, or a wrong answer"
 PARTS = 4
 LISTS = {
@@ -70,7 +70,7 @@ def prove(sound, tally):
         tried = report.tried
         if in_use:
             report.missed.clear()
-        tally(LAB, tried=tried, of="damages", lost=report.lost, note=note + absent)
+        tally(LAB, tried=tried, of="damages", lost=report.lost, note=f"{note}{absent}; seed {SEED}")
         assert (report.missed, report.wrong, report.untyped) == ([], [], [])
         return report
 
