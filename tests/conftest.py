@@ -31,6 +31,14 @@ Opener = Callable[..., Store]
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A soak goes on for an hour or two: what failed is written at once, beside the tally."""
+    tally = os.environ.get("HOLDFAST_TALLY")
+    if tally and report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        with open(f"{tally}.failed", "a", encoding="utf-8") as file:
+            file.write(f"{report.nodeid}\n{report.longreprtext}\n{report.capstdout}\n")
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> str:
     """Where the store of a test lies."""

@@ -170,7 +170,9 @@ def assert_nothing_is_gone(case: Case) -> None:
     look = case.folder / "after"
     shutil.rmtree(look, ignore_errors=True)
     found = wreck.transactions_in(shutil.copytree(case.root, look, symlinks=True))
-    own = wreck.transactions_in(shutil.copytree(case.before, case.folder / "own", symlinks=True, dirs_exist_ok=True))
+    twin = case.folder / "own"
+    shutil.rmtree(twin, ignore_errors=True)
+    own = wreck.transactions_in(shutil.copytree(case.before, twin, symlinks=True))
     for first, hashes in own.items():
         assert hashes.keys() <= found.get(first, {}).keys(), f"transaction {first} is in no file any more"
 

@@ -18,7 +18,7 @@ import pytest
 
 import holdfast
 from holdfast.testing import crash_choices, crash_states
-from holdfast.testing.crash_lab import CrashReport, examine, explore, nested, record
+from holdfast.testing.crash_lab import CrashReport, examine, explore, is_spared, nested, record
 from holdfast.testing.forgetting import forget, syncs
 from holdfast.testing.index_watch import IndexSeen
 from holdfast.testing.recording import Operation, Recording
@@ -70,8 +70,8 @@ def of_recoveries(workload: Workload, base: str, tally: Tally, *, seed: int, cra
     trace = record(workload, base, seed=seed)
     for at in sorted(rnd.sample(range(1, len(trace.recording.events)), crashes)):
         found = crash_states.point(trace.recording, at)
-        corner = crash_choices.CORNERS[at % len(crash_choices.CORNERS)]
-        state = crash_choices.corner(found, corner) if at % 2 else crash_choices.drawn(found, rnd)
+        corner = crash_choices.corner(found, crash_choices.CORNERS[at % len(crash_choices.CORNERS)])
+        state = crash_choices.drawn(found, rnd) if at % 2 == 0 or is_spared(trace, corner) else corner
         settle(nested(trace, state, base, tries=tries, seed=seed), tally, "states of a second crash, in the recovery")
 
 

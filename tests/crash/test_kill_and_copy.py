@@ -118,7 +118,7 @@ def test_nothing_acknowledged_is_lost_by_kills_and_every_plain_copy_is_a_backup(
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_the_same_for_ten_minutes(lab: Lab) -> None:
     taken = run(lab, seconds=600, copies=60)
     said = lab.acknowledged()

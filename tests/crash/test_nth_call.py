@@ -39,7 +39,7 @@ OPERATIONS = (
     "listdir",
 )  # fmt: skip
 MOST = 400
-TRIES = int(os.environ.get("HOLDFAST_NTH_TRIES", "8"))
+TRIES = int(os.environ.get("HOLDFAST_NTH_TRIES", "40"))
 Tally = Callable[..., None]
 
 

@@ -82,7 +82,7 @@ def _mend(bench: Bench, handle: Handle, digest: str, staged: tuple[str, Staged] 
         if place is not None and place.spot is not None:
             aside = keep_aside(bench, digest, place.spot)
             _give_up(bench, handle, digest, f"its damaged frame was copied to {aside}")
-        elif physical.wanted(digest) or place is not None:
+        else:
             aside = bench.quarantine(path, str(error.fields.get("reason") or error.message))
             _give_up(bench, handle, digest, f"its damaged file is now {aside}")
     else:

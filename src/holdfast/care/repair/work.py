@@ -134,8 +134,8 @@ def _mend_files(
 
 
 def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: HandlesLock) -> None:
-    databases = [path for path, _ in plan.aside if path in paths.DATABASES] + plan.search
-    if databases:
+    proven = proven_id(bench, sources.stores) if plan.renews_marker else None
+    if plan.search or any(path in paths.DATABASES for path, _ in plan.aside):
         users.acquire(shared=False, wait_s=1.0)
     for path, why in plan.aside:
         if bench.disk.stat(bench.path(path)) is not None:
@@ -148,8 +148,8 @@ def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: HandlesLock)
         if bench.disk.mkdir(bench.path(folder)):
             bench.disk.fsync_dir(bench.root)
             bench.did("make-folder", folder + "/")
-    if plan.marker or any(path == paths.MARKER for path, _ in plan.aside):
-        restore_marker(bench, sources.stores)
+    if plan.renews_marker:
+        restore_marker(bench, proven)
 
 
 def _mend_chain(
@@ -247,7 +247,7 @@ def _foretell(bench: Bench, plan: Plan, sources: Sources, wanted: Wanted) -> lis
     bench.steps += [Step("quarantine", path, why) for path, why in plan.aside]
     bench.steps += [Step("quarantine", path, "damaged; it holds nothing of its own") for path in plan.search]
     bench.steps += [Step("make-folder", folder + "/") for folder in plan.folders]
-    if plan.marker and proven_id(bench, sources.stores) is not None:
+    if plan.renews_marker and proven_id(bench, sources.stores) is not None:
         bench.did("restore-marker", paths.MARKER, "its id is proven by the first transaction")
     if plan.renews_index:
         bench.did("rebuild-index", paths.INDEX, "from the journal and the transactions of the old index")
