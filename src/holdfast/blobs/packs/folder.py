@@ -91,6 +91,11 @@ class PackFolder:
             raise damaged(digest, path, f"the content at byte {spot.offset} is that of {digests.text(found)}")
         return content
 
+    def span(self, name: str, offset: int, length: int, digest: str = "") -> bytes:
+        """Bytes of a pack's file as they stand there, fewer at its end; `digest` is for errors only."""
+        with self._file(digest, name) as fd:
+            return self._disk.pread(fd, length, offset, paths.pack_file(name))
+
     def frame(self, name: str, offset: int, stored_bytes: int, digest: str = "") -> bytes:
         """The content of one frame of a pack; `digest` is for errors only. BlobMissingError, BlobDamagedError."""
         if offset < 0 or not 0 < stored_bytes <= _LARGEST_FRAME:
