@@ -14,7 +14,7 @@ from holdfast.errors import InvalidQueryError, InvalidValueError
 from holdfast.kinds import addresses, artifacts, fetching, revising
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
 from holdfast.values import names, query
-from holdfast.values.query import Compare, Condition
+from holdfast.values.query import Compare, Condition, Plan
 from holdfast.values.records import Artifact, Change, Page, Record, Revision
 
 MAX_DIFF_BYTES = 64 << 20
@@ -157,6 +157,13 @@ class Artifacts(artifacts.Artifacts):
             raise InvalidQueryError(f"a page of {limit}", query=str(limit), reason="limit")
         condition = self._condition(where, fields)
         return self._handle.index.finder.page(condition, query.order(order), limit=limit, token=token, deleted=deleted)
+
+    def explain(
+        self, where: Condition | None = None, *, order: str = "created", deleted: bool = False, **fields: Any
+    ) -> Plan:
+        """How `find` would go about it: which indexes are used, and which tables are gone through."""
+        condition = self._condition(where, fields)
+        return self._handle.index.finder.explain(condition, query.order(order), deleted=deleted)
 
     def _condition(self, where: Condition | None, fields: dict[str, Any]) -> Condition | None:
         self._handle.alive()

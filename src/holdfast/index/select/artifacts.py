@@ -64,6 +64,7 @@ _MANY_AT = f"""SELECT n.key, {COLUMNS} FROM json_each(?) n CROSS JOIN artifact t
     {OTHERS}"""
 _MANY_OF = f"""SELECT n.key, {COLUMNS} FROM json_each(?1) n CROSS JOIN record r ON r.id = substr(?2, n.key * 16 + 1, 16)
     CROSS JOIN artifact t1 ON t1.key = r.key {OTHERS}"""
+_MANY_KEYS = f"""SELECT n.key, {COLUMNS} FROM json_each(?) n CROSS JOIN artifact t1 ON t1.key = n.value {OTHERS}"""
 _REVISIONS = f"SELECT {_REVISION_COLUMNS} FROM revision t3 LEFT JOIN content t4 ON t4.key = t3.content WHERE"
 _BEFORE = f"""SELECT n.key, {_REVISION_COLUMNS} FROM json_each(?) n
     CROSS JOIN revision t3 ON t3.artifact = json_extract(n.value, '$[0]') AND t3.number = json_extract(n.value, '$[1]')
@@ -239,6 +240,11 @@ class ArtifactRows:
             if row[10] != raws[number]:
                 raise proof.damaged("record", row[0])
         return self._many({number: row for number, row in found.items() if not row[15]})
+
+    def many_by_key(self, keys: Sequence[int]) -> dict[int, Artifact]:
+        """Artifacts with some keys, deleted or not, by key; keys of nothing are left out."""
+        rows = self._db.rows(_MANY_KEYS, (str(list(keys)),))
+        return self._many({row[1]: row[1:] for row in rows})
 
     def _many(self, found: dict[int, Row]) -> dict[int, Artifact]:
         for row in found.values():

@@ -17,13 +17,13 @@ from holdfast.errors import InvalidDigestError, InvalidQueryError, InvalidValueE
 from holdfast.index import proof
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import Database
-from holdfast.index.select import artifacts
+from holdfast.index.select import artifacts, plans
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.lookups import Lookups
 from holdfast.values import canon, digest, moment, query
 from holdfast.values.names import Name
-from holdfast.values.query import MISSING, All, Any_, Compare, Condition, Not, Order
+from holdfast.values.query import MISSING, All, Any_, Compare, Condition, Not, Order, Plan
 from holdfast.values.records import Artifact, Page
 
 ORDERS = {
@@ -181,6 +181,12 @@ class Finder:
             if len(rows) < fetch:
                 return Page(tuple(found), None)
             fetch = min(fetch * 4, _FETCH)
+
+    def explain(self, condition: Condition | None, order: Order, *, deleted: bool = False) -> Plan:
+        """How `page` would ask for the first of them."""
+        wanted = None if condition is None else checked(condition)
+        sql, parameters = self._query(wanted, order, None, deleted=deleted, limit=1)
+        return plans.read(self._db, sql, parameters)
 
     def _judge(self, condition: Condition | None) -> Callable[[Artifact], bool]:
         """What decides whether an artifact meets a condition."""
