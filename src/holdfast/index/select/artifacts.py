@@ -10,7 +10,7 @@ from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
 from holdfast.index.database import Database
 from holdfast.index.select import neighbours
-from holdfast.index.select.lookups import Lookups
+from holdfast.index.select.lookups import Lookups, Written
 from holdfast.index.select.sight import MAX_CHARACTERS, Row, Sight
 from holdfast.values import canon, digest, moment
 from holdfast.values.names import Name
@@ -171,7 +171,8 @@ class ArtifactRows:
             if row[1] != artifact:
                 raise proof.damaged("revision", f"of artifact {artifact}")
         before = self._before(rows)
-        return [self._to_revision(artifact_id, row, before.get(row[0])) for row in rows]
+        written = self._lookups.written
+        return [self._to_revision(artifact_id, row, before.get(row[0]), written(row[0])) for row in rows]
 
     def _before(self, rows: Sequence[Row]) -> dict[int, str]:
         """Digests of the revisions before some, by the keys of those."""
@@ -285,8 +286,10 @@ class ArtifactRows:
         folder = lookups.folder(row[1], sight)
         artifact_id = moment.id_text(row[10])
         name = Name(row[2], row[3])
-        created = lookups.written(row[0]).when
-        path, raw = name.text, name.raw
+        written = lookups.written(row[REVISION_AT])
+        created = written.when if row[0] >= written.first else lookups.written(row[0]).when
+        own = name.raw
+        path, raw = name.text, own
         if folder.names:
             path, raw = f"{folder.text}/{path}", folder.raw + b"/" + raw
         return Artifact(
@@ -294,21 +297,21 @@ class ArtifactRows:
             path,
             raw,
             name.text,
-            name.raw,
+            own,
             folder.id,
             term(row[4]),
             term(row[5]),
             tags,
-            self._to_revision(artifact_id, row[REVISION_AT:], before),
+            self._to_revision(artifact_id, row[REVISION_AT:], before, written),
             created,
             created if row[14] == row[0] else lookups.written(row[14]).when,
-            lookups.deleted_at(row[15]),
+            lookups.deleted_at(row[15]) if row[15] else None,
             term(row[12]),
             term(row[13]),
         )
 
-    def _to_revision(self, artifact_id: str, row: Row, before: str | None) -> Revision:
-        term, written = self._lookups.term, self._lookups.written(row[0])
+    def _to_revision(self, artifact_id: str, row: Row, before: str | None, written: Written) -> Revision:
+        term = self._lookups.term
         return Revision(
             artifact_id,
             row[2],
