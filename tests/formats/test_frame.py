@@ -81,3 +81,15 @@ def test_the_largest_single_frame_fits_the_bound_that_tells_the_forms_apart() ->
     for effort in Effort:
         data = frame.encode(hashlib.shake_256(b"r").digest(frame.ONE_FRAME_MAX), effort)
         assert len(data) <= frame.ONE_FRAME_FILE_MAX
+
+
+def test_many_frames_are_decoded_as_each_alone_would_be() -> None:
+    contents = [bytes([number]) * (number * 50) for number in range(30)]
+    frames = [frame.encode(content) for content in contents]
+    assert frame.decode_many(frames) == contents
+    assert frame.decode_many(frames[1:]) == contents[1:]
+    assert frame.decode_many(frames[:3]) == contents[:3]
+    altered = bytearray(frames[9])
+    altered[-1] ^= 1
+    damaged = [*frames[1:9], bytes(altered), frames[10][:-1], frames[11] + b"\0", b"", frames[12] + frames[13]]
+    assert frame.decode_many(damaged) == [*contents[1:9], None, None, None, None, None]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from holdfast.blobs.packs.folder import PackFolder
-from holdfast.errors import BlobDamagedError, BlobMissingError
+from holdfast.errors import BlobDamagedError, HoldfastError
 from holdfast.formats import frame
 from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
@@ -67,7 +67,7 @@ def _of_span(packs: PackFolder, span: list[_Asked], raws: list[bytes]) -> Iterat
     length = max(one[1] + one[2] for one in span) - begin
     try:
         data = packs.span(pack, begin, length)
-    except (BlobMissingError, BlobDamagedError):
+    except HoldfastError:  # whoever asks for it alone is told what it is
         data = b""
     held: list[tuple[bytes, list[_Asked]]] = []
     size = 0

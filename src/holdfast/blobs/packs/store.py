@@ -23,7 +23,7 @@ from holdfast.blobs.packs import bulk
 from holdfast.blobs.packs.folder import PackFolder
 from holdfast.blobs.packs.writer import PackWriter, Written, prepare
 from holdfast.disk import Disk
-from holdfast.errors import BlobDamagedError, BlobMissingError, InvalidValueError, StorageIOError
+from holdfast.errors import BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
 from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
 
@@ -158,7 +158,7 @@ class PackedBlobs(LocalBlobs):
     def read(self, digest: str, *, spot: Spot | None = None) -> bytes:
         """As the contract says. The bytes prove the place, not the place the bytes."""
         if spot is not None:
-            with contextlib.suppress(BlobMissingError, BlobDamagedError):
+            with contextlib.suppress(HoldfastError):  # asked for again below, which says what is wrong
                 return self.packs.read(digest, spot)
         return super().read(digest)
 
