@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.blobs.contract import BlobReader
 from holdfast.blobs.files import ContentReader
-from holdfast.errors import BlobDamagedError
+from holdfast.errors import BlobDamagedError, HandleDeadError
 from holdfast.values import digest as digests
 
 if TYPE_CHECKING:
@@ -34,9 +35,12 @@ class Hashing:
         self._sha = hashlib.sha256()
         self._pool: ThreadPoolExecutor | None = None
         self._under_way: deque[Future[None]] = deque()
+        self._process = os.getpid()
 
     def update(self, piece: bytes) -> None:
-        """Add a piece; at most a few are waiting."""
+        """Add a piece; at most a few are waiting. HandleDeadError in a forked child, where the thread is not."""
+        if self._pool is not None and os.getpid() != self._process:
+            raise HandleDeadError("the content was being read when the process forked", reason="forked")
         if self._pool is None:
             if len(piece) < _WORTH_A_THREAD:
                 self._sha.update(piece)
@@ -53,6 +57,8 @@ class Hashing:
 
     def close(self) -> None:
         """Wait for what is under way, and give the thread back."""
+        if os.getpid() != self._process:
+            return
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
