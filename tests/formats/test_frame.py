@@ -114,3 +114,15 @@ def test_damage_in_the_wanted_part_is_found_by_the_frame_or_left_to_the_digest_o
         except BlobDamagedError:
             continue
         assert len(found) == 100_000
+
+
+def test_many_frames_are_decoded_as_each_alone_would_be() -> None:
+    contents = [bytes([number]) * (number * 50) for number in range(30)]
+    frames = [frame.encode(content) for content in contents]
+    assert frame.decode_many(frames) == contents
+    assert frame.decode_many(frames[1:]) == contents[1:]
+    assert frame.decode_many(frames[:3]) == contents[:3]
+    altered = bytearray(frames[9])
+    altered[-1] ^= 1
+    damaged = [*frames[1:9], bytes(altered), frames[10][:-1], frames[11] + b"\0", b"", frames[12] + frames[13]]
+    assert frame.decode_many(damaged) == [*contents[1:9], None, None, None, None, None]

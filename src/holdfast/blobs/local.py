@@ -21,6 +21,7 @@ from holdfast.blobs.reader import copy_to
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
 from holdfast.formats import paths
+from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
 
 # One sync of the file system costs as much as a few syncs of files; it is reliable on Linux alone (5.8 and later).
@@ -132,7 +133,7 @@ class LocalBlobs:
             self._say_where_damaged(error, raw)
             raise
 
-    def read(self, digest: str) -> bytes:
+    def read(self, digest: str, *, spot: Spot | None = None) -> bytes:  # noqa: ARG002 - there are no packs here
         """A whole blob, checked against its digest. BlobMissingError, BlobDamagedError."""
         reader = self.open(digest)
         if isinstance(reader, ContentReader):
@@ -141,6 +142,11 @@ class LocalBlobs:
         with contextlib.closing(reader):
             copy_to(reader, content.write)
         return content.getvalue()
+
+    def read_many(self, wanted: Sequence[tuple[str, Spot | None]]) -> Iterator[tuple[int, bytes]]:
+        """One after the other."""
+        for number, (digest, spot) in enumerate(wanted):
+            yield number, self.read(digest, spot=spot)
 
     def verify(self, digest: str) -> BlobStat:
         """Read every byte of a blob in bounded memory. BlobMissingError, BlobDamagedError."""

@@ -20,12 +20,14 @@ from holdfast.index.migrations import manifest, runner
 from holdfast.index.physical import PhysicalRows
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
+from holdfast.index.select.contents import Contents
 from holdfast.index.select.ends import EndRows
 from holdfast.index.select.finding import Finder
 from holdfast.index.select.lineage import LineageRows
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.relationships import RelationshipRows
 from holdfast.index.select.runs import RunRows
+from holdfast.index.select.sight import Sights
 from holdfast.values.change import Body
 
 CHECKPOINT_BYTES = 4 << 20
@@ -51,9 +53,11 @@ class SqliteIndex:
         self.physical = PhysicalRows(self.database)
         self._checkpoint_at = CHECKPOINT_BYTES
         self._changes_before: int | None = None
-        self.lookups = Lookups(self.database)
+        self.sights = Sights(self.database)
+        self.lookups = Lookups(self.database, self.sights)
         self.collections = CollectionRows(self.database, self.lookups)
         self.artifacts = ArtifactRows(self.database, self.lookups)
+        self.contents = Contents(self.database)
         self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.lookups)
         self.ends = EndRows(self.database)
         self.relationships = RelationshipRows(self.database, self.lookups, self.ends)
@@ -97,6 +101,7 @@ class SqliteIndex:
     def begin(self) -> None:
         """Start a write transaction on this thread's connection."""
         self.database.run("BEGIN IMMEDIATE")
+        self.sights.begin()
         self._changes_before = self.database.raw().total_changes if self._log_bytes() == 0 else None
 
     def commit(self) -> None:

@@ -267,6 +267,20 @@ class BlobStoreTests:
         assert failures == []
         assert [entry.digest for entry in store.walk()] == sorted({digest_of(content) for content in contents})
 
+    def test_b10_many_are_read_each_once_for_each_time_it_was_asked_for(self, store: BlobStore) -> None:
+        """B-10: whatever is said of the place, which may be nothing or wrong."""
+        contents = [b"", b"a", b"b" * 5_000, bytes(range(256)) * 2_000]
+        known = [self.put(store, content) for content in contents]
+        spots = [stat.spot for stat in map(store.stat, known) if stat is not None]
+        wrong = [None, *spots[:-1]]
+        wanted = [*zip(known, spots, strict=True), *zip(known, wrong, strict=True), (known[1], None)]
+        found = list(store.read_many(wanted))
+        assert sorted(number for number, _ in found) == list(range(len(wanted)))
+        assert all(content == contents[known.index(wanted[number][0])] for number, content in found)
+        with pytest.raises(BlobMissingError):
+            list(store.read_many([(known[0], None), (f"sha256:{hashlib.sha256(b'absent').hexdigest()}", None)]))
+        assert list(store.read_many([])) == []
+
     def test_a_blob_is_an_ordinary_python_file(self, store: BlobStore) -> None:
         """B-5 by the faces that Python programs use."""
         lines = "".join(f"line {n} ä\n" for n in range(60_000))

@@ -92,6 +92,11 @@ class PackFolder:
             raise damaged(digest, path, f"the content at byte {spot.offset} is that of {digests.text(found)}")
         return content
 
+    def span(self, name: str, offset: int, length: int, digest: str = "") -> bytes:
+        """Bytes of a pack's file as they stand there, fewer at its end; `digest` is for errors only."""
+        with self._file(digest, name) as fd:
+            return self._disk.pread(fd, length, offset, paths.pack_file(name))
+
     def frame(
         self, name: str, offset: int, stored_bytes: int, digest: str = "", *, end: int = frame.MAX_CONTENT
     ) -> bytes:
