@@ -22,6 +22,7 @@ from holdfast.errors import (
     NoSpaceError,
     NotAStoreError,
 )
+from holdfast.store import repair_store
 from holdfast.testing import damage
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values.change import Actor
@@ -536,3 +537,20 @@ def test_nothing_is_written_behind_a_plain_segment_whose_sealed_successor_is_the
     os.remove(root / "index.sqlite3")
     with holdfast.open(root) as store:
         assert store.read("after") == b"1"
+
+
+def test_a_flipped_bit_in_the_last_transaction_of_the_journal_is_made_good_from_the_index(tmp_path):
+    """Its last line, which opening looks at, is as it was."""
+    root = tmp_path / "own"
+    with holdfast.create(root) as store:
+        store.put("a", b"first")
+        store.put("b", b"second")
+    (segment,) = (root / "journal").iterdir()
+    data = bytearray(segment.read_bytes())
+    data[data.index(b"create", data.index(b"entry"))] ^= 1
+    segment.write_bytes(data)
+    report = repair_store(root)
+    assert (report.exit_code, report.lost) == (5, ())
+    (root / "index.sqlite3").unlink()
+    with holdfast.open(root) as store:
+        assert (store.read("a"), store.read("b")) == (b"first", b"second")
