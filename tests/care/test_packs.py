@@ -13,6 +13,7 @@ import pytest
 import holdfast
 from holdfast.blobs.packs import PackFolder
 from holdfast.blobs.packs.writer import somebody_appends
+from holdfast.care import packing
 from holdfast.disk import Disk
 from holdfast.engine import repacking
 from holdfast.errors import HandleDeadError, NoSpaceError, StorageIOError
@@ -113,6 +114,54 @@ def test_many_small_packs_are_merged(root, monkeypatch):
     check(root)
 
 
+@pytest.mark.parametrize(("chosen_at_most", "again"), [(10_000, 0), (20, 1)])
+def test_gc_goes_through_any_number_of_packs_and_holds_a_few_at_a_time(store, root, monkeypatch, chosen_at_most, again):
+    """`again`: in a second round the pack that took the members of the first is one of the small ones."""
+    monkeypatch.setattr(packing, "HELD_AT_MOST", 16)
+    monkeypatch.setattr(packing, "CHOSEN_AT_MOST", chosen_at_most)
+    holding, most = repacking.holding, 0
+
+    def counted(handle, names):
+        nonlocal most
+        most = max(most, len(names))
+        return holding(handle, names)
+
+    monkeypatch.setattr(repacking, "holding", counted)
+    for n in range(60):
+        store.put(f"folder/{n}", f"content {n}")
+        store._handle.blobs.writer.seal()
+    for n in range(0, 60, 2):
+        purge(store, f"folder/{n}")
+    names = {path.name for path in packs(root)}
+    assert len(names) == 60
+    planned = store.gc(dry_run=True, grace_s=0)
+    done = store.gc(grace_s=0)
+    assert (planned.packs_rewritten, planned.packs_removed) == (30, 60)
+    assert (done.removed, done.packs_rewritten, done.packs_removed) == (30, 30 + again, 60 + again)
+    assert again or planned.freed_bytes == done.freed_bytes
+    assert not names & {path.name for path in packs(root)}
+    assert len(packs(root)) <= 2
+    assert most == 16
+    assert [store.read(f"folder/{n}") for n in range(1, 60, 2)] == [b"content %d" % n for n in range(1, 60, 2)]
+    store.close()
+    check(root)
+
+
+def test_packs_that_nobody_speaks_of_and_rows_without_a_pack_go_wherever_they_stand(store, root):
+    for n in range(80):
+        store.put(f"folder/{n}", f"content {n}")
+        store._handle.blobs.writer.seal()
+    known = store._handle.index.physical.packs
+    assert [row.name for row in known.each()] == [path.stem for path in packs(root)]
+    for n in range(80):
+        purge(store, f"folder/{n}")
+    last = packs(root)[-1]
+    last.unlink()
+    assert store.gc(grace_s=0).packs_removed == 79
+    assert packs(root) == []
+    assert list(known.each()) == []
+
+
 def test_processes_one_after_the_other_go_on_with_one_pack(root):
     holdfast.create(root).close()
     for n, text in enumerate(WORDS):
@@ -160,11 +209,14 @@ def test_a_pack_killed_between_moving_rows_and_removing_the_file_is_collected_by
     check(root)
 
 
-def test_a_loose_file_beside_what_a_pack_has_is_a_stray(store, root):
+def test_a_loose_file_beside_what_a_pack_has_waits_to_be_removed(store, root):
     fill(store)
-    store._handle.blobs._pack_up_to = 0
+    store._handle.blobs.pack_up_to = 0
     staged = store._handle.blobs.stage(WORDS[0].encode())
     store._handle.blobs.publish([staged])
+    assert check(root).checked["files that packs have superseded"] == 1
+    file = next(Path(root, "blobs").rglob("*.zst"))
+    file.write_bytes(b"damaged")
     check(root, "blob-unreferenced")
     assert store.gc(grace_s=0).strays == 1
     assert store.read("folder/0").decode() == WORDS[0]
