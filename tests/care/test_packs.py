@@ -11,16 +11,21 @@ from pathlib import Path
 import pytest
 
 import holdfast
+from holdfast import Store
 from holdfast.blobs.packs import PackFolder
 from holdfast.blobs.packs.writer import somebody_appends
 from holdfast.care import packing
 from holdfast.disk import Disk
+from holdfast.engine import open as opening
 from holdfast.engine import repacking
-from holdfast.errors import HandleDeadError, NoSpaceError, StorageIOError
+from holdfast.engine.open import Settings
+from holdfast.errors import BlobDamagedError, HandleDeadError, NoSpaceError, StorageIOError
 from holdfast.formats.pack import Header
 from holdfast.store import rebuild_store, repair_store
 from holdfast.testing.damage import flip
+from holdfast.testing.faults import FaultyDisk
 from holdfast.values import digest as digests
+from holdfast.values.change import Actor
 
 WORDS = [f"the words of number {n}, and some more of them\n" * 5 for n in range(12)]
 DAY = 24 * 3600.0
@@ -341,6 +346,79 @@ def test_a_damaged_member_comes_back_from_another_pack_of_the_store(store, root)
     assert repair_store(root).exit_code == 5
     with holdfast.open(root) as store:
         assert everything(store)
+
+
+@pytest.fixture
+def lost(root):
+    """A store whose index is gone, and whose disk does not give its pack back while rows are made anew."""
+    with holdfast.create(root) as store:
+        fill(store)
+    Path(root, "index.sqlite3").unlink()
+    disk = FaultyDisk()
+    disk.fail("pread", path="packs/", times=1 << 30)
+    with Store(opening.open_store(root, Settings(Actor("Ada"), disk=disk))) as store:
+        assert len(list(store._handle.index.physical.missing())) == len(WORDS)
+        disk.heal()
+        yield store
+
+
+def test_a_pack_that_could_not_be_read_when_rows_were_made_is_not_collected_and_found_by_the_next_open(lost, root):
+    assert lost.gc(dry_run=True, grace_s=0).packs_removed == 0
+    assert lost.gc(grace_s=0).packs_removed == 0
+    lost.close()
+    with holdfast.open(root) as store:
+        assert everything(store)
+        assert store.gc(grace_s=0).packs_removed == 0
+    check(root)
+
+
+def test_nor_is_it_rewritten_away_because_some_of_it_has_rows(lost, root):
+    lost.put("folder/3", WORDS[3] + "and more")
+    lost.put("again", WORDS[4])
+    purge(lost, "again")
+    done = lost.gc(grace_s=0)
+    assert done.packs_removed < len(packs(root))
+    lost.close()
+    with holdfast.open(root) as store:
+        assert store.read("folder/3", revision=1).decode() == WORDS[3]
+        assert [store.read(f"folder/{n}").decode() for n in (0, 4, 11)] == [WORDS[0], WORDS[4], WORDS[11]]
+    check(root)
+
+
+def test_redaction_removes_no_pack_in_which_something_could_be_found_that_has_no_place(lost, root):
+    with pytest.raises(BlobDamagedError):
+        lost.redact(lost.get("folder/2").id, fields=["content"])
+    lost.close()
+    with holdfast.open(root) as store:
+        assert store.read("folder/3").decode() == WORDS[3]
+        store.redact(store.get("folder/2").id, fields=["content"])
+    assert WORDS[2].encode() not in all_content(root)
+    check(root)
+
+
+def test_a_member_that_the_disk_did_not_give_back_when_rows_were_made_is_looked_for_again(root):
+    with holdfast.create(root) as store:
+        fill(store)
+        spot = spot_of(store, "folder/5")
+    Path(root, "index.sqlite3").unlink()
+    disk = FailsAt(spot.offset)
+    with Store(opening.open_store(root, Settings(Actor("Ada"), disk=disk))) as store:
+        assert [size for _, size in store._handle.index.physical.missing()] == [len(WORDS[5])]
+    with holdfast.open(root) as store:
+        assert everything(store)
+    check(root)
+
+
+class FailsAt(Disk):
+    """A disk that does not give back what stands at one place of a pack."""
+
+    def __init__(self, offset):
+        self.offset = offset
+
+    def pread(self, fd, length, offset, path):
+        if offset == self.offset and "packs/" in path:
+            raise StorageIOError("a bad sector", path=path, operation="read")
+        return super().pread(fd, length, offset, path)
 
 
 def test_what_no_source_has_is_given_up_and_the_rest_of_its_frame_stays(root, tmp_path):

@@ -106,13 +106,14 @@ def _survey(
     `PackRows.named` says.
     """
     poor, small, empty = _Found(), _Found(), _Found()
+    lacking = limit >= 0 and repacking.lacks(handle)
     for names in _pages(_names(handle)):
         rows = handle.index.physical.packs.named(names, gone_us=gone_us)
         with repacking.holding(handle, names) as held:
             for one in held:
                 row = rows.get(one.name)
                 if row is None or not row.members:
-                    if _may_go(row, one, limit):
+                    if _may_go(row, one, limit) and not (lacking and repacking.may_hold_missing(handle, one.name)):
                         empty.add(one, 0)
                 elif _is_poor(one, row, at_once=at_once):
                     poor.add(one, row.content)
@@ -157,6 +158,7 @@ def _rewrite(handle: Handle, *, at_once: bool) -> PackingReport:
         chosen = [name for _, name in sorted(itertools.chain(*(one.chosen for one in found)), reverse=True)]
         emptied = 0
         for names in _pages(chosen):
+            lacking = repacking.lacks(handle)
             with repacking.holding(handle, names) as held:
                 for one in held:
                     if _is_wanted(handle, one, at_once=at_once, merge=small in found):
@@ -164,7 +166,7 @@ def _rewrite(handle: Handle, *, at_once: bool) -> PackingReport:
                         emptied += is_empty
                         done = replace(done, rewritten=done.rewritten + 1)
                         if at_once and is_empty:
-                            done = _removed(handle, one, _condemned(handle), done)
+                            done = _removed(handle, one, _condemned(handle), done, lacking=lacking)
         if not emptied or sum(one.many for one in found) <= len(chosen):
             return done
 
@@ -199,13 +201,17 @@ def _remove_empty(handle: Handle, limit: int, done: PackingReport) -> PackingRep
         rows = handle.index.physical.packs.named(page)
         names = [name for name in page if name not in rows or _is_due(rows[name], limit)]
         if names:
+            lacking = repacking.lacks(handle)
             with repacking.holding(handle, names) as held:
                 for one in held:
-                    done = _removed(handle, one, limit, done)
+                    done = _removed(handle, one, limit, done, lacking=lacking)
     return done
 
 
-def _removed(handle: Handle, one: Held, limit: int, done: PackingReport) -> PackingReport:
+def _removed(handle: Handle, one: Held, limit: int, done: PackingReport, *, lacking: bool) -> PackingReport:
+    """`lacking`: some content has no place: then no pack goes in which it could be found."""
+    if lacking and repacking.may_hold_missing(handle, one.name):
+        return done
     with write(handle, what="gc: packs"):
         if not _may_go(handle.index.physical.packs.one(one.name), one, limit):
             return done
