@@ -22,6 +22,7 @@ from holdfast.engine.open import Settings
 from holdfast.errors import BlobDamagedError, HandleDeadError, NoSpaceError, StorageIOError
 from holdfast.formats.pack import Header
 from holdfast.store import rebuild_store, repair_store
+from holdfast.index.tables import LOGICAL
 from holdfast.testing.damage import flip
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values import digest as digests
@@ -453,6 +454,36 @@ def test_without_an_index_every_member_is_found_again(store, root):
     with holdfast.open(root) as store:
         assert everything(store)
     check(root)
+
+
+def test_rows_made_anew_are_those_that_were_there_and_of_two_places_the_smallest_is_taken(store, root, rows_of):
+    fill(store)
+    for n in range(6):
+        store._handle.blobs.writer.seal()
+        store.put(f"more/{n}", f"number {n}")
+        store._handle.blobs.discard([store._handle.blobs.stage(WORDS[n].encode())])  # as two who put it at once
+    purge(store, "folder/11")
+    store.gc()
+    live = rows_of(store)
+    members = sorted((name, one.offset, one.digest) for name, one in PackFolder(root, Disk()).members())
+    store.close()
+    rebuild_store(root)
+    with holdfast.open(root) as again:
+        found = rows_of(again)
+        for n in range(11):
+            spot, raw = spot_of(again, f"folder/{n}"), digests.raw(again.get(f"folder/{n}").digest)
+            assert (spot.pack, spot.offset) == min((name, at) for name, at, digest in members if digest == raw)
+        assert everything(again, WORDS[:11])
+    check(root)
+    rebuild_store(root)
+    with holdfast.open(root) as again:
+        assert rows_of(again) == found, "made anew a second time they are others"
+    assert {table: found[table] for table in LOGICAL} == {table: live[table] for table in LOGICAL}
+    once = {digest for *_, digest in members if sum(digest == other for *_, other in members) == 1}
+    places = [{row[0]: row[:-1] for row in one["blob"]} for one in (live, found)]
+    alone = [key for key, raw in ((row[0], row[1]) for row in found["content"]) if raw in once]
+    assert len(alone) >= 6
+    assert [places[0][key] for key in alone] == [places[1][key] for key in alone]
 
 
 def test_of_two_places_of_a_content_the_sound_one_is_taken(store, root):
