@@ -116,6 +116,12 @@ def tally(request: pytest.FixtureRequest) -> Tally:
     return count
 
 
+@pytest.fixture
+def without_packs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every content has a file of its own: for a test that is about one of these files."""
+    monkeypatch.setenv("HOLDFAST_PACK_UP_TO", "0")
+
+
 @pytest.fixture(scope="module")
 def loose() -> Iterator[None]:
     """Every content has a file of its own: for modules whose tests count, damage or remove these files."""

@@ -26,8 +26,6 @@ from holdfast.testing import asking, damage, lab
 from . import wreck
 from .wreck import Wreck
 
-pytestmark = pytest.mark.usefixtures("loose")
-
 
 @dataclass(frozen=True)
 class Sample:

@@ -35,8 +35,8 @@ from holdfast.values.change import Actor
 
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 OPERATIONS = (
-    "create", "open_append", "open_read", "write", "overwrite", "pread", "fsync", "fsync_dir", "reserve", "link", "unlink", "mkdir",
-    "listdir",
+    "create", "open_append", "open_read", "write", "overwrite", "pread", "fsync", "fsync_dir", "reserve", "link",
+    "unlink", "mkdir", "listdir",
 )  # fmt: skip
 MOST = 400
 TRIES = int(os.environ.get("HOLDFAST_NTH_TRIES", "8"))

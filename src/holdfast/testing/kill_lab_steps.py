@@ -320,7 +320,7 @@ _WHOEVER_COMES_NEXT = frozenset({"hold handles lock", "write segment (locked)", 
 
 
 _ERASING = frozenset({"redact", "rewriting a pack", "removing a pack"})
-"""A redaction in packs commits rows between its steps, and keeps the writer lock."""
+"""A redaction commits rows of blobs between its steps, and keeps the writer lock."""
 
 
 def step_at(place: tuple[str, Moment]) -> Step | None:
@@ -328,7 +328,10 @@ def step_at(place: tuple[str, Moment]) -> Step | None:
     doing, moment = place[0], str(place[1])
     if doing in SETTING_UP:
         return None
-    found = _KNOWN.get((doing, moment)) or _KNOWN.get(("", moment))
+    found = _KNOWN.get((doing, moment))
+    if found is None and place[1].phase == COMMITTED and doing in _ERASING:
+        found = _KNOWN.get((doing, str(replace(place[1], phase=LOCKED))))
+    found = found or _KNOWN.get(("", moment))
     if found is None and place[1].phase == COMMITTED and doing in _ERASING:
         return step_at((doing, replace(place[1], phase=LOCKED)))
     if found is None and moment in _WHOEVER_COMES_NEXT:
