@@ -1,4 +1,7 @@
-"""Repair mends each damage that fsck names, or names what is lost; it deletes nothing and can be killed anywhere."""
+"""Repair mends each damage that fsck names, or names what is lost; it deletes nothing and can be killed anywhere.
+
+The damages are those of test_fsck.py, to files of contents; test_packs.py has packs, test_repair_fuzz.py wrecks both.
+"""
 
 from __future__ import annotations
 

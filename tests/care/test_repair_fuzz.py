@@ -40,11 +40,13 @@ class Sample:
     originals: Path
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+@pytest.fixture(scope="module", params=["files", "packs"])
+def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sample:
     folder = tmp_path_factory.mktemp("wrecks")
     root, originals = folder / "store", folder / "originals"
-    contents = wreck.store_with_everything(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOLDFAST_PACK_UP_TO", "0" if request.param == "files" else "")
+        contents = wreck.store_with_everything(root)
     shutil.copytree(root, folder / "backup")
     originals.mkdir()
     for number, data in enumerate(dict.fromkeys(contents.values())):
