@@ -1,6 +1,6 @@
 """Repair mends each damage that fsck names, or names what is lost; it deletes nothing and can be killed anywhere.
 
-The damages are those of test_fsck.py, to files of contents; test_packs.py has packs, test_repair_fuzz.py wrecks both.
+The damages are those of test_fsck.py, to files of contents; test_packs.py and the crash lab have packs.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Several damages at once, at random, on a store with everything in it: repair ends well or names what is lost.
 
+Each content of the store has a file of its own, whatever repair then does with it.
+
 `HOLDFAST_SEED` sets the first seed of the long form (else it is drawn and printed), `HOLDFAST_WRECKS` how many stores
 are wrecked, `HOLDFAST_WRECK_SECONDS` when to stop at the latest.
 """
@@ -40,13 +42,11 @@ class Sample:
     originals: Path
 
 
-@pytest.fixture(scope="module", params=["files", "packs"])
-def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sample:
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     folder = tmp_path_factory.mktemp("wrecks")
     root, originals = folder / "store", folder / "originals"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOLDFAST_PACK_UP_TO", "0" if request.param == "files" else "")
-        contents = wreck.store_with_everything(root)
+    contents = wreck.store_with_everything(root)
     shutil.copytree(root, folder / "backup")
     originals.mkdir()
     for number, data in enumerate(dict.fromkeys(contents.values())):

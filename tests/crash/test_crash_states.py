@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
+from holdfast.engine import erasing
 from holdfast.testing import crash_choices, crash_states
 from holdfast.testing.crash_lab import CrashReport, examine, explore, nested, record
 from holdfast.testing.forgetting import forget, syncs
@@ -121,6 +122,15 @@ def test_the_lab_notices_a_store_that_forgets_one_kind_of_sync(name: str, kind: 
     trace = record(BY_NAME[name], base, seed=1)
     assert forget(trace.recording, kind) > 0, syncs(trace.recording)
     assert explore(trace, base, tries=200, seed=1, enough=1).failures
+
+
+def test_the_lab_notices_a_redaction_that_leaves_its_bytes_in_a_pack(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing, "_rewrite_packs", lambda *_: 0)
+    trace = record(BY_NAME["redact in packs"], base, seed=1)
+    failures = explore(trace, base, tries=40, seed=1, enough=1).failures
+    assert "still holds a redacted text" in str(failures)
 
 
 def test_the_lab_notices_a_commit_that_a_rollback_journal_may_undo(base: str) -> None:
