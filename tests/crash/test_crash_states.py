@@ -3,7 +3,7 @@
 Each workload is recorded once; states that a power loss may leave are made (all of them where they are few, else drawn
 by a seed), opened, checked by fsck, compared with the ledger and used. HOLDFAST_CRASH_SEED repeats a run,
 HOLDFAST_CRASH_TRIES makes the short one longer, which tries three times as many of workloads with packs. The long one
-goes to every crash point of every workload, which is some 10,000 states; HOLDFAST_CRASH_SOAK says how many of each
+goes to every crash point of every workload, which is some 12,000 states; HOLDFAST_CRASH_SOAK says how many of each
 workload it tries at least.
 """
 
