@@ -4,6 +4,7 @@
 bytes all over every page of the index, and all the rest, in an order of their own, until their time is up.
 HOLDFAST_DAMAGE_SEED sets their seed (it is printed), HOLDFAST_DAMAGE_SECONDS how long a part of them goes on: 90 if it
 is not set, which makes a quarter of an hour for all; an hour or two tries everything there is.
+Here each content has a file of its own; test_packs_damage.py does the same to packs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Repair mends each damage that fsck names, or names what is lost; it deletes nothing and can be killed anywhere."""
+"""Repair mends each damage that fsck names, or names what is lost; it deletes nothing and can be killed anywhere.
+
+The damages are those of test_fsck.py, to files of contents; test_packs.py and the crash lab have packs.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from holdfast.errors import (
     NoSpaceError,
     NotAStoreError,
 )
+from holdfast.store import repair_store
 from holdfast.testing import damage
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values.change import Actor
@@ -567,3 +571,20 @@ def test_the_index_names_the_store_also_while_the_search_index_is_mended(root, m
     assert (report.lost, report.exit_code) == ((), 5)
     assert not any(waited)
     assert_whole(root)
+
+
+def test_a_flipped_bit_in_the_last_transaction_of_the_journal_is_made_good_from_the_index(tmp_path):
+    """Its last line, which opening looks at, is as it was."""
+    root = tmp_path / "own"
+    with holdfast.create(root) as store:
+        store.put("a", b"first")
+        store.put("b", b"second")
+    (segment,) = (root / "journal").iterdir()
+    data = bytearray(segment.read_bytes())
+    data[data.index(b"create", data.index(b"entry"))] ^= 1
+    segment.write_bytes(data)
+    report = repair_store(root)
+    assert (report.exit_code, report.lost) == (5, ())
+    (root / "index.sqlite3").unlink()
+    with holdfast.open(root) as store:
+        assert (store.read("a"), store.read("b")) == (b"first", b"second")

@@ -107,7 +107,7 @@ def repack(handle: Handle, *, progress: Progress | None = None) -> RepackReport:
 def due(handle: Handle) -> bool:
     """Whether so much was added since the last repack that gc does one."""
     blobs = repacking.packed(handle)
-    return blobs is not None and bool(blobs.pack_up_to) and is_due(handle.index.physical.packs.all())
+    return blobs is not None and bool(blobs.pack_up_to) and is_due(handle.index.physical.packs.each())
 
 
 def _planned(handle: Handle, blobs: PackedBlobs) -> PlanTotals:

@@ -7,6 +7,7 @@ process left open, what is mostly garbage, and small ones once there are several
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 import os
 
 from holdfast.blobs.packs import PackedBlobs
@@ -31,7 +32,7 @@ REPACK_FROM = 64 * 1024 * 1024
 def sources(handle: Handle, blobs: PackedBlobs) -> list[str]:
     """Names of the packs to be taken in."""
     plain, poor, small = [], [], []
-    for row in handle.index.physical.packs.all():
+    for row in handle.index.physical.packs.each():
         if not row.members:
             continue
         if not paths.is_repacked(row.name):
@@ -54,7 +55,7 @@ def _closed(handle: Handle, blobs: PackedBlobs, name: str) -> tuple[int, int | N
     return 0, 0  # not to be read now: fsck says why
 
 
-def is_due(rows: list[PackRow]) -> bool:
+def is_due(rows: Iterable[PackRow]) -> bool:
     """Whether so much was added since the last repack that gc begins one. `rows`: of all packs."""
     limit = repack_from_wanted()
     added = sum(row.content for row in rows if not paths.is_repacked(row.name))

@@ -224,7 +224,8 @@ def _rewrite_packs(handle: Handle, gone: set[str]) -> int:
 
 
 def _replace_pack(handle: Handle, held: Held) -> None:
-    if repacking.rewrite(handle, held.name, lambda: _committing(handle)):
+    left = repacking.rewrite(handle, held.name, lambda: _committing(handle))
+    if left or (repacking.lacks(handle) and repacking.may_hold_missing(handle, held.name)):
         raise BlobDamagedError(
             f"{paths.pack_file(held.name)} holds what is to be erased, and content that is needed and cannot be read",
             digest="", path=paths.pack_file(held.name), reason="damaged members",

@@ -87,13 +87,34 @@ def _held(handle: Handle, folder: PackFolder, name: str) -> list[Held]:
             handle.disk.close(fd)
 
 
-def holds_any(folder: PackFolder, name: str, digests: set[bytes]) -> bool:
+def holds_any(folder: PackFolder, name: str, wanted: set[bytes]) -> bool:
     """Whether a pack lists one of some contents, with a row or without; or has bytes that nobody can vouch for."""
     with folder.scan(name) as scan:
         for part in scan.parts():
-            if not isinstance(part, Header) or any(raw in digests for raw, _ in part.members):
+            if not isinstance(part, Header) or any(raw in wanted for raw, _ in part.members):
                 return True
     return scan.covered > 0
+
+
+def lacks(handle: Handle) -> bool:
+    """Whether there is a content that a kept revision needs and that has no place. Looks at every row."""
+    return next(handle.index.physical.missing(), None) is not None
+
+
+def may_hold_missing(handle: Handle, name: str) -> bool:
+    """Whether a pack lists, or may list in a header that is lost, a content that is needed and has no place.
+
+    Its row may be what is missing: made anew while the disk did not give the pack back. Where nothing `lacks`: no.
+    """
+    blobs = packed(handle)
+    assert blobs is not None
+    physical = handle.index.physical
+    with blobs.packs.scan(name) as scan:
+        for part in scan.parts():
+            listed = [digests.text(raw) for raw, _ in part.members] if isinstance(part, Header) else None
+            if listed is None or any(physical.place(one) is None and physical.wanted(one) for one in listed):
+                return True
+    return False
 
 
 def rewrite(handle: Handle, name: str, commit: Commit) -> int:

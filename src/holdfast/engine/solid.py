@@ -124,5 +124,5 @@ class Mover:
         """A loose file has a successor: gc removes it when the grace period, which begins now, is over."""
         path = os.path.join(self._handle.root, paths.blob_file(digests.raw(digest)))
         if self._handle.disk.stat(path) is not None:
-            self._handle.disk.touch(path)
+            self._handle.disk.set_time(path, self._handle.clock.now_us())
         self.loose += 1

@@ -71,7 +71,7 @@ class _Small:
 
 
 class PackedBlobs(LocalBlobs):
-    """Blobs in the folder `root`, those of up to `pack_up_to` bytes in packs. Empty content has a file of its own."""
+    """Blobs in the folder `root`, those of up to `pack_up_to` bytes in packs (0: none). Empty content has a file of its own."""
 
     def __init__(
         self, root: str, disk: Disk, places: Places, *, shape: Shape | None = None, pack_up_to: int | None = None
@@ -81,12 +81,7 @@ class PackedBlobs(LocalBlobs):
         self.writer = PackWriter(root, disk, self.packs, places.vouched)
         self._places = places
         self._guard = threading.Lock()
-        self._pack_up_to = pack_up_to_wanted() if pack_up_to is None else pack_up_to
-
-    @property
-    def pack_up_to(self) -> int:
-        """Content of up to so many bytes goes to packs; 0: none does."""
-        return self._pack_up_to
+        self.pack_up_to = pack_up_to_wanted() if pack_up_to is None else pack_up_to
 
     # Taking in.
 
@@ -94,11 +89,11 @@ class PackedBlobs(LocalBlobs):
         """As the contract says. Small content that need not be durable yet is kept in memory until it is settled."""
         if isinstance(source, bytes | bytearray | memoryview):
             view = as_bytes_view(source)
-            if not 0 < len(view) <= self._pack_up_to:
+            if not 0 < len(view) <= self.pack_up_to:
                 return super().stage(source, durable=durable)
             return self._stage_small(bytes(view), durable=durable)
-        head = read_full(source, self._pack_up_to + 1) if self._pack_up_to else b""
-        if 0 < len(head) <= self._pack_up_to:
+        head = read_full(source, self.pack_up_to + 1) if self.pack_up_to else b""
+        if 0 < len(head) <= self.pack_up_to:
             return self._stage_small(head, durable=durable)
         return super().stage(_Rejoined(head, source), durable=durable)  # type: ignore[arg-type]
 

@@ -24,6 +24,7 @@ from holdfast.care.repair.segments import Beyond, mend_journal
 from holdfast.care.repair.sources import Sources
 from holdfast.engine import open as opening
 from holdfast.engine import recover
+from holdfast.engine.handle import Handle
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
@@ -226,7 +227,8 @@ def _mend_open(bench: Bench, plan: Plan, sources: Sources, settings: Settings, w
         return
     handle = opening.open_store(bench.root, settings)
     try:
-        if plan.level and recover.is_level(handle):
+        if plan.level:
+            _level(handle)
             bench.did("level", f"{paths.JOURNAL}/", "journal and index end with the same transaction")
         mend_contents(bench, handle, plan.contents, sources)
         if plan.packs:
@@ -235,6 +237,15 @@ def _mend_open(bench: Bench, plan: Plan, sources: Sources, settings: Settings, w
             keep_strangers(bench, handle, plan.strangers)
     finally:
         handle.close()
+
+
+def _level(handle: Handle) -> None:
+    """The last line of the journal can be right where the lines before it are damaged: then opening sees nothing."""
+    handle.writer.acquire("repair", wait_s=handle.wait_s)
+    try:
+        recover.level_thoroughly(handle)
+    finally:
+        handle.writer.release()
 
 
 # -- without doing it --------------------------------------------------------------------------------------------------
