@@ -35,6 +35,7 @@ from holdfast.exchange import folder
 from holdfast.exchange.folder import AddReport
 from holdfast.kinds.changes import Changes
 from holdfast.kinds.collections import Collections
+from holdfast.kinds.many import ManyResult
 from holdfast.kinds.readings import Artifacts
 from holdfast.kinds.relationships import Relationships
 from holdfast.kinds.runs import Runs
@@ -83,6 +84,11 @@ class Store:
         return self.artifacts.put
 
     @property
+    def put_many(self) -> Callable[..., ManyResult]:
+        """`store.artifacts.put_many`."""
+        return self.artifacts.put_many
+
+    @property
     def create(self) -> Callable[..., Artifact]:
         """`store.artifacts.create`."""
         return self.artifacts.create
@@ -104,10 +110,14 @@ class Store:
 
     def add(
         self, *paths: str | bytes | os.PathLike[str], into: str | bytes = "", atomic: bool = False,
-        progress: Progress | None = None,
+        checksum: bool = False, progress: Progress | None = None,
     ) -> AddReport:  # fmt: skip
-        """Take files and folder trees in: see `holdfast.exchange.folder.add`."""
-        return folder.add(self._handle, paths, into=into, atomic=atomic, progress=progress)
+        """Take files and folder trees in: see `holdfast.exchange.folder.add`.
+
+        `atomic`: all in one transaction; `checksum`: read every file, also those that look as when they were added.
+        """
+        way = folder.Way(atomic=atomic, checksum=checksum)
+        return folder.add(self._handle, paths, into=into, way=way, progress=progress)
 
     # -- care --------------------------------------------------------------------------------------------------------
 

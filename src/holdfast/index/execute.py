@@ -39,6 +39,9 @@ interpreter's lock once, and beside busy reader threads getting it back costs mo
 
 Shape = tuple[str, tuple[str, ...]]
 
+_PLAIN = frozenset({int, str, bytes, type(None)})
+"""Types of cells that are values already, and need no look."""
+
 _CONTENT = "SELECT key FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?"
 _CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS JOIN content
                ON substr(content.digest, 1, 8) = substr(?2, n.key * 32 + 1, 8)
@@ -59,6 +62,12 @@ class Executor:
         """Keys seen in a transaction that was rolled back are not to be trusted."""
         self._keys.clear()
         self._terms = {"": 0}
+
+    def know(self, record_id: str, key: int) -> None:
+        """The key of a record that is being made: whoever names it next need not look it up."""
+        if len(self._keys) >= _CACHED_KEYS:
+            self._keys.clear()
+        self._keys[record_id] = key
 
     def apply(self, seq: int, operations: Iterable[Operation]) -> None:
         """Carry out the operations of change `seq`, in order, in the open SQL transaction."""
@@ -88,7 +97,7 @@ class Executor:
 
     def _known_contents(self, changes: Sequence[tuple[int, Iterable[Operation]]]) -> dict[str, int]:
         """Keys of the content rows that are there already, of all contents that the changes speak of."""
-        cells = (c for _, ops in changes for op in ops if isinstance(op, Insert) for c in op.values.values())
+        cells = (op.values.get("content") for _, ops in changes for op in ops if isinstance(op, Insert))
         raws = list({digest.raw(cell.digest) for cell in cells if isinstance(cell, ContentOf)})
         found = self._db.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))
         return {digest.text(raw): key for raw, key in found}
@@ -119,7 +128,10 @@ class Executor:
         if isinstance(operation, Insert):
             columns, signed = _compose_layout(operation.table, tuple(operation.values))
             given = operation.values
-            values = [self._cell(connection, seq, given[column]) for column in columns]
+            values = [
+                cell if type(cell) in _PLAIN else self._cell(connection, seq, cell)
+                for cell in map(given.__getitem__, columns)
+            ]
             if signed is not None:
                 cells = [*values, None]
                 values.append(proof.checksum(operation.table, *[cells[place] for place in signed]))
@@ -166,10 +178,9 @@ class Executor:
     def _key(self, connection: sqlite3.Connection, seq: int, record_id: str) -> int:
         key = self._keys.get(record_id)
         if key is None:
-            if len(self._keys) >= _CACHED_KEYS:
-                self._keys.clear()
             sql = "SELECT key FROM record WHERE key = (SELECT key FROM record WHERE id = ?1) AND +id = ?1"
-            key = self._keys[record_id] = self._found(connection, seq, sql, (moment.id_bytes(record_id),))
+            key = self._found(connection, seq, sql, (moment.id_bytes(record_id),))
+            self.know(record_id, key)
         return key
 
     def _term(self, connection: sqlite3.Connection, seq: int, term: Term) -> int:
