@@ -1,6 +1,7 @@
 """A frame is ours only if every bit of its header is what this store writes; its length follows from its blocks."""
 
 import hashlib
+import os
 
 import pytest
 import zstandard
@@ -81,3 +82,10 @@ def test_the_largest_single_frame_fits_the_bound_that_tells_the_forms_apart() ->
     for effort in Effort:
         data = frame.encode(hashlib.shake_256(b"r").digest(frame.ONE_FRAME_MAX), effort)
         assert len(data) <= frame.ONE_FRAME_FILE_MAX
+
+
+def test_many_contents_at_once_give_the_frames_that_each_gives_alone() -> None:
+    contents = [b"", b"x", *(bytes([n]) * (n * 131) for n in range(1, 60)), os.urandom(70_000), b"text " * 20_000]
+    assert frame.encode_all(contents) == [frame.encode(content) for content in contents]
+    assert frame.encode_all([]) == []
+    assert frame.encode_all([b"one"]) == [frame.encode(b"one")]

@@ -76,6 +76,11 @@ def refuse_taken(unit: Unit, parent: int, name: Name) -> None:
     held = unit.handle.index.artifacts.by_place(parent, name)
     if held is not None:
         raise NameTakenError(f"{held.path!r} is an artifact", name=held.path, holder=held.id, kind="artifact")
+    refuse_collection(unit, parent, name)
+
+
+def refuse_collection(unit: Unit, parent: int, name: Name) -> None:
+    """NameTakenError if a live collection has the name; of artifacts the caller knows that none has."""
     key = unit.handle.index.collections.child(parent, name)
     if key is not None:
         found = unit.handle.index.collections.by_key(key)

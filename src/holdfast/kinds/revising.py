@@ -82,8 +82,10 @@ def put_staged(
     meet(expect, found)
     if found is not None:
         return revise(unit, found, incoming, said)
-    parent = collections.ensure_down(unit, folder)
-    collections.refuse_taken(unit, parent, name)
+    if parent is None:
+        parent = collections.ensure_down(unit, folder)
+    else:
+        collections.refuse_collection(unit, parent, name)
     made = create(unit, parent, name, incoming, said)
     return PutResult(made, created=True, changed=True, left_out=left_out(made))
 
