@@ -51,20 +51,23 @@ _contexts = _Contexts()
 
 def encode(content: bytes | memoryview, effort: Effort = Effort.NORMAL) -> bytes:
     """One frame of `content` (at most MAX_CONTENT bytes). The same content and effort give the same bytes."""
-    compressor = _contexts.compressors.get(effort)
-    if compressor is None:
-        compressor = zstandard.ZstdCompressor(level=int(effort), write_checksum=True, write_content_size=True)
-        _contexts.compressors[effort] = compressor
-    return compressor.compress(content)
+    return _compressor(effort).compress(content)
 
 
 def encode_all(contents: Sequence[bytes]) -> list[bytes]:
     """One frame of each content at normal effort: the bytes that `encode` gives, without the interpreter's lock."""
     if len(contents) < 2:
         return [encode(content) for content in contents]
-    encode(contents[0][:1])  # see to it that this thread has a compressor
-    made = _contexts.compressors[Effort.NORMAL].multi_compress_to_buffer([*contents])
+    made = _compressor(Effort.NORMAL).multi_compress_to_buffer([*contents])
     return [made[number].tobytes() for number in range(len(made))]
+
+
+def _compressor(effort: Effort) -> zstandard.ZstdCompressor:
+    found = _contexts.compressors.get(effort)
+    if found is None:
+        found = zstandard.ZstdCompressor(level=int(effort), write_checksum=True, write_content_size=True)
+        _contexts.compressors[effort] = found
+    return found
 
 
 def head(data: bytes | memoryview) -> tuple[int, int]:

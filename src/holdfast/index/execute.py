@@ -7,8 +7,10 @@ much as running it (docs/design/003).
 from __future__ import annotations
 
 import functools
+import operator
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from peewee import SQL
@@ -126,20 +128,19 @@ class Executor:
 
     def _one(self, connection: sqlite3.Connection, seq: int, operation: Operation) -> None:
         if isinstance(operation, Insert):
-            columns, signed = _compose_layout(operation.table, tuple(operation.values))
-            given = operation.values
+            table = operation.table
+            layout = _compose_layout(table, tuple(operation.values))
             values = [
                 cell if type(cell) in _PLAIN else self._cell(connection, seq, cell)
-                for cell in map(given.__getitem__, columns)
+                for cell in layout.given(operation.values)
             ]
-            if signed is not None:
-                cells = [*values, None]
-                values.append(proof.checksum(operation.table, *[cells[place] for place in signed]))
-            self._insert(connection, (operation.table, columns), values)
+            if layout.signed is not None:
+                values.append(proof.checksum(table, *layout.signed((*values, None))))
+            self._insert(connection, (table, layout.columns), values)
             return
         self._write_waiting(operation.table)
         if isinstance(operation, Update):
-            columns, _ = _compose_layout(operation.table, tuple(operation.values))
+            columns = _compose_layout(operation.table, tuple(operation.values)).columns
             values = self._resolve(connection, seq, {column: operation.values[column] for column in columns})
             values += self._resolve(connection, seq, operation.where)
             sql = _compose_update(operation.table, columns, tuple(operation.where))
@@ -229,18 +230,33 @@ class Executor:
 # Composed once for each shape in a process: a handful of shapes in all.
 
 
-@functools.cache
-def _compose_layout(table: str, given: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
+@dataclass(frozen=True, slots=True)
+class _Layout:
     """Columns as Peewee lays them out, in the order of the model's fields, whatever order they are given in.
 
-    And, of (*those columns, None), the places that a row's checksum covers, in its order; None: no checksum.
+    `given` takes their cells out of an operation; `signed`, out of (*cells, None), those that a row's checksum covers,
+    in its order; None: no checksum.
     """
+
+    columns: tuple[str, ...]
+    given: Callable[[Cells], tuple[Cell, ...]]
+    signed: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None
+
+
+@functools.cache
+def _compose_layout(table: str, given: tuple[str, ...]) -> _Layout:
     every = tables.models().named(table)._meta.sorted_field_names
     columns = tuple(sorted(given, key=every.index))
-    if table not in proof.COLUMNS:
-        return columns, None
     places = {column: place for place, column in enumerate(columns)}
-    return columns, tuple(places.get(column, len(columns)) for column in proof.COLUMNS[table])
+    signed = [places.get(column, len(columns)) for column in proof.COLUMNS.get(table, ())]
+    return _Layout(columns, _getter(columns), _getter(signed) if signed else None)
+
+
+def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """What takes these out, always as a tuple."""
+    if len(keys) > 1:
+        return operator.itemgetter(*keys)
+    return lambda found: tuple(found[key] for key in keys)
 
 
 @functools.cache

@@ -61,6 +61,7 @@ def _refuse_constant(name: str) -> JSON:
     raise ValueError(f"{name} is not JSON")
 
 
+_TEXT = frozenset({str})
 _SCALARS = frozenset({bool, type(None)})
 
 
@@ -68,7 +69,7 @@ def _is_plain(value: JSON, depth: int) -> bool:
     """Whether nothing can be wrong with a value, at a glance. False: `_check` has to look, and say where."""
     items: Iterable[JSON] = value if type(value) is list else (value,)
     if type(value) is dict:
-        if not all(type(key) is str and key.isascii() for key in value):
+        if not _TEXT.issuperset(map(type, value)) or not "".join(value).isascii():
             return False
         items = value.values()
     for item in items:
