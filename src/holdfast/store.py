@@ -16,6 +16,7 @@ from holdfast.engine.open import Settings, actor_of
 from holdfast.engine.transaction import Unit, write
 from holdfast.errors import NotAStoreError
 from holdfast.kinds.collections import Collections
+from holdfast.kinds.many import ManyResult
 from holdfast.kinds.readings import Artifacts
 from holdfast.values.change import Actor
 from holdfast.values.records import Artifact, PutResult, Record
@@ -110,6 +111,11 @@ class Store:
         return self.artifacts.put
 
     @property
+    def put_many(self) -> Callable[..., ManyResult]:
+        """`store.artifacts.put_many`."""
+        return self.artifacts.put_many
+
+    @property
     def create(self) -> Callable[..., Artifact]:
         """`store.artifacts.create`."""
         return self.artifacts.create
@@ -131,12 +137,16 @@ class Store:
 
     def add(
         self, *paths: str | bytes | os.PathLike[str], into: str | bytes = "", atomic: bool = False,
-        progress: Progress | None = None,
+        checksum: bool = False, progress: Progress | None = None,
     ) -> AddReport:  # fmt: skip
-        """Take files and folder trees in: see `holdfast.exchange.folder.add`."""
+        """Take files and folder trees in: see `holdfast.exchange.folder.add`.
+
+        `atomic`: all in one transaction; `checksum`: read every file, also those that look as when they were added.
+        """
         from holdfast.exchange import folder
 
-        return folder.add(self._handle, paths, into=into, atomic=atomic, progress=progress)
+        way = folder.Way(atomic=atomic, checksum=checksum)
+        return folder.add(self._handle, paths, into=into, way=way, progress=progress)
 
     # -- care --------------------------------------------------------------------------------------------------------
 

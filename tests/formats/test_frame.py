@@ -1,6 +1,7 @@
 """A frame is ours only if every bit of its header is what this store writes; its length follows from its blocks."""
 
 import hashlib
+import os
 
 import pytest
 import zstandard
@@ -126,3 +127,10 @@ def test_many_frames_are_decoded_as_each_alone_would_be() -> None:
     altered[-1] ^= 1
     damaged = [*frames[1:9], bytes(altered), frames[10][:-1], frames[11] + b"\0", b"", frames[12] + frames[13]]
     assert frame.decode_many(damaged) == [*contents[1:9], None, None, None, None, None]
+
+
+def test_many_contents_at_once_give_the_frames_that_each_gives_alone() -> None:
+    contents = [b"", b"x", *(bytes([n]) * (n * 131) for n in range(1, 60)), os.urandom(70_000), b"text " * 20_000]
+    assert frame.encode_all(contents) == [frame.encode(content) for content in contents]
+    assert frame.encode_all([]) == []
+    assert frame.encode_all([b"one"]) == [frame.encode(b"one")]

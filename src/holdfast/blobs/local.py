@@ -10,7 +10,7 @@ import itertools
 import os
 import stat as stat_flags
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -74,6 +74,15 @@ class LocalBlobs:
             if len(view) <= self._shape.one_frame_max:
                 return self._stage(lambda emit: write_small(view, emit), durable=durable)
         return self._stage(lambda emit: write_blob(source, emit, shape=self._shape), durable=durable)
+
+    def stage_all(self, contents: Mapping[str, bytes]) -> list[Staged]:
+        """As `stage` of each; they are not durable yet. If one fails, none of them stays behind."""
+        with contextlib.ExitStack() as undo:
+            staged: list[Staged] = []
+            undo.callback(lambda: self.discard(staged))
+            staged.extend(LocalBlobs.stage(self, content, durable=False) for content in contents.values())
+            undo.pop_all()
+        return staged
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Make staged bytes durable: a sync for each of a few, one sync of the file system for many."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from holdfast.blobs.compress import as_bytes_view, read_full
@@ -34,6 +34,10 @@ class MemoryBlobs:
             if durable:
                 self._durable.add(place)
         return Staged(digests.of(content), len(content), len(content), durable, place)
+
+    def stage_all(self, contents: Mapping[str, bytes]) -> list[Staged]:
+        """Take many in."""
+        return [self.stage(content, durable=False) for content in contents.values()]
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Note that these may be published."""

@@ -7,8 +7,8 @@ process left open, what is mostly garbage, and small ones once there are several
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 import os
+from collections.abc import Iterable
 
 from holdfast.blobs.packs import PackedBlobs
 from holdfast.blobs.packs.scan import contents_of

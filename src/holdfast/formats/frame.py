@@ -69,11 +69,23 @@ _contexts = _Contexts()
 
 def encode(content: bytes | memoryview, effort: Effort = Effort.NORMAL) -> bytes:
     """One frame of `content` (at most MAX_CONTENT bytes). The same content and effort give the same bytes."""
-    far = effort is Effort.DENSE and len(content) >= _DENSE_FROM
-    compressor = _contexts.compressors.get((effort, far))
-    if compressor is None:
-        compressor = _contexts.compressors[effort, far] = _compressor(effort, far=far)
-    return compressor.compress(content)
+    return _own(effort, far=effort is Effort.DENSE and len(content) >= _DENSE_FROM).compress(content)
+
+
+def encode_all(contents: Sequence[bytes]) -> list[bytes]:
+    """One frame of each content at normal effort: the bytes that `encode` gives, without the interpreter's lock."""
+    if len(contents) < 2:
+        return [encode(content) for content in contents]
+    made = _own(Effort.NORMAL, far=False).multi_compress_to_buffer([*contents])
+    return [made[number].tobytes() for number in range(len(made))]
+
+
+def _own(effort: Effort, *, far: bool) -> zstandard.ZstdCompressor:
+    """This thread's compressor."""
+    found = _contexts.compressors.get((effort, far))
+    if found is None:
+        found = _contexts.compressors[effort, far] = _compressor(effort, far=far)
+    return found
 
 
 def _compressor(effort: Effort, *, far: bool) -> zstandard.ZstdCompressor:

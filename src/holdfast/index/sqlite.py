@@ -132,13 +132,21 @@ class SqliteIndex:
 
     def apply(self, seq: int, body: Body) -> None:
         """Turn one change into rows, in the open transaction."""
+        self._know(seq, body)
         self.executor.apply(seq, reduce(seq, body))
 
     def apply_all(self, first: int, bodies: Iterable[Body]) -> None:
         """Turn changes from seq `first` on into rows: the same rows as one by one, in less time."""
         numbered = enumerate(bodies, first)
-        while part := [(seq, reduce(seq, body)) for seq, body in itertools.islice(numbered, _TOGETHER)]:
-            self.executor.apply_all(part)
+        while part := list(itertools.islice(numbered, _TOGETHER)):
+            for seq, body in part:
+                self._know(seq, body)
+            self.executor.apply_all([(seq, reduce(seq, body)) for seq, body in part])
+
+    def _know(self, seq: int, body: Body) -> None:
+        """What lies in a new collection names it: nearly always the next changes do."""
+        if body["kind"] == "collection" and body["action"] == "create":
+            self.executor.know(body["id"], seq)
 
     def forget(self) -> None:
         """Rows were made anew: keys and texts that are kept in memory are not to be trusted."""

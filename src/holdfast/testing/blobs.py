@@ -116,6 +116,26 @@ class BlobStoreTests:
         assert [store.read(stat.digest) for stat in stats] == contents
         assert [entry.digest for entry in store.walk()] == sorted(stat.digest for stat in stats)
 
+    def test_b2_many_are_staged_together_as_they_would_be_one_by_one(self, store: BlobStore) -> None:
+        """B-2, B-3, B-4, B-7: of every size, settled and published in parts, some of them never."""
+        contents = [*CONTENTS.values(), *(b"%d" % n * (n * 37) for n in range(1, 200)), bytes(range(256)) * 256]
+        staged = store.stage_all({digest_of(content): content for content in contents})
+        assert [(one.digest, one.size) for one in staged] == [(digest_of(one), len(one)) for one in contents]
+        with pytest.raises(InvalidValueError, match="settle"):
+            store.publish(staged[:1])
+        assert list(store.walk()) == []
+        store.discard(staged[100:])
+        store.settle(staged[:50])
+        store.settle(staged[:100])
+        stats = store.publish(staged[50:100]) + store.publish(staged[:50])
+        assert {stat.digest for stat in stats} == {one.digest for one in staged[:100]}
+        assert all(store.read(digest_of(content)) == content for content in contents[:100])
+        assert store.stat(staged[100].digest) is None
+
+    def test_b2_nothing_staged_together_is_nothing(self, store: BlobStore) -> None:
+        """B-2."""
+        assert store.stage_all({}) == []
+
     @pytest.mark.parametrize("fail_at", [0, 100, 2_000_000])
     def test_b2_a_source_that_fails_leaves_nothing(self, store: BlobStore, fail_at: int) -> None:
         """B-2: the error is typed and says that it was the source."""

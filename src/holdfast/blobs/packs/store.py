@@ -11,8 +11,9 @@ import enum
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
 from holdfast.blobs.compress import Shape, as_bytes_view, read_full
@@ -21,7 +22,7 @@ from holdfast.blobs.files import ContentReader, FramedReader
 from holdfast.blobs.local import LocalBlobs
 from holdfast.blobs.packs import bulk
 from holdfast.blobs.packs.folder import PackFolder
-from holdfast.blobs.packs.writer import PackWriter, Written, prepare
+from holdfast.blobs.packs.writer import Batch, PackWriter, Written, prepare
 from holdfast.disk import Disk
 from holdfast.errors import BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
 from holdfast.formats.pack import Spot
@@ -60,18 +61,30 @@ class _Waiting:
     left: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Contents that become one append, and that another thread compresses meanwhile."""
+
+    batch: Future[Batch]
+    members: list[_Small] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
 class _Small:
-    """Staged content for a pack: its bytes while it waits, then where it went."""
+    """Staged content for a pack: its bytes (or `group`, that has them) while it waits, then where it went."""
 
     state: _State
     content: bytes = b""
     spot: Spot | None = None
     waits: _Waiting | None = None
+    group: _Group | None = None
 
 
 class PackedBlobs(LocalBlobs):
-    """Blobs in the folder `root`, those of up to `pack_up_to` bytes in packs (0: none). Empty content has a file of its own."""
+    """Blobs in the folder `root`, those of up to `pack_up_to` bytes in packs (0: none do).
+
+    Empty content has a file of its own.
+    """
 
     def __init__(
         self, root: str, disk: Disk, places: Places, *, shape: Shape | None = None, pack_up_to: int | None = None
@@ -82,6 +95,7 @@ class PackedBlobs(LocalBlobs):
         self._places = places
         self._guard = threading.Lock()
         self.pack_up_to = pack_up_to_wanted() if pack_up_to is None else pack_up_to
+        self._pool: ThreadPoolExecutor | None = None
 
     # Taking in.
 
@@ -97,11 +111,32 @@ class PackedBlobs(LocalBlobs):
             return self._stage_small(head, durable=durable)
         return super().stage(_Rejoined(head, source), durable=durable)  # type: ignore[arg-type]
 
+    def stage_all(self, contents: Mapping[str, bytes]) -> list[Staged]:
+        """As the contract says. What is small becomes one append, compressed by another thread until it is settled."""
+        small = {digest: content for digest, content in contents.items() if 0 < len(content) <= self.pack_up_to}
+        large = {digest: content for digest, content in contents.items() if digest not in small}
+        staged = dict(zip(large, super().stage_all(large), strict=True))
+        if small:
+            group = self._group(small)
+            for digest, content in small.items():
+                place = _Small(_State.HELD, group=group)
+                group.members.append(place)
+                staged[digest] = Staged(digest, len(content), len(content), durable=False, place=place)
+        return [staged[digest] for digest in contents]
+
     def settle(self, staged: Sequence[Staged]) -> None:
-        """Small content is appended in the order in which it is given, neighbours together: one sync for all of it."""
+        """Small content is appended in the order in which it is given, neighbours together: one sync for all of it.
+
+        What was staged together is settled together, whichever of it is given.
+        """
         small = [(item, _live(item, item.place)) for item in staged if isinstance(item.place, _Small)]
         if any(place.state is _State.UNKNOWN for _, place in small):
             raise StorageIOError("a sync of a pack failed before", path="", operation="sync")
+        groups = list(dict.fromkeys(place.group for _, place in small if place.group is not None))
+        members = [place for group in groups for place in group.members if place.state is not _State.SPENT]
+        self._sync([self._append(group) for group in groups])
+        for place in members:
+            place.state = _State.DURABLE
         self._settle_small(small)
         super().settle([item for item in staged if not isinstance(item.place, _Small)])
 
@@ -173,12 +208,14 @@ class PackedBlobs(LocalBlobs):
 
     def close(self) -> None:
         """Let go of the open pack and of all files."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
         self.writer.close()
         self.packs.close()
 
     def abandon(self) -> None:
         """In a forked child."""
-        self._guard = threading.Lock()
+        self._guard, self._pool = threading.Lock(), None
         self.writer.abandon()
         self.packs.abandon()
 
@@ -204,15 +241,36 @@ class PackedBlobs(LocalBlobs):
                 written = self.writer.append(batch)
                 waits = _Waiting(written)
                 spots |= {digest: (spot, waits) for digest, spot in zip(fresh, written.spots, strict=True)}
-                last = [one for one in last if one.pack is not written.pack] + [written]
+                last.append(written)
             for item, place in part:
                 place.spot, place.waits = spots[item.digest]
                 place.waits.left += 1
                 place.content, place.state = b"", _State.UNKNOWN
-        for written in last:
-            self.writer.sync(written)
+        self._sync(last)
         for _, place in waiting:
             place.state = _State.DURABLE
+
+    def _group(self, contents: Mapping[str, bytes]) -> _Group:
+        """One thread compresses, and takes one group after the other: the caller has the next to read meanwhile."""
+        with self._guard:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(1, thread_name_prefix="holdfast-pack")
+            pool = self._pool
+        return _Group(pool.submit(prepare, [(digests.raw(digest), content) for digest, content in contents.items()]))
+
+    def _append(self, group: _Group) -> Written:
+        written = self.writer.append(group.batch.result())
+        waits = _Waiting(written)
+        for place, spot in zip(group.members, written.spots, strict=True):
+            if place.state is not _State.SPENT:
+                waits.left += 1
+                place.spot, place.waits, place.group, place.state = spot, waits, None, _State.UNKNOWN
+        return written
+
+    def _sync(self, written: Sequence[Written]) -> None:
+        """The last append to each pack stands for those before it."""
+        for one in {one.pack.name: one for one in written}.values():
+            self.writer.sync(one)
 
     def _published(self, item: Staged) -> BlobStat:
         assert isinstance(item.place, _Small)
@@ -222,7 +280,7 @@ class PackedBlobs(LocalBlobs):
 
     def _spend(self, place: _Small) -> None:
         waits, place.waits = place.waits, None
-        place.state, place.content = _State.SPENT, b""
+        place.state, place.content, place.group = _State.SPENT, b"", None
         if waits is not None:
             with self._guard:
                 waits.left -= 1

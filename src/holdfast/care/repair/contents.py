@@ -101,6 +101,7 @@ def _give_up(bench: Bench, handle: Handle, digest: str, why: str) -> None:
     place = handle.index.physical.place(digest)
     if place is not None:
         handle.index.physical.remove(place.key)
+        handle.index.physical.lose_notes()
         bench.did("give-up-blob", paths.blob_file(digests.raw(digest)), why)
 
 

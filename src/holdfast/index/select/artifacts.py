@@ -26,7 +26,8 @@ _STATES = {
     STATE_WITHDRAWN: RevisionState.WITHDRAWN,
 }
 PLACE = "t1.collection = ? AND t1.name = ? AND t1.stray = ? AND t1.live = 1"
-_BRIEFS = f"""SELECT n.key, a.key, c.digest, v.media_type, v.mode, v.state, a.collection, a.name, a.stray,
+_BRIEFS = f"""SELECT n.key, a.key, c.digest, v.media_type, v.mode, v.state, a.newest,
+    EXISTS (SELECT 1 FROM blob b WHERE b.content = c.key), a.collection, a.name, a.stray,
     {proof.proven("artifact", "a")}, {proof.proven("revision", "v")}, {proof.proven("content", "c")}
     FROM json_each(?) AS n CROSS JOIN artifact a ON a.collection = json_extract(n.value, '$[0]')
     AND a.name = json_extract(n.value, '$[1]') AND a.live = 1
@@ -35,13 +36,15 @@ _BRIEFS = f"""SELECT n.key, a.key, c.digest, v.media_type, v.mode, v.state, a.co
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """A few facts of an artifact's newest revision."""
+    """A few facts of an artifact's newest revision. `revision`: its seq; `present`: whether its content is here."""
 
     key: int
+    revision: int
     digest: str
     media_type: str
     mode: int | None
     kept: bool
+    present: bool
 
 
 # Aliases in every query: t1 artifact, t2 record, t3 the revision, t4 its content. Rows are fetched whole, each with its
@@ -128,12 +131,13 @@ class ArtifactRows:
         """
         found = {}
         asked = canon.dumps([[collection, name.text] for collection, name in places])
-        for number, key, raw, media_type, mode, state, *place in self._db.rows(_BRIEFS, (asked,)):
+        for number, key, raw, media_type, mode, state, newest, here, *place in self._db.rows(_BRIEFS, (asked,)):
             collection, name = wanted = places[number]
             if place[:2] != [collection, name.text]:
                 raise proof.damaged("artifact", key)
             if place[2] == name.stray:
-                found[wanted] = Brief(key, digest.text(raw), self._lookups.term(media_type), mode, state == STATE_KEPT)
+                media = self._lookups.term(media_type)
+                found[wanted] = Brief(key, newest, digest.text(raw), media, mode, state == STATE_KEPT, bool(here))
         return found
 
     def prove_absent(self, places: Iterable[tuple[int, Name]]) -> None:

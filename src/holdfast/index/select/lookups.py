@@ -11,6 +11,7 @@ from datetime import datetime
 from holdfast.errors import IndexDamagedError
 from holdfast.index import proof
 from holdfast.index.database import Database
+from holdfast.index.rows import SLOTS
 from holdfast.index.select import neighbours
 from holdfast.index.select.sight import DEEPEST_KEPT, Folder, Sight, Sights
 from holdfast.index.tables import KIND_CODES
@@ -181,8 +182,9 @@ class Lookups:
             text = str(row[0])
             if len(self._terms) >= _CACHED:
                 self._terms = {0: ""}
-            # A key whose row may still be rolled back must not outlive the transaction.
-            if not self._db.raw().in_transaction:
+            # A key whose row may still be rolled back must not outlive the transaction: it follows from its seq.
+            facts = getattr(self._open, "facts", None)
+            if key < facts[0] * SLOTS if facts is not None else not self._db.raw().in_transaction:
                 self._terms[key] = text
         return text
 

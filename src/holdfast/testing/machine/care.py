@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from holdfast.errors import ConflictError
+from holdfast.index.audit import Audit
 from holdfast.index.tables import LOGICAL
 from holdfast.testing.held import held
 from holdfast.testing.machine import moving, values, verbs
@@ -201,8 +202,11 @@ class CareRules(Comparing):
 
     def present(self) -> set[str]:
         """Digests of the contents that have a place."""
-        places = self.store._handle.index.physical.places()  # noqa: SLF001
-        return {place.digest.removeprefix("sha256:") for place in places}
+        audit, found, after = Audit(self.store._handle.index), set[str](), b""  # noqa: SLF001
+        while page := audit.contents_after(after):
+            found |= {one.digest.hex() for one in page if one.stored_bytes is not None}
+            after = page[-1].digest
+        return found
 
     def only_what_is_kept(self) -> None:
         """What is in the store is what revisions refer to, no more and no less."""
