@@ -23,7 +23,7 @@ from holdfast.care.repair.report import Bench, RepairReport, Step
 from holdfast.care.repair.segments import Beyond, mend_journal
 from holdfast.care.repair.sources import Sources
 from holdfast.engine import open as opening
-from holdfast.engine import recover
+from holdfast.engine import placing, recover
 from holdfast.engine.handle import Handle
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.open import Settings
@@ -205,14 +205,14 @@ def _renew(
 ) -> None:  # fmt: skip
     # A newer copy of the chain is not asked for without need: it may have gone its own way since.
     pieced = pieces.streams(bench.root, bench.disk)
-    hollow = bool(plan.lost) or not pieced
+    hollow = bool(plan.lost) or not pieced or plan.journal_alone_and_torn
     if plan.codes & HOLLOW:
         users.acquire(shared=False, wait_s=1.0)  # the old index has to be kept, not written over
     own = pieced if hollow or plan.journal else []
     with sources.chains(asked=hollow) as others:
         result, _ = rebuild_locked(bench.root, found, settings, users, progress, others=[*own, *others])
     bench.did("rebuild-index", paths.INDEX, f"{result.transactions} transactions, {result.changes} changes")
-    if result.next_seq == 1 and plan.strangers.count:
+    if result.next_seq == 1 and placing.has_content(bench.root, bench.disk):
         bench.gone = ["every transaction: neither journal nor index has any"]
     if result.unreachable:
         bench.trouble += result.trouble
