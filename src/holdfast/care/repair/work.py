@@ -119,7 +119,8 @@ def _mend_files(
     locks = bench.path(paths.LOCKS)
     if bench.disk.stat(locks) is not None and not os.path.isdir(locks):
         bench.quarantine(paths.LOCKS, "it is not a folder")
-    bench.disk.mkdir(locks)
+    if bench.disk.mkdir(locks):
+        bench.did("make-folder", f"{paths.LOCKS}/")
     writer = WriterLock(bench.path(paths.WRITER_LOCK))
     users = HandlesLock(bench.path(paths.HANDLES_LOCK))
     try:
@@ -138,7 +139,7 @@ def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: HandlesLock)
     proven = proven_id(bench, sources.stores) if plan.renews_marker else None
     if plan.search or any(path in paths.DATABASES for path, _ in plan.aside):
         users.acquire(shared=False, wait_s=1.0)
-    for path, why in plan.aside:
+    for path, why in sorted(plan.aside, key=lambda one: one[0] != paths.QUARANTINE):  # first, where the others go
         if bench.disk.stat(bench.path(path)) is not None:
             bench.quarantine(path, why)
     for path in plan.search:
