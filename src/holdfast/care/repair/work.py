@@ -170,8 +170,19 @@ def _mend_chain(
             return
     if plan.renews_index or (plan.chain_is_short and (whole or plan.codes & HOLLOW)):
         _renew(bench, plan, sources, found, settings=settings, users=users, progress=progress)
+        if not wanted.accept_loss and _is_hollow(bench, origin):
+            bench.gone = ["every transaction: neither journal nor index has any"]
     if (plan.journal or plan.lost) and os.path.isfile(bench.path(paths.INDEX)):
         _mend_journal(bench, plan, origin, Beyond.ASIDE if wanted.accept_loss and plan.lost else Beyond.STOP)
+
+
+def _is_hollow(bench: Bench, origin: Head) -> bool:
+    """Whether there is content and no transaction any more that speaks of it."""
+    index = SqliteIndex(bench.path(paths.INDEX))
+    try:
+        return (index.chain.head() or origin).next_seq == 1 and placing.has_content(bench.root, bench.disk)
+    finally:
+        index.close()
 
 
 def _mend_journal(bench: Bench, plan: Plan, origin: Head, beyond: Beyond) -> None:
@@ -213,8 +224,6 @@ def _renew(
     with sources.chains(asked=hollow) as others:
         result, _ = rebuild_locked(bench.root, found, settings, users, progress, others=[*own, *others])
     bench.did("rebuild-index", paths.INDEX, f"{result.transactions} transactions, {result.changes} changes")
-    if result.next_seq == 1 and placing.has_content(bench.root, bench.disk):
-        bench.gone = ["every transaction: neither journal nor index has any"]
     if result.unreachable:
         bench.trouble += result.trouble
 
