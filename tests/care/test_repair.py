@@ -619,3 +619,15 @@ def test_without_an_index_what_the_journal_has_torn_at_its_end_comes_from_the_ba
     report = holdfast.repair(root, sources=[backup])
     assert (report.exit_code, report.lost) == (5, ())
     assert_whole(root)
+
+
+def test_two_copies_of_a_segment_are_made_equal_again_after_a_redaction_too(root):
+    with holdfast.open(root) as store:
+        store.redact(f"id:{store.get('docs/a.md').id}", fields={"metadata"})
+    seal(root)
+    plain = damage.segment(root)
+    data = plain.read_bytes()
+    damage.flip(plain, data.index(b'"left"') + 1)
+    report = holdfast.repair(root)
+    assert (report.exit_code, report.lost, report.after.exit_code) == (5, (), 0)
+    assert plain.read_bytes() == data
