@@ -113,7 +113,6 @@ def test_a_log_that_a_reader_kept_from_being_emptied_stays_the_indexs_own(
         reading.fetchone()
         for number in range(40):
             store.put(f"{number}", b"x")
-        assert "0 " in (store._handle.index.meta("log") or "")
         assert len((store._handle.index.meta("log") or "").split()) > 2
         assert store._handle.index.log_is_own()
         reading.close()
