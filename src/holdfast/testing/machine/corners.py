@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from holdfast.testing.machine import values, verbs
+from holdfast.testing.machine import verbs
 from holdfast.testing.machine.care import GRACE_S, CareRules
 from holdfast.testing.machine.compare import digest_of
 from holdfast.testing.machine.moving import clock
@@ -20,12 +20,6 @@ _ALIKE = (1, 1.0, True)
 """Equal for Python, three different values of JSON."""
 
 outside = precondition(lambda machine: not machine.pending)
-
-
-def _with_bits(machine: Any) -> list[Known]:
-    """Live artifacts of which permission bits are known: those that came as files."""
-    things = machine.model.things
-    return [one for one in verbs.live(machine) if things[one.handle].newest.mode is not None]
 
 
 class CornerRules(RelationshipRules, CareRules):
@@ -41,13 +35,6 @@ class CornerRules(RelationshipRules, CareRules):
     def _say(self, which: Known, metadata: dict[str, Any]) -> None:
         its = f"id:{self.ids[which.handle]}"
         self.both(lambda s: s.artifacts.set_metadata(its, metadata), lambda m: m.set_metadata(which.handle, metadata))
-
-    @precondition(some(_with_bits))
-    @rule(which=among(_with_bits), content=values.texts)
-    def put_to_a_file(self, which: Known, content: bytes) -> None:
-        """New content of what came as a file: its permission bits stay."""
-        own, its = which.handle, f"id:{self.ids[which.handle]}"
-        self.both(lambda s: s.put(its, content), lambda m: m.put(own, content, {}))
 
     @precondition(some(verbs.live))
     @rule(which=among(verbs.live))
