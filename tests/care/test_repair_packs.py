@@ -142,6 +142,25 @@ def test_a_frame_that_is_damaged_too_is_named_as_a_loss_and_no_wrong_byte_comes_
     assert wreck.readable(root) == left
 
 
+def test_rows_made_anew_have_no_place_for_what_is_damaged_in_a_pack_that_has_lost_a_header(root):
+    """As repair left it: a sealed pack is believed without reading, but not one of which a part is known to be lost."""
+    packs = with_rows(root)
+    only(root, *packs)
+    sealed = packs[1]
+    first, second = headers(sealed)[:2]
+    data = sealed.read_bytes()
+    damage.flip(sealed, first + 60)
+    damage.flip(sealed, data.index(b"\x28\xb5\x2f\xfd", second) + 20)
+    report = holdfast.repair(root)
+    assert report.exit_code == 4
+    counts = check_path(root).counts
+    assert counts["blob-missing"] == 1
+    holdfast.rebuild(root)
+    after = check_path(root).counts
+    assert after["blob-missing"] == 1
+    assert after.keys() <= counts.keys()
+
+
 # -- the search itself -------------------------------------------------------------------------------------------------
 
 

@@ -116,8 +116,9 @@ def _of_a_source(bench: Bench, view: View, sources: Sources) -> str | None:
     left = _left(bench, view) if sources.stores else []
     for store in sources.stores if left else ():
         found = _marked(bench, store)
-        if moment.is_id(found) and _leads_to(change.origin(found), left, store, sources):
-            return found
+        with contextlib.suppress(HoldfastError):  # two histories in a source prove nothing
+            if moment.is_id(found) and _leads_to(change.origin(found), left, store, sources):
+                return found
     return None
 
 
