@@ -85,13 +85,32 @@ class Gc:
     def run(self) -> GcReport:
         """All steps in order."""
         self.prove()
-        self.condemn()
-        self.sweep()
-        self.gather()
-        self.strays()
-        self.packs()
-        self.leftovers()
+        try:
+            self.condemn()
+        except NoSpaceError:
+            self.make_room()
+            self.condemn()
+        try:
+            self.sweep()
+            self.gather()
+            self.strays()
+            self.packs()
+            self.leftovers()
+        finally:
+            if self.report.removed:
+                feeding.forget(self._handle)  # its words must not outlive what was purged; it may take room to empty it
         return self.report
+
+    def make_room(self) -> None:
+        """Where not a page is left to write to: what was condemned before goes first. Its files need none to go."""
+        with contextlib.suppress(NoSpaceError):
+            self.sweep()
+        done = packing.remove_condemned(self._handle, before_us=self._before_us())
+        self.report = replace(
+            self.report,
+            packs_removed=self.report.packs_removed + done.removed,
+            freed_bytes=self.report.freed_bytes + done.freed_bytes,
+        )
 
     def preview(self) -> GcReport:
         """What `run` would do now, if nothing changed; writes nothing."""
@@ -176,8 +195,6 @@ class Gc:
             self._show(self.report.removed, "removing blobs")
             if len(batch) < _BATCH:
                 break
-        if self.report.removed:
-            feeding.forget(self._handle)  # its words must not outlive what was purged
         waiting, _ = self._handle.index.physical.count_condemned()
         self.report = replace(self.report, waiting=waiting)
 
@@ -212,7 +229,7 @@ class Gc:
         self.report = replace(
             self.report,
             packs_rewritten=done.rewritten,
-            packs_removed=done.removed,
+            packs_removed=self.report.packs_removed + done.removed,
             freed_bytes=self.report.freed_bytes + done.freed_bytes,
         )
 

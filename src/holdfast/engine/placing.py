@@ -27,25 +27,48 @@ def from_packs(
 
     A pack that is not sealed may end in bytes that no sync has reached, so each of its members is read. So is a content
     that has a row already: of two places one may be damaged. A pack that has lost headers serves where no other does:
-    repair has written it again, perhaps, and it only waits for gc. Returns what kept packs from being read, in words.
+    repair has written it again, perhaps, and it only waits for gc; and each of its members is read.
+
+    Returns what kept packs from being read, in words.
     """
     unread: list[str] = []
     holed: set[str] = set()
+    believed: list[tuple[str, Spot]] = []  # of the pack that is being walked through, what was not read
     folder = PackFolder(root, disk)
     try:
         for count, (digest, spot, is_sure) in enumerate(_members(folder, disk, unread, holed)):
             seen(count)
+            if believed and believed[0][1].pack != spot.pack:
+                _doubt(physical, folder, believed, holed)
             if not wanted(digest):
                 continue
             place = physical.place(digest)
             doubted = place is not None and place.spot is not None and place.spot.pack in holed - {spot.pack}
             if place is not None and not doubted and _is_sound(root, disk, folder, digest, place.spot):
                 continue
-            if (is_sure and place is None) or _can_be_read(folder, digest, spot, unread):
-                physical.register(digest, spot.stored_bytes, 1, spot=spot)
+            if is_sure and place is None:
+                believed.append((digest, spot))
+            elif not _can_be_read(folder, digest, spot, unread):
+                continue
+            physical.register(digest, spot.stored_bytes, 1, spot=spot)
+        _doubt(physical, folder, believed, holed)
     finally:
         folder.close()
     return unread
+
+
+def _doubt(physical: PhysicalRows, folder: PackFolder, believed: list[tuple[str, Spot]], holed: set[str]) -> None:
+    """Where a pack has lost headers, members are damaged too, perhaps: those have no place. `believed` is emptied."""
+    for digest, spot in believed if believed and believed[0][1].pack in holed else ():
+        place = physical.place(digest)
+        try:
+            folder.read(digest, spot)
+        except DamageError:
+            if place is not None and place.spot == spot:
+                physical.remove(place.key)
+        except HoldfastError:
+            continue  # it says nothing about the content
+    believed.clear()
 
 
 def has_content(root: str, disk: Disk) -> bool:

@@ -111,8 +111,8 @@ def _give_up(bench: Bench, handle: Handle, digest: str, why: str) -> None:
 def keep_strangers(bench: Bench, handle: Handle, strangers: Spool) -> None:
     """Sound files that no row speaks of become artifacts in `lost+found`, named by digest; damaged ones go aside."""
     artifacts = Artifacts(handle)
-    raws = {digests.raw(digest) for digest, _ in strangers}
-    packed = packs.places([bench.root], raws, bench.disk)
+    known = {digests.raw(digest): size for digest, size in strangers}
+    packed = packs.places([bench.root], known, bench.disk)
     for digest, _ in strangers:
         physical = handle.index.physical
         path = paths.blob_file(digests.raw(digest))

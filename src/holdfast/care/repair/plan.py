@@ -56,7 +56,7 @@ class Spool:
 class Plan:
     """What has to be done. Paths are relative to the store; `aside`: (path, why) of what goes to quarantine.
 
-    `lost`: (first seq, in words) of transactions that neither copy of the chain has.
+    `lost`: (first seq, in words) of transactions that neither copy of the chain has, or that may be lost.
     """
 
     marker: bool = False
@@ -92,7 +92,7 @@ class Plan:
             self.search.append(finding.object)
         elif code in _CONTENT:
             self.contents.add(fields["digest"], fields.get("size"))
-        elif code == "transactions-lost":
+        elif code in ("transactions-lost", "transactions-torn"):
             self.lost.append((fields["first"], finding.object))
         elif code == "blob-unreferenced":
             self.strangers.add(fields["digest"], None)
