@@ -21,6 +21,7 @@ from holdfast.index.physical import PhysicalRows
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.contents import Contents
+from holdfast.index.select.declared import DeclaredRows
 from holdfast.index.select.ends import EndRows
 from holdfast.index.select.finding import Finder
 from holdfast.index.select.lineage import LineageRows
@@ -58,7 +59,8 @@ class SqliteIndex:
         self.collections = CollectionRows(self.database, self.lookups)
         self.artifacts = ArtifactRows(self.database, self.lookups)
         self.contents = Contents(self.database)
-        self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.lookups)
+        self.declared = DeclaredRows(self.database, self.lookups)
+        self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.declared)
         self.ends = EndRows(self.database)
         self.relationships = RelationshipRows(self.database, self.lookups, self.ends)
         self.runs = RunRows(self.database, self.lookups)
@@ -102,6 +104,7 @@ class SqliteIndex:
         """Start a write transaction on this thread's connection."""
         self.database.run("BEGIN IMMEDIATE")
         self.sights.begin()
+        self.executor.begin()
         self._changes_before = self.database.raw().total_changes if self._log_bytes() == 0 else None
 
     def commit(self) -> None:

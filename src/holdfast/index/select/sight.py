@@ -41,7 +41,7 @@ class Folder:
 class Sight:
     """What holds for one version of the index. `version` None: for the moment only, inside a transaction."""
 
-    __slots__ = ("_weight", "folders", "pages", "subtrees", "version", "ways")
+    __slots__ = ("_weight", "declared", "folders", "pages", "subtrees", "version", "ways")
 
     def __init__(self, version: tuple[int, int, int] | None) -> None:
         self.version = version
@@ -49,6 +49,7 @@ class Sight:
         self.ways: dict[str | bytes, int] = {}
         self.subtrees: dict[str, tuple[list[int], frozenset[str]]] = {}
         self.pages: dict[Any, Sequence[Row]] = {}
+        self.declared: dict[tuple[str | int, ...], tuple[int, str]] | None = None
         self._weight = 0
 
     def keep(self, asked: Any, rows: Sequence[Row]) -> None:
