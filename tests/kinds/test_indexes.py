@@ -205,6 +205,25 @@ def test_a_change_that_another_process_makes_is_seen_at_once(store: Store) -> No
     assert store.fsck().findings == ()
 
 
+def test_what_is_declared_is_asked_for_again_only_when_others_have_written(store: Store) -> None:
+    store.indexes.declare("metadata.k")
+    asked: list[str] = []
+    store._handle.index.database.raw().set_trace_callback(
+        lambda sql: asked.append(sql) if "FROM metadata_index" in sql else None
+    )
+    counts = []
+    with holdfast.open(store.path) as other:
+        for n in range(6):
+            if n in (2, 4):
+                other.put(f"other/{n}", str(n))
+            store.put(f"own/{n}", str(n), metadata={"k": n})
+            counts.append(len(asked))
+    store._handle.index.database.raw().set_trace_callback(None)
+
+    assert counts == [0, 0, 1, 1, 2, 2]
+    assert store.indexes.list()[0].artifacts == 6
+
+
 # -- that it lasts -----------------------------------------------------------------------------------------------------
 
 

@@ -74,10 +74,16 @@ class Executor:
         self._contents: dict[str, int] = {}
         self._waiting: dict[Shape, list[list[Any]]] | None = None
         self._declared: dict[int, str] | None = None
+        self._seen: tuple[sqlite3.Connection, int] | None = None
 
-    def begin(self) -> None:
-        """A transaction begins: which indexes are declared may have been changed by other processes."""
-        self._declared = None
+    def begin(self, version: int) -> None:
+        """A transaction begins. `version`: of the database as this connection sees it; a new one: others have written.
+
+        Which indexes are declared is known as long as nobody else writes.
+        """
+        seen = (self._db.raw(), version)
+        if seen != self._seen:
+            self._declared, self._seen = None, seen
 
     def forget(self) -> None:
         """Keys seen in a transaction that was rolled back are not to be trusted."""
