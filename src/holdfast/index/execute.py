@@ -73,6 +73,7 @@ class Executor:
         self._terms: dict[str, int] = {"": 0}
         self._contents: dict[str, int] = {}
         self._waiting: dict[Shape, list[list[Any]]] | None = None
+        self.resolved: dict[str, int] = {}  # keys of contents that changes of this transaction spoke of, by digest
         self._declared: dict[int, str] | None = None
         self._seen: tuple[sqlite3.Connection, int] | None = None
 
@@ -81,6 +82,7 @@ class Executor:
 
         Which indexes are declared is known as long as nobody else writes.
         """
+        self.resolved.clear()
         seen = (self._db.raw(), version)
         if seen != self._seen:
             self._declared, self._seen = None, seen
@@ -89,6 +91,7 @@ class Executor:
         """Keys seen in a transaction that was rolled back are not to be trusted."""
         self._keys.clear()
         self._terms = {"": 0}
+        self.resolved.clear()
         self._declared = None
 
     def know(self, record_id: str, key: int) -> None:
@@ -291,6 +294,12 @@ class Executor:
             raise mapped(error, self._db.path) from error
 
     def _content(self, connection: sqlite3.Connection, seq: int, content: ContentOf) -> int:
+        if len(self.resolved) >= _CACHED_KEYS:
+            self.resolved.clear()
+        key = self.resolved[content.digest] = self._content_key(connection, seq, content)
+        return key
+
+    def _content_key(self, connection: sqlite3.Connection, seq: int, content: ContentOf) -> int:
         raw = digest.raw(content.digest)
         key = self._contents.get(content.digest)
         if key is None and self._waiting is None:
