@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -70,7 +69,7 @@ class Distrust:
 def temporary_index(root: str, disk: Disk) -> str:
     """Where to derive an index beside the store's own. Writer lock held: so what others began there is nobody's."""
     _discard(disk, set(abandoned(root, disk)) - set(_whole(root, disk)))
-    return os.path.join(root, paths.TMP, f"{_BEGINNING}{secrets.token_hex(16)}.tmp")
+    return os.path.join(root, paths.TMP, f"{_BEGINNING}{os.urandom(16).hex()}.tmp")
 
 
 def abandoned(root: str, disk: Disk) -> list[str]:
@@ -288,7 +287,7 @@ def adopt(path: str, span: CopiedSpan | None, store_id: str) -> None:
             index.set_meta(COPY_BEGAN, str(span.began_us))
             index.set_meta(COPY_ENDS, str(span.next_seq))
         index.set_meta(IDENTITY, index.identity())
-        index.set_meta(INCARNATION, secrets.token_hex(16))
+        index.set_meta(INCARNATION, os.urandom(16).hex())
         index.set_meta(STORE, store_id)  # so that a lost marker can be written again
         index.checkpoint(force=True)
     finally:
@@ -334,7 +333,7 @@ def _set_aside(root: str, disk: Disk, *, keep: bool) -> None:
     """Take the old index out of the way: to quarantine if it may hold what nothing else does."""
     action: Callable[[str], None] = disk.unlink
     if keep:
-        mark = secrets.token_hex(4)
+        mark = os.urandom(4).hex()
 
         def action(path: str) -> None:
             disk.rename(path, os.path.join(root, paths.QUARANTINE, f"{os.path.basename(path)}.{mark}"))

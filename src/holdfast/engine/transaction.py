@@ -98,7 +98,8 @@ class Unit:
             return
         spoken = (body.get("new", {}).get("revision", {}).get("digest") for body in bodies)
         stats = [self._awaiting_rows.pop(one) for one in spoken if one in self._awaiting_rows]
-        self.handle.index.physical.register_all([Found(s.digest, s.stored_bytes, s.frames, s.spot) for s in stats])
+        found = [Found(s.digest, s.stored_bytes, s.frames, s.spot) for s in stats]
+        self.handle.index.physical.register_all(found, self.handle.index.executor.resolved)
 
     def publish(self, incoming: list[Incoming]) -> None:
         """See to it that content is durable under its name, before the changes that speak of it are made."""

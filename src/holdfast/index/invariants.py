@@ -100,6 +100,19 @@ _PLACES = (
     ),
 )  # fmt: skip
 
+_DECLARED = (
+    Invariant(
+        "metadata-value-index", "metadata_value", "a value in a declared index belongs to one that is there",
+        "SELECT DISTINCT v.declared FROM metadata_value v LEFT JOIN metadata_index m ON m.key = v.declared "
+        "WHERE m.live IS NOT 1",
+    ),
+    Invariant(
+        "metadata-value-artifact", "metadata_value", "a declared index has each artifact once at most",
+        "SELECT v.artifact FROM metadata_value v LEFT JOIN artifact a ON a.key = v.artifact WHERE a.key IS NULL "
+        "UNION SELECT artifact FROM metadata_value GROUP BY declared, artifact HAVING count(*) > 1",
+    ),
+)  # fmt: skip
+
 _HISTORY = (
     Invariant(
         "artifact-newest", "artifact", "the newest revision of an artifact exists and is its own",
@@ -166,12 +179,15 @@ INVARIANTS: tuple[Invariant, ...] = (
     *_record_of("run", "run"),
     *_record_of("step", "step"),
     *_record_of("relationship_type", "relationship-type"),
+    *_record_of("metadata_index", "metadata-index"),
+    _live_flag("metadata_index"),
     _live_flag("collection"),
     _live_flag("artifact"),
     _unique("collection", "parent"),
     _unique("artifact", "collection"),
     *_PLACES,
     *_HISTORY,
+    *_DECLARED,
     _refers("revision", "artifact", "artifact"),
     _refers("revision", "run", "run"),
     _refers("step", "run", "run"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,15 +141,20 @@ class PhysicalRows:
         self._write([self._cells(key, Found(content_digest, stored_bytes, frames, spot), {})])
         return True
 
-    def register_all(self, found: Sequence[Found]) -> None:
-        """As `register` for each, all of which changes must speak of, with few statements."""
-        raws = [digest.raw(one.digest) for one in found]
+    def register_all(self, found: Sequence[Found], known: Mapping[str, int]) -> None:
+        """As `register` for each, all of which changes must speak of, with few statements.
+
+        `known`: keys of contents that the open transaction has looked up or made, by digest.
+        """
+        keys = {one.digest: known[one.digest] for one in found if one.digest in known}
+        raws = [digest.raw(one.digest) for one in found if one.digest not in known]
         sql = f"SELECT content.digest, content.key FROM {_OF_MANY}"
-        keys = dict(self._db.rows(sql, (_zeros(raws), b"".join(raws)))) if raws else {}
+        rest = self._db.rows(sql, (_zeros(raws), b"".join(raws))) if raws else []
+        keys |= {digest.text(raw): key for raw, key in rest}
         packs: dict[str, int] = {}
-        if not keys.keys() >= set(raws):
+        if not keys.keys() >= {one.digest for one in found}:
             raise proof.damaged("content", "of a change just made")
-        rows = [self._cells(keys[raw], one, packs) for raw, one in zip(raws, found, strict=True)]
+        rows = [self._cells(keys[one.digest], one, packs) for one in found]
         for start in range(0, len(rows), _TOGETHER):
             self._write(rows[start : start + _TOGETHER])
 

@@ -7,8 +7,9 @@ Keys are small on purpose: the key of a row is the seq of the change that made i
 table), so a rebuild gives the same keys, and a key is unique across all kinds of records. Terms (types, media types,
 actors …) stand once; their key is seq * 8 + slot, for one change can bring several.
 
-`crc` is the checksum of the row (proof.py): pages have none. Two tables go without: the tags of a record are covered by
-`record.tags`, and what stands in `schema_version` is compared with what this software knows.
+`crc` is the checksum of the row (proof.py): pages have none. Three tables go without: the tags of a record are covered
+by `record.tags`, what stands in `schema_version` is compared with what this software knows, and `metadata_value` only
+narrows a search down to rows that prove themselves.
 
 SQL is composed from one set of model classes that no database stands behind: no row ever goes through them, so stores
 and threads cannot mix (docs/design/003).
@@ -36,10 +37,14 @@ LOGICAL = (
     "step",
     "run_link",
     "relationship_type",
+    "metadata_index",
+    "metadata_value",
 )
 PHYSICAL = ("container", "blob")
 
-KIND_CODES = {"collection": 1, "artifact": 2, "relationship": 3, "run": 4, "step": 5, "relationship-type": 6}
+KIND_CODES = {
+    "collection": 1, "artifact": 2, "relationship": 3, "run": 4, "step": 5, "relationship-type": 6, "metadata-index": 7,
+}  # fmt: skip
 """How a record's kind stands in its row. Codes are never given anew."""
 
 KIND_NAMES = {code: name for name, code in KIND_CODES.items()}
@@ -66,6 +71,8 @@ class Tables:
     Step: type[Model]
     RunLink: type[Model]
     RelationshipType: type[Model]
+    MetadataIndex: type[Model]
+    MetadataValue: type[Model]
     Container: type[Model]
     Blob: type[Model]
     Meta: type[Model]
@@ -96,6 +103,7 @@ def make(database: Database) -> Tables:
         *_links(base),
         *_executions(base),
         *_words(base),
+        *_declared(base),
         *_files(base),
     )
 
@@ -293,6 +301,28 @@ def _words(base: type[Model]) -> list[type[Model]]:
         crc = IntegerField()
 
     return [RelationshipType]
+
+
+def _declared(base: type[Model]) -> list[type[Model]]:
+    class MetadataIndex(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        field = TextField()
+        live = IntegerField(null=True)
+        crc = IntegerField()
+
+    MetadataIndex.add_index(MetadataIndex.index(MetadataIndex.field, unique=True).where(SQL("live = 1")))
+
+    class MetadataValue(base):  # type: ignore[misc, valid-type]
+        # What the newest revision of an artifact has at a declared path, as metadata.py makes it: of any type.
+        declared = IntegerField()
+        value = BlobField()
+        artifact = IntegerField()
+
+        class Meta:
+            primary_key = CompositeKey("declared", "value", "artifact")
+            without_rowid = True
+
+    return [MetadataIndex, MetadataValue]
 
 
 def _files(base: type[Model]) -> list[type[Model]]:

@@ -146,6 +146,7 @@ def _fill(store: holdfast.Store) -> None:
     put("docs/a.md", "first words\n", metadata={"score": 1.5, "who": "Ada"}, tags=["x", "y"])
     put("docs/a.md", "second words\n", message="better")
     put("docs/deep/b.txt", ("b" * 40 + "end\n") * 20)
+    store.indexes.declare("metadata.score")
     put("gone.txt", "gone\n")
     store.artifacts.delete("gone.txt")
     put("many.bin", MANY_FRAMES)
