@@ -6,12 +6,14 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from holdfast.blobs import LocalBlobs
+from holdfast.blobs.chunks import RecipeFolder
 from holdfast.blobs.packs import PackFolder
 from holdfast.blobs.packs.scan import is_sealed
 from holdfast.blobs.packs.writer import opened
 from holdfast.disk import Disk
-from holdfast.errors import HoldfastError
+from holdfast.errors import DamageError, HoldfastError, StoreError
 from holdfast.formats.pack import Spot
+from holdfast.formats.recipe import Recipe
 from holdfast.index.physical import PhysicalRows
 from holdfast.values import digest as digests
 
@@ -40,6 +42,60 @@ def from_packs(
     finally:
         folder.close()
     return unread
+
+
+def from_recipes(
+    physical: PhysicalRows, root: str, disk: Disk, *, wanted: Callable[[str], bool] = lambda _: True,
+) -> list[str]:  # fmt: skip
+    """Rows for contents that are `wanted` and have a recipe, all of whose chunks are in packs; and for these chunks.
+
+    A file of its own that such a content has too is superseded. Returns what kept files from being read, in words.
+    """
+    unread: list[str] = []
+    recipes = RecipeFolder(root, disk)
+    physical.chunks.forget_expected()
+    found = [entry.digest for entry in recipes.walk() if entry.digest is not None and wanted(entry.digest)]
+    for digest in found:
+        if (recipe := _recipe(recipes, digest, unread)) is not None:
+            physical.chunks.expect(recipe.digests)
+    if not found:
+        return unread
+    _place_chunks(physical, root, disk, unread)
+    for digest in found:
+        recipe = _recipe(recipes, digest, [])
+        if recipe is None or next(physical.chunks.doubtful(recipe.digests), None) is not None:
+            continue
+        facts = disk.stat(recipes.path(digest))
+        if facts is not None:
+            physical.register(digest, facts.st_size, len(recipe), cut=True)
+    return unread
+
+
+def _recipe(recipes: RecipeFolder, digest: str, unread: list[str]) -> Recipe | None:
+    """A recipe if it can be read; a damaged one is no presence: fsck names it."""
+    try:
+        return recipes.read(digest)[0]
+    except DamageError:
+        return None
+    except StoreError as error:
+        unread.append(error.message)
+        return None
+
+
+def _place_chunks(physical: PhysicalRows, root: str, disk: Disk, unread: list[str]) -> None:
+    folder = PackFolder(root, disk)
+    try:
+        for digest, spot, is_sure in _members(folder, disk, unread):
+            if not physical.chunks.is_expected(digests.raw(digest)):
+                continue
+            place = physical.chunks.place(digest)
+            if place is not None and _can_be_read(folder, digest, place.spot):
+                if place.condemned_us is not None:
+                    physical.chunks.revive(place.key)
+            elif (is_sure and place is None) or _can_be_read(folder, digest, spot):
+                physical.register_chunk(digest, spot)
+    finally:
+        folder.close()
 
 
 def has_content(root: str, disk: Disk) -> bool:

@@ -95,6 +95,16 @@ def holds_any(folder: PackFolder, name: str, digests: set[bytes]) -> bool:
     return scan.covered > 0
 
 
+def holds_garbage(handle: Handle, folder: PackFolder, name: str) -> bool:
+    """Whether a pack lists anything that has no row there."""
+    row = handle.index.physical.packs.one(name)
+    listed = 0
+    with folder.scan(name) as scan:
+        for part in scan.parts():
+            listed += len(part.members) if isinstance(part, Header) else 0
+    return listed > (0 if row is None else row.members)
+
+
 def rewrite(handle: Handle, name: str, commit: Commit) -> int:
     """Write a held pack's members again, in their order, and move their rows; how many could not be read and stay.
 
@@ -112,7 +122,7 @@ def rewrite(handle: Handle, name: str, commit: Commit) -> int:
             except DamageError:
                 left += 1
                 continue
-            batch.append((row, blobs.stage(content, durable=False)))
+            batch.append((row, blobs.stage_chunk(content) if row.chunk else blobs.stage(content, durable=False)))
             size += len(content)
             if size >= _BATCH_BYTES:
                 _move(handle, blobs, batch, commit)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from holdfast.blobs.contract import BlobStat
-from holdfast.engine import recover
+from holdfast.engine import chunk_rows, recover
 from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
 from holdfast.errors import (
@@ -88,7 +88,7 @@ class Unit:
         for body in bodies:
             stat = self._awaiting_rows.pop(body.get("new", {}).get("revision", {}).get("digest"), None)
             if stat is not None:
-                self.handle.index.physical.register(stat.digest, stat.stored_bytes, stat.frames, spot=stat.spot)
+                chunk_rows.place(self.handle.index.physical, stat)
 
     def publish(self, incoming: list[Incoming]) -> None:
         """See to it that content is durable under its name, before the changes that speak of it are made."""

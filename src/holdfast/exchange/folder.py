@@ -8,6 +8,7 @@ interruption stopped it, for what is in already is unchanged.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 from collections import deque
@@ -16,11 +17,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from holdfast.blobs.packs import PACK_UP_TO
-from holdfast.engine import content
+from holdfast.engine import content, cutting
+from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
-from holdfast.engine.transaction import write
+from holdfast.engine.transaction import current, write
 from holdfast.errors import InvalidValueError, SourceError
+from holdfast.kinds import addresses
 from holdfast.kinds.bulk import Bulk, Item, Outcome
 from holdfast.values import names
 from holdfast.values.names import Name
@@ -92,6 +95,7 @@ class _Add:
         self._atomic = atomic
         self._progress = progress
         self._report = AddReport()
+        self._may_lock = current(handle) is None
         root = os.stat(handle.root)
         self._own = (root.st_dev, root.st_ino)
 
@@ -239,7 +243,10 @@ class _Add:
                 target = os.readlink(found.path)
             incoming = content.stage_bytes(self._handle, target, durable=False)
             return Item(found.folder, found.name, incoming, FileFacts(None, facts.mtime_ns), shown, symlink=True)
-        incoming = content.stage_file(self._handle, source, durable=False, itself=True)
+        path = (*found.folder, found.name)
+        newest = functools.partial(addresses.newest_digest, self._handle, names.join_raw(path))
+        grown = Grown(self._handle, newest, may_lock=self._may_lock)
+        incoming = content.stage_file(self._handle, source, durable=False, itself=True, cutter=grown)
         if self._atomic:
             incoming.data = None
         if incoming.facts is not None:
@@ -259,6 +266,8 @@ class _Add:
         self._report.collections += bulk.collections_made
         for item in batch:
             self._count(item)
+            if item.incoming is not None and item.outcome is Outcome.REVISED:
+                cutting.follow(self._handle, item.incoming.digest, item.incoming.before)
         content.discard(self._handle, [item.incoming for item in batch if item.incoming is not None])
         if self._progress:
             self._progress(self._report.seen, None, batch[-1].name.text, "files")

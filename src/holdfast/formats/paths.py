@@ -13,6 +13,7 @@ STATE = "state.sqlite3"
 SEARCH = "search.sqlite3"
 BLOBS = "blobs"
 PACKS = "packs"
+RECIPES = "recipes"
 JOURNAL = "journal"
 QUARANTINE = "quarantine"
 TMP = "tmp"
@@ -22,7 +23,7 @@ HANDLES_LOCK = "locks/handles"
 SEARCH_LOCK = "locks/search"
 SEARCH_DAMAGED = "search.sqlite3.damaged"
 
-FOLDERS = (BLOBS, PACKS, JOURNAL, QUARANTINE, TMP, LOCKS)
+FOLDERS = (BLOBS, PACKS, RECIPES, JOURNAL, QUARANTINE, TMP, LOCKS)
 DATABASES = (INDEX, STATE, SEARCH)
 
 _BLOB = re.compile(r"([0-9a-f]{64})\.zst")
@@ -46,6 +47,17 @@ def parse_blob_file(folder: str, name: str) -> bytes | None:
     if match is None or match[1][:2] != folder:
         return None
     return bytes.fromhex(match[1])
+
+
+def recipe_file(raw_digest: bytes) -> str:
+    """The path of a recipe, relative to the store: `recipes/<sha256 of the whole content>.zst`."""
+    return f"{RECIPES}/{raw_digest.hex()}.zst"
+
+
+def parse_recipe(file: str) -> bytes | None:
+    """The digest of the content that a file in `recipes/` makes; None for any other file."""
+    match = _BLOB.fullmatch(file)
+    return None if match is None else bytes.fromhex(match[1])
 
 
 def pack_file(name: str) -> str:

@@ -11,7 +11,7 @@ from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED, PackRows
-from holdfast.index.tables import LOOSE
+from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import digest, moment
 
 _PAGE = 1_000
@@ -21,7 +21,7 @@ _PAGE = 1_000
 class Place:
     """Where one content is. `condemned_us`: since when gc means to remove it; None: it does not.
 
-    `spot`: its place in a pack; None if it has a file of its own.
+    `spot`: its place in a pack; None if it has a file of its own. `cut`: that file is a recipe.
     """
 
     key: int
@@ -31,23 +31,24 @@ class Place:
     frames: int
     condemned_us: int | None
     spot: Spot | None = None
+    cut: bool = False
 
 
 _PROVEN = f"{proof.proven('blob', 'blob')}, {proof.proven('content', 'content')}"
 _IN = f"(SELECT k.name FROM container k WHERE k.key = blob.container AND {proof.proven('container', 'k')})"
 _COLUMNS = f"""content.key, content.digest, content.size, blob.stored_bytes, blob.frames, blob.condemned_us,
-    blob.container, blob.offset, blob.start, CASE blob.container WHEN {LOOSE} THEN NULL ELSE {_IN} END, {_PROVEN}"""
+    blob.container, blob.offset, blob.start, CASE WHEN blob.container <= {LOOSE} THEN NULL ELSE {_IN} END, {_PROVEN}"""
 _CONDEMNED = proof.changed("blob", ["condemned_us"])
 _FROM = "FROM blob JOIN content ON content.key = blob.content"
-_OWN_BYTES = f"coalesce(sum(CASE blob.container WHEN {LOOSE} THEN blob.stored_bytes ELSE 0 END), 0)"
+_OWN_BYTES = f"coalesce(sum(CASE WHEN blob.container <= {LOOSE} THEN blob.stored_bytes ELSE 0 END), 0)"
 """What removing blobs frees at once: in packs nothing."""
 _PACK_KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
 
 
 def _place(row: tuple[Any, ...]) -> Place:
     key, raw, size, stored_bytes, frames, condemned_us, container, offset, start, name = row[:10]
-    spot = None if container == LOOSE else Spot(name or "", offset, stored_bytes, start, size)
-    return Place(key, digest.text(raw), size, stored_bytes, frames, condemned_us, spot)
+    spot = None if container <= LOOSE else Spot(name or "", offset, stored_bytes, start, size)
+    return Place(key, digest.text(raw), size, stored_bytes, frames, condemned_us, spot, container == RECIPES)
 
 
 class PhysicalRows:
@@ -56,6 +57,7 @@ class PhysicalRows:
     def __init__(self, database: Database) -> None:
         self._db = database
         self.packs = PackRows(database)
+        self.chunks = self.packs.chunks
 
     def place(self, content_digest: str) -> Place | None:
         """Where a content is; None if it has no row, whatever files exist."""
@@ -94,14 +96,41 @@ class PhysicalRows:
         """The largest offset of a pack that a row speaks of; 0 if none does. Rows come after syncs."""
         sql = f"SELECT max(blob.offset) FROM blob WHERE blob.container > {LOOSE} AND blob.container = {_PACK_KEY}"
         row = self._db.one(sql, (pack,))
-        return int(row[0] or 0) if row else 0
+        return max(int(row[0] or 0) if row else 0, self.chunks.vouched(pack))
 
-    def register(self, content_digest: str, stored_bytes: int, frames: int, *, spot: Spot | None = None) -> bool:
-        """A blob is there: its row, no longer condemned. False if no change speaks of the content."""
+    def is_cut(self, content_digest: str) -> bool:
+        """Whether a content is stored as chunks."""
+        place = self.place(content_digest)
+        return place is not None and place.cut
+
+    def chunk(self, chunk_digest: str) -> Spot | None:
+        """The place of a chunk; None if it has none."""
+        found = self.chunks.place(chunk_digest)
+        return None if found is None else found.spot
+
+    def has_chunk(self, raw: bytes) -> bool:
+        """Whether a chunk, by its raw digest, is here to stay."""
+        return self.chunks.has(raw)
+
+    def register_chunk(self, chunk_digest: str, spot: Spot) -> None:
+        """A chunk is there: its row, or its new place; no longer condemned."""
+        self.chunks.register(chunk_digest, spot, self.packs.key_of(spot.pack))
+
+    def register(
+        self, content_digest: str, stored_bytes: int, frames: int, *, spot: Spot | None = None, cut: bool = False
+    ) -> bool:
+        """A blob is there: its row, no longer condemned. False if no change speaks of the content.
+
+        `cut`: it has a recipe, which lists `frames` chunks.
+        """
         key = self.content_key(content_digest)
         if key is None:
             return False
-        place = (LOOSE, 0, 0) if spot is None else (self.packs.key_of(spot.pack), spot.offset, spot.start)
+        place = (
+            (RECIPES if cut else LOOSE, 0, 0)
+            if spot is None
+            else (self.packs.key_of(spot.pack), spot.offset, spot.start)
+        )
         cells = (key, *place, stored_bytes, frames, None)
         self._db.run(
             "INSERT INTO blob (content, container, offset, start, stored_bytes, frames, condemned_us, crc) "
@@ -182,4 +211,5 @@ class PhysicalRows:
     def forget_all(self) -> None:
         """Empty the physical tables, before they are filled from files."""
         self._db.run("DELETE FROM blob")
-        self._db.run(f"DELETE FROM container WHERE key <> {LOOSE}")
+        self._db.run("DELETE FROM chunk")
+        self._db.run(f"DELETE FROM container WHERE key > {LOOSE}")

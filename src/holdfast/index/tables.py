@@ -37,7 +37,7 @@ LOGICAL = (
     "run_link",
     "relationship_type",
 )
-PHYSICAL = ("container", "blob")
+PHYSICAL = ("container", "blob", "chunk")
 
 KIND_CODES = {"collection": 1, "artifact": 2, "relationship": 3, "run": 4, "step": 5, "relationship-type": 6}
 """How a record's kind stands in its row. Codes are never given anew."""
@@ -46,6 +46,9 @@ KIND_NAMES = {code: name for name, code in KIND_CODES.items()}
 
 LOOSE = 0
 """Key of the container that stands for all loose blob files."""
+
+RECIPES = -1
+"""Key of the container that stands for all recipes. Those of packs are positive."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Tables:
     RelationshipType: type[Model]
     Container: type[Model]
     Blob: type[Model]
+    Chunk: type[Model]
     Meta: type[Model]
     SchemaVersion: type[Model]
 
@@ -295,7 +299,7 @@ def _words(base: type[Model]) -> list[type[Model]]:
 def _files(base: type[Model]) -> list[type[Model]]:
     class Container(base):  # type: ignore[misc, valid-type]
         key = _key()
-        kind = TextField()  # loose, or pack
+        kind = TextField()  # loose, recipes, or pack
         name = TextField(unique=True)
         condemned_us = IntegerField(null=True)  # since when nothing in it has a row: its file may go
         crc = IntegerField()
@@ -314,6 +318,22 @@ def _files(base: type[Model]) -> list[type[Model]]:
     Blob.add_index(Blob.index(Blob.container, Blob.offset).where(SQL("container > 0")))
     Blob.add_index(Blob.index(Blob.condemned_us).where(SQL("condemned_us IS NOT NULL")))
 
+    class Chunk(base):  # type: ignore[misc, valid-type]
+        # Chunks are no contents: no change speaks of them. Which content has which is in recipes alone.
+        key = _key()
+        digest = BlobField()
+        size = IntegerField()
+        container = IntegerField()
+        offset = IntegerField()
+        start = IntegerField()
+        stored_bytes = IntegerField()
+        condemned_us = IntegerField(null=True)
+        crc = IntegerField()
+
+    Chunk.add_index(SQL('CREATE INDEX "chunk_digest" ON "chunk" (substr("digest", 1, 8))'))
+    Chunk.add_index(Chunk.index(Chunk.container, Chunk.offset))
+    Chunk.add_index(Chunk.index(Chunk.condemned_us).where(SQL("condemned_us IS NOT NULL")))
+
     class Meta(base):  # type: ignore[misc, valid-type]
         key = TextField(primary_key=True)
         value = TextField()
@@ -327,4 +347,4 @@ def _files(base: type[Model]) -> list[type[Model]]:
         name = TextField()
         checksum = TextField()
 
-    return [Container, Blob, Meta, SchemaVersion]
+    return [Container, Blob, Chunk, Meta, SchemaVersion]

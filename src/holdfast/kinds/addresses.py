@@ -44,6 +44,14 @@ def artifact(handle: Handle, ref: ArtifactRef, *, deleted: bool = False) -> Arti
     return found
 
 
+def newest_digest(handle: Handle, ref: ArtifactRef) -> str:
+    """The digest of the newest revision of the live artifact that `ref` names; "" if there is none."""
+    try:
+        return artifact(handle, ref).digest
+    except NotFoundError:
+        return ""
+
+
 def _path(ref: object) -> str | bytes:
     if not isinstance(ref, (str, bytes)):
         raise InvalidValueError(

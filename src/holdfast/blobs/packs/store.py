@@ -95,6 +95,10 @@ class PackedBlobs(LocalBlobs):
             return self._stage_small(head, durable=durable)
         return super().stage(_Rejoined(head, source), durable=durable)  # type: ignore[arg-type]
 
+    def stage_chunk(self, content: bytes) -> Staged:
+        """Take one chunk in, into a pack whatever its size; not durable before `settle`."""
+        return self._stage_small(content, durable=False)
+
     def settle(self, staged: Sequence[Staged]) -> None:
         """Small content is appended in the order in which it is given, neighbours together: one sync for all of it."""
         small = [(item, _live(item, item.place)) for item in staged if isinstance(item.place, _Small)]

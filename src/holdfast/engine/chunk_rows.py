@@ -1,0 +1,34 @@
+"""What rows content gets that was published, also if it was cut: inside the transaction that speaks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.blobs.contract import BlobStat
+from holdfast.errors import ConflictError
+from holdfast.formats.pack import Spot
+from holdfast.index.physical import PhysicalRows
+from holdfast.values import digest as digests
+
+
+def place(physical: PhysicalRows, stat: BlobStat) -> None:
+    """The rows of published content. ConflictError if a chunk that was counted on is gone: gc came between."""
+    if stat.cut is None:
+        physical.register(stat.digest, stat.stored_bytes, stat.frames, spot=stat.spot)
+        return
+    register(physical, stat.cut.fresh)
+    for raw in physical.chunks.doubtful(stat.cut.recipe.digests):
+        found = physical.chunks.place(digests.text(raw))
+        if found is None:
+            raise ConflictError(
+                f"a chunk that {stat.digest} was to share has been removed meanwhile", chunk=digests.text(raw),
+                remedy="Put it again: gc ran without a grace period at the same time.",
+            )  # fmt: skip
+        physical.chunks.revive(found.key)
+    physical.register(stat.digest, stat.stored_bytes, stat.frames, cut=True)
+
+
+def register(physical: PhysicalRows, fresh: Sequence[tuple[bytes, Spot]]) -> None:
+    """Rows for chunks that are durable in packs."""
+    for raw, spot in fresh:
+        physical.register_chunk(digests.text(raw), spot)
