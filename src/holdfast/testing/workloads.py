@@ -8,6 +8,7 @@ from pathlib import Path
 
 from holdfast.engine import open as opening
 from holdfast.testing import care_workloads as care
+from holdfast.testing import chunk_workloads as chunks
 from holdfast.testing.ledger import Fate
 from holdfast.testing.workbench import Bench, Workload, made
 
@@ -201,5 +202,7 @@ WORKLOADS = (
     Workload("rebuild with packs", care.rebuilt, made, packs=True),
     Workload("lost index beside packs", care.lost_index, made, packs=True),
     Workload("repair with packs", care.repaired, care.damaged, care.repaired_once, packs=True),
+    Workload("chunks", chunks.grown, made),
+    Workload("chunks beside packs, then recover", chunks.grown, made, care.recovered, packs=True),
 )
 """Each records 200 operations and more, but for those with packs, which need few for the same work."""
