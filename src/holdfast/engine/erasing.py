@@ -199,36 +199,39 @@ def _remove_blobs(handle: Handle, announced: Announced, done: Erased) -> None:
     for name in superseded_segments(handle.disk, folder, handle.index.chain):
         done.quarantined += _unlink_all(handle, folder, name)
     cut = any(digests[digest] >= CUT_FROM for digest in gone)
-    done.blobs += _rewrite_packs(handle, gone, _remove_chunks(handle, gone, folder) if cut else None)
+    if cut:
+        _remove_chunks(handle, gone, folder)
+    done.blobs += _rewrite_packs(handle, gone, cut=cut)
 
 
-def _remove_chunks(handle: Handle, gone: set[str], quarantine: str) -> set[bytes]:
-    """Take the rows of all chunks that no recipe needs, then the recipes; their raw digests.
+def _remove_chunks(handle: Handle, gone: set[str], quarantine: str) -> None:
+    """Take the rows of all chunks that no recipe needs, what quarantine has of such, and the recipes.
 
     Not only of those chunks that a recipe still lists: it may be gone, and its chunks be garbage without a row.
     """
-    removed: set[bytes] = set()
+    physical = handle.index.physical
     chunk_marks.mark(handle)
-    with _committing(handle):
-        for row in list(handle.index.physical.chunks.unmarked()):
-            handle.index.physical.chunks.remove(row.key)
-            removed.add(bytes.fromhex(row.digest.removeprefix("sha256:")))
     for name in handle.disk.listdir(quarantine):
-        with contextlib.suppress(ValueError):
-            if bytes.fromhex(name.split(".")[0]) in removed:
-                handle.disk.unlink(os.path.join(quarantine, name))
+        # Frames of damaged chunks are there under the digest of the chunk.
+        raw = paths.parse_quarantined(name)
+        if raw is None:
+            continue
+        digest = f"sha256:{raw.hex()}"
+        if physical.content_key(digest) is None and not physical.chunks.is_needed(digest):
+            handle.disk.unlink(os.path.join(quarantine, name))
+    with _committing(handle):
+        physical.chunks.remove_unmarked()
     for digest in gone:
         with contextlib.suppress(FileNotFoundError):
             handle.disk.unlink(RecipeFolder(handle.root, handle.disk).path(digest))
     if handle.disk.stat(os.path.join(handle.root, paths.RECIPES)) is not None:
         handle.disk.fsync_dir(os.path.join(handle.root, paths.RECIPES))
-    return removed
 
 
-def _rewrite_packs(handle: Handle, gone: set[str], chunks: set[bytes] | None) -> int:
+def _rewrite_packs(handle: Handle, gone: set[str], *, cut: bool) -> int:
     """Packs that list some contents, or may hold them unlisted, are written again without; how many contents had a row.
 
-    `chunks`: such whose rows were removed; then every pack that holds anything without a row is written again.
+    `cut`: some may have been stored as chunks; then every pack that holds anything without a row is written again.
 
     Nobody else has the store open, so no pack is locked by others.
     """
@@ -247,8 +250,7 @@ def _rewrite_packs(handle: Handle, gone: set[str], chunks: set[bytes] | None) ->
     names = [
         name
         for name in blobs.packs.names()
-        if repacking.holds_any(blobs.packs, name, raws)
-        or (chunks is not None and repacking.holds_garbage(handle, blobs.packs, name))
+        if repacking.holds_any(blobs.packs, name, raws) or (cut and repacking.holds_garbage(handle, blobs.packs, name))
     ]
     for name in names:
         with repacking.holding(handle, [name]) as held:

@@ -71,6 +71,12 @@ def parse_pack(file: str) -> str | None:
     return None if match is None else match[1]
 
 
+def parse_quarantined(file: str) -> bytes | None:
+    """The digest in the name of a file that was set aside (`<sha256>.zst.…`); None if it was of no blob or chunk."""
+    match = _BLOB.match(file)
+    return None if match is None else bytes.fromhex(match[1])
+
+
 def segment_file(first_seq: int, *, sealed: bool = False) -> str:
     """The path of a journal segment, relative to the store; 16 digits, so names sort as numbers do."""
     return f"{JOURNAL}/{first_seq:016d}.jsonl" + (".zst" if sealed else "")

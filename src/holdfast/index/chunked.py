@@ -178,15 +178,14 @@ class ChunkRows:
         """Whether the recipe of a content was marked."""
         return self._db.one("SELECT 1 FROM temp.read_recipe WHERE content = ?", (content_key,)) is not None
 
-    def unmarked(self) -> Iterator[ChunkRow]:
-        """Every chunk that was not marked, in short reads, by key."""
-        after = 0
-        sql = (
-            f"SELECT {_COLUMNS} FROM chunk h WHERE h.key > ? AND h.key NOT IN ({_NEEDED}) ORDER BY h.key LIMIT {_PAGE}"
-        )
-        while page := self._db.rows(sql, (after,)):
-            for after, raw, size, offset, stored, start, condemned, name, _ in page:
-                yield ChunkRow(after, digests.text(raw), Spot(name or "", offset, stored, start, size), condemned)
+    def is_needed(self, chunk_digest: str) -> bool:
+        """Whether a chunk is one of those that were marked."""
+        raw = digests.raw(chunk_digest)
+        return self._db.one(f"SELECT 1 FROM chunk h WHERE {_FIND} AND h.key IN ({_NEEDED})", (raw[:8], raw)) is not None
+
+    def remove_unmarked(self) -> int:
+        """Remove the rows of all chunks that were not marked; how many."""
+        return self._db.run(f"DELETE FROM chunk WHERE key NOT IN ({_NEEDED})").rowcount
 
     def count_due(self, *, before_us: int, at_once: bool) -> int:
         """How many rows `sweep` would remove; `at_once`: of those too that are not condemned yet. After marking."""
