@@ -107,7 +107,7 @@ def measure(who: str, which: str, folder: Path, scale: float) -> dict[str, objec
         cpu, wall = cpu + taken[0], wall + taken[1]
     found: dict[str, object] = {
         "who": who, "corpus": which, "scale": scale, "cpu_s": round(cpu, 2), "wall_s": round(wall, 2),
-        "logical": int(logical), "bytes": bytes_in(store), "peak_mib": peak_mib(),
+        "logical": int(logical), "bytes": bytes_in(store),
     }  # fmt: skip
     if who == "holdfast":
         found |= own(store, digests)
@@ -135,11 +135,6 @@ def run(command: list[str]) -> tuple[float, float]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return cpu, time.perf_counter() - began
-
-
-def peak_mib() -> float:
-    """The largest memory of any command so far."""
-    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1)
 
 
 def bytes_in(folder: Path) -> int:

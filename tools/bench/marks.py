@@ -135,7 +135,7 @@ MARKS = (
     Mark("P6", "full fsck of the small ones", "fsck", ("restic-check",)),
     Mark("P6 large", "full fsck of the big one", "large-fsck", ("zstd-proof",), limit=1 / 0.6),
     Mark("P7", "a git history after repack", missing="there is no repack yet"),
-    Mark("P8", "growing logs and checkpoints", missing="there are no chunks yet"),
+    Mark("P8", "growing logs and checkpoints", missing="measured apart, by tools/bench/chunking.py"),
     Mark("P9", "one durable put of 2 KB, middle", "put", ("objects-put",), of=p50, unit="ms"),
     Mark("P9 tail", "the slowest of a hundred", "put", ("objects-put",), of=p99, unit="ms"),
     Mark("P9 eight", "eight writers together, puts a second", "put-eight", ("put",), of=rate, rising=True, unit="/s"),
