@@ -28,8 +28,8 @@ lint: $(READY)
 pytest: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-soak: $(READY)  ## The long labs (an hour or more); their counts become the table in docs/reliability.md
-	@rm -f soak-tally.jsonl
+soak: $(READY)  ## The long labs (two hours); their counts become the table in docs/reliability.md
+	@rm -f soak-tally.jsonl soak-tally.jsonl.failed
 	HOLDFAST_TALLY=$(CURDIR)/soak-tally.jsonl $(BIN)/python -m pytest -m soak -n 2 --dist worksteal
 	$(BIN)/python tools/reliability.py soak-tally.jsonl
 
@@ -42,7 +42,7 @@ docs: $(READY)  ## Write docs/reference anew from the program
 	$(BIN)/python tools/generate_docs.py
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) demo-work bench-work soak-tally.jsonl .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo-work bench-work soak-tally.jsonl* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than what the environment was made from, so it is made once and again after a change of it.

@@ -31,6 +31,14 @@ Opener = Callable[..., Store]
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A soak goes on for an hour or two: what failed is written at once, beside the tally."""
+    tally = os.environ.get("HOLDFAST_TALLY")
+    if tally and report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        with open(f"{tally}.failed", "a", encoding="utf-8") as file:
+            file.write(f"{report.nodeid}\n{report.longreprtext}\n{report.capstdout}\n")
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> str:
     """Where the store of a test lies."""
@@ -76,8 +84,19 @@ def opener(root: str, disk: FaultyDisk, clock: FixedClock) -> Iterator[Opener]:
 
 @pytest.fixture
 def rows_of() -> Callable[[Store], Rows]:
-    """Every row of every logical and physical table of a store, in order of keys."""
-    return lambda store: {table: list(store._handle.index.dump(table)) for table in (*LOGICAL, *PHYSICAL)}
+    """Every row of every logical and physical table of a store, in order of keys, to be compared with those of others.
+
+    A pack's key is the number in which it was first met, and stands for nothing: its name is put in its place.
+    """
+
+    def rows(store: Store) -> Rows:
+        found = {table: list(store._handle.index.dump(table)) for table in (*LOGICAL, *PHYSICAL)}
+        names = {key: name for key, _, name, _, _ in found["container"]}
+        found["container"] = sorted((kind, name) for _, kind, name, _, _ in found["container"])
+        found["blob"] = [(content, names[pack], *where) for content, pack, *where, _ in found["blob"]]
+        return found
+
+    return rows
 
 
 Tally = Callable[..., None]
@@ -103,6 +122,12 @@ def tally(request: pytest.FixtureRequest) -> Tally:
                 file.write(json.dumps(line) + "\n")
 
     return count
+
+
+@pytest.fixture
+def without_packs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every content has a file of its own: for a test that is about one of these files."""
+    monkeypatch.setenv("HOLDFAST_PACK_UP_TO", "0")
 
 
 @pytest.fixture(scope="module")

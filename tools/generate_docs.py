@@ -24,6 +24,7 @@ ENVIRONMENT = [
     ("HOLDFAST_STORE", "The store's folder, unless `-C` names one."),
     ("HOLDFAST_ACTOR", "Who writes, as it stands in the log; else the login name."),
     ("HOLDFAST_LOCK_WAIT", "Seconds to wait for other writers, unless `--lock-wait` says so."),
+    ("HOLDFAST_REPACK_FROM", "Bytes of content that must have been added before `gc` repacks; 0: it never does."),
     ("HOLDFAST_DEBUG", "If set, a bug shows its traceback."),
     ("NO_COLOR", "If set and not empty, no colours (see no-color.org). There are none outside a terminal."),
 ]
@@ -31,9 +32,9 @@ ENVIRONMENT = [
 
 COMMON = """\
 Every command takes the common options, before or after its name. With `--json`, short commands print one document; long
-ones (`add`, `ls`, `find`, `log`, `fsck`, `gc`, `rebuild`, `recover`, `run list`) print JSON Lines, each with a
-`message_type`, the last being `summary`; errors are one JSON document on standard error. Names that are not UTF-8 have
-their bytes in `name_hex` and `path_hex`.
+ones (`add`, `ls`, `find`, `log`, `fsck`, `gc`, `repack`, `rebuild`, `recover`, `run list`) print JSON Lines, each with
+a `message_type`, the last being `summary`; errors are one JSON document on standard error. Names that are not UTF-8
+have their bytes in `name_hex` and `path_hex`.
 """
 
 EXITS = """\

@@ -2,45 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from holdfast.care import doctor as doctoring
-from holdfast.care import fsck as checking
-from holdfast.care import gc as collecting
-from holdfast.care import rebuild as rebuilding
-from holdfast.care import recover as recovering
-from holdfast.care import redact as redacting
-from holdfast.care import repair as repairing
-from holdfast.care import status as stating
-from holdfast.care.audit import Auditing
-from holdfast.care.fsck import FsckReport, OnFinding, Portion
-from holdfast.care.gc import GRACE_S, GcReport
-from holdfast.care.rebuild import RebuildReport
-from holdfast.care.recover import RecoverReport
-from holdfast.care.redact import RedactReport
-from holdfast.care.repair import RepairReport
-from holdfast.care.status import Status
 from holdfast.engine import open as opening
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.open import Settings, actor_of
-from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import Unit, write
 from holdfast.errors import NotAStoreError
-from holdfast.exchange import folder
-from holdfast.exchange.folder import AddReport
-from holdfast.kinds.changes import Changes
 from holdfast.kinds.collections import Collections
+from holdfast.kinds.many import ManyResult
 from holdfast.kinds.readings import Artifacts
-from holdfast.kinds.relationships import Relationships
-from holdfast.kinds.runs import Runs
-from holdfast.kinds.searching import Searching
 from holdfast.values.change import Actor
 from holdfast.values.records import Artifact, PutResult, Record
+
+# Care, exchange and the rarer nouns are imported when they are used: `holdfast show` must not wait for `repair`.
+# ruff: noqa: PLC0415
+if TYPE_CHECKING:
+    from holdfast.care.audit import Auditing
+    from holdfast.care.fsck import FsckReport, OnFinding, Portion
+    from holdfast.care.gc import GcReport
+    from holdfast.care.rebuild import RebuildReport
+    from holdfast.care.recover import RecoverReport
+    from holdfast.care.redact import RedactReport
+    from holdfast.care.repack import RepackReport
+    from holdfast.care.repair import RepairReport
+    from holdfast.care.status import Status
+    from holdfast.engine.recover import Progress
+    from holdfast.exchange.folder import AddReport
+    from holdfast.kinds.changes import Changes
+    from holdfast.kinds.relationships import Relationships
+    from holdfast.kinds.runs import Runs
+    from holdfast.kinds.searching import Searching
 
 
 class Store:
@@ -50,11 +48,6 @@ class Store:
         self._handle = handle
         self.artifacts = Artifacts(handle)
         self.collections = Collections(handle)
-        self.relationships = Relationships(handle)
-        self.runs = Runs(handle)
-        self.changes = Changes(handle)
-        self.search = Searching(handle)
-        self.audit = Auditing(handle)
 
     @property
     def path(self) -> Path:
@@ -71,6 +64,41 @@ class Store:
         """What opening had to do."""
         return self._handle.opened
 
+    @functools.cached_property
+    def relationships(self) -> Relationships:
+        """How records stand to each other, and lineage."""
+        from holdfast.kinds.relationships import Relationships
+
+        return Relationships(self._handle)
+
+    @functools.cached_property
+    def runs(self) -> Runs:
+        """Executions, with their steps, inputs and outputs."""
+        from holdfast.kinds.runs import Runs
+
+        return Runs(self._handle)
+
+    @functools.cached_property
+    def changes(self) -> Changes:
+        """What was changed, when and by whom."""
+        from holdfast.kinds.changes import Changes
+
+        return Changes(self._handle)
+
+    @functools.cached_property
+    def search(self) -> Searching:
+        """Full text."""
+        from holdfast.kinds.searching import Searching
+
+        return Searching(self._handle)
+
+    @functools.cached_property
+    def audit(self) -> Auditing:
+        """Proofs that nothing in the history was edited, dropped or reordered."""
+        from holdfast.care.audit import Auditing
+
+        return Auditing(self._handle)
+
     def transaction(self, *, id: str | None = None, note: str = "") -> AbstractContextManager[Unit]:
         """Many changes, all or nothing; transactions nest. What was acknowledged at the outermost end is durable."""
         return write(self._handle, tx=id, note=note, what="transaction")
@@ -81,6 +109,11 @@ class Store:
     def put(self) -> Callable[..., PutResult]:
         """`store.artifacts.put`."""
         return self.artifacts.put
+
+    @property
+    def put_many(self) -> Callable[..., ManyResult]:
+        """`store.artifacts.put_many`."""
+        return self.artifacts.put_many
 
     @property
     def create(self) -> Callable[..., Artifact]:
@@ -104,23 +137,43 @@ class Store:
 
     def add(
         self, *paths: str | bytes | os.PathLike[str], into: str | bytes = "", atomic: bool = False,
-        progress: Progress | None = None,
+        checksum: bool = False, progress: Progress | None = None,
     ) -> AddReport:  # fmt: skip
-        """Take files and folder trees in: see `holdfast.exchange.folder.add`."""
-        return folder.add(self._handle, paths, into=into, atomic=atomic, progress=progress)
+        """Take files and folder trees in: see `holdfast.exchange.folder.add`.
+
+        `atomic`: all in one transaction; `checksum`: read every file, also those that look as when they were added.
+        """
+        from holdfast.exchange import folder
+
+        way = folder.Way(atomic=atomic, checksum=checksum)
+        return folder.add(self._handle, paths, into=into, way=way, progress=progress)
 
     # -- care --------------------------------------------------------------------------------------------------------
 
-    def gc(self, *, dry_run: bool = False, grace_s: float = GRACE_S, progress: Progress | None = None) -> GcReport:
-        """Free what nothing refers to and was condemned longer than `grace_s` seconds ago: see `holdfast.care.gc`."""
+    def gc(self, *, dry_run: bool = False, grace_s: float | None = None, progress: Progress | None = None) -> GcReport:
+        """Free what nothing refers to and was condemned longer than `grace_s` seconds ago (None: two weeks).
+
+        See `holdfast.care.gc`.
+        """
+        from holdfast.care import gc as collecting
+
+        grace_s = collecting.GRACE_S if grace_s is None else grace_s
         work = collecting.Gc(self._handle, grace_s=grace_s, progress=progress)
         return work.preview() if dry_run else work.run()
+
+    def repack(self, *, dry_run: bool = False, progress: Progress | None = None) -> RepackReport:
+        """Put similar content together, so that it takes less space: see `holdfast.care.repack`."""
+        from holdfast.care import repack as repacking
+
+        return repacking.preview(self._handle) if dry_run else repacking.repack(self._handle, progress=progress)
 
     def fsck(
         self, *, quick: bool = False, portion: Portion | None = None, progress: Progress | None = None,
         on_finding: OnFinding | None = None,
     ) -> FsckReport:  # fmt: skip
         """Check blobs, index and journal against each other: see `holdfast.fsck`."""
+        from holdfast.care import fsck as checking
+
         return checking.check(self._handle, quick=quick, portion=portion, progress=progress, on_finding=on_finding)
 
     def redact(
@@ -128,6 +181,8 @@ class Store:
         note: str = "", dry_run: bool = False,
     ) -> RedactReport:  # fmt: skip
         """Erase fields of a record (by itself or its id), or all of it, for good: see `holdfast.care.redact`."""
+        from holdfast.care import redact as redacting
+
         record_id = record.removeprefix("id:") if isinstance(record, str) else record.id
         return redacting.redact(self._handle, record_id, fields=fields, revisions=revisions, note=note, dry_run=dry_run)
 
@@ -137,6 +192,8 @@ class Store:
 
     def status(self) -> Status:
         """Counts, sizes and positions."""
+        from holdfast.care import status as stating
+
         return stating.status(self._handle)
 
     def close(self) -> None:
@@ -183,6 +240,8 @@ def recover_store(
     progress: Progress | None = None,
 ) -> RecoverReport:  # fmt: skip
     """Open a store, put right what a crash or a plain copy left, and say what was done. Durable when it returns."""
+    from holdfast.care import recover as recovering
+
     handle = opening.open_store(os.fspath(path), Settings(actor_of(actor), wait_s=lock_wait_s))
     try:
         return recovering.recover_store(handle, progress)
@@ -194,6 +253,8 @@ def rebuild_store(
     path: str | os.PathLike[str], *, lock_wait_s: float = 30.0, progress: Progress | None = None
 ) -> RebuildReport:
     """Make the index of a store anew from journal and blobs; the old one may be missing or damaged."""
+    from holdfast.care import rebuild as rebuilding
+
     return rebuilding.rebuild(os.fspath(path), Settings(actor_of(None), wait_s=lock_wait_s), progress)
 
 
@@ -206,6 +267,8 @@ def fsck_store(
     `quick`: presence and sizes, not every byte; `portion`: which contents are read. Nothing is written, but for the
     position of a check that goes on where the last one stopped (`Portion.during`).
     """
+    from holdfast.care import fsck as checking
+
     return checking.check_path(os.fspath(path), quick=quick, portion=portion, progress=progress, on_finding=on_finding)
 
 
@@ -224,10 +287,14 @@ def repair_store(
     A sound store is not changed. Durable when it returns. Raises NotAStoreError, FormatTooNewError, InvalidValueError
     (a source that is not there), LockedError, NoSpaceError.
     """
+    from holdfast.care import repair as repairing
+
     wanted = repairing.Wanted([os.fspath(one) for one in sources], dry_run, lost_and_found, accept_loss)
     return repairing.repair(os.fspath(path), Settings(actor_of(actor), wait_s=lock_wait_s), wanted, progress)
 
 
 def doctor(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """Versions, file system, locks and settings, as plain values; no content, names or metadata."""
+    from holdfast.care import doctor as doctoring
+
     return doctoring.doctor(None if path is None else os.fspath(path))

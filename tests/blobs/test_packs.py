@@ -369,3 +369,36 @@ def test_a_writer_in_a_forked_child_leaves_the_parents_lock_alone(tmp_path):
         assert somebody_appends(file.fileno())
     writer.done(written)
     writer.rest()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"offset": (1 << 63) - 1}, {"offset": 1}, {"stored_bytes": 1 << 40}, {"stored_bytes": 1}, {"start": 7},
+     {"size": 1}, {"pack": "0" * 16}, {"offset": -1}],
+)  # fmt: skip
+def test_b10_a_place_that_is_not_the_members_is_no_harm(tmp_path: Path, wrong: dict[str, object]) -> None:
+    """Whoever says where a member is may err: its digest tells, and the row is asked."""
+    store = WithRows(str(tmp_path))
+    contents = [f"content {number} ".encode() * 9 for number in range(20)]
+    found = store.publish([store.stage(content) for content in contents])
+    said = [(stat.digest, replace(stat.spot, **wrong)) for stat in found if stat.spot is not None]
+    assert len(said) == 20
+    assert dict(store.read_many(said)) == dict(enumerate(contents))
+    assert [store.read(digest, spot=spot) for digest, spot in said] == contents
+    store.close()
+
+
+def test_b10_neighbours_are_read_together_and_a_shared_frame_is_read_once(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    store = WithRows(str(tmp_path), disk)
+    staged = [store.stage(f"content {number} ".encode() * 40, durable=False) for number in range(200)]
+    store.settle(staged)
+    wanted = [(stat.digest, stat.spot) for stat in store.publish(staged)]
+    frames = {(spot.pack, spot.offset) for _, spot in wanted if spot is not None}
+    assert len(frames) < 60
+    read: list[int] = []
+    pread = disk.pread
+    disk.pread = lambda fd, length, offset, path: read.append(length) or pread(fd, length, offset, path)  # type: ignore[method-assign, func-returns-value]
+    assert len(list(store.read_many(wanted[::-1]))) == 200
+    assert len(read) == 1
+    store.close()

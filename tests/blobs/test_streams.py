@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from holdfast.blobs import BlobRaw, LocalBlobs, buffered, copy_to
 from holdfast.blobs.compress import Shape, effort_for, write_blob
 from holdfast.disk import Disk
-from holdfast.errors import BlobDamagedError, InvalidValueError
+from holdfast.errors import BlobDamagedError, HandleDeadError, InvalidValueError
 from holdfast.formats.frame import Effort
 
 PathOf = Callable[[str], Path]
@@ -217,3 +217,24 @@ def test_memory_does_not_grow_with_the_stream(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert int(done.stdout) < 100 * 1024
+
+
+def test_a_file_that_was_being_read_when_the_process_forked_is_dead_in_the_child_and_goes_on_in_the_parent(
+    tmp_path: Path,
+) -> None:
+    """The thread that hashes is not there in the child: waiting for it would never end."""
+    store = LocalBlobs(str(tmp_path), Disk())
+    content = os.urandom(3 << 20)
+    (stat,) = store.publish([store.stage(content)])
+    with buffered(store.open(stat.digest)) as file:
+        head = file.read(1 << 20)
+        child = os.fork()
+        if not child:
+            try:
+                file.read(1 << 20)
+                os._exit(1)
+            except HandleDeadError:
+                file.close()
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert head + file.read() == content

@@ -1,4 +1,7 @@
-"""fsck names each kind of damage by its code, and only that; a sound store gives nothing."""
+"""fsck names each kind of damage by its code, and only that; a sound store gives nothing.
+
+Damage to the files of contents is here, each having its own; damage to packs is in test_packs.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""fsck in portions: the parts add up to the whole, and a pass goes on where it stopped or says why it does not."""
+"""fsck in portions: the parts add up to the whole, and a pass goes on where it stopped or says why it does not.
+
+The files that are read are counted, so each content has its own; test_packs.py has portions of packs.
+"""
 
 from __future__ import annotations
 

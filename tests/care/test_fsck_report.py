@@ -14,14 +14,14 @@ from holdfast.care.fsck.findings import as_markdown
 from holdfast.cli.main import SECTIONS
 from holdfast.testing import damage
 
-pytestmark = pytest.mark.usefixtures("loose")
-
 SECOND, B3000 = b"second\n", b"b" * 3000
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
+@pytest.fixture(scope="module", params=["files", "packs"])
+def sample(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOLDFAST_PACK_UP_TO", "0" if request.param == "files" else "")
+        return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ def alter(root, *statements):
             assert connection.execute(statement).rowcount != 0
 
 
+@pytest.mark.parametrize("sample", ["files"], indirect=True)
 def test_a_lost_blob_names_the_revisions_that_need_it(root):
     damage.blob_of(root, B3000).unlink()
     found = only(check_path(root), "blob-missing")
@@ -66,6 +67,7 @@ def test_an_altered_row_is_named_by_table_key_and_columns_without_its_values(roo
     assert "secret" not in str(found.as_dict())
 
 
+@pytest.mark.parametrize("sample", ["files"], indirect=True)
 def test_findings_are_told_one_by_one_with_severity_meaning_and_remedy(root):
     damage.blob_of(root, SECOND).unlink()
     (root / "notes").write_text("")
@@ -81,6 +83,7 @@ def test_findings_are_told_one_by_one_with_severity_meaning_and_remedy(root):
     assert plain["worst"] == "error"
 
 
+@pytest.mark.parametrize("sample", ["files"], indirect=True)
 def test_only_so_many_findings_are_kept_but_all_are_counted(root, monkeypatch):
     monkeypatch.setattr("holdfast.care.fsck.report.MOST_KEPT", 2)
     shutil.rmtree(root / "blobs")

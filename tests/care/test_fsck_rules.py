@@ -15,12 +15,12 @@ from holdfast.disk import Disk, raise_typed
 from holdfast.engine.transaction import write
 from holdfast.testing import damage
 
-pytestmark = pytest.mark.usefixtures("loose")
 
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
+@pytest.fixture(scope="module", params=["files", "packs"])
+def sample(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOLDFAST_PACK_UP_TO", "0" if request.param == "files" else "")
+        return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
 
 
 @pytest.fixture
@@ -52,6 +52,7 @@ def test_an_index_older_than_the_journal_is_behind(root):
     assert codes(root) == ["index-behind"]
 
 
+@pytest.mark.parametrize("sample", ["files"], indirect=True)
 def test_a_condemned_row_whose_file_is_gone_is_worth_a_word_only(root):
     with holdfast.open(root) as store:
         store.artifacts.purge("docs/a.md", revisions=[1])
@@ -127,6 +128,7 @@ def test_what_must_not_be_read_is_named(root, name):
         (root / name).chmod(0o755)
 
 
+@pytest.mark.parametrize("sample", ["files"], indirect=True)
 def test_what_the_disk_does_not_give_is_named(root):
     class Sick(Disk):
         def pread(self, fd, length, offset, path):

@@ -17,8 +17,6 @@ import holdfast
 from holdfast.care.fsck import check, check_path
 from holdfast.testing import damage
 
-pytestmark = pytest.mark.usefixtures("loose")
-
 WRITER = """
 import sys, os, itertools, holdfast
 root, name, stop = sys.argv[1:]
@@ -39,9 +37,11 @@ with holdfast.open(root) as store:
 """
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
+@pytest.fixture(scope="module", params=["files", "packs"])
+def sample(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOLDFAST_PACK_UP_TO", "0" if request.param == "files" else "")
+        return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
 
 
 @pytest.fixture
@@ -166,6 +166,7 @@ def test_the_posix_locks_of_a_store_that_this_process_has_open_survive_a_check(r
     assert check_path(root).findings == ()
 
 
+@pytest.mark.parametrize("sample", ["files"], indirect=True)
 def test_what_cannot_be_confirmed_because_of_a_writer_says_so(root, monkeypatch):
     monkeypatch.setattr("holdfast.care.fsck.scene._PATIENCE_S", 0.1)
     damage.blob_of(root, b"second\n").unlink()

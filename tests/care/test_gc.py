@@ -30,13 +30,22 @@ from holdfast.journal import Journal
 from holdfast.testing.clock import FixedClock
 from holdfast.testing.faults import FaultyDisk
 
-pytestmark = pytest.mark.usefixtures("loose")
+in_files = pytest.mark.parametrize("form", ["files"], indirect=True)
+"""For what is about the file of one content; tests/care/test_packs.py has what is about packs."""
+
+
+@pytest.fixture(params=["files", "packs"], autouse=True)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every content has a file of its own; or small content lies in packs."""
+    monkeypatch.setenv("HOLDFAST_PACK_UP_TO", "0" if request.param == "files" else "")
+    return str(request.param)
+
 
 Opener = Callable[..., Store]
 RowsOf = Callable[[Store], dict[str, list[tuple[Any, ...]]]]
 DAY = 24 * 3600
 CONTENT = b"wanted again"
-STEPS = ("prove", "condemn", "sweep", "strays", "leftovers")
+STEPS = ("prove", "condemn", "sweep", "gather", "strays", "packs", "leftovers")
 
 
 def give_up(store: Store, path: str, content: bytes = CONTENT) -> str:
@@ -48,7 +57,10 @@ def give_up(store: Store, path: str, content: bytes = CONTENT) -> str:
 
 
 def files(store: Store) -> set[str]:
-    return {"sha256:" + path.stem for path in Path(store.path, "blobs").rglob("*.zst")}
+    """The contents that have a file, or a place in a pack that has one."""
+    places = [place for place in store._handle.index.physical.places() if place.spot is not None]
+    assert all(Path(store.path, "packs", f"{place.spot.pack}.zst").exists() for place in places if place.spot)
+    return {"sha256:" + path.stem for path in Path(store.path, "blobs").rglob("*.zst")} | {p.digest for p in places}
 
 
 def readable_whenever_referred_to(store: Store) -> None:
@@ -127,12 +139,16 @@ def test_a_row_that_says_condemned_although_something_refers_to_it_is_not_believ
     store.put("a", CONTENT)
     collector = Gc(store._handle, grace_s=0)
     collector.condemn()
-    store._handle.index.database.run("UPDATE blob SET condemned_us = 1")
+    store._handle.index.database.run(
+        "UPDATE blob SET condemned_us = 1,"
+        " crc = row_checksum('blob', content, container, offset, start, stored_bytes, frames, 1)"
+    )
     collector.sweep()
 
     assert (collector.report.removed, store.read("a")) == (0, CONTENT)
 
 
+@in_files
 def test_a_condemned_blob_that_is_put_again_is_looked_at_and_published_anew_if_it_is_damaged(opener: Opener) -> None:
     for damage in ("cut", "removed", None):
         store = opener()
@@ -156,6 +172,7 @@ def test_a_condemned_blob_that_is_put_again_is_looked_at_and_published_anew_if_i
         give_up(store, f"again {damage}")
 
 
+@in_files
 def test_files_of_transactions_that_never_were_go_when_they_are_old_enough(opener: Opener, clock: FixedClock) -> None:
     clock.advance(time.time() - clock.now_us() / 1e6)
     store = opener()
@@ -241,7 +258,6 @@ def test_a_dry_run_writes_nothing_and_says_what_the_real_run_then_does(
     with pytest.raises(ZeroDivisionError), store.transaction():
         store.put("stray", b"stray")
         raise ZeroDivisionError
-    os.utime(next(Path(store.path, "blobs").rglob("*.zst")).parent)
     (store.path / "tmp" / "old.tmp").touch()
     before = rows_of(store), sorted(files(store)), segments(store), os.listdir(store.path / "tmp")
 
@@ -327,6 +343,7 @@ def test_a_reader_may_look_but_not_collect(store: Store, root: str) -> None:
             reader.gc(grace_s=0)
 
 
+@in_files
 def test_a_gc_that_fails_half_way_is_simply_run_again(opener: Opener, disk: FaultyDisk) -> None:
     store = opener()
     for n in range(5):
@@ -405,24 +422,32 @@ def another(root: str) -> Iterator[Callable[..., Other]]:
         one.kill()
 
 
-PAUSES = [
-    ("start", ""),  # before anything
-    ("create", "/tmp/"),  # looked for a hit, nothing staged
-    ("unlink", "/tmp/"),  # inside its transaction: published, not committed
-    ("link", "/blobs/"),  # inside its transaction: about to publish
-    ("write", "/journal/"),  # committed, not yet in the journal
-]
+PAUSES = {
+    "start": ("", "start", ""),  # before anything
+    "stage": ("files", "create", "/tmp/"),  # looked for a hit, nothing staged
+    "published": ("files", "unlink", "/tmp/"),  # inside its transaction: published, not committed
+    "publish": ("files", "link", "/blobs/"),  # inside its transaction: about to publish
+    "append": ("packs", "write", "/packs/"),  # looked for a hit, nothing appended
+    "appended": ("packs", "fsync", "/packs/"),  # appended, not durable
+    "journal": ("", "write", "/journal/"),  # committed, not yet in the journal
+}
+"""(only in that form, operation, on which files) before which the other process stops."""
 
 
-@pytest.mark.parametrize(("operation", "part"), PAUSES, ids=["start", "stage", "published", "publish", "journal"])
+@pytest.mark.parametrize(
+    ("form", "moment"),
+    [(form, one) for one, (only, *_) in PAUSES.items() for form in ("files", "packs") if only in ("", form)],
+    indirect=["form"],
+)
 @pytest.mark.parametrize("condemned", [False, True], ids=["given up", "condemned"])
 def test_a_put_of_another_process_that_stops_anywhere_is_safe_beside_a_whole_gc(
-    store: Store, another: Callable[..., Other], operation: str, part: str, condemned: bool
+    store: Store, another: Callable[..., Other], moment: str, condemned: bool
 ) -> None:
+    only, operation, part = PAUSES[moment]
     digest = give_up(store, "gone")
     if condemned:
         store.gc(grace_s=10_000)
-    if operation in ("link", "unlink", "create"):
+    if only:
         # There is nothing to hit: it must stage and publish.
         store.gc(grace_s=0)
     child = another("put", operation, part)
@@ -437,21 +462,21 @@ def test_a_put_of_another_process_that_stops_anywhere_is_safe_beside_a_whole_gc(
     collector.join(30)
 
     assert reports, "gc came to its end"
-    assert held == (operation in ("link", "unlink", "write")), "it waits exactly for those that hold the lock"
+    assert held == (moment in ("publish", "published", "journal")), "it waits exactly for those that hold the lock"
     assert store.read("again") == CONTENT
     assert digest in files(store)
     readable_whenever_referred_to(store)
     assert store.gc(grace_s=0).removed == 0
 
 
-@pytest.mark.parametrize("step", ["condemn", "sweep", "strays", "leftovers"])
+@pytest.mark.parametrize("step", ["condemn", "sweep", "strays", "packs", "leftovers"])
 def test_a_put_that_was_staged_before_a_step_of_gc_and_published_after_it_is_safe(
-    store: Store, another: Callable[..., Other], step: str
+    store: Store, another: Callable[..., Other], step: str, form: str
 ) -> None:
     digest = give_up(store, "gone")
     store.gc(grace_s=0)
     collector = Gc(store._handle, grace_s=0)
-    child = another("put", "fsync", "/tmp/")
+    child = another("put", "fsync", "/tmp/" if form == "files" else "/packs/")
     assert child.line() == "paused"
     for name in STEPS[: STEPS.index(step) + 1]:
         getattr(collector, name)()
@@ -465,6 +490,7 @@ def test_a_put_that_was_staged_before_a_step_of_gc_and_published_after_it_is_saf
     readable_whenever_referred_to(store)
 
 
+@in_files
 @pytest.mark.parametrize("moment", ["before the unlink", "killed before the unlink", "killed after the unlink"])
 def test_a_gc_of_another_process_that_stops_while_it_removes_is_safe_beside_a_put(
     store: Store, another: Callable[..., Other], moment: str
@@ -492,6 +518,41 @@ def test_a_gc_of_another_process_that_stops_while_it_removes_is_safe_beside_a_pu
     readable_whenever_referred_to(store)
     assert store.gc(grace_s=0).removed == 0
     assert store.read("again") == CONTENT
+
+
+@pytest.mark.parametrize("form", ["packs"], indirect=True)
+@pytest.mark.parametrize("moment", ["goes on", "killed", "killed after the unlink"])
+def test_a_gc_of_another_process_that_stops_while_it_removes_a_pack_is_safe_beside_a_put(
+    store: Store, another: Callable[..., Other], moment: str
+) -> None:
+    store.put("kept", b"in the same pack")
+    give_up(store, "gone")
+    store._handle.blobs.close()
+    child = another("gc", "unlink", "/packs/")
+    assert child.line() == "paused"
+    (old,) = {path.stem for path in Path(store.path, "packs").iterdir()} - {
+        place.spot.pack for place in store._handle.index.physical.places() if place.spot
+    }
+    results: list[Any] = []
+    putter = threading.Thread(target=lambda: results.append(store.put("again", CONTENT)))
+    putter.start()
+    putter.join(0.2)
+    assert putter.is_alive(), "who removes holds the lock"
+    if moment == "goes on":
+        child.go_on()
+        assert child.line() == "done"
+    else:
+        if moment == "killed after the unlink":
+            Path(store.path, "packs", f"{old}.zst").unlink()
+        child.kill()
+    putter.join(30)
+
+    assert results[0].created
+    assert (store.read("again"), store.read("kept")) == (CONTENT, b"in the same pack")
+    readable_whenever_referred_to(store)
+    assert store.gc(grace_s=0).removed == 0
+    assert (store.read("again"), store.read("kept")) == (CONTENT, b"in the same pack")
+    assert old not in [row.name for row in store._handle.index.physical.packs.each()]
 
 
 def test_many_puts_and_many_collections_at_once_lose_nothing(root: str) -> None:

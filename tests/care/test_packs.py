@@ -11,15 +11,22 @@ from pathlib import Path
 import pytest
 
 import holdfast
+from holdfast import Store
 from holdfast.blobs.packs import PackFolder
 from holdfast.blobs.packs.writer import somebody_appends
+from holdfast.care import packing
 from holdfast.disk import Disk
+from holdfast.engine import open as opening
 from holdfast.engine import repacking
-from holdfast.errors import HandleDeadError, NoSpaceError, StorageIOError
+from holdfast.engine.open import Settings
+from holdfast.errors import BlobDamagedError, HandleDeadError, NoSpaceError, StorageIOError
 from holdfast.formats.pack import Header
+from holdfast.index.tables import LOGICAL
 from holdfast.store import rebuild_store, repair_store
 from holdfast.testing.damage import flip
+from holdfast.testing.faults import FaultyDisk
 from holdfast.values import digest as digests
+from holdfast.values.change import Actor
 
 WORDS = [f"the words of number {n}, and some more of them\n" * 5 for n in range(12)]
 DAY = 24 * 3600.0
@@ -113,6 +120,54 @@ def test_many_small_packs_are_merged(root, monkeypatch):
     check(root)
 
 
+@pytest.mark.parametrize(("chosen_at_most", "again"), [(10_000, 0), (20, 1)])
+def test_gc_goes_through_any_number_of_packs_and_holds_a_few_at_a_time(store, root, monkeypatch, chosen_at_most, again):
+    """`again`: in a second round the pack that took the members of the first is one of the small ones."""
+    monkeypatch.setattr(packing, "HELD_AT_MOST", 16)
+    monkeypatch.setattr(packing, "CHOSEN_AT_MOST", chosen_at_most)
+    holding, most = repacking.holding, 0
+
+    def counted(handle, names):
+        nonlocal most
+        most = max(most, len(names))
+        return holding(handle, names)
+
+    monkeypatch.setattr(repacking, "holding", counted)
+    for n in range(60):
+        store.put(f"folder/{n}", f"content {n}")
+        store._handle.blobs.writer.seal()
+    for n in range(0, 60, 2):
+        purge(store, f"folder/{n}")
+    names = {path.name for path in packs(root)}
+    assert len(names) == 60
+    planned = store.gc(dry_run=True, grace_s=0)
+    done = store.gc(grace_s=0)
+    assert (planned.packs_rewritten, planned.packs_removed) == (30, 60)
+    assert (done.removed, done.packs_rewritten, done.packs_removed) == (30, 30 + again, 60 + again)
+    assert again or planned.freed_bytes == done.freed_bytes
+    assert not names & {path.name for path in packs(root)}
+    assert len(packs(root)) <= 2
+    assert most == 16
+    assert [store.read(f"folder/{n}") for n in range(1, 60, 2)] == [b"content %d" % n for n in range(1, 60, 2)]
+    store.close()
+    check(root)
+
+
+def test_packs_that_nobody_speaks_of_and_rows_without_a_pack_go_wherever_they_stand(store, root):
+    for n in range(80):
+        store.put(f"folder/{n}", f"content {n}")
+        store._handle.blobs.writer.seal()
+    known = store._handle.index.physical.packs
+    assert [row.name for row in known.each()] == [path.stem for path in packs(root)]
+    for n in range(80):
+        purge(store, f"folder/{n}")
+    last = packs(root)[-1]
+    last.unlink()
+    assert store.gc(grace_s=0).packs_removed == 79
+    assert packs(root) == []
+    assert list(known.each()) == []
+
+
 def test_processes_one_after_the_other_go_on_with_one_pack(root):
     holdfast.create(root).close()
     for n, text in enumerate(WORDS):
@@ -160,11 +215,14 @@ def test_a_pack_killed_between_moving_rows_and_removing_the_file_is_collected_by
     check(root)
 
 
-def test_a_loose_file_beside_what_a_pack_has_is_a_stray(store, root):
+def test_a_loose_file_beside_what_a_pack_has_waits_to_be_removed(store, root):
     fill(store)
-    store._handle.blobs._pack_up_to = 0
+    store._handle.blobs.pack_up_to = 0
     staged = store._handle.blobs.stage(WORDS[0].encode())
     store._handle.blobs.publish([staged])
+    assert check(root).checked["files that packs have superseded"] == 1
+    file = next(Path(root, "blobs").rglob("*.zst"))
+    file.write_bytes(b"damaged")
     check(root, "blob-unreferenced")
     assert store.gc(grace_s=0).strays == 1
     assert store.read("folder/0").decode() == WORDS[0]
@@ -291,6 +349,79 @@ def test_a_damaged_member_comes_back_from_another_pack_of_the_store(store, root)
         assert everything(store)
 
 
+@pytest.fixture
+def lost(root):
+    """A store whose index is gone, and whose disk does not give its pack back while rows are made anew."""
+    with holdfast.create(root) as store:
+        fill(store)
+    Path(root, "index.sqlite3").unlink()
+    disk = FaultyDisk()
+    disk.fail("pread", path="packs/", times=1 << 30)
+    with Store(opening.open_store(root, Settings(Actor("Ada"), disk=disk))) as store:
+        assert len(list(store._handle.index.physical.missing())) == len(WORDS)
+        disk.heal()
+        yield store
+
+
+def test_a_pack_that_could_not_be_read_when_rows_were_made_is_not_collected_and_found_by_the_next_open(lost, root):
+    assert lost.gc(dry_run=True, grace_s=0).packs_removed == 0
+    assert lost.gc(grace_s=0).packs_removed == 0
+    lost.close()
+    with holdfast.open(root) as store:
+        assert everything(store)
+        assert store.gc(grace_s=0).packs_removed == 0
+    check(root)
+
+
+def test_nor_is_it_rewritten_away_because_some_of_it_has_rows(lost, root):
+    lost.put("folder/3", WORDS[3] + "and more")
+    lost.put("again", WORDS[4])
+    purge(lost, "again")
+    done = lost.gc(grace_s=0)
+    assert done.packs_removed < len(packs(root))
+    lost.close()
+    with holdfast.open(root) as store:
+        assert store.read("folder/3", revision=1).decode() == WORDS[3]
+        assert [store.read(f"folder/{n}").decode() for n in (0, 4, 11)] == [WORDS[0], WORDS[4], WORDS[11]]
+    check(root)
+
+
+def test_redaction_removes_no_pack_in_which_something_could_be_found_that_has_no_place(lost, root):
+    with pytest.raises(BlobDamagedError):
+        lost.redact(lost.get("folder/2").id, fields=["content"])
+    lost.close()
+    with holdfast.open(root) as store:
+        assert store.read("folder/3").decode() == WORDS[3]
+        store.redact(store.get("folder/2").id, fields=["content"])
+    assert WORDS[2].encode() not in all_content(root)
+    check(root)
+
+
+def test_a_member_that_the_disk_did_not_give_back_when_rows_were_made_is_looked_for_again(root):
+    with holdfast.create(root) as store:
+        fill(store)
+        spot = spot_of(store, "folder/5")
+    Path(root, "index.sqlite3").unlink()
+    disk = FailsAt(spot.offset)
+    with Store(opening.open_store(root, Settings(Actor("Ada"), disk=disk))) as store:
+        assert [size for _, size in store._handle.index.physical.missing()] == [len(WORDS[5])]
+    with holdfast.open(root) as store:
+        assert everything(store)
+    check(root)
+
+
+class FailsAt(Disk):
+    """A disk that does not give back what stands at one place of a pack."""
+
+    def __init__(self, offset):
+        self.offset = offset
+
+    def pread(self, fd, length, offset, path):
+        if offset == self.offset and "packs/" in path:
+            raise StorageIOError("a bad sector", path=path, operation="read")
+        return super().pread(fd, length, offset, path)
+
+
 def test_what_no_source_has_is_given_up_and_the_rest_of_its_frame_stays(root, tmp_path):
     tree = tmp_path / "folder"
     tree.mkdir()
@@ -323,6 +454,36 @@ def test_without_an_index_every_member_is_found_again(store, root):
     with holdfast.open(root) as store:
         assert everything(store)
     check(root)
+
+
+def test_rows_made_anew_are_those_that_were_there_and_of_two_places_the_smallest_is_taken(store, root, rows_of):
+    fill(store)
+    for n in range(6):
+        store._handle.blobs.writer.seal()
+        store.put(f"more/{n}", f"number {n}")
+        store._handle.blobs.discard([store._handle.blobs.stage(WORDS[n].encode())])  # as two who put it at once
+    purge(store, "folder/11")
+    store.gc()
+    live = rows_of(store)
+    members = sorted((name, one.offset, one.digest) for name, one in PackFolder(root, Disk()).members())
+    store.close()
+    rebuild_store(root)
+    with holdfast.open(root) as again:
+        found = rows_of(again)
+        for n in range(11):
+            spot, raw = spot_of(again, f"folder/{n}"), digests.raw(again.get(f"folder/{n}").digest)
+            assert (spot.pack, spot.offset) == min((name, at) for name, at, digest in members if digest == raw)
+        assert everything(again, WORDS[:11])
+    check(root)
+    rebuild_store(root)
+    with holdfast.open(root) as again:
+        assert rows_of(again) == found, "made anew a second time they are others"
+    assert {table: found[table] for table in LOGICAL} == {table: live[table] for table in LOGICAL}
+    once = {digest for *_, digest in members if sum(digest == other for *_, other in members) == 1}
+    places = [{row[0]: row[:-1] for row in one["blob"]} for one in (live, found)]
+    alone = [key for key, raw in ((row[0], row[1]) for row in found["content"]) if raw in once]
+    assert len(alone) >= 6
+    assert [places[0][key] for key in alone] == [places[1][key] for key in alone]
 
 
 def test_of_two_places_of_a_content_the_sound_one_is_taken(store, root):

@@ -12,6 +12,8 @@ import secrets
 
 import pytest
 
+import holdfast
+from holdfast.errors import HoldfastError
 from holdfast.testing import asking, damage, lab
 from holdfast.testing.harmed import Harmed
 
@@ -52,3 +54,24 @@ def test_every_damage_to_packs(sound, tally):
     chosen = list(damage.cases(sound[0].root, seed=SEED, only=packs(sound[0])))
     at_most = int(os.environ.get("HOLDFAST_DAMAGE_CASES", "0")) or len(chosen)
     prove(sound, random.Random(SEED).sample(chosen, min(at_most, len(chosen))), tally, f"packs, seed {SEED}")
+
+
+@pytest.mark.parametrize("column", ["offset", "stored_bytes", "start"])
+@pytest.mark.parametrize("cell", [(1 << 63) - 9, -5, "'x'"])
+def test_a_place_that_no_file_can_have_is_a_finding_and_stops_neither_fsck_nor_a_read(tmp_path, column, cell):
+    contents = {f"a/{number}": f"text {number} ".encode() * 20 for number in range(20)}
+    with holdfast.create(tmp_path / "store") as store, store.transaction():
+        for path, content in contents.items():
+            store.put(path, content)
+    with damage.sql(tmp_path / "store") as connection:
+        connection.execute(f"UPDATE blob SET {column} = {cell} WHERE content = (SELECT max(content) FROM blob)")
+    report = holdfast.fsck(tmp_path / "store")
+    assert report.findings
+    with holdfast.open(tmp_path / "store", read_only=True) as store:
+        found = {}
+        try:
+            found.update(store.artifacts.read_many(contents))
+        except HoldfastError:
+            del contents["a/19"]
+            found.update(store.artifacts.read_many(contents))
+    assert found == contents

@@ -23,8 +23,6 @@ from holdfast.errors import ChainForkedError, ConflictError, DamageError, Holdfa
 from holdfast.index.apply import REDUCERS
 from holdfast.index.tables import LOGICAL, PHYSICAL
 
-pytestmark = pytest.mark.usefixtures("loose")
-
 RowsOf = Callable[[Store], dict[str, list[tuple[Any, ...]]]]
 
 
@@ -355,6 +353,7 @@ def test_what_stands_beyond_a_gap_is_reported_and_kept_but_not_used(root: str) -
     assert segment.read_bytes() == b"".join(lines)
 
 
+@pytest.mark.usefixtures("without_packs")
 def test_a_rebuild_finds_the_blobs_that_files_show_and_no_others(root: str) -> None:
     with holdfast.create(root, actor="Ada") as store:
         for n in range(4):

@@ -1,4 +1,7 @@
-"""Repair mends each damage that fsck names, or names what is lost; it deletes nothing and can be killed anywhere."""
+"""Repair mends each damage that fsck names, or names what is lost; it deletes nothing and can be killed anywhere.
+
+The damages are those of test_fsck.py, to files of contents; test_packs.py and the crash lab have packs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import holdfast
 from holdfast.care import repair as repairing
 from holdfast.care.fsck import check_path
 from holdfast.care.repair import Wanted
-from holdfast.engine import derive
+from holdfast.engine import derive, locks
 from holdfast.engine.open import Settings
 from holdfast.errors import (
     BlobMissingError,
@@ -22,6 +25,7 @@ from holdfast.errors import (
     NoSpaceError,
     NotAStoreError,
 )
+from holdfast.store import repair_store
 from holdfast.testing import damage
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values.change import Actor
@@ -64,6 +68,9 @@ UNTOUCHED = {"the journal of another store", "a redaction that did not come to i
 
 REFUSED = {"the marker of a newer format"}
 """Nothing is looked at: tests/crash/test_side_by_side.py has it."""
+
+MENDED = [name for name in DAMAGES if name not in REFUSED]
+"""What repair has to do with."""
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +119,7 @@ def bytes_of(root):
 # -- each damage -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in DAMAGES if name not in REFUSED])
+@pytest.mark.parametrize("name", MENDED)
 def test_each_damage_is_mended_or_the_loss_is_named(root, name):
     DAMAGES[name][0](root)
     before = damage.tree(root)
@@ -140,7 +147,7 @@ ONE_OF_EACH = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*ONE_OF_EACH, *(pytest.param(n, marks=pytest.mark.soak) for n in DAMAGES)])
+@pytest.mark.parametrize("name", [*ONE_OF_EACH, *(pytest.param(n, marks=pytest.mark.soak) for n in MENDED)])
 def test_a_dry_run_changes_nothing_and_neither_does_a_second_repair(root, name):
     DAMAGES[name][0](root)
     before = damage.tree(root)
@@ -536,3 +543,48 @@ def test_nothing_is_written_behind_a_plain_segment_whose_sealed_successor_is_the
     os.remove(root / "index.sqlite3")
     with holdfast.open(root) as store:
         assert store.read("after") == b"1"
+
+
+def test_the_damaged_file_of_a_purged_content_goes_aside_and_is_no_loss(root):
+    with holdfast.open(root) as store:
+        made = store.put("secret.txt", "purged and not yet collected").artifact
+        store.artifacts.delete("secret.txt")
+        store.artifacts.purge(f"id:{made.id}")
+    path = damage.blob_of(root, b"purged and not yet collected")
+    os.truncate(path, path.stat().st_size // 2)
+    (root / "index.sqlite3").unlink()
+    report = holdfast.repair(root)
+    assert report.lost == ()
+    assert report.exit_code == 5
+    assert [step.action for step in report.steps if step.object == str(path.relative_to(root))] == ["quarantine"]
+    assert_whole(root)
+
+
+def test_the_index_names_the_store_also_while_the_search_index_is_mended(root, monkeypatch):
+    """Both need a lock; repair does not wait for itself, and looks into the index that alone has the first change."""
+    waited = []
+    monkeypatch.setattr(locks.time, "sleep", waited.append)
+    (root / "holdfast.json").unlink()
+    shutil.rmtree(root / "journal")
+    (root / "search.sqlite3").write_bytes(b"none")
+    report = holdfast.repair(root)
+    assert (report.lost, report.exit_code) == ((), 5)
+    assert not any(waited)
+    assert_whole(root)
+
+
+def test_a_flipped_bit_in_the_last_transaction_of_the_journal_is_made_good_from_the_index(tmp_path):
+    """Its last line, which opening looks at, is as it was."""
+    root = tmp_path / "own"
+    with holdfast.create(root) as store:
+        store.put("a", b"first")
+        store.put("b", b"second")
+    (segment,) = (root / "journal").iterdir()
+    data = bytearray(segment.read_bytes())
+    data[data.index(b"create", data.index(b"entry"))] ^= 1
+    segment.write_bytes(data)
+    report = repair_store(root)
+    assert (report.exit_code, report.lost) == (5, ())
+    (root / "index.sqlite3").unlink()
+    with holdfast.open(root) as store:
+        assert (store.read("a"), store.read("b")) == (b"first", b"second")

@@ -14,8 +14,6 @@ from holdfast.care.status import status
 from holdfast.errors import HandleDeadError
 from holdfast.testing import damage
 
-pytestmark = pytest.mark.usefixtures("loose")
-
 
 @pytest.fixture
 def store(tmp_path):
@@ -53,6 +51,7 @@ def test_live_and_deleted_records_are_counted_by_kind_without_the_root(store):
     assert found.revisions == 4
 
 
+@pytest.mark.usefixtures("without_packs")
 def test_bytes_are_counted_as_put_once_each_and_as_stored(store):
     store.artifacts.put("a", b"x" * 1000)
     store.artifacts.put("b", b"x" * 1000)
@@ -66,6 +65,7 @@ def test_bytes_are_counted_as_put_once_each_and_as_stored(store):
     assert found.index_bytes == index.stat().st_size + (store.path / "index.sqlite3-wal").stat().st_size
 
 
+@pytest.mark.usefixtures("without_packs")
 def test_purged_content_is_no_longer_counted_and_condemned_blobs_are(store):
     store.artifacts.put("a", "first")
     store.artifacts.put("a", "second!")

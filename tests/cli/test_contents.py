@@ -11,8 +11,6 @@ import pytest
 
 import holdfast
 
-pytestmark = pytest.mark.usefixtures("loose")
-
 
 def test_put_takes_standard_input_or_a_file_and_tells_new_from_unchanged(folder: Path, call: Any) -> None:
     first = call("put", "a/b.txt", "--json", stdin=b"one").document
@@ -102,6 +100,7 @@ def test_get_writes_to_a_device_and_never_replaces_it(filled: Path, call: Any) -
     os.close(reader)
 
 
+@pytest.mark.usefixtures("without_packs")
 def test_get_of_damaged_content_leaves_no_file_and_no_temporary(
     filled: Path, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "audit head": ([], {"head"}),
     "audit verify": ([], {"proven", "head"}),
     "redact": (["docs/a.md", "--dry-run"], {"dry_run"}),
+    "repack": ([], {"summary"}),
     "rebuild": ([], {"summary"}),
     "recover": ([], {"summary"}),
     "migrate status": ([], {"migrations"}),

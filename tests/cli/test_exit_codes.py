@@ -21,8 +21,6 @@ from holdfast.cli import main
 from holdfast.cli.exits import MEANINGS, Exit
 from holdfast.cli.invocation import Invocation
 
-pytestmark = pytest.mark.usefixtures("loose")
-
 
 def test_the_codes_are_those_of_the_design() -> None:
     assert {int(code) for code in Exit} == {0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 130}
@@ -66,6 +64,7 @@ def _blob_of(store: Path, text: bytes) -> Path:
     return store / "blobs" / name[:2] / f"{name}.zst"
 
 
+@pytest.mark.usefixtures("without_packs")
 def test_4_when_fsck_has_findings(filled: Path, call: Any) -> None:
     blob = _blob_of(filled, b"zebra crossing")
     blob.write_bytes(blob.read_bytes()[:-3])

@@ -90,7 +90,7 @@ def test_a_bar_that_is_never_due_does_not_load_rich(
 
 
 def test_long_commands_take_no_progress(filled: Path, call: Any) -> None:
-    for words in (["fsck"], ["gc"], ["rebuild"], ["recover"]):
+    for words in (["fsck"], ["gc"], ["repack"], ["rebuild"], ["recover"]):
         assert call(*words, "--no-progress", "--json").messages[-1]["message_type"] == "summary"
     with holdfast.open(filled) as store:
         assert store.artifacts.read("top.txt") == b"zebra crossing"

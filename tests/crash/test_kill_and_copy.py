@@ -19,8 +19,6 @@ import pytest
 
 import holdfast
 
-pytestmark = pytest.mark.usefixtures("loose")
-
 WRITERS = 8
 ENOUGH = 60
 PATIENCE_S = 150
@@ -118,7 +116,7 @@ def test_nothing_acknowledged_is_lost_by_kills_and_every_plain_copy_is_a_backup(
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_the_same_for_ten_minutes(lab: Lab) -> None:
     taken = run(lab, seconds=600, copies=60)
     said = lab.acknowledged()
@@ -150,6 +148,7 @@ def test_a_moved_store_is_no_copy(lab: Lab) -> None:
         assert store.read("a") == b"1"
 
 
+@pytest.mark.usefixtures("without_packs")
 def test_what_a_copy_lacks_is_withdrawn_by_name_and_what_it_has_stays(lab: Lab) -> None:
     with holdfast.open(lab.root / "store") as store:
         store.put("kept", b"kept 1")
@@ -175,6 +174,7 @@ def test_what_a_copy_lacks_is_withdrawn_by_name_and_what_it_has_stays(lab: Lab) 
     assert holdfast.recover(lab.root / "copy").withdrawn == ()
 
 
+@pytest.mark.usefixtures("without_packs")
 def test_a_missing_blob_in_a_store_that_is_no_copy_is_not_withdrawn(lab: Lab) -> None:
     with holdfast.open(lab.root / "store") as store:
         store.put("a", b"1")

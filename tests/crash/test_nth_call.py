@@ -35,11 +35,11 @@ from holdfast.values.change import Actor
 
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 OPERATIONS = (
-    "create", "open_append", "open_read", "write", "pread", "fsync", "fsync_dir", "reserve", "link", "unlink", "mkdir",
-    "listdir",
+    "create", "open_append", "open_read", "write", "overwrite", "pread", "fsync", "fsync_dir", "reserve", "link",
+    "unlink", "mkdir", "listdir",
 )  # fmt: skip
 MOST = 400
-TRIES = int(os.environ.get("HOLDFAST_NTH_TRIES", "8"))
+TRIES = int(os.environ.get("HOLDFAST_NTH_TRIES", "40"))
 Tally = Callable[..., None]
 
 
@@ -151,11 +151,11 @@ def attempt_workload(workload: Workload, base: str, disk: FaultyDisk, arm: Calla
     os.mkdir(f"{place}/beside")
     ledger = Watched(lambda _: None)
     ledger.flying = {}
-    bench = Bench(f"{place}/store", f"{place}/beside", Settings(Actor("lab")), ledger, random.Random(7))
+    bench = Bench(f"{place}/store", f"{place}/beside", workload.settings(), ledger, random.Random(7))
     ended: HoldfastError | None = None
     with small_sizes():
         workload.before(bench)
-        bench.settings = Settings(Actor("lab"), disk=disk)
+        bench.settings = workload.settings(disk)
         arm()
         try:
             workload.run(bench)
@@ -202,7 +202,11 @@ def of_workload(workload: Workload, base: str, tally: Tally, *, seed: int, tries
     tally("the Nth call fails", tried=len(chosen), of="faults within workloads", note=note)
 
 
-CARE = ("purge and gc", "redact", "rebuild", "recover of a copy", "repair", "repair from a backup", "bulk add")
+CARE = (
+    "purge and gc", "redact", "rebuild", "recover of a copy", "repair", "repair from a backup", "bulk add",
+    "packs", "gc that rewrites packs", "gc that gathers loose blobs", "redact in packs", "repair of packs",
+    "bulk add into packs",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("workload", [w for w in WORKLOADS if w.name in CARE], ids=lambda w: w.name)

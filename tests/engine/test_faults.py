@@ -1,4 +1,7 @@
-"""What happens when the disk fails: before the point of no return nothing was done, after it everything was."""
+"""What happens when the disk fails: before the point of no return nothing was done, after it everything was.
+
+The steps of content that has a file of its own; test_packs.py and the crash lab have the same of packs.
+"""
 
 # ruff: noqa: PT012 (a transaction that fails is more than one statement)
 from __future__ import annotations

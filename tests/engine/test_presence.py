@@ -1,4 +1,7 @@
-"""A blob that the operating system could not read while rows were made is not forgotten: it may be whole."""
+"""A blob that the operating system could not read while rows were made is not forgotten: it may be whole.
+
+Of blobs with a file each; tests/care/test_packs.py has it of packs.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,11 @@ from holdfast.engine.open import Settings, actor_of
 from holdfast.store import Store
 from holdfast.testing.faults import FaultyDisk
 
+pytestmark = pytest.mark.usefixtures("loose")
+
 
 @pytest.fixture
-def root(tmp_path: Path) -> str:
+def root(tmp_path: Path, loose: None) -> str:
     with holdfast.create(tmp_path / "store") as store:
         for n in range(5):
             store.put(f"{n}", f"content {n}".encode())

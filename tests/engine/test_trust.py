@@ -22,8 +22,6 @@ from holdfast.journal import Journal
 from holdfast.testing import damage
 from holdfast.testing.clock import FixedClock
 
-pytestmark = pytest.mark.usefixtures("loose")
-
 RowsOf = Callable[[Store], dict[str, list[tuple[Any, ...]]]]
 Opener = Callable[..., Store]
 
@@ -161,6 +159,7 @@ def test_a_copy_renamed_back_over_the_original_is_recognised(tmp_path: Path) -> 
         assert not store.opened.rebuilt
 
 
+@pytest.mark.usefixtures("without_packs")
 def test_a_copy_that_came_without_its_index_is_recognised_all_the_same(tmp_path: Path) -> None:
     with holdfast.create(tmp_path / "store") as store:
         store.put("old", b"0")

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
 from holdfast.engine import content
 from holdfast.errors import HandleDeadError, InvalidValueError, StorageIOError
-from holdfast.exchange import folder
+from holdfast.exchange import folder, reading
 from holdfast.testing.faults import FaultyDisk
 
 Opener = Callable[..., Store]
@@ -298,16 +297,20 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
 ) -> None:
     path = tree / "busy"
     path.write_bytes(b"a" * size)
-    real, tries = content.stage_stream, []
+    tries: list[int] = []
 
-    def slow(*arguments: Any, **options: Any) -> Any:
-        found = real(*arguments, **options)
-        if len(tries) < 2:
-            tries.append(1)
-            path.write_bytes(b"b" * (size + len(tries)))
-        return found
+    def slowly(real: Callable[..., Any]) -> Callable[..., Any]:
+        def read(*arguments: Any, **options: Any) -> Any:
+            found = real(*arguments, **options)
+            if len(tries) < 2:
+                tries.append(1)
+                path.write_bytes(b"b" * (size + len(tries)))
+            return found
 
-    monkeypatch.setattr(content, "stage_stream", slow)
+        return read
+
+    monkeypatch.setattr(content, "stage_stream", slowly(content.stage_stream))
+    monkeypatch.setattr(reading.os, "read", slowly(os.read))
     report = store.add(tree)
 
     assert report.problems == []
@@ -536,20 +539,65 @@ def test_a_tree_deeper_than_python_s_stack_goes_in(store: Store, deep: Path, mon
     assert outcome(store.add(deep)) == (0, 0, 1)
 
 
-def test_reading_ahead_is_bounded(store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "AHEAD_BYTES", 10_000)
-    monkeypatch.setattr(folder, "BATCH_BYTES", 20_000)
+def test_reading_ahead_is_bounded_in_open_files_and_in_bytes(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "OPEN_AHEAD", 5)
+    monkeypatch.setattr(reading, "TOGETHER_BYTES", 10_000)
+    monkeypatch.setattr(folder, "HELD_BYTES", 20_000)
     for n in range(40):
         (tree / f"{n}").write_bytes(os.urandom(3_000))
-    most = 0
-    real = store._handle.blobs.stage
+    real_open, real_settle = os.open, store._handle.blobs.settle
+    most_open, most_held = 0, 0
 
-    def counted(*arguments: Any, **options: Any) -> Any:
-        nonlocal most
-        time.sleep(0.001)
-        most = max(most, len(os.listdir(store.path / "tmp")))
-        return real(*arguments, **options)
+    def opened(path: Any, *arguments: Any, **options: Any) -> int:
+        nonlocal most_open
+        found = real_open(path, *arguments, **options)
+        links = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+        most_open = max(most_open, sum(os.path.islink(one) and str(tree) in os.readlink(one) for one in links))
+        return found
 
-    store._handle.blobs.stage = counted  # type: ignore[method-assign]
+    def settle(staged: Any) -> None:
+        nonlocal most_held
+        most_held = max(most_held, sum(one.size for one in staged))
+        real_settle(staged)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(store._handle.blobs, "settle", settle)
     assert store.add(tree).added == 40
-    assert most <= 20
+    assert 2 <= most_open <= 6
+    assert 10_000 <= most_held <= 20_000 + 3_000
+
+
+def test_what_is_open_ahead_is_closed_when_an_add_is_stopped(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "BATCH_ITEMS", 5)
+    monkeypatch.setattr(reading, "TOGETHER_ITEMS", 3)
+    for n in range(40):
+        (tree / f"{n}").write_bytes(os.urandom(300))
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    store.put("first", b"opens what a store keeps open")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyboardInterrupt):
+        store.add(tree, progress=interrupt)
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+@pytest.mark.parametrize("together", [1, 7, 1_000])
+def test_what_goes_in_does_not_depend_on_how_much_is_read_together(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    monkeypatch.setattr(reading, "TOGETHER_ITEMS", together)
+    contents = {f"{n:03}": bytes([n]) * (n * 997) for n in range(120)} | {"same": b"\1" * 997}
+    for name, data in contents.items():
+        (tree / name).write_bytes(data)
+    report = store.add(tree)
+
+    assert (report.added, report.bytes) == (len(contents), sum(map(len, contents.values())))
+    assert all(store.read(f"tree/{name}") == data for name, data in contents.items())
+    assert store.fsck().findings == ()
+    assert os.listdir(store.path / "tmp") == []

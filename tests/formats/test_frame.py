@@ -1,6 +1,7 @@
 """A frame is ours only if every bit of its header is what this store writes; its length follows from its blocks."""
 
 import hashlib
+import os
 
 import pytest
 import zstandard
@@ -81,3 +82,55 @@ def test_the_largest_single_frame_fits_the_bound_that_tells_the_forms_apart() ->
     for effort in Effort:
         data = frame.encode(hashlib.shake_256(b"r").digest(frame.ONE_FRAME_MAX), effort)
         assert len(data) <= frame.ONE_FRAME_FILE_MAX
+
+
+@pytest.mark.parametrize("effort", list(Effort))
+@pytest.mark.parametrize("content", CONTENTS, ids=len)
+def test_the_beginning_of_a_frame_can_be_had_alone(content: bytes, effort: Effort) -> None:
+    data = frame.encode(content, effort)
+    for end in {0, 1, len(content) // 3, len(content) - 1, len(content), len(content) + 1}:
+        assert frame.decode_part(data, max(end, 0)) == content[: max(end, 0)]
+
+
+def test_what_is_behind_the_wanted_part_of_a_long_frame_is_not_decompressed_but_its_shape_is_looked_at() -> None:
+    content = hashlib.shake_256(b"r").digest(300_000)
+    data = bytearray(frame.encode(content, Effort.DENSE))
+    data[-30_000] ^= 1
+    assert frame.decode_part(bytes(data), 100_000) == content[:100_000]
+    for end in (len(content), frame.MAX_CONTENT):
+        with pytest.raises(BlobDamagedError):
+            frame.decode_part(bytes(data), end)
+    for wrong in (bytes(data[:-1]), bytes(data) + b"x"):
+        with pytest.raises(BlobDamagedError):
+            frame.decode_part(wrong, 100_000)
+
+
+def test_damage_in_the_wanted_part_is_found_by_the_frame_or_left_to_the_digest_of_whoever_asked() -> None:
+    content = b"".join(b"line %d of many\n" % n for n in range(30_000))
+    data = frame.encode(content, Effort.DENSE)
+    for at in range(20, len(data) - 8, len(data) // 40):
+        harmed = data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
+        try:
+            found = frame.decode_part(harmed, 100_000)
+        except BlobDamagedError:
+            continue
+        assert len(found) == 100_000
+
+
+def test_many_frames_are_decoded_as_each_alone_would_be() -> None:
+    contents = [bytes([number]) * (number * 50) for number in range(30)]
+    frames = [frame.encode(content) for content in contents]
+    assert frame.decode_many(frames) == contents
+    assert frame.decode_many(frames[1:]) == contents[1:]
+    assert frame.decode_many(frames[:3]) == contents[:3]
+    altered = bytearray(frames[9])
+    altered[-1] ^= 1
+    damaged = [*frames[1:9], bytes(altered), frames[10][:-1], frames[11] + b"\0", b"", frames[12] + frames[13]]
+    assert frame.decode_many(damaged) == [*contents[1:9], None, None, None, None, None]
+
+
+def test_many_contents_at_once_give_the_frames_that_each_gives_alone() -> None:
+    contents = [b"", b"x", *(bytes([n]) * (n * 131) for n in range(1, 60)), os.urandom(70_000), b"text " * 20_000]
+    assert frame.encode_all(contents) == [frame.encode(content) for content in contents]
+    assert frame.encode_all([]) == []
+    assert frame.encode_all([b"one"]) == [frame.encode(b"one")]

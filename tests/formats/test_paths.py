@@ -59,3 +59,17 @@ def test_every_name_survives_a_file_system_that_folds_case() -> None:
 
     assert all(re.fullmatch(r"[a-z0-9./]{1,32}", one) for one in fixed)
     assert len({one.casefold() for one in fixed}) == len(fixed)
+
+
+@given(st.binary(min_size=8, max_size=8), st.integers(0, 1 << 40), st.integers(1, 1 << 30))
+def test_names_of_repacked_packs_come_before_all_others_and_newer_ones_before_older(
+    drawn: bytes, now_s: int, later_s: int
+) -> None:
+    plain, repacked = paths.pack_name(drawn), paths.repacked_name(drawn[:3], now_s % (1 << 35))
+    assert (paths.is_repacked(plain), paths.is_repacked(repacked)) == (False, True)
+    assert paths.parse_pack(f"{plain}.zst") == plain
+    assert paths.parse_pack(f"{repacked}.zst") == repacked
+    assert paths.repacked_name(b"\xff" * 3, now_s % (1 << 35) + later_s) < paths.repacked_name(
+        bytes(3), now_s % (1 << 35)
+    )
+    assert repacked < plain

@@ -29,8 +29,6 @@ from holdfast.errors import (
 )
 from holdfast.values import canon, digest
 
-pytestmark = pytest.mark.usefixtures("loose")
-
 NOWHERE = "01987654-0000-7000-8000-000000000000"
 
 
@@ -71,6 +69,7 @@ def test_a_put_keeps_content_and_says_all_there_is_to_say_of_it(store: Store) ->
     assert store.get("docs/a.md") == store.get(f"id:{made.id}") == store.get(made) == store.get(b"docs/a.md") == made
 
 
+@pytest.mark.usefixtures("without_packs")
 @pytest.mark.parametrize("size", [0, 1, 5_000, 1 << 20, (1 << 20) + 1, 3_000_000])
 def test_content_comes_in_as_bytes_text_file_or_stream_and_out_in_three_ways(
     store: Store, tmp_path: Path, size: int
@@ -635,6 +634,7 @@ def test_a_live_artifact_gives_up_old_revisions_only_and_says_who_did_it(store: 
     assert store.changes.head().next_seq == last.seq + 1
 
 
+@pytest.mark.usefixtures("without_packs")
 def test_a_deleted_artifact_is_purged_whole_and_its_bytes_are_freed_by_gc_unless_others_need_them(store: Store) -> None:
     store.put("a", b"only here")
     store.put("a", b"shared")

@@ -506,3 +506,27 @@ def test_results_come_in_short_reads_while_the_store_goes_on(store: Store, monke
     store.put("late", b"x")
 
     assert [one.name for one in first] + [one.name for one in found] == [*map(str, range(9)), "late"]
+
+
+def test_a_plan_names_the_indexes_that_a_query_uses_and_the_tables_it_goes_through(store: Store) -> None:
+    made = store.put("docs/a", "1", tags=["x"]).artifact
+    newest = store.artifacts.explain(under="docs", order="-created")
+    assert (newest.indexes, newest.scans) == (("artifact_newest",), ())
+    assert store.artifacts.explain(tag="x").indexes == ("tagging_tag_record",)
+    by_digest = store.artifacts.explain(digest=made.digest)
+    assert (by_digest.indexes, by_digest.scans) == (("content_digest", "revision_content"), ())
+    everything = store.artifacts.explain(field("metadata.a") == "b")
+    assert (everything.indexes, everything.scans) == ((), ("artifact",))
+    assert everything.steps
+
+
+def test_the_newest_of_a_collection_come_newest_first_whatever_lies_in_others(store: Store) -> None:
+    for number in range(30):
+        store.put(f"{'abc'[number % 3]}/{number}", str(number))
+    store.put("b/below/31", "31")
+    store.artifacts.delete("b/28")
+    found = [one.name for one in store.find(under="b", order="-created", limit=4)]
+    assert found == ["31", "25", "22", "19"]
+    first = store.artifacts.page(under="b", order="-created", limit=2)
+    second = store.artifacts.page(under="b", order="-created", limit=2, token=first.token)
+    assert [one.name for one in (*first.items, *second.items)] == found

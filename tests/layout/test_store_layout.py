@@ -172,6 +172,23 @@ def test_the_recipes_list_the_members_of_packs_prove_them_and_name_a_damaged_one
     assert "damaged:" in sh(block("python3 members.py") + " 2>/dev/null", full)
 
 
+def test_the_recipes_list_and_prove_the_members_of_repacked_packs(full: Path) -> None:
+    (full / "members.py").write_text(block("import struct"))
+    before = {line.split()[0] for line in sh("python3 members.py packs/*.zst", full).splitlines()}
+    with holdfast.open(full) as store:
+        for number in range(3):
+            store.put("revised", b"".join(n.to_bytes(4, "big") for n in range(30_000)) + b"%d" % number)
+        assert store.repack().loose_superseded == 3
+        store.gc(grace_s=0)
+    (pack,) = (full / "packs").iterdir()
+    assert pack.name.startswith("0")
+    listed = [line.split()[:3] for line in sh("python3 members.py packs/*.zst", full).splitlines()]
+    assert before <= {digest for digest, _, _ in listed}
+    assert sh(block("python3 members.py"), full) == ""
+    command = block("zstd -dc packs/0123").replace("packs/0123….zst", str(pack))
+    assert all(sh(f"AT={at} SIZE={size}\n{command}", full).split()[0] == digest for digest, at, size in listed)
+
+
 def test_the_recipe_for_one_member_is_what_the_page_says(full: Path) -> None:
     (full / "members.py").write_text(block("import struct"))
     digest, at, size, pack = sh("python3 members.py packs/*.zst", full).splitlines()[3].split()

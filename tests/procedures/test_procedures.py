@@ -60,6 +60,7 @@ PAGES: dict[tuple[str, str], Expected] = {
     ("journal-lost", ""): WHOLE,
     ("journal-damaged", ""): WHOLE,
     ("torn-tail", ""): WHOLE,
+    ("pack-damaged", ""): WHOLE,
     ("history-hole", "If you have a backup or another copy of this store"): Expected(),
     ("history-hole", NO_COPY): Expected(without=ALL),
     ("only-blobs-left", "If you have a backup or another copy of this store"): Expected(without=("docs/later.txt@1",)),

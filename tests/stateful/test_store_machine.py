@@ -47,10 +47,15 @@ SPOKEN = {"run": "under_way", "step": "part", "store": "(?:store|s)"}
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Stores lie in memory where there is such a place. A rebuild beside our own handle need not hope that we go."""
+    """Stores lie in memory where there is such a place. A rebuild beside our own handle need not hope that we go.
+
+    Packs are full, and loose blobs too many, after a few puts.
+    """
     place = tempfile.mkdtemp(prefix="holdfast-machine-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     monkeypatch.setattr(StoreMachine, "folder", place)
     monkeypatch.setattr("holdfast.care.rebuild._PATIENCE_S", 0.01)
+    monkeypatch.setattr("holdfast.care.gathering.LOOSE_MANY", 3)
+    monkeypatch.setattr("holdfast.blobs.packs.writer.PACK_APPENDS", 7)
     yield
     shutil.rmtree(place, ignore_errors=True)
 

@@ -45,7 +45,7 @@ def run(folder: Path, *, scale: float, runs: int, only: list[str]) -> Path:
 
 def _lines(folder: Path, scale: float, runs: int, only: list[str]) -> Iterator[dict[str, Any]]:
     yield {"machine": page.machine(), "versions": _versions(), "scale": scale}
-    words = _words(folder)
+    words = _words(folder) | {"artifacts": str(int(1_000_000 * scale))}
     for step in STEPS:
         if only and step.name not in only:
             continue
@@ -86,6 +86,8 @@ def _words(folder: Path) -> dict[str, str]:
     return {
         "small": str(folder / "small"), "large": str(folder / "large"), "store": str(folder / "store"),
         "peer": str(folder / "peer"), "child": f"{python} {HERE / 'children.py'}", "holdfast": f"{python} -m holdfast",
+        "reading": f"{python} {HERE / 'reading.py'}", "queries": f"{python} {HERE / 'queries.py'}",
+        "raw": str(folder / "raw.sqlite3"), "million": str(folder / "million"),
     }  # fmt: skip
 
 

@@ -91,6 +91,17 @@ def put(root: str, names: str = "a") -> None:
         _say(seconds=sum(times), count=PUTS, **_percentiles(times))
 
 
+def put_many(root: str, tree: str) -> None:
+    """All files of a tree, read by the caller, through `put_many`."""
+    import holdfast
+
+    files = sorted(path for path in Path(tree).rglob("*") if path.is_file())
+    with holdfast.open(root) as store:
+        began = time.perf_counter()
+        store.put_many((str(path.relative_to(tree)), path.read_bytes()) for path in files)
+        _say(seconds=time.perf_counter() - began, count=len(files))
+
+
 def put_eight(root: str) -> None:
     """The same by eight processes at once; `count` is all of theirs."""
     began = time.perf_counter()

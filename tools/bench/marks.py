@@ -1,7 +1,8 @@
 """The marks: on which work, by which commands of ours and of the peers, and what ratio we mean to reach.
 
 Commands are shell lines. Words they may use: {small}, {large}: the corpora; {store}, {peer}: where ours and the peer's
-repository go; {child}: runs a body of children.py; {holdfast}: the command.
+repository go; {child}, {reading}, {queries}: run a body of children.py, reading.py, queries.py; {million}, {raw}: where
+many artifacts go, and a bare table with the same facts; {artifacts}: how many; {holdfast}: the command.
 """
 
 from __future__ import annotations
@@ -80,17 +81,27 @@ _GIT_ADD = "cd {small}; git --git-dir={peer} --work-tree=. add -A . && "
 _RESTIC = "rm -rf {peer} {peer}-cache; restic -q -r {peer} init"
 _BORG = "rm -rf {peer} {peer}-base; borg init -e none {peer}"
 
+QUERIES = {"id": 6.0, "name": 6.0, "digest": 6.0, "newest": 3.0, "metadata": 3.0, "search": 1.5}
+"""How many times the bare table's time each may take."""
+
 STEPS = (
     # One tree of small files, then the same again, then reads, then a check: for each in turn on what it made.
     Step("tar", "tar, zstd -T2 -3", "tar -C {small} -cf - . | zstd -T2 -3 -q -o {peer}.zst; sync {peer}.zst", "rm -f {peer}.zst", "{peer}.zst"),
     Step("add", OURS, "cd {small}; {holdfast} -C {store} add .", _FRESH, "{store}"),
     Step("again", OURS, "cd {small}; {holdfast} -C {store} add ."),
     Step("read", OURS, "{child} read_small {store}"),
+    Step("bulk", OURS + ", in bulk", "{reading} bulk {store}"),
+    Step("bulk-paths", OURS + ", in bulk, by path", "{reading} paths {store}"),
     Step("fsck", OURS, "{holdfast} -C {store} fsck"),
     Step("text", OURS, "{holdfast} -C {store} search zzzz", once=True, keeps="{store}"),
     Step("show", OURS, "{holdfast} -C {store} status", cold=False),
     Step("help", OURS, "{holdfast} --help", cold=False),
     Step("rebuild", OURS, "{holdfast} -C {store} rebuild"),
+    Step("add-warm", OURS + ", warm", "cd {small}; {holdfast} -C {store} add .", _FRESH, cold=False),
+    Step("add-checksum", OURS + " --checksum", "cd {small}; {holdfast} -C {store} add --checksum .", cold=False),
+    Step("add-again-after", OURS + ", after another's write", "cd {small}; {holdfast} -C {store} add .", "echo $RANDOM > {peer}.x; {holdfast} -C {store} put other {peer}.x", cold=False),
+    Step("put-many", OURS + " put_many", "{child} put_many {store} {small}", _FRESH, cold=False),
+    Step("restic-add-warm", "restic, warm", "cd {small}; restic -q -r {peer} backup .", _RESTIC, cold=False),
     Step("restic-add", "restic", "cd {small}; restic -q -r {peer} backup .", _RESTIC, "{peer}"),
     Step("restic-again", "restic", "cd {small}; restic -q -r {peer} backup ."),
     Step("restic-check", "restic", "restic -q -r {peer} check --read-data"),
@@ -110,10 +121,16 @@ STEPS = (
     Step("zstd-proof", "zstd -dc, sha256sum", "zstd -dc -q {peer}.zst | sha256sum"),
     Step("large", OURS, "cd {large}; {holdfast} -C {store} put large.bin large.bin", _FRESH, "{store}"),
     Step("large-out", OURS, "{child} read_large {store}"),
+    Step("large-copy", OURS + ", copied out", "{reading} large {store}"),
     Step("pieces", OURS, "{child} read_pieces {store}", cold=False),
     Step("large-fsck", OURS, "{holdfast} -C {store} fsck"),
     Step("borg-large", "borg", "cd {large}; borg create -C zstd,3 {peer}::a .", _BORG, "{peer}", once=True),
     Step("restic-large", "restic", "cd {large}; restic -q -r {peer} backup .", _RESTIC, "{peer}", once=True),
+    # Questions to very many.
+    Step("many", OURS, "{queries} make {million} {raw} {artifacts}", cold=False, once=True, keeps="{million}"),
+    *(Step(f"ours-{query}", OURS, f"{{queries}} ours {{million}} {query}", cold=False) for query in QUERIES),
+    *(Step(f"raw-{query}", "SQLite, nothing checked", f"{{queries}} raw {{raw}} {query}", cold=False) for query in QUERIES),
+    Step("many-show", OURS, "{holdfast} -C {million} show c7/art-0007007.txt", cold=False),
     # Single durable writes.
     Step("objects-put", "disk-objectstore add_object (bytes alone)", "{child} objects_put {peer}", "rm -rf {peer}", cold=False),
     Step("put", OURS, "{child} put {store}", _FRESH, cold=False),
@@ -123,25 +140,29 @@ STEPS = (
 MARKS = (
     Mark("P1", "add a tree of small files, cold", "add", ("tar",), limit=1.25),
     Mark("P1 peers", "the same, against the fastest peer that compresses", "add", ("restic-add", "borg-add", "git-add")),
+    Mark("P1 warm", "the same, warm", "add-warm", ("restic-add-warm",), limit=0.5),
+    Mark("P1 many", "the same contents by put_many, warm", "put-many", ("objects-add",)),
     Mark("P1 text", "the same, full text complete", "add+text", ("tar",), limit=2.5),
     Mark("P1s", "bytes of that store, index and journal counted", "add", ("restic-add",), of=stored, unit="MB"),
     Mark("P2", "add the same tree again, unchanged", "again", ("git-again",), limit=2.0),
     Mark("P2 peers", "the same, against restic", "again", ("restic-again",), limit=0.33),
     Mark("P3", "add one big file", "large", ("zstd-large",), limit=1.1),
     Mark("P4", "read all small ones in random order, one by one", "read", ("git-read",), of=rate, limit=0.6, rising=True, unit="/s"),
-    Mark("P4 bulk", "the same in bulk", missing="there is no bulk read yet"),
+    Mark("P4 bulk", "the same in bulk, in the order of the store", "bulk", ("git-read",), of=rate, limit=1.2, rising=True, unit="/s"),
     Mark("P5", "read the big file, verified", "large-out", ("zstd-out",), limit=1.25),
     Mark("P5 pieces", "random reads of 4 KB in it, warm", "pieces", of=rate, limit=5_000, rising=True, unit="/s"),
     Mark("P6", "full fsck of the small ones", "fsck", ("restic-check",)),
     Mark("P6 large", "full fsck of the big one", "large-fsck", ("zstd-proof",), limit=1 / 0.6),
-    Mark("P7", "a git history after repack", missing="there is no repack yet"),
+    Mark("P7", "a git history after repack", missing="see tools/bench/repacking.py and docs/design/019"),
     Mark("P8", "growing logs and checkpoints", missing="measured apart, by tools/bench/chunking.py"),
     Mark("P9", "one durable put of 2 KB, middle", "put", ("objects-put",), of=p50, unit="ms"),
     Mark("P9 tail", "the slowest of a hundred", "put", ("objects-put",), of=p99, unit="ms"),
     Mark("P9 eight", "eight writers together, puts a second", "put-eight", ("put",), of=rate, rising=True, unit="/s"),
-    Mark("P10", "a million artifacts", missing="not measured yet"),
+    *(Mark(f"P10 {query}", f"a million artifacts: {query}", f"ours-{query}", (f"raw-{query}",), of=p50, limit=limit, unit="ms")
+      for query, limit in QUERIES.items()),
     Mark("P11", "peak memory, small files", "add", of=memory, limit=150, unit="MB"),
     Mark("P11 large", "peak memory, big file", "large", of=memory, limit=150, unit="MB"),
     Mark("P12", "`holdfast --help`", "help", limit=0.12),
+    Mark("P12 show", "`holdfast show` among a million", "many-show", limit=0.2),
     Mark("P12 status", "`holdfast status` of the small files", "show", limit=0.2),
 )  # fmt: skip

@@ -12,11 +12,13 @@ B-6  `delete` makes a blob absent; deleting what is absent returns False.
 B-7  `discard` forgets staged bytes; it never touches published ones.
 B-8  `walk` is for maintenance only: correctness never depends on a listing, and nothing is ever renamed.
 B-9  All calls may come from many threads at once.
+B-10 `read_many` gives each blob that was asked for once for each time it was asked for, in any order, checked against
+     its digest; memory is bounded by the largest of them. What cannot be read raises as `read` would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -93,6 +95,10 @@ class BlobStore(Protocol):
         """Take bytes in (B-2). Raises NoSpaceError, StorageIOError; nothing stays behind then."""
         ...
 
+    def stage_all(self, contents: Mapping[str, bytes]) -> list[Staged]:
+        """As `stage` of each with `durable=False`, in less time. Keys are their digests, as the caller has seen."""
+        ...
+
     def settle(self, staged: Sequence[Staged]) -> None:
         """Make bytes that were staged with `durable=False` durable, many for one sync."""
         ...
@@ -113,8 +119,17 @@ class BlobStore(Protocol):
         """Random access to a blob (B-5)."""
         ...
 
-    def read(self, digest: str) -> bytes:
-        """A whole blob, checked against its digest. For content that fits in memory."""
+    def read(self, digest: str, *, spot: Spot | None = None) -> bytes:
+        """A whole blob, checked against its digest. For content that fits in memory.
+
+        `spot`: where the caller believes it to be; saves asking, and is no harm if it is wrong.
+        """
+        ...
+
+    def read_many(self, wanted: Sequence[tuple[str, Spot | None]]) -> Iterator[tuple[int, bytes]]:
+        """(number, whole content) of many blobs, given as (digest, spot as in `read`), in the order that is quickest
+        (B-10).
+        """
         ...
 
     def verify(self, digest: str) -> BlobStat:

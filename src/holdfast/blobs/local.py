@@ -10,7 +10,7 @@ import itertools
 import os
 import stat as stat_flags
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -21,6 +21,7 @@ from holdfast.blobs.reader import copy_to
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
 from holdfast.formats import paths
+from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
 
 # One sync of the file system costs as much as a few syncs of files; it is reliable on Linux alone (5.8 and later).
@@ -73,6 +74,15 @@ class LocalBlobs:
             if len(view) <= self._shape.one_frame_max:
                 return self._stage(lambda emit: write_small(view, emit), durable=durable)
         return self._stage(lambda emit: write_blob(source, emit, shape=self._shape), durable=durable)
+
+    def stage_all(self, contents: Mapping[str, bytes]) -> list[Staged]:
+        """As `stage` of each; they are not durable yet. If one fails, none of them stays behind."""
+        with contextlib.ExitStack() as undo:
+            staged: list[Staged] = []
+            undo.callback(lambda: self.discard(staged))
+            staged.extend(LocalBlobs.stage(self, content, durable=False) for content in contents.values())
+            undo.pop_all()
+        return staged
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Make staged bytes durable: a sync for each of a few, one sync of the file system for many."""
@@ -132,7 +142,7 @@ class LocalBlobs:
             self._say_where_damaged(error, raw)
             raise
 
-    def read(self, digest: str) -> bytes:
+    def read(self, digest: str, *, spot: Spot | None = None) -> bytes:  # noqa: ARG002 - there are no packs here
         """A whole blob, checked against its digest. BlobMissingError, BlobDamagedError."""
         reader = self.open(digest)
         if isinstance(reader, ContentReader):
@@ -141,6 +151,11 @@ class LocalBlobs:
         with contextlib.closing(reader):
             copy_to(reader, content.write)
         return content.getvalue()
+
+    def read_many(self, wanted: Sequence[tuple[str, Spot | None]]) -> Iterator[tuple[int, bytes]]:
+        """One after the other."""
+        for number, (digest, spot) in enumerate(wanted):
+            yield number, self.read(digest, spot=spot)
 
     def verify(self, digest: str) -> BlobStat:
         """Read every byte of a blob in bounded memory. BlobMissingError, BlobDamagedError."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from holdfast.blobs.compress import as_bytes_view, read_full
 from holdfast.blobs.contract import BlobStat, Staged, WalkEntry
 from holdfast.blobs.files import ContentReader
 from holdfast.errors import BlobMissingError, InvalidValueError
+from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
 
 
@@ -33,6 +34,10 @@ class MemoryBlobs:
             if durable:
                 self._durable.add(place)
         return Staged(digests.of(content), len(content), len(content), durable, place)
+
+    def stage_all(self, contents: Mapping[str, bytes]) -> list[Staged]:
+        """Take many in."""
+        return [self.stage(content, durable=False) for content in contents.values()]
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Note that these may be published."""
@@ -65,12 +70,17 @@ class MemoryBlobs:
         content = self.read(digest)
         return ContentReader(_name(digest), content, len(content))
 
-    def read(self, digest: str) -> bytes:
+    def read(self, digest: str, *, spot: Spot | None = None) -> bytes:  # noqa: ARG002 - there are no packs here
         """A whole blob."""
         try:
             return self._published[_name(digest)]
         except KeyError:
             raise BlobMissingError(f"nothing holds {digest}", digest=digest) from None
+
+    def read_many(self, wanted: Sequence[tuple[str, Spot | None]]) -> Iterator[tuple[int, bytes]]:
+        """One after the other."""
+        for number, (digest, spot) in enumerate(wanted):
+            yield number, self.read(digest, spot=spot)
 
     def verify(self, digest: str) -> BlobStat:
         """Look for a blob; memory is trusted."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.blobs.contract import BlobReader
 from holdfast.blobs.files import ContentReader
-from holdfast.errors import BlobDamagedError
+from holdfast.errors import BlobDamagedError, HandleDeadError
 from holdfast.values import digest as digests
 
 if TYPE_CHECKING:
@@ -22,6 +24,46 @@ BUFFER = 8 * 1024
 
 PIECE = 1024 * 1024
 _AHEAD = 4
+_WORTH_A_THREAD = 256 * 1024
+"""Handing a piece to another thread costs as much as hashing some tens of kilobytes."""
+
+
+class Hashing:
+    """SHA-256 of pieces in order; long ones are hashed by a thread of its own while the caller gets the next one."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+        self._pool: ThreadPoolExecutor | None = None
+        self._under_way: deque[Future[None]] = deque()
+        self._process = os.getpid()
+
+    def update(self, piece: bytes) -> None:
+        """Add a piece; at most a few are waiting. HandleDeadError in a forked child, where the thread is not."""
+        if self._pool is not None and os.getpid() != self._process:
+            raise HandleDeadError("the content was being read when the process forked", reason="forked")
+        if self._pool is None:
+            if len(piece) < _WORTH_A_THREAD:
+                self._sha.update(piece)
+                return
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="holdfast-sha256")
+        self._under_way.append(self._pool.submit(self._sha.update, piece))
+        if len(self._under_way) > _AHEAD:
+            self._under_way.popleft().result()
+
+    def digest(self) -> bytes:
+        """Of all pieces; the thread is given back."""
+        self.close()
+        return self._sha.digest()
+
+    def close(self) -> None:
+        """Wait for what is under way, and give the thread back."""
+        if os.getpid() != self._process:
+            return
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        while self._under_way:
+            self._under_way.popleft().result()
 
 
 class BlobRaw(io.RawIOBase):
@@ -35,7 +77,7 @@ class BlobRaw(io.RawIOBase):
         self._reader = reader
         self._at = 0
         self._hashed = 0
-        self._sha = hashlib.sha256()
+        self._hash = Hashing()
 
     @property
     def size(self) -> int:
@@ -94,16 +136,17 @@ class BlobRaw(io.RawIOBase):
         """Close this and the reader."""
         if not self.closed:
             try:
+                self._hash.close()
                 self._reader.close()
             finally:
                 super().close()
 
     def _follow(self, data: bytes) -> None:
         if self._hashed == self._at and data:
-            self._sha.update(data)
+            self._hash.update(data)
             self._hashed += len(data)
             if self._hashed == self.size:
-                _prove(self._reader, self._sha.digest())
+                _prove(self._reader, self._hash.digest())
         self._at += len(data)
 
     def _refuse_closed(self) -> None:
@@ -126,16 +169,13 @@ def copy_to(reader: BlobReader, write: Callable[[bytes], object]) -> None:
         # Proven at open.
         write(reader.content)
         return
-    sha = hashlib.sha256()
-    hashing: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="holdfast-sha256") as pool:
+    with contextlib.closing(Hashing()) as sha:
         for offset in range(0, reader.size, PIECE):
             piece = reader.read_at(offset, PIECE)
-            hashing.append(pool.submit(sha.update, piece))
+            sha.update(piece)
             write(piece)
-            if len(hashing) > _AHEAD:
-                hashing.popleft().result()
-    _prove(reader, sha.digest())
+        found = sha.digest()
+    _prove(reader, found)
 
 
 def _prove(reader: BlobReader, found: bytes) -> None:

@@ -3,9 +3,11 @@
 Steps, each of which a put may come between:
 1. condemn    blobs that no kept revision refers to get a date in their row; those referred to again lose it
 2. sweep      what was condemned before the grace period and is still unreferenced: file removed, then its row
-3. strays     files without a row (a transaction that never committed) older than the grace period
-4. packs      those with much garbage are rewritten, those that nothing is in any more removed (packing.py)
-5. leftovers  temporary files of dead writers; plain journal segments whose sealed successor is old enough
+3. gather     many small blobs with a file each are appended to packs, which supersede the files (gathering.py)
+4. strays     files without a row (a transaction that never committed), and superseded ones, older than the grace period
+5. packs      those with much garbage are rewritten, those that nothing is in any more removed (packing.py),
+              and what was added is repacked once it is much (repack.py)
+6. leftovers  temporary files of dead writers; plain journal segments whose sealed successor is old enough
 
 Each removal happens under the writer lock, after the rows were read again. A put that finds a condemned row looks at
 the file and revives it or publishes anew, under the same lock. gc refuses when it cannot be sure: a chain that does
@@ -22,13 +24,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from holdfast.blobs import LocalBlobs
-from holdfast.care import chunking, packing
+from holdfast.care import chunking, gathering, packing, repack
 from holdfast.care.certainty import CLOCK_FACT, clock_fact, prove_chain, prove_clock, prove_rows
 from holdfast.engine import chunk_marks, derive, feeding
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import current, write
-from holdfast.errors import ConflictError
+from holdfast.errors import ConflictError, NoSpaceError
 from holdfast.formats import paths
 
 GRACE_S = 14 * 24 * 3600.0
@@ -44,10 +46,11 @@ class GcReport:
     """What gc did, or (`dry_run`) would do. Sizes in bytes.
 
     `condemned`: newly condemned blobs; `waiting`: condemned ones still within the grace period; `removed`,
-    `freed_bytes`: blobs removed; `strays`: files without a row removed; `leftovers`: temporary files and superseded
+    `freed_bytes`: blobs removed; `gathered`: small ones that had a file each and are in packs now; `strays`: files
+    removed that have no row, or that a pack has superseded; `leftovers`: temporary files and superseded
     journal segments removed; `sealed`: journal segments compressed. A blob in a pack frees its bytes only with
     the pack; so does a chunk, `chunks` of which lost their rows. `packs_rewritten`: packs whose members were written
-    again without the garbage; `packs_removed`: files.
+    again without the garbage; `packs_removed`: files. `repacked`: contents that were put together with similar ones.
     """
 
     dry_run: bool
@@ -55,20 +58,27 @@ class GcReport:
     waiting: int = 0
     removed: int = 0
     freed_bytes: int = 0
+    gathered: int = 0
     strays: int = 0
     leftovers: int = 0
     sealed: int = 0
     packs_rewritten: int = 0
     packs_removed: int = 0
     chunks: int = 0
+    repacked: int = 0
 
 
 class Gc:
     """One garbage collection. `run` takes all steps; each is a method, so that tests can stop between them."""
 
-    def __init__(self, handle: Handle, *, grace_s: float = GRACE_S, progress: Progress | None = None) -> None:
+    def __init__(
+        self, handle: Handle, *, grace_s: float = GRACE_S, loose_many: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        """`loose_many`: so many small blobs with a file each are too many; None: as usual."""
         self._handle = handle
         self._grace_s = grace_s
+        self._loose_many = gathering.LOOSE_MANY if loose_many is None else loose_many
         self._progress = progress
         self.report = GcReport(dry_run=False)
         self._sure = False
@@ -78,6 +88,7 @@ class Gc:
         self.prove()
         self.condemn()
         self.sweep()
+        self.gather()
         self.strays()
         self.packs()
         self.leftovers()
@@ -94,6 +105,7 @@ class Gc:
         due, freed = (unreferenced, everything) if at_once else physical.count_condemned(before_us=self._before_us())
         strays = [size for _, size in self._stray_files()]
         strays += [size for _, _, size in chunking.strays(self._handle, before_us=self._before_us())]
+        gathered, superseded = gathering.due(self._handle, many=self._loose_many)
         sealed = len(self._handle.journal.sealable())
         packs = packing.preview(self._handle, before_us=self._before_us(), at_once=at_once)
         return GcReport(
@@ -101,13 +113,15 @@ class Gc:
             condemned=unreferenced - known,
             waiting=unreferenced - due,
             removed=due,
-            freed_bytes=freed + sum(strays) + packs.freed_bytes,
-            strays=len(strays),
+            freed_bytes=freed + sum(strays) + packs.freed_bytes + (superseded if at_once else 0),
+            gathered=gathered,
+            strays=len(strays) + (gathered if at_once else 0),
             leftovers=len({*self._leftover_files(), *self._interrupted()}) + (sealed if at_once else 0),
             sealed=sealed,
             packs_rewritten=packs.rewritten,
             packs_removed=packs.removed,
             chunks=physical.chunks.count_due(before_us=self._before_us(), at_once=at_once),
+            repacked=repack.preview(self._handle).contents if repack.due(self._handle) else 0,
         )
 
     def prove(self) -> None:
@@ -187,8 +201,15 @@ class Gc:
             if not gone:
                 break
 
+    def gather(self) -> None:
+        """Step 3."""
+        gathered = gathering.gather(
+            self._handle, many=self._loose_many, done=lambda count: self._show(count, "appending blobs to packs")
+        )
+        self.report = replace(self.report, gathered=gathered)
+
     def strays(self) -> None:
-        """Step 3: a file without a row, that nothing speaks of, belongs to a transaction that never was.
+        """Step 4: a file without a row, that nothing speaks of, belongs to a transaction that never was.
 
         Looked at again under the lock. "Not found" alone is no reason: a row may be missing by damage.
         """
@@ -209,7 +230,11 @@ class Gc:
         self.report = replace(self.report, strays=self.report.strays + 1, freed_bytes=self.report.freed_bytes + size)
 
     def packs(self) -> None:
-        """Step 4."""
+        """Step 5. Repacking comes first: with no grace period what it empties goes at once."""
+        if repack.due(self._handle):
+            with contextlib.suppress(NoSpaceError):  # it needs room, gc makes some: the next gc tries again
+                again = repack.repack(self._handle, progress=self._progress)
+                self.report = replace(self.report, repacked=again.contents)
         done = packing.collect(self._handle, before_us=self._before_us(), at_once=self._grace_s <= 0)
         self.report = replace(
             self.report,
@@ -219,7 +244,7 @@ class Gc:
         )
 
     def leftovers(self) -> None:
-        """Step 5. Journal segments are sealed first, so that space is gained in time."""
+        """Step 6. Journal segments are sealed first, so that space is gained in time."""
         with write(self._handle, what="gc: leftovers"):
             removed = 0
             before = self._interrupted()

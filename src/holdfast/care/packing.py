@@ -9,10 +9,12 @@ A pack that somebody appends to, or that holds content whose rows are not commit
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from holdfast.blobs.packs.writer import PACK_BYTES
 from holdfast.engine import repacking
@@ -21,7 +23,7 @@ from holdfast.engine.repacking import Held
 from holdfast.engine.transaction import write
 from holdfast.errors import NoSpaceError
 from holdfast.formats import paths
-from holdfast.index.packed import PackRow
+from holdfast.index.packed import EVER, PackRow
 
 LIVE_SHARE = 0.5
 """A pack is rewritten when less than this share of its content has a row."""
@@ -30,7 +32,11 @@ SMALL_BYTES = PACK_BYTES // 8
 SMALL_MANY = 8
 """So many packs below SMALL_BYTES are merged: each process that writes can leave one."""
 
-_HELD_AT_MOST = 200
+HELD_AT_MOST = 64
+"""So many packs are locked at a time: each takes a file descriptor."""
+
+CHOSEN_AT_MOST = 10_000
+"""So many packs are chosen before they are rewritten, and then the rest is looked at: this bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +48,35 @@ class PackingReport:
     freed_bytes: int = 0
 
 
+@dataclass(slots=True)
+class _Found:
+    """Packs of one sort, counted; of them `chosen`, those of which least is needed: (minus the bytes needed, name)."""
+
+    many: int = 0
+    file_bytes: int = 0
+    chosen: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, one: Held, needed: int) -> None:
+        """Count a pack of which so many bytes are needed."""
+        self.many += 1
+        self.file_bytes += one.file_bytes
+        entry = (-needed, one.name)
+        if len(self.chosen) < CHOSEN_AT_MOST:
+            heapq.heappush(self.chosen, entry)
+        else:
+            heapq.heappushpop(self.chosen, entry)
+
+
 def collect(handle: Handle, *, before_us: int, at_once: bool) -> PackingReport:
     """Both steps. `at_once`: there is no grace period: every pack with garbage is rewritten, and its file goes."""
     done = PackingReport()
     full: NoSpaceError | None = None
     try:
-        done = _rewrite(handle, before_us=before_us, at_once=at_once)
+        done = _rewrite(handle, at_once=at_once)
     except NoSpaceError as error:
         full = error  # what is empty can go all the same, and makes room
-    limit = _condemned(handle, before_us=before_us, at_once=at_once)
-    with repacking.holding(handle, _empty(handle, limit)) as held:
-        for one in held:
-            done = _removed(handle, one, limit, done)
+    now_us = _condemned(handle)
+    done = _remove_empty(handle, now_us if at_once else before_us, done)
     _forget_missing(handle)
     if full is not None:
         raise full
@@ -61,44 +84,104 @@ def collect(handle: Handle, *, before_us: int, at_once: bool) -> PackingReport:
 
 
 def preview(handle: Handle, *, before_us: int, at_once: bool) -> PackingReport:
-    """What `collect` would do now; writes nothing."""
-    with repacking.holding(handle, _names(handle)) as held:
-        packs = handle.index.physical.packs
-        wanted = _to_rewrite(packs.all_as_wanted() if at_once else packs.all(), held, at_once=at_once)
-        limit = 1 << 62 if at_once else before_us
-        going = [one for one in held if _may_go(handle, one, limit)]
-        if at_once:
-            going += wanted
-    return PackingReport(len(wanted), len(going), sum(one.file_bytes for one in going))
+    """What `collect` would do now, after the earlier steps of gc; writes nothing."""
+    limit = EVER if at_once else before_us
+    poor, small, empty = _survey(handle, at_once=at_once, limit=limit, gone_us=limit)
+    rewritten = [poor, small] if small.many >= SMALL_MANY else [poor]
+    removed = [*rewritten, empty] if at_once else [empty]
+    return PackingReport(
+        sum(one.many for one in rewritten), sum(one.many for one in removed), sum(one.file_bytes for one in removed)
+    )
 
 
-def _rewrite(handle: Handle, *, before_us: int, at_once: bool) -> PackingReport:
+# -- looking -----------------------------------------------------------------------------------------------------------
+
+
+def _survey(
+    handle: Handle, *, at_once: bool, limit: int = -1, gone_us: int | None = None
+) -> tuple[_Found, _Found, _Found]:
+    """All packs that nobody appends to: those with much garbage, other small ones, those that may go as they are.
+
+    `limit`: for how long these must have been empty. `gone_us`: what gc is about to remove counts as removed, as
+    `PackRows.named` says.
+    """
+    poor, small, empty = _Found(), _Found(), _Found()
+    lacking = limit >= 0 and repacking.lacks(handle)
+    for names in _pages(_names(handle)):
+        rows = handle.index.physical.packs.named(names, gone_us=gone_us)
+        with repacking.holding(handle, names) as held:
+            for one in held:
+                row = rows.get(one.name)
+                if row is None or not row.members:
+                    if _may_go(row, one, limit) and not (lacking and repacking.may_hold_missing(handle, one.name)):
+                        empty.add(one, 0)
+                elif _is_poor(one, row, at_once=at_once):
+                    poor.add(one, row.content)
+                elif _is_small(one):
+                    small.add(one, row.content)
+    return poor, small, empty
+
+
+def _names(handle: Handle) -> list[str]:
+    blobs = repacking.packed(handle)
+    return [] if blobs is None else blobs.packs.names()
+
+
+def _pages(names: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(names), HELD_AT_MOST):
+        yield names[start : start + HELD_AT_MOST]
+
+
+def _is_poor(held: Held, row: PackRow, *, at_once: bool) -> bool:
+    share = row.content / max(held.content, 1)
+    return held.damaged or share < LIVE_SHARE or (at_once and (held.torn or share < 1))
+
+
+def _is_small(held: Held) -> bool:
+    """Small packs of repack are put together by repack, which knows what is similar in them."""
+    return held.file_bytes < SMALL_BYTES and not paths.is_repacked(held.name)
+
+
+def _may_go(row: PackRow | None, held: Held, limit: int) -> bool:
+    """Whether a pack that nothing is in has been so since `limit` or longer; one without a row: has been left alone."""
+    return held.modified_us <= limit if row is None else _is_due(row, limit)
+
+
+def _is_due(row: PackRow, limit: int) -> bool:
+    return not row.members and (EVER if row.condemned_us is None else row.condemned_us) <= limit
+
+
+# -- rewriting ---------------------------------------------------------------------------------------------------------
+
+
+def _rewrite(handle: Handle, *, at_once: bool) -> PackingReport:
     """Those first of which least is needed: where space is short, each makes room for the next."""
     done = PackingReport()
-    with repacking.holding(handle, _names(handle)) as held:
-        rows = handle.index.physical.packs.all()
-        live = {row.name: row.content for row in rows}
-        for one in sorted(_to_rewrite(rows, held, at_once=at_once), key=lambda one: live[one.name]):
-            repacking.rewrite(handle, one.name, lambda: _commit(handle))
-            done = replace(done, rewritten=done.rewritten + 1)
-            if at_once:
-                done = _removed(handle, one, _condemned(handle, before_us=before_us, at_once=True), done)
-    return done
-
-
-def _condemned(handle: Handle, *, before_us: int, at_once: bool) -> int:
-    """Condemn what is empty; packs that were condemned up to the time that is returned may go."""
-    with write(handle, what="gc: packs") as unit:
-        handle.index.physical.packs.condemn(unit.now_us)
-        return unit.now_us if at_once else before_us
-
-
-def _removed(handle: Handle, one: Held, limit: int, done: PackingReport) -> PackingReport:
-    with write(handle, what="gc: packs"):
-        if not _may_go(handle, one, limit):
+    while True:
+        poor, small, _ = _survey(handle, at_once=at_once)
+        found = [poor, small] if small.many >= SMALL_MANY else [poor]
+        chosen = [name for _, name in sorted(itertools.chain(*(one.chosen for one in found)), reverse=True)]
+        emptied = 0
+        for names in _pages(chosen):
+            lacking = repacking.lacks(handle)
+            with repacking.holding(handle, names) as held:
+                for one in held:
+                    if _is_wanted(handle, one, at_once=at_once, merge=small in found):
+                        is_empty = not repacking.rewrite(handle, one.name, lambda: _commit(handle))
+                        emptied += is_empty
+                        done = replace(done, rewritten=done.rewritten + 1)
+                        if at_once and is_empty:
+                            done = _removed(handle, one, _condemned(handle), done, lacking=lacking)
+        if not emptied or sum(one.many for one in found) <= len(chosen):
             return done
-        repacking.remove(handle, one)
-    return replace(done, removed=done.removed + 1, freed_bytes=done.freed_bytes + one.file_bytes)
+
+
+def _is_wanted(handle: Handle, one: Held, *, at_once: bool, merge: bool) -> bool:
+    """Whether a pack is still to be rewritten: since it was chosen, what was in others may have been moved to it."""
+    row = handle.index.physical.packs.one(one.name)
+    if row is None or not row.members:
+        return False
+    return _is_poor(one, row, at_once=at_once) or (merge and _is_small(one))
 
 
 @contextmanager
@@ -107,49 +190,47 @@ def _commit(handle: Handle) -> Iterator[object]:
         yield unit
 
 
-def _names(handle: Handle) -> list[str]:
-    blobs = repacking.packed(handle)
-    return [] if blobs is None else blobs.packs.names()[:_HELD_AT_MOST]
+# -- removing ----------------------------------------------------------------------------------------------------------
 
 
-def _to_rewrite(packs: list[PackRow], held: list[Held], *, at_once: bool) -> list[Held]:
-    rows = {row.name: row for row in packs if row.members}
-    kept = [one for one in held if one.name in rows]
-    wanted = [one for one in kept if _is_poor(one, rows[one.name], at_once=at_once)]
-    small = [one for one in kept if one not in wanted and one.file_bytes < SMALL_BYTES]
-    return wanted + (small if len(small) >= SMALL_MANY else [])
+def _condemned(handle: Handle) -> int:
+    """Condemn the packs that nothing is in; the date that they have got."""
+    with write(handle, what="gc: packs") as unit:
+        handle.index.physical.packs.condemn(unit.now_us)
+        return unit.now_us
 
 
-def _is_poor(held: Held, row: PackRow, *, at_once: bool) -> bool:
-    share = row.content / max(held.content, 1)
-    return held.damaged or share < LIVE_SHARE or (at_once and (held.torn or share < 1))
-
-
-def _empty(handle: Handle, limit: int) -> list[str]:
+def _remove_empty(handle: Handle, limit: int, done: PackingReport) -> PackingReport:
     """Packs that no row speaks of, long enough; looked at again once they are held."""
-    rows = {row.name: row for row in handle.index.physical.packs.all()}
-    return [name for name in _names(handle) if name not in rows or _is_due(rows[name], limit)]
+    for page in _pages(_names(handle)):
+        rows = handle.index.physical.packs.named(page)
+        names = [name for name in page if name not in rows or _is_due(rows[name], limit)]
+        if names:
+            lacking = repacking.lacks(handle)
+            with repacking.holding(handle, names) as held:
+                for one in held:
+                    done = _removed(handle, one, limit, done, lacking=lacking)
+    return done
 
 
-def _is_due(row: PackRow, limit: int) -> bool:
-    return not row.members and row.condemned_us is not None and row.condemned_us <= limit
-
-
-def _may_go(handle: Handle, held: Held, limit: int) -> bool:
-    row = handle.index.physical.packs.one(held.name)
-    return held.modified_us <= limit if row is None else _is_due(row, limit)
+def _removed(handle: Handle, one: Held, limit: int, done: PackingReport, *, lacking: bool) -> PackingReport:
+    """`lacking`: some content has no place: then no pack goes in which it could be found."""
+    if lacking and repacking.may_hold_missing(handle, one.name):
+        return done
+    with write(handle, what="gc: packs"):
+        if not _may_go(handle.index.physical.packs.one(one.name), one, limit):
+            return done
+        repacking.remove(handle, one)
+    return replace(done, removed=done.removed + 1, freed_bytes=done.freed_bytes + one.file_bytes)
 
 
 def _forget_missing(handle: Handle) -> None:
     """Rows of packs that are empty and whose file is gone: killed between the two."""
-    gone = [
-        row.name
-        for row in handle.index.physical.packs.all()
-        if not row.members and handle.disk.stat(os.path.join(handle.root, paths.pack_file(row.name))) is None
-    ]
-    if gone:
+    packs = handle.index.physical.packs
+    for row in packs.each():
+        if row.members or handle.disk.stat(os.path.join(handle.root, paths.pack_file(row.name))) is not None:
+            continue
         with write(handle, what="gc: packs"):
-            for name in gone:
-                row = handle.index.physical.packs.one(name)
-                if row is not None and not row.members:
-                    handle.index.physical.packs.forget(name)
+            again = packs.one(row.name)
+            if again is not None and not again.members:
+                packs.forget(row.name)

@@ -14,6 +14,7 @@ from holdfast.engine.recover import from_index
 from holdfast.engine.transaction import current, write
 from holdfast.errors import ConflictError, InvalidValueError, NotFoundError
 from holdfast.formats import paths
+from holdfast.index.operational import forget_notes
 from holdfast.values import canon, redaction
 from holdfast.values.change import Body, Transaction
 from holdfast.values.redaction import FIELDS, NOTHING, OF_REVISION, PREVIOUS
@@ -105,6 +106,7 @@ def redact(
                 unit.change(plan.body(record_id))
             tx = unit.tx if plan.erased else ""
         done = erasing.finish(handle)
+        forget_notes(handle.root, handle.disk)  # names and paths of what was added stand there
     report = _report(handle, record_id, plan, tuple(done.kept), dry_run=False)
     return replace(report, tx=tx, blobs=done.blobs, segments=done.segments, quarantined=done.quarantined)
 

@@ -20,16 +20,20 @@ AGAIN = (
 @click.option(
     "--into", type=PATH, default="", metavar="COLLECTION", help="Where in the store to put them; made if absent."
 )
-def add(inv: Invocation, paths: tuple[str, ...], into: str) -> int:
+@click.option(
+    "--checksum", is_flag=True, help="Read every file, also those that look as they did when they were added."
+)
+def add(inv: Invocation, paths: tuple[str, ...], into: str, checksum: bool) -> int:
     """Take in files and whole trees.
 
     Each of PATHS goes in under its own name: `holdfast add src` makes the collection src. Unchanged files make no new
-    revision, so the same command again takes in what changed. Symbolic links are kept as links. What cannot be read is
+    revision, so the same command again takes in what changed: it reads only files whose size, times, inode, device or
+    mode are not what they were. Symbolic links are kept as links. What cannot be read is
     reported, and the rest goes in (exit code 3).
     """
     inv.on_interrupt = AGAIN
     with inv.open() as store, inv.meter() as progress:
-        report = store.add(*paths, into=into, progress=progress)
+        report = store.add(*paths, into=into, checksum=checksum, progress=progress)
     _tell(inv, report)
     if not report.problems:
         return Exit.OK

@@ -243,7 +243,9 @@ def gc(inv: Invocation, dry_run: bool, grace_s: float | None) -> None:
         (f"{would}condemned", text.count(report.condemned, "content")),
         ("waiting", f"{text.count(report.waiting, 'content')} condemned less than {text.duration(grace)} ago"),
         (f"{would}removed", f"{text.count(report.removed, 'content')}, {text.size(report.freed_bytes)}"),
+        (f"{would}gathered", f"{text.count(report.gathered, 'small content')} into packs"),
         (f"{would}cleared", text.count(report.strays + report.leftovers, "stray or leftover file")),
+        *([(f"{would}repacked", text.count(report.repacked, "content"))] if report.repacked else []),
     ]
     inv.out.lines(text.table(rows))
     if report.condemned + report.waiting and not dry_run:

@@ -36,8 +36,6 @@ def catch_up(handle: Handle) -> None:
         except (BlobMissingError, BlobDamagedError) as error:
             error.remedy = "Run `holdfast fsck --repair` first: without this recipe nobody knows what is needed."
             raise
-    if not physical.chunks.any():
-        return
     for entry in blobs.recipes.walk():
         assert entry.digest is not None
         lost = physical.place(entry.digest) is None and physical.wanted(entry.digest)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from holdfast.blobs.contract import BlobStat
 from holdfast.errors import ConflictError
 from holdfast.formats.pack import Spot
-from holdfast.index.physical import PhysicalRows
+from holdfast.index.physical import Found, PhysicalRows
 from holdfast.values import digest as digests
 
 
@@ -26,6 +26,15 @@ def place(physical: PhysicalRows, stat: BlobStat) -> None:
             )  # fmt: skip
         physical.chunks.revive(found.key)
     physical.register(stat.digest, stat.stored_bytes, stat.frames, cut=True)
+
+
+def place_all(physical: PhysicalRows, stats: Sequence[BlobStat]) -> None:
+    """The same for many: those that were not cut with few statements."""
+    whole = [stat for stat in stats if stat.cut is None]
+    physical.register_all([Found(stat.digest, stat.stored_bytes, stat.frames, stat.spot) for stat in whole])
+    for stat in stats:
+        if stat.cut is not None:
+            place(physical, stat)
 
 
 def register(physical: PhysicalRows, fresh: Sequence[tuple[bytes, Spot]]) -> None:

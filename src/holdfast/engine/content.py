@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,10 +68,7 @@ def stage(handle: Handle, source: Source, *, durable: bool = True, cutter: Cutte
 
 def _stage(handle: Handle, source: Source, *, durable: bool, cutter: Cutter | None) -> Incoming:
     if isinstance(source, str):
-        try:
-            source = source.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise InvalidValueError("the text has a lone surrogate", where="content", reason="surrogate") from error
+        source = utf8(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return stage_bytes(handle, bytes(source), durable=durable, cutter=cutter)
     if isinstance(source, os.PathLike):
@@ -83,6 +80,14 @@ def _stage(handle: Handle, source: Source, *, durable: bool, cutter: Cutter | No
         )  # fmt: skip
     with readable(str(getattr(source, "name", "the stream"))):
         return stage_stream(handle, source, durable=durable, cutter=cutter)
+
+
+def utf8(text: str) -> bytes:
+    """Text as content; InvalidValueError for a lone surrogate."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidValueError("the text has a lone surrogate", where="content", reason="surrogate") from error
 
 
 def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True, cutter: Cutter | None = None) -> Incoming:
@@ -98,6 +103,28 @@ def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True, cutter: Cu
             incoming.before = cutter.before
         incoming.staged = incoming.staged or handle.blobs.stage(data, durable=durable)
     return incoming
+
+
+def held(data: bytes) -> Incoming:
+    """Content in memory, hashed; `stage_all` stages it."""
+    return Incoming(digest.of(data), len(data), data[:HEAD_BYTES], data=data)
+
+
+def stage_all(handle: Handle, incoming: Sequence[Incoming], under_way: set[str]) -> None:
+    """Stage what is `held`, with one look at the index: what the store has is kept in memory, the rest staged.
+
+    `under_way`: digests of what was staged before and is not published yet; these here are added. Not durable.
+    """
+    places = handle.index.physical.places({one.digest for one in incoming})
+    present = {one.digest for one in places.values() if one.condemned_us is None}
+    fresh: dict[str, Incoming] = {}
+    for one in incoming:
+        if one.digest not in present and one.digest not in under_way:
+            fresh.setdefault(one.digest, one)
+    staged = handle.blobs.stage_all({one.digest: one.data or b"" for one in fresh.values()})
+    for one, found in zip(fresh.values(), staged, strict=True):
+        one.staged, one.data = found, None
+    under_way.update(fresh)
 
 
 def stage_stream(handle: Handle, source: BinaryIO, *, durable: bool = True, cutter: Cutter | None = None) -> Incoming:
@@ -128,7 +155,7 @@ def stage_file(
                 raise SourceChangedError(f"{path} is no regular file any more", path=path, tries=1)
             incoming = stage_stream(handle, file, durable=durable, cutter=cutter)
             after = os.fstat(file.fileno())
-        if _same(before, after) and (incoming.size == after.st_size or not _sized(after)):
+        if same_facts(before, after) and (incoming.size == after.st_size or not _sized(after)):
             incoming.facts = after
             return incoming
         if incoming.staged is not None:
@@ -160,7 +187,8 @@ def readable(path: str) -> Iterator[None]:
         raise SourceUnreadableError(f"cannot read {path}: {error.message}", path=path, errno=None) from error
 
 
-def _same(before: os.stat_result, after: os.stat_result) -> bool:
+def same_facts(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether a file is what it was, for all that the file system says."""
     return (before.st_size, before.st_mtime_ns, before.st_ctime_ns, before.st_ino) == (
         after.st_size, after.st_mtime_ns, after.st_ctime_ns, after.st_ino)  # fmt: skip
 

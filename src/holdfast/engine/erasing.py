@@ -27,7 +27,7 @@ from holdfast.engine import chunk_marks, derive, presence, recover, repacking
 from holdfast.engine.aside import superseded_segments
 from holdfast.engine.handle import Handle
 from holdfast.engine.repacking import Held
-from holdfast.errors import BlobDamagedError, ChainBrokenError, LockedError
+from holdfast.errors import BlobDamagedError, ChainBrokenError, DamageError, LockedError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
 from holdfast.index.sqlite import SqliteIndex
@@ -201,6 +201,9 @@ def _remove_blobs(handle: Handle, announced: Announced, done: Erased) -> None:
     cut = any(digests[digest] >= CUT_FROM for digest in gone)
     if cut:
         _remove_chunks(handle, gone, folder)
+    else:
+        with contextlib.suppress(DamageError):  # for `lacks`: chunks that a pack may hold without a row
+            chunk_marks.mark(handle)
     done.blobs += _rewrite_packs(handle, gone, cut=cut)
 
 
@@ -261,7 +264,8 @@ def _rewrite_packs(handle: Handle, gone: set[str], *, cut: bool) -> int:
 
 
 def _replace_pack(handle: Handle, held: Held) -> None:
-    if repacking.rewrite(handle, held.name, lambda: _committing(handle)):
+    left = repacking.rewrite(handle, held.name, lambda: _committing(handle))
+    if left or (repacking.lacks(handle) and repacking.may_hold_missing(handle, held.name)):
         raise BlobDamagedError(
             f"{paths.pack_file(held.name)} holds what is to be erased, and content that is needed and cannot be read",
             digest="", path=paths.pack_file(held.name), reason="damaged members",

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, StorageIOError
+from holdfast.formats import paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
-from holdfast.search.index import SearchIndex
 from holdfast.values import change
 from holdfast.values.change import Actor, Head
 from holdfast.values.moment import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from holdfast.search.index import SearchIndex
 
 log = logging.getLogger("holdfast.engine")
 
@@ -48,7 +53,6 @@ class Handle:
     blobs: BlobStore
     index: SqliteIndex
     journal: Journal
-    search: SearchIndex
     writer: WriterLock
     users: HandlesLock
     actor: Actor
@@ -64,6 +68,13 @@ class Handle:
         self._stop = threading.Event()
         self._syncer: threading.Thread | None = None
         _open_handles.add(self)
+
+    @functools.cached_property
+    def search(self) -> SearchIndex:
+        """The full text, opened when it is first asked for."""
+        from holdfast.search.index import SearchIndex  # noqa: PLC0415 - start-up time
+
+        return SearchIndex(os.path.join(self.root, paths.SEARCH), read_only=self.read_only)
 
     @property
     def origin(self) -> Head:
@@ -145,7 +156,8 @@ class Handle:
         self.journal.drop()
         self.blobs.close()
         self.index.close()
-        self.search.close()
+        if "search" in vars(self):
+            self.search.close()
         self.writer.close()
         self.users.close()
         if self.at_close is not None:
@@ -160,7 +172,7 @@ class Handle:
         self.users.abandon()
         self.blobs.abandon()
         # Kept for ever: closing an inherited connection would drop the parent's locks.
-        _left_by_fork.extend([self.index.database.abandon(), self.search, self])
+        _left_by_fork.extend([self.index.database.abandon(), self])
 
 
 def _place(root: str) -> tuple[int, int] | None:

@@ -28,7 +28,6 @@ from holdfast.formats import lines, marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
-from holdfast.search.index import SearchIndex
 from holdfast.values import canon, change, moment
 from holdfast.values.change import ACTOR_KINDS, Actor, Head
 from holdfast.values.moment import Clock, SystemClock
@@ -196,7 +195,6 @@ def _handle(
         blobs=ChunkedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
         index=index,
         journal=Journal(root, disk),
-        search=SearchIndex(os.path.join(root, paths.SEARCH), read_only=settings.read_only),
         writer=writer,
         users=users,
         actor=settings.actor,

@@ -17,6 +17,9 @@ from holdfast.formats.recipe import Recipe
 from holdfast.index.physical import PhysicalRows
 from holdfast.values import digest as digests
 
+_NAMED = 20
+"""So many reasons are kept: a disk that fails gives one for each content."""
+
 
 def from_packs(
     physical: PhysicalRows, root: str, disk: Disk, *, wanted: Callable[[str], bool] = lambda _: True,
@@ -37,7 +40,7 @@ def from_packs(
             place = physical.place(digest)
             if place is not None and _is_sound(root, disk, folder, digest, place.spot):
                 continue
-            if (is_sure and place is None) or _can_be_read(folder, digest, spot):
+            if (is_sure and place is None) or _can_be_read(folder, digest, spot, unread):
                 physical.register(digest, spot.stored_bytes, 1, spot=spot)
     finally:
         folder.close()
@@ -128,9 +131,14 @@ def _is_sound(root: str, disk: Disk, folder: PackFolder, digest: str, spot: Spot
     return True
 
 
-def _can_be_read(folder: PackFolder, digest: str, spot: Spot) -> bool:
+def _can_be_read(folder: PackFolder, digest: str, spot: Spot, unread: list[str] | None = None) -> bool:
+    """Whether the content is there. `unread` takes what says nothing about it: that the disk did not give it back."""
     try:
         folder.read(digest, spot)
-    except HoldfastError:
+    except DamageError:
+        return False
+    except HoldfastError as error:
+        if unread is not None:
+            unread += [error.message] if len(unread) < _NAMED else []
         return False
     return True

@@ -35,6 +35,11 @@ def level(handle: Handle) -> Head:
     return _catch_up(handle, head or handle.origin)
 
 
+def level_thoroughly(handle: Handle) -> Head:
+    """As `level`, but the end of the journal is proven, not only its last line looked at: for repair."""
+    return _catch_up(handle, handle.index.chain.head() or handle.origin)
+
+
 def is_level(handle: Handle) -> bool:
     """Whether index and journal end with the same transaction. Needs no lock: somebody may be writing just now."""
     return _agree(handle, handle.index.chain.head())

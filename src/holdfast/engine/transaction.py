@@ -32,6 +32,7 @@ from holdfast.errors import (
     TransactionReusedError,
 )
 from holdfast.formats import lines
+from holdfast.index.physical import Place
 from holdfast.values import canon, moment
 from holdfast.values.change import Body, Entry, Head, Transaction, root_of
 
@@ -40,14 +41,17 @@ _active = threading.local()
 
 
 class Unit:
-    """An open transaction. Kinds read through the index (and see its changes), and call `change` and `publish`."""
+    """An open transaction. Kinds read through the index (and see its changes), and call `change` and `publish`.
+
+    `before`, `after`: the end of the chain without it, and with it once it is committed.
+    """
 
     def __init__(self, handle: Handle, head: Head, *, tx: str, note: str) -> None:
         self.handle = handle
         self.tx = tx
         self.note = note
         self.now_us = max(handle.clock.now_us(), head.time_us)
-        self._head = head
+        self.before = self.after = head
         self._bodies: list[bytes] = []
         self._awaiting_rows: dict[str, BlobStat] = {}
         self._depth = 0
@@ -55,7 +59,7 @@ class Unit:
     @property
     def next_seq(self) -> int:
         """The seq that the next change gets."""
-        return self._head.next_seq + len(self._bodies)
+        return self.before.next_seq + len(self._bodies)
 
     @property
     def changes(self) -> int:
@@ -72,28 +76,38 @@ class Unit:
         self._place([body])
         return seq
 
-    def change_all(self, bodies: list[Body]) -> None:
-        """Apply changes that do not depend on one another's rows: as `change` for each, in less time."""
+    def change_all(self, bodies: list[Body]) -> int:
+        """Apply changes that do not depend on one another's rows: as `change` for each, in less time.
+
+        The seq of the first; the others follow.
+        """
         bodies = [self._noted(body) for body in bodies]
         encoded = [canon.encode(body) for body in bodies]
-        self.handle.index.apply_all(self.next_seq, bodies)
+        first = self.next_seq
+        self.handle.index.apply_all(first, bodies)
         self._bodies += encoded
         self._place(bodies)
+        return first
 
     def _noted(self, body: Body) -> Body:
         return {**body, "note": self.note} if self.note and "note" not in body else body
 
     def _place(self, bodies: list[Body]) -> None:
         """Rows for published content, now that changes speak of it."""
-        for body in bodies:
-            stat = self._awaiting_rows.pop(body.get("new", {}).get("revision", {}).get("digest"), None)
-            if stat is not None:
-                chunk_rows.place(self.handle.index.physical, stat)
+        if not self._awaiting_rows:
+            return
+        spoken = (body.get("new", {}).get("revision", {}).get("digest") for body in bodies)
+        stats = [self._awaiting_rows.pop(one) for one in spoken if one in self._awaiting_rows]
+        chunk_rows.place_all(self.handle.index.physical, stats)
 
     def publish(self, incoming: list[Incoming]) -> None:
         """See to it that content is durable under its name, before the changes that speak of it are made."""
-        first = {i.digest: i for i in incoming if i.digest not in self._awaiting_rows}
-        wanted = [i for i in first.values() if not self._present(i)]
+        first: dict[str, Incoming] = {}
+        for one in incoming:
+            if one.digest not in self._awaiting_rows:
+                first.setdefault(one.digest, one)
+        places = self.handle.index.physical.places(first)
+        wanted = [one for one in first.values() if not self._present(places.get(one.digest))]
         for one in wanted:
             if one.staged is None:
                 if one.data is None:
@@ -105,18 +119,16 @@ class Unit:
             one.staged = None
             self._awaiting_rows[stat.digest] = stat
 
-    def _present(self, incoming: Incoming) -> bool:
-        """Whether a row says the content is here. A condemned one is looked at, and revived if it is sound."""
-        physical = self.handle.index.physical
-        place = physical.place(incoming.digest)
+    def _present(self, place: Place | None) -> bool:
+        """Whether a row says that content is here. A condemned one is looked at, and revived if it is sound."""
         if place is None:
             return False
         if place.condemned_us is not None:
             try:
-                self.handle.blobs.verify(incoming.digest)
+                self.handle.blobs.verify(place.digest)
             except HoldfastError:
                 return False
-            physical.revive(place.key)
+            self.handle.index.physical.revive(place.key)
         return True
 
     @contextmanager
@@ -144,13 +156,13 @@ class Unit:
         bodies = tuple(self._bodies)
         entry = Entry(
             tx=self.tx,
-            first=self._head.next_seq,
+            first=self.before.next_seq,
             count=len(bodies),
             time_us=self.now_us,
             actor=self.handle.actor,
             root=root_of(salt, bodies),
-            prev=self._head.hash,
-            store=self.handle.marker.store_id if self._head.next_seq == 1 else "",
+            prev=self.before.hash,
+            store=self.handle.marker.store_id if self.before.next_seq == 1 else "",
         )
         return Transaction(entry, salt, bodies)
 
@@ -218,8 +230,8 @@ def _begin(handle: Handle, tx: str | None, note: str) -> Unit:
 def _commit(unit: Unit) -> None:
     handle = unit.handle
     data = b""
-    if unit.changes:
-        transaction = unit.seal()
+    transaction = unit.seal() if unit.changes else None
+    if transaction is not None:
         data = lines.encode(transaction)
         with handle.watching_syncs():
             handle.journal.prepare(transaction.entry.first, len(data))
@@ -230,8 +242,9 @@ def _commit(unit: Unit) -> None:
         # Neither yes nor no: only reopening can tell. (When the disk is full, SQLite rolls back whole.)
         handle.poison(error)
         raise
-    if data:
+    if transaction is not None:
         _journal(handle, data)
+        unit.after = transaction.head
         handle.keep_synced()
     try:
         if handle.index.checkpoint_due():

@@ -1,41 +1,35 @@
 """Takes files and folder trees in: every name a POSIX file system can hold, links as links, with mode and mtime.
 
-Files are read and staged by a few threads ahead of the one that commits; a batch is made durable with one sync, then
-committed in one transaction. What cannot be read is reported and the rest goes in. Running it again goes on where an
-interruption stopped it, for what is in already is unchanged.
+Files are read and compressed ahead of the commits; a batch is made durable with one sync, then committed in one
+transaction. What cannot be read is reported and the rest goes in. Running it again goes on where an interruption
+stopped it, for what is in already is unchanged.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
-import stat
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from holdfast.blobs.packs import PACK_UP_TO
 from holdfast.engine import content, cutting
-from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import current, write
-from holdfast.errors import InvalidValueError, SourceError
-from holdfast.kinds import addresses
+from holdfast.errors import InvalidValueError
+from holdfast.exchange.reading import Reader
+from holdfast.exchange.seen import Seen
+from holdfast.exchange.walking import Folder, Found, Walk
 from holdfast.kinds.bulk import Bulk, Item, Outcome
 from holdfast.values import names
 from holdfast.values.names import Name
-from holdfast.values.records import FileFacts
 
-BATCH_ITEMS = 1_000
+BATCH_ITEMS = 4_000
 BATCH_BYTES = 64 << 20
 HELD_BYTES = 16 << 20
 """Small content waits in memory for the append that it shares: for no more than so many bytes."""
 
-READERS = 4
-AHEAD_BYTES = 16 << 20
 ATOMIC_ITEMS = 100_000
 
 
@@ -65,196 +59,78 @@ class AddReport:
         return self.added + self.revised + self.unchanged + len(self.problems)
 
 
-@dataclass(slots=True)
-class _Found:
-    """A thing met on the way: where it is, where it goes, what the file system says of it."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to add. `atomic`: all in one transaction; `checksum`: read every file, whatever was noted of it."""
 
-    path: bytes
-    folder: tuple[Name, ...]
-    name: Name
-    facts: os.stat_result
+    atomic: bool = False
+    checksum: bool = False
 
 
 def add(
     handle: Handle, sources: Iterable[str | bytes | os.PathLike[str]], *, into: str | bytes = "",
-    atomic: bool = False, progress: Progress | None = None,
+    way: Way | None = None, progress: Progress | None = None,
 ) -> AddReport:  # fmt: skip
     """Take files and trees in under the collection `into`; a folder becomes a collection of its name, "." its contents.
 
-    Each batch is all or nothing and durable when the next begins; with `atomic` the whole is one transaction, of at
-    most ATOMIC_ITEMS files. Raises what stops the store itself; what is wrong with single files is in the report.
+    Each batch is all or nothing and durable when the next begins; with `way.atomic` the whole is one transaction, of
+    at most ATOMIC_ITEMS files. A file that looks as it did when it was added last, by size, times, inode, device and
+    mode, is not read again, unless `way.checksum` asks for it (see `holdfast.exchange.seen`). Raises what stops the
+    store itself; what is wrong with single files is in the report.
     """
     handle.writable()
-    return _Add(handle, names.parse_path(into), atomic=atomic, progress=progress).run(sources)
+    return _Add(handle, names.parse_path(into), way or Way(), progress).run(sources)
 
 
 class _Add:
-    def __init__(self, handle: Handle, into: tuple[Name, ...], *, atomic: bool, progress: Progress | None) -> None:
+    def __init__(self, handle: Handle, into: tuple[Name, ...], way: Way, progress: Progress | None) -> None:
         self._handle = handle
         self._into = into
-        self._atomic = atomic
+        self._atomic = way.atomic
         self._progress = progress
         self._report = AddReport()
         self._may_lock = current(handle) is None
-        root = os.stat(handle.root)
-        self._own = (root.st_dev, root.st_ino)
+        self._under_way: set[str] = set()
+        self._seen = Seen(handle, asked=not way.checksum)
+        self._shown = 0
 
     def run(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> AddReport:
-        batch: list[Item] = []
-        size = held = settled = 0
-        with ThreadPoolExecutor(READERS, thread_name_prefix="holdfast-read") as pool:
-            staged = self._staged(pool, self._walk_all(sources))
-            try:
-                for item in staged:
-                    batch.append(item)
-                    size += item.incoming.size if item.incoming else 0
-                    held += item.incoming.size if item.incoming and item.incoming.size <= PACK_UP_TO else 0
-                    if self._atomic and len(batch) > ATOMIC_ITEMS:
-                        raise InvalidValueError(
-                            f"more than {ATOMIC_ITEMS} files in one transaction", where="atomic", reason="too many",
-                            remedy="Add without `atomic`: then each batch is a transaction.",
-                        )  # fmt: skip
-                    if held >= HELD_BYTES and self._atomic:
-                        self._settle(batch[settled:])
-                        held, settled = 0, len(batch)
-                    full = len(batch) >= BATCH_ITEMS or size >= BATCH_BYTES or held >= HELD_BYTES
-                    if full and not self._atomic:
-                        self._commit(batch)
-                        batch, size, held = [], 0, 0
-                self._commit(batch)
-                batch = []
-            finally:
-                staged.close()
-                content.discard(self._handle, [item.incoming for item in batch if item.incoming is not None])
+        own = os.stat(self._handle.root)
+        walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged)
+        reader = Reader(self._handle, self._problem, self._under_way, may_lock=self._may_lock)
+        with self._seen, contextlib.closing(reader.items(walk.all(sources, self._into))) as items:
+            self._take(items)
+            self._seen.finish()
         return self._report
 
-    # -- finding -----------------------------------------------------------------------------------------------------
-
-    def _walk_all(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> Iterator[_Found]:
-        for source in sources:
-            path = os.fsencode(source)
-            try:
-                facts = os.lstat(path)
-            except OSError as error:
-                self._problem(path, "unreadable", error.strerror or str(error))
-                continue
-            if self._is_inside(path):
-                self._problem(path, "store", "this is the store itself, or lies in it")
-                continue
-            base = os.path.basename(os.path.normpath(path))
-            if stat.S_ISDIR(facts.st_mode) and base in (b".", b"..", b""):
-                yield from self._walk(path, self._into)
-            else:
-                found = _Found(path, self._into, names.from_raw(base), facts)
-                yield found
-                if stat.S_ISDIR(facts.st_mode):
-                    yield from self._walk(path, (*self._into, found.name))
-
-    def _is_inside(self, path: bytes) -> bool:
-        """Whether a path is the store's folder or below it; a link to it lies where the link lies."""
-        place = os.path.realpath(os.path.dirname(path) if os.path.islink(path) else path)
-        while True:
-            with contextlib.suppress(OSError):
-                facts = os.stat(place)
-                if (facts.st_dev, facts.st_ino) == self._own:
-                    return True
-            above = os.path.dirname(place)
-            if above == place:
-                return False
-            place = above
-
-    def _walk(self, folder: bytes, into: tuple[Name, ...]) -> Iterator[_Found]:
-        """Depth first, by bytes of names, without recursion: a tree may be deeper than Python's stack."""
-        waiting = [self._entries(folder, into)]
-        while waiting:
-            found = next(waiting[-1], None)
-            if found is None:
-                waiting.pop()
-                continue
-            if (found.facts.st_dev, found.facts.st_ino) == self._own:
-                self._problem(found.path, "store", "this is the store itself")
-                continue
-            yield found
-            if stat.S_ISDIR(found.facts.st_mode):
-                waiting.append(self._entries(found.path, (*found.folder, found.name)))
-
-    def _entries(self, folder: bytes, into: tuple[Name, ...]) -> Iterator[_Found]:
+    def _take(self, items: Iterable[Item]) -> None:
+        batch: list[Item] = []
+        size = held = settled = 0
         try:
-            listed = sorted(os.listdir(folder))
-        except OSError as error:
-            self._problem(folder, "unreadable", error.strerror or str(error))
-            return
-        for raw in listed:
-            path = os.path.join(folder, raw)
-            try:
-                facts = os.lstat(path)
-            except FileNotFoundError:
-                self._problem(path, "vanished", "it went away while the folder was read")
-                continue
-            except OSError as error:
-                self._problem(path, "unreadable", error.strerror or str(error))
-                continue
-            yield _Found(path, into, names.from_raw(raw), facts)
-
-    # -- reading -----------------------------------------------------------------------------------------------------
-
-    def _staged(self, pool: ThreadPoolExecutor, found: Iterator[_Found]) -> Generator[Item, None, None]:
-        """Items in the order they were found, staged by the pool with bounded bytes under way."""
-        waiting: deque[tuple[_Found, int, Future[Item]]] = deque()
-        under_way = 0
-        try:
-            for one in found:
-                if not _is_kept(one.facts.st_mode):
-                    self._problem(one.path, "special", "neither a file, a folder nor a link")
-                    continue
-                weight = min(one.facts.st_size, content.IN_MEMORY_BYTES) + 512
-                waiting.append((one, weight, pool.submit(self._stage, one)))
-                under_way += weight
-                while under_way > AHEAD_BYTES or len(waiting) > 4 * READERS * 64:
-                    under_way -= waiting[0][1]
-                    yield from self._taken(waiting.popleft())
-            while waiting:
-                yield from self._taken(waiting.popleft())
+            for item in items:
+                batch.append(item)
+                if item.incoming is not None:
+                    size += item.incoming.size
+                    held += item.incoming.size if item.incoming.size <= PACK_UP_TO else 0
+                if self._atomic:
+                    _refuse_too_many(batch, item)
+                    if held >= HELD_BYTES:
+                        self._settle(batch[settled:])
+                        held, settled = 0, len(batch)
+                elif len(batch) >= BATCH_ITEMS or size >= BATCH_BYTES or held >= HELD_BYTES:
+                    self._commit(batch)
+                    batch, size, held = [], 0, 0
+            self._commit(batch)
+            batch = []
         finally:
-            for _, _, future in waiting:
-                if not future.cancel() and future.exception() is None:
-                    incoming = future.result().incoming
-                    if incoming is not None:
-                        content.discard(self._handle, [incoming])
+            content.discard(self._handle, [item.incoming for item in batch if item.incoming is not None])
 
-    def _taken(self, waiting: tuple[_Found, int, Future[Item]]) -> Iterator[Item]:
-        found, _, future = waiting
-        try:
-            yield future.result()
-        except SourceError as error:
-            gone = error.fields.get("errno") == 2
-            code = "vanished" if gone else error.code.removeprefix("source-")
-            self._problem(found.path, code, error.message)
-
-    def _stage(self, found: _Found) -> Item:
-        mode = found.facts.st_mode
-        facts = FileFacts(stat.S_IMODE(mode), found.facts.st_mtime_ns)
-        source = os.fsdecode(os.path.abspath(found.path))
-        shown = source.encode("utf-8", "backslashreplace" if not _is_utf8(source) else "strict").decode()
-        if stat.S_ISDIR(mode):
-            return Item(found.folder, found.name, None, facts, shown)
-        if stat.S_ISLNK(mode):
-            with content.readable(source):
-                target = os.readlink(found.path)
-            incoming = content.stage_bytes(self._handle, target, durable=False)
-            return Item(found.folder, found.name, incoming, FileFacts(None, facts.mtime_ns), shown, symlink=True)
-        path = (*found.folder, found.name)
-        newest = functools.partial(addresses.newest_digest, self._handle, names.join_raw(path))
-        grown = Grown(self._handle, newest, may_lock=self._may_lock)
-        incoming = content.stage_file(self._handle, source, durable=False, itself=True, cutter=grown)
-        if self._atomic:
-            incoming.data = None
-        if incoming.facts is not None:
-            # Those of the very bytes that were read; the walk was earlier.
-            facts = FileFacts(stat.S_IMODE(incoming.facts.st_mode), incoming.facts.st_mtime_ns)
-        return Item(found.folder, found.name, incoming, facts, shown)
-
-    # -- committing --------------------------------------------------------------------------------------------------
+    def _unchanged(self, folder: Folder, met: list[Found]) -> set[bytes]:
+        found = self._seen.unchanged(folder, met)
+        self._report.unchanged += found.files
+        if self._progress and self._report.seen >= self._shown + BATCH_ITEMS:
+            self._tell(folder.shown)
+        return found.names
 
     def _commit(self, batch: list[Item]) -> None:
         if not batch:
@@ -263,14 +139,21 @@ class _Add:
         with write(self._handle, what="add") as unit:
             bulk = Bulk(unit)
             bulk.put(batch)
+            self._seen.prepare()
+        self._under_way.clear()
+        self._seen.committed(unit, batch)
         self._report.collections += bulk.collections_made
         for item in batch:
             self._count(item)
             if item.incoming is not None and item.outcome is Outcome.REVISED:
                 cutting.follow(self._handle, item.incoming.digest, item.incoming.before)
         content.discard(self._handle, [item.incoming for item in batch if item.incoming is not None])
+        self._tell(batch[-1].name.text)
+
+    def _tell(self, where: str) -> None:
+        self._shown = self._report.seen
         if self._progress:
-            self._progress(self._report.seen, None, batch[-1].name.text, "files")
+            self._progress(self._shown, None, where, "files")
 
     def _settle(self, batch: list[Item]) -> None:
         """One sync for many: in the order in which they were found, so that neighbours come to lie together."""
@@ -282,8 +165,8 @@ class _Add:
 
     def _count(self, item: Item) -> None:
         report = self._report
-        if item.outcome is Outcome.REFUSED:
-            self._problem(os.fsencode(item.source), "refused", item.reason)
+        if item.refused is not None:
+            self._problem(item.path, "refused", item.refused.message)
         elif item.incoming is not None:
             report.bytes += item.incoming.size
             if item.outcome is Outcome.ADDED:
@@ -297,13 +180,12 @@ class _Add:
         self._report.problems.append(Problem(path.decode("utf-8", "backslashreplace"), code, reason))
 
 
-def _is_kept(mode: int) -> bool:
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _refuse_too_many(batch: list[Item], newest: Item) -> None:
+    """Of one transaction; what the store has already need not be kept in memory until its end."""
+    if len(batch) > ATOMIC_ITEMS:
+        raise InvalidValueError(
+            f"more than {ATOMIC_ITEMS} files in one transaction", where="atomic", reason="too many",
+            remedy="Add without `atomic`: then each batch is a transaction.",
+        )  # fmt: skip
+    if newest.incoming is not None:
+        newest.incoming.data = None

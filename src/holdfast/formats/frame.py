@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import threading
+from collections.abc import Sequence
 
 import zstandard
 
@@ -29,19 +30,37 @@ MAX_CONTENT = 8 * 1024 * 1024
 
 CHECKSUM_BYTES = 4
 
+_WORTH_THREADS = 8
+"""With fewer frames, starting threads costs more than it saves."""
+
 
 class Effort(enum.IntEnum):
-    """zstd levels. RAW is for content that will not shrink: it looks quickly and then keeps blocks as they are."""
+    """zstd levels. RAW is for content that will not shrink: it looks quickly and then keeps blocks as they are.
+
+    DENSE is for what is compressed once and kept for long, with long-distance matching (docs/design/019).
+    """
 
     NORMAL = 3
     RAW = -5
+    DENSE = 9
+
+
+_DENSE_WINDOW_LOG = 21
+"""2 MiB: a frame of a repacked pack is one window. Below 256 KiB the level's own search reaches everywhere."""
+
+_DENSE_FROM = 256 * 1024
+_FAR_LEVEL = 6
+"""Where matches are found far away, a higher level costs half as much again for 1 %."""
+
+_PART_FROM = 64 * 1024
+"""A smaller frame is decompressed whole in about the time that it takes to begin to read a stream."""
 
 
 class _Contexts(threading.local):
     """zstd contexts are costly to make and must not be shared by threads."""
 
     def __init__(self) -> None:
-        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
+        self.compressors: dict[tuple[int, bool], zstandard.ZstdCompressor] = {}
         self.decompressor = zstandard.ZstdDecompressor()
 
 
@@ -50,11 +69,33 @@ _contexts = _Contexts()
 
 def encode(content: bytes | memoryview, effort: Effort = Effort.NORMAL) -> bytes:
     """One frame of `content` (at most MAX_CONTENT bytes). The same content and effort give the same bytes."""
-    compressor = _contexts.compressors.get(effort)
-    if compressor is None:
-        compressor = zstandard.ZstdCompressor(level=int(effort), write_checksum=True, write_content_size=True)
-        _contexts.compressors[effort] = compressor
-    return compressor.compress(content)
+    return _own(effort, far=effort is Effort.DENSE and len(content) >= _DENSE_FROM).compress(content)
+
+
+def encode_all(contents: Sequence[bytes]) -> list[bytes]:
+    """One frame of each content at normal effort: the bytes that `encode` gives, without the interpreter's lock."""
+    if len(contents) < 2:
+        return [encode(content) for content in contents]
+    made = _own(Effort.NORMAL, far=False).multi_compress_to_buffer([*contents])
+    return [made[number].tobytes() for number in range(len(made))]
+
+
+def _own(effort: Effort, *, far: bool) -> zstandard.ZstdCompressor:
+    """This thread's compressor."""
+    found = _contexts.compressors.get((effort, far))
+    if found is None:
+        found = _contexts.compressors[effort, far] = _compressor(effort, far=far)
+    return found
+
+
+def _compressor(effort: Effort, *, far: bool) -> zstandard.ZstdCompressor:
+    if not far:
+        return zstandard.ZstdCompressor(level=int(effort), write_checksum=True, write_content_size=True)
+    wanted = zstandard.ZstdCompressionParameters(
+        compression_level=_FAR_LEVEL, window_log=_DENSE_WINDOW_LOG, enable_ldm=True, write_checksum=True,
+        write_content_size=True,
+    )  # fmt: skip
+    return zstandard.ZstdCompressor(compression_params=wanted)
 
 
 def head(data: bytes | memoryview) -> tuple[int, int]:
@@ -101,9 +142,37 @@ def measure(data: bytes | memoryview) -> tuple[int, int]:
 
 def decode(data: bytes) -> bytes:
     """The content of exactly one frame; BlobDamagedError if anything is missing, left over, altered or not ours."""
+    return _whole(data, _alone(data))
+
+
+def decode_part(data: bytes, end: int) -> bytes:
+    """The first `end` bytes of the content of exactly one frame; nothing behind them is decompressed.
+
+    Then zstd has not compared its checksum: whoever asks must have a digest of what was asked for.
+    Raises BlobDamagedError.
+    """
+    content = _alone(data)
+    if content <= max(end, _PART_FROM):
+        return _whole(data, content)[:end]
+    try:
+        with _contexts.decompressor.stream_reader(data) as reader:
+            out = bytes(reader.read(end))
+    except zstandard.ZstdError as error:
+        raise damage(str(error)) from error
+    if len(out) != end:
+        raise damage(f"a frame of {content} bytes gave {len(out)}")
+    return out
+
+
+def _alone(data: bytes) -> int:
+    """Bytes of content of the frame that is all of `data`, by its headers."""
     content, end = measure(data)
     if end != len(data):
         raise damage("bytes after the end of a frame")
+    return content
+
+
+def _whole(data: bytes, content: int) -> bytes:
     if not content:
         # The library takes the header's word for empty content and looks no further.
         if data != EMPTY:
@@ -116,6 +185,30 @@ def decode(data: bytes) -> bytes:
     if len(out) != content:
         raise damage(f"a frame of {content} bytes gave {len(out)}")
     return out
+
+
+def decode_many(frames: Sequence[bytes]) -> list[bytes | None]:
+    """The contents of many frames, None for each that `decode` would refuse; by two threads of the library at once."""
+    try:
+        if len(frames) >= _WORTH_THREADS and all(map(_is_one, frames)):
+            found = _contexts.decompressor.multi_decompress_to_buffer(list(frames), threads=2)
+            return [found[number].tobytes() for number in range(len(found))]
+    except (BlobDamagedError, zstandard.ZstdError):
+        pass  # one after the other, to see which
+    return [_decoded(data) for data in frames]
+
+
+def _is_one(data: bytes) -> bool:
+    """Whether it is one frame of ours, with content; what is in it, the library sees."""
+    content, end = measure(data)
+    return content > 0 and end == len(data)
+
+
+def _decoded(data: bytes) -> bytes | None:
+    try:
+        return decode(data)
+    except BlobDamagedError:
+        return None
 
 
 def damage(reason: str) -> BlobDamagedError:

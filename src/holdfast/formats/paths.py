@@ -28,6 +28,7 @@ DATABASES = (INDEX, STATE, SEARCH)
 
 _BLOB = re.compile(r"([0-9a-f]{64})\.zst")
 _PACK = re.compile(r"([0-9a-f]{16})\.zst")
+_REPACKED = "0"
 _SEGMENT = re.compile(r"([0-9]{16})\.jsonl(\.zst)?")
 
 
@@ -75,6 +76,25 @@ def parse_quarantined(file: str) -> bytes | None:
     """The digest in the name of a file that was set aside (`<sha256>.zst.…`); None if it was of no blob or chunk."""
     match = _BLOB.match(file)
     return None if match is None else bytes.fromhex(match[1])
+
+
+def is_repacked(pack: str) -> bool:
+    """Whether a pack was written by repack, as its name says: it begins with 0.
+
+    Such names sort before all others, and newer ones before older: of two places of a content the first is taken.
+    """
+    return pack.startswith(_REPACKED)
+
+
+def pack_name(drawn: bytes) -> str:
+    """The name of a pack that is appended to, from 8 bytes drawn at random."""
+    name = drawn.hex()
+    return f"{1 + int(name[0], 16) % 15:x}{name[1:]}"
+
+
+def repacked_name(drawn: bytes, now_s: int) -> str:
+    """The name of a pack that repack writes, from 3 bytes drawn at random and the time (seconds since 1970)."""
+    return f"{_REPACKED}{(1 << 36) - 1 - now_s % (1 << 36):09x}{drawn[:3].hex()}"
 
 
 def segment_file(first_seq: int, *, sealed: bool = False) -> str:

@@ -199,7 +199,7 @@ class Audit:
 
     def blobs(self) -> tuple[int, int]:
         """(how many, stored bytes of all) blobs that have a row."""
-        row = self._db.one("SELECT count(*), coalesce(sum(stored_bytes), 0) FROM blob")
+        row = self._db.one("SELECT count(*), total(stored_bytes) FROM blob")
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
     def users_of(self, digest: bytes, limit: int) -> tuple[list[tuple[str, int]], int]:

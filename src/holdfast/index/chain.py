@@ -19,6 +19,7 @@ from holdfast.values.change import Head, Transaction
 
 _PAGE = 64
 _MAX_BYTES = 1 << 30
+_TX_PROVEN = proof.proven("tx", "tx")
 _PAGE_OF = f"""SELECT first, count, data, {proof.proven("tx", "tx")} FROM tx WHERE first > ?
                ORDER BY first LIMIT ?"""
 _AT = f"SELECT first, count, time_us, {proof.proven('tx', 'tx')} FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1"
@@ -44,6 +45,12 @@ class ChainRows:
         own = proof.proven("tx", "tx") if proven else "1"
         row = self._db.one(f"SELECT first, count, hash, time_us, {own} FROM tx ORDER BY first DESC LIMIT 1")
         return None if row is None else Head(row[0] + row[1], row[2], row[3])
+
+    def passed(self, next_seq: int, entry_hash: bytes) -> bool:
+        """Whether the chain once ended so: then all before it is what it was."""
+        sql = f"SELECT first, count, hash, {_TX_PROVEN} FROM tx WHERE first < ? ORDER BY first DESC LIMIT 1"
+        row = self._db.one(sql, (next_seq,))
+        return row is not None and (row[0] + row[1], row[2]) == (next_seq, entry_hash)
 
     def append(self, transaction: Transaction, data: bytes) -> None:
         """Add a transaction's row; `data` is what the journal gets."""

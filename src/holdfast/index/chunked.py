@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.formats.pack import Spot
 from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
-from holdfast.index.tables import RECIPES
+from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import digest as digests
 
 _PAGE = 500
 _TOGETHER = 5_000
+_EVER = 1 << 62
 _FIND = "substr(h.digest, 1, 8) = ? AND h.digest = ?"
 _NAME = f"(SELECT k.name FROM container k WHERE k.key = h.container AND {proof.proven('container', 'k')})"
 _COLUMNS = f"""h.key, h.digest, h.size, h.offset, h.stored_bytes, h.start, h.condemned_us, {_NAME},
@@ -103,23 +104,20 @@ class ChunkRows:
         assert row is not None
         return int(row[0]), int(row[1]), int(row[2])
 
-    def any(self) -> bool:
-        """Whether there is any chunk."""
-        return self._db.one("SELECT 1 FROM chunk LIMIT 1") is not None
+    def in_packs(self, names: Sequence[str], *, gone_us: int | None = None) -> dict[str, tuple[int, int]]:
+        """(how many, bytes of content) of chunks in some packs; those that are contents there too are left out.
 
-    def in_packs(self, *, needed_alone: bool = False) -> dict[str, tuple[int, int]]:
-        """(how many, bytes of content) of chunks in each pack. `needed_alone`: of those that were marked."""
+        `gone_us`: what was condemned up to then and not marked does not count; later than ever: all that was not.
+        """
         self._make_marks()
-        only = f"WHERE h.key IN ({_NEEDED})" if needed_alone else ""
-        sql = f"""SELECT k.name, count(*), sum(h.size) FROM chunk h JOIN container k ON k.key = h.container {only}
-                  GROUP BY h.container"""
-        return {name: (count, size) for name, count, size in self._db.rows(sql)}
-
-    def in_pack(self, name: str) -> tuple[int, int]:
-        """(how many, bytes of content) of chunks in one pack."""
-        row = self._db.one(f"SELECT count(*), coalesce(sum(size), 0) FROM chunk WHERE container = {_KEY}", (name,))
-        assert row is not None
-        return int(row[0]), int(row[1])
+        stays = ""
+        if gone_us is not None:
+            stays = f"AND (h.key IN ({_NEEDED}) OR ifnull(h.condemned_us, {_EVER}) > {int(gone_us)})"
+        sql = f"""SELECT k.name, count(*), sum(h.size) FROM json_each(?) n CROSS JOIN container k
+                  CROSS JOIN chunk h ON h.container = k.key WHERE k.name = n.value AND k.kind = 'pack' {stays}
+                  AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.container = h.container AND b.container > {LOOSE}
+                  AND b.offset = h.offset AND b.start = h.start) GROUP BY h.container"""
+        return {name: (count, size) for name, count, size in self._db.rows(sql, (json.dumps(list(names)),))}
 
     def vouched(self, name: str) -> int:
         """The largest offset in a pack that a chunk's row speaks of; 0 if none does."""
@@ -150,10 +148,12 @@ class ChunkRows:
         self._make_marks()
         self._db.run("DELETE FROM temp.needed_chunk")
         self._db.run("DELETE FROM temp.read_recipe")
+        self._db.run("DELETE FROM temp.lacking_chunk")
 
     def _make_marks(self) -> None:
         self._db.run("CREATE TEMP TABLE IF NOT EXISTS needed_chunk (chunk INTEGER PRIMARY KEY)")
         self._db.run("CREATE TEMP TABLE IF NOT EXISTS read_recipe (content INTEGER PRIMARY KEY)")
+        self._db.run("CREATE TEMP TABLE IF NOT EXISTS lacking_chunk (digest BLOB PRIMARY KEY) WITHOUT ROWID")
 
     def unread_recipes(self) -> Iterator[tuple[int, str]]:
         """(key, digest) of contents that kept revisions refer to, and whose recipes were not marked yet, in order."""
@@ -167,12 +167,25 @@ class ChunkRows:
                 yield after, digests.text(raw)
 
     def mark(self, content_key: int, raws: bytes | bytearray) -> None:
-        """The chunks of a recipe (raw digests, one after the other) are needed; those without a row are left out."""
+        """The chunks of a recipe (raw digests, one after the other) are needed; those without a row are lacking."""
         for numbers, part in _parts(raws):
             sql = f"""INSERT OR IGNORE INTO temp.needed_chunk SELECT h.key FROM json_each(?1) j CROSS JOIN chunk h
                       WHERE substr(h.digest, 1, 8) = {_EIGHT} AND h.digest = {_WHOLE}"""
             self._db.run(sql, (numbers, part))
+            sql = f"""INSERT OR IGNORE INTO temp.lacking_chunk SELECT {_WHOLE} FROM json_each(?1) j WHERE NOT EXISTS
+                      (SELECT 1 FROM chunk h WHERE substr(h.digest, 1, 8) = {_EIGHT} AND h.digest = {_WHOLE})"""
+            self._db.run(sql, (numbers, part))
         self._db.run("INSERT OR IGNORE INTO temp.read_recipe VALUES (?)", (content_key,))
+
+    def lacks(self) -> bool:
+        """Whether a chunk that was to be marked has no row."""
+        self._make_marks()
+        return self._db.one("SELECT 1 FROM temp.lacking_chunk LIMIT 1") is not None
+
+    def is_lacking(self, raw: bytes) -> bool:
+        """Whether a chunk was to be marked and had no row then."""
+        self._make_marks()
+        return self._db.one("SELECT 1 FROM temp.lacking_chunk WHERE digest = ?", (raw,)) is not None
 
     def was_read(self, content_key: int) -> bool:
         """Whether the recipe of a content was marked."""

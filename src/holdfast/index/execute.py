@@ -7,8 +7,10 @@ much as running it (docs/design/003).
 from __future__ import annotations
 
 import functools
+import operator
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from peewee import SQL
@@ -39,6 +41,9 @@ interpreter's lock once, and beside busy reader threads getting it back costs mo
 
 Shape = tuple[str, tuple[str, ...]]
 
+_PLAIN = frozenset({int, str, bytes, type(None)})
+"""Types of cells that are values already, and need no look."""
+
 _CONTENT = "SELECT key FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?"
 _CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS JOIN content
                ON substr(content.digest, 1, 8) = substr(?2, n.key * 32 + 1, 8)
@@ -59,6 +64,12 @@ class Executor:
         """Keys seen in a transaction that was rolled back are not to be trusted."""
         self._keys.clear()
         self._terms = {"": 0}
+
+    def know(self, record_id: str, key: int) -> None:
+        """The key of a record that is being made: whoever names it next need not look it up."""
+        if len(self._keys) >= _CACHED_KEYS:
+            self._keys.clear()
+        self._keys[record_id] = key
 
     def apply(self, seq: int, operations: Iterable[Operation]) -> None:
         """Carry out the operations of change `seq`, in order, in the open SQL transaction."""
@@ -88,7 +99,7 @@ class Executor:
 
     def _known_contents(self, changes: Sequence[tuple[int, Iterable[Operation]]]) -> dict[str, int]:
         """Keys of the content rows that are there already, of all contents that the changes speak of."""
-        cells = (c for _, ops in changes for op in ops if isinstance(op, Insert) for c in op.values.values())
+        cells = (op.values.get("content") for _, ops in changes for op in ops if isinstance(op, Insert))
         raws = list({digest.raw(cell.digest) for cell in cells if isinstance(cell, ContentOf)})
         found = self._db.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))
         return {digest.text(raw): key for raw, key in found}
@@ -117,17 +128,19 @@ class Executor:
 
     def _one(self, connection: sqlite3.Connection, seq: int, operation: Operation) -> None:
         if isinstance(operation, Insert):
-            columns, signed = _compose_layout(operation.table, tuple(operation.values))
-            given = operation.values
-            values = [self._cell(connection, seq, given[column]) for column in columns]
-            if signed is not None:
-                cells = [*values, None]
-                values.append(proof.checksum(operation.table, *[cells[place] for place in signed]))
-            self._insert(connection, (operation.table, columns), values)
+            table = operation.table
+            layout = _compose_layout(table, tuple(operation.values))
+            values = [
+                cell if type(cell) in _PLAIN else self._cell(connection, seq, cell)
+                for cell in layout.given(operation.values)
+            ]
+            if layout.signed is not None:
+                values.append(proof.checksum(table, *layout.signed((*values, None))))
+            self._insert(connection, (table, layout.columns), values)
             return
         self._write_waiting(operation.table)
         if isinstance(operation, Update):
-            columns, _ = _compose_layout(operation.table, tuple(operation.values))
+            columns = _compose_layout(operation.table, tuple(operation.values)).columns
             values = self._resolve(connection, seq, {column: operation.values[column] for column in columns})
             values += self._resolve(connection, seq, operation.where)
             sql = _compose_update(operation.table, columns, tuple(operation.where))
@@ -166,10 +179,9 @@ class Executor:
     def _key(self, connection: sqlite3.Connection, seq: int, record_id: str) -> int:
         key = self._keys.get(record_id)
         if key is None:
-            if len(self._keys) >= _CACHED_KEYS:
-                self._keys.clear()
             sql = "SELECT key FROM record WHERE key = (SELECT key FROM record WHERE id = ?1) AND +id = ?1"
-            key = self._keys[record_id] = self._found(connection, seq, sql, (moment.id_bytes(record_id),))
+            key = self._found(connection, seq, sql, (moment.id_bytes(record_id),))
+            self.know(record_id, key)
         return key
 
     def _term(self, connection: sqlite3.Connection, seq: int, term: Term) -> int:
@@ -218,18 +230,33 @@ class Executor:
 # Composed once for each shape in a process: a handful of shapes in all.
 
 
-@functools.cache
-def _compose_layout(table: str, given: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
+@dataclass(frozen=True, slots=True)
+class _Layout:
     """Columns as Peewee lays them out, in the order of the model's fields, whatever order they are given in.
 
-    And, of (*those columns, None), the places that a row's checksum covers, in its order; None: no checksum.
+    `given` takes their cells out of an operation; `signed`, out of (*cells, None), those that a row's checksum covers,
+    in its order; None: no checksum.
     """
+
+    columns: tuple[str, ...]
+    given: Callable[[Cells], tuple[Cell, ...]]
+    signed: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None
+
+
+@functools.cache
+def _compose_layout(table: str, given: tuple[str, ...]) -> _Layout:
     every = tables.models().named(table)._meta.sorted_field_names
     columns = tuple(sorted(given, key=every.index))
-    if table not in proof.COLUMNS:
-        return columns, None
     places = {column: place for place, column in enumerate(columns)}
-    return columns, tuple(places.get(column, len(columns)) for column in proof.COLUMNS[table])
+    signed = [places.get(column, len(columns)) for column in proof.COLUMNS.get(table, ())]
+    return _Layout(columns, _getter(columns), _getter(signed) if signed else None)
+
+
+def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """What takes these out, always as a tuple."""
+    if len(keys) > 1:
+        return operator.itemgetter(*keys)
+    return lambda found: tuple(found[key] for key in keys)
 
 
 @functools.cache

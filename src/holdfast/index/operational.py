@@ -11,19 +11,25 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from holdfast.disk import Disk
 from holdfast.errors import HoldfastError
+from holdfast.formats import paths
 from holdfast.index.database import mapped
 
-_VERSION = 1
+_VERSION = 2
 _TABLES = """
 CREATE TABLE fsck_pass (id TEXT NOT NULL PRIMARY KEY, store TEXT NOT NULL, place TEXT NOT NULL,
     began_us INTEGER NOT NULL, next_seq INTEGER NOT NULL, chain_first INTEGER NOT NULL, chain_hash BLOB NOT NULL,
     position BLOB NOT NULL, covered INTEGER NOT NULL, covered_bytes INTEGER NOT NULL,
     old INTEGER NOT NULL, runs INTEGER NOT NULL);
 CREATE TABLE fsck_noted (pass TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (pass, digest)) WITHOUT ROWID;
-PRAGMA user_version = 1;
+CREATE TABLE seen_run (id INTEGER PRIMARY KEY, token TEXT NOT NULL, next_seq INTEGER NOT NULL, hash BLOB NOT NULL);
+CREATE TABLE seen_folder (id INTEGER PRIMARY KEY, place BLOB NOT NULL UNIQUE, source BLOB NOT NULL);
+CREATE TABLE seen_file (folder INTEGER NOT NULL, name BLOB NOT NULL, facts BLOB NOT NULL, revision INTEGER NOT NULL,
+    run INTEGER NOT NULL, PRIMARY KEY (folder, name)) WITHOUT ROWID;
+PRAGMA user_version = 2;
 """
 _COLUMNS = "id, store, place, began_us, next_seq, chain_first, chain_hash, position, covered, covered_bytes, old, runs"
 _TYPES = (str, str, str, int, int, int, bytes, bytes, int, int, int, int)
@@ -110,19 +116,19 @@ class StateFile:
     def begin_pass(self, one: PassRow) -> None:
         """Forget whatever pass was under way, and begin this one."""
         cells = tuple(getattr(one, name.strip()) for name in _COLUMNS.split(","))
-        with self._transaction():
+        with self.transaction():
             self._db.execute("DELETE FROM fsck_pass")
             self._db.execute("DELETE FROM fsck_noted")
             self._db.execute(f"INSERT INTO fsck_pass ({_COLUMNS}) VALUES ({', '.join('?' * len(cells))})", cells)
 
     def go_on(self, pass_id: str) -> None:
         """One more run of a pass begins."""
-        with self._transaction():
+        with self.transaction():
             self._db.execute("UPDATE fsck_pass SET runs = runs + 1 WHERE id = ?", (pass_id,))
 
     def reached(self, one: PassRow, noted: list[bytes]) -> None:
         """How far a pass has come, and digests of which there is something to say. Never back, nor after its end."""
-        with self._transaction():
+        with self.transaction():
             self._db.execute(
                 "UPDATE fsck_pass SET position = ?2, covered = ?3, covered_bytes = ?4, old = ?5 "
                 "WHERE id = ?1 AND position < ?2",
@@ -154,7 +160,7 @@ class StateFile:
 
     def end_pass(self, pass_id: str) -> None:
         """A pass is finished: nothing is left to go on with."""
-        with self._transaction():
+        with self.transaction():
             self._db.execute("DELETE FROM fsck_pass WHERE id = ?", (pass_id,))
             self._db.execute("DELETE FROM fsck_noted WHERE pass = ?", (pass_id,))
 
@@ -162,12 +168,18 @@ class StateFile:
         """Give it back."""
         self._db.close()
 
+    def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one statement; errors typed."""
+        with self._errors():
+            return self._db.execute(sql, parameters).fetchall()
+
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All that the block notes, or nothing; errors typed."""
         with self._errors():
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
@@ -190,6 +202,16 @@ def state_file(path: str, disk: Disk) -> StateFile | None:
         return StateFile(path, disk)
     except (HoldfastError, OSError):
         return None
+
+
+def forget_notes(root: str, disk: Disk) -> None:
+    """Remove the file with all that is noted in it: it may speak of what is to be forgotten. Durable on return."""
+    found = [name for name in (paths.STATE, paths.STATE + "-journal") if os.path.lexists(os.path.join(root, name))]
+    for name in found:
+        with contextlib.suppress(FileNotFoundError):
+            disk.unlink(os.path.join(root, name))
+    if found:
+        disk.fsync_dir(root)
 
 
 def _refused(error: sqlite3.Error) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,13 @@ from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED, PackRows
+from holdfast.index.planned import RepackPlan
 from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import digest, moment
 
 _PAGE = 1_000
+NOTED = "noted"
+"""A fact of an index: notes elsewhere that speak of its rows name the same token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,35 @@ _FROM = "FROM blob JOIN content ON content.key = blob.content"
 _OWN_BYTES = f"coalesce(sum(CASE WHEN blob.container <= {LOOSE} THEN blob.stored_bytes ELSE 0 END), 0)"
 """What removing blobs frees at once: in packs nothing."""
 _PACK_KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
+_OF_MANY = """json_each(?1) AS n CROSS JOIN content ON substr(content.digest, 1, 8) = substr(?2, n.key * 32 + 1, 8)
+    AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
+"""Contents by many digests, with one statement: a list of as many zeros, and the raw digests one after the other."""
+
+_TOGETHER = 64
+"""Rows that go in with one statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A blob that is there: what its row is to say. `spot`: its place in a pack, None if it has a file of its own.
+
+    `cut`: that file is a recipe, which lists `frames` chunks.
+    """
+
+    digest: str
+    stored_bytes: int
+    frames: int
+    spot: Spot | None = None
+    cut: bool = False
+
+
+@functools.cache
+def _insertion(rows: int) -> str:
+    marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+    return f"""INSERT INTO blob (content, container, offset, start, stored_bytes, frames, condemned_us, crc)
+        VALUES {marks} ON CONFLICT (content) DO UPDATE SET container = excluded.container,
+        offset = excluded.offset, start = excluded.start, stored_bytes = excluded.stored_bytes,
+        frames = excluded.frames, condemned_us = NULL, crc = excluded.crc"""
 
 
 def _place(row: tuple[Any, ...]) -> Place:
@@ -58,6 +91,7 @@ class PhysicalRows:
         self._db = database
         self.packs = PackRows(database)
         self.chunks = self.packs.chunks
+        self.repack_plan = RepackPlan(database)
 
     def place(self, content_digest: str) -> Place | None:
         """Where a content is; None if it has no row, whatever files exist."""
@@ -65,6 +99,13 @@ class PhysicalRows:
         sql = f"SELECT {_COLUMNS} {_FROM} WHERE substr(content.digest, 1, 8) = ? AND content.digest = ?"
         row = self._db.one(sql, (raw[:8], raw))
         return None if row is None else _place(row)
+
+    def places(self, digests: Collection[str]) -> dict[str, Place]:
+        """Where contents are, with one query; those that have no row are left out."""
+        raws = [digest.raw(one) for one in digests]
+        sql = f"SELECT {_COLUMNS} FROM {_OF_MANY} JOIN blob ON blob.content = content.key"
+        rows = self._db.rows(sql, (_zeros(raws), b"".join(raws))) if raws else []
+        return {place.digest: place for place in map(_place, rows)}
 
     def content_key(self, content_digest: str) -> int | None:
         """Key of the content row of a digest; None if no change ever spoke of it."""
@@ -126,20 +167,33 @@ class PhysicalRows:
         key = self.content_key(content_digest)
         if key is None:
             return False
-        place = (
-            (RECIPES if cut else LOOSE, 0, 0)
-            if spot is None
-            else (self.packs.key_of(spot.pack), spot.offset, spot.start)
-        )
-        cells = (key, *place, stored_bytes, frames, None)
-        self._db.run(
-            "INSERT INTO blob (content, container, offset, start, stored_bytes, frames, condemned_us, crc) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (content) DO UPDATE SET container = excluded.container, "
-            "offset = excluded.offset, start = excluded.start, stored_bytes = excluded.stored_bytes, "
-            "frames = excluded.frames, condemned_us = NULL, crc = excluded.crc",
-            (*cells, proof.checksum("blob", *cells)),
-        )
+        self._write([self._cells(key, Found(content_digest, stored_bytes, frames, spot, cut), {})])
         return True
+
+    def register_all(self, found: Sequence[Found]) -> None:
+        """As `register` for each, all of which changes must speak of, with few statements."""
+        raws = [digest.raw(one.digest) for one in found]
+        sql = f"SELECT content.digest, content.key FROM {_OF_MANY}"
+        keys = dict(self._db.rows(sql, (_zeros(raws), b"".join(raws)))) if raws else {}
+        packs: dict[str, int] = {}
+        if not keys.keys() >= set(raws):
+            raise proof.damaged("content", "of a change just made")
+        rows = [self._cells(keys[raw], one, packs) for raw, one in zip(raws, found, strict=True)]
+        for start in range(0, len(rows), _TOGETHER):
+            self._write(rows[start : start + _TOGETHER])
+
+    def _cells(self, key: int, one: Found, packs: dict[str, int]) -> tuple[int | None, ...]:
+        """A row of `blob`. `packs`: keys of packs that were looked up before."""
+        spot = one.spot
+        if spot is None:
+            return (key, RECIPES if one.cut else LOOSE, 0, 0, one.stored_bytes, one.frames, None)
+        if spot.pack not in packs:
+            packs[spot.pack] = self.packs.key_of(spot.pack)
+        return (key, packs[spot.pack], spot.offset, spot.start, one.stored_bytes, one.frames, None)
+
+    def _write(self, rows: list[tuple[int | None, ...]]) -> None:
+        cells = [cell for row in rows for cell in (*row, proof.checksum("blob", *row))]
+        self._db.run(_insertion(len(rows)), cells)
 
     def revive(self, key: int) -> None:
         """A condemned blob is wanted again."""
@@ -182,18 +236,6 @@ class PhysicalRows:
         """A blob is gone: no row, no presence."""
         self._db.run("DELETE FROM blob WHERE content = ?", (key,))
 
-    def places(self) -> Iterator[Place]:
-        """Every blob that has a row, in short reads, by key."""
-        after = 0
-        while True:
-            sql = f"SELECT {_COLUMNS} {_FROM} WHERE content.key > ? ORDER BY content.key LIMIT ?"
-            page = self._db.rows(sql, (after, _PAGE))
-            for row in page:
-                yield _place(row)
-                after = row[0]
-            if len(page) < _PAGE:
-                return
-
     def missing(self) -> Iterator[tuple[str, int]]:
         """(digest, size) of content that kept revisions refer to and that has no row, by key."""
         after = 0
@@ -208,8 +250,17 @@ class PhysicalRows:
             if len(page) < _PAGE:
                 return
 
+    def lose_notes(self) -> None:
+        """Rows of content that is referred to go: that files are in the store, as was noted of them, is not certain."""
+        self._db.run("DELETE FROM meta WHERE key = ?", (NOTED,))
+
     def forget_all(self) -> None:
         """Empty the physical tables, before they are filled from files."""
+        self.lose_notes()
         self._db.run("DELETE FROM blob")
         self._db.run("DELETE FROM chunk")
         self._db.run(f"DELETE FROM container WHERE key > {LOOSE}")
+
+
+def _zeros(items: Sequence[object]) -> str:
+    return f"[{','.join('0' * len(items))}]"

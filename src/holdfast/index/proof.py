@@ -39,6 +39,20 @@ def checksum(table: str, *cells: Any) -> int:
     return zlib.crc32(ascii((table, *cells)).encode())
 
 
+def prove(table: str, cells: tuple[Any, ...], stored: Any) -> None:
+    """IndexDamagedError unless the cells of a whole row, as they were fetched, are what its checksum says.
+
+    A third of what `proven` costs, which goes from SQLite through Python and back for each row.
+    """
+    if zlib.crc32(ascii((table, *cells)).encode()) != stored:
+        raise damaged(table, cells[0])
+
+
+def columns(table: str, alias: str) -> str:
+    """The columns of a row and its checksum, last, to be fetched for `prove`."""
+    return ", ".join(f"{alias}.{column}" for column in (*COLUMNS[table], CHECKSUM))
+
+
 def of_tags(tags: Sequence[str]) -> int:
     """The checksum of all tags of a record; 0 if it has none."""
     return zlib.crc32(SEPARATOR.join(sorted(tags)).encode()) if tags else 0

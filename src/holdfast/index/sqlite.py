@@ -20,12 +20,14 @@ from holdfast.index.migrations import manifest, runner
 from holdfast.index.physical import PhysicalRows
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
+from holdfast.index.select.contents import Contents
 from holdfast.index.select.ends import EndRows
 from holdfast.index.select.finding import Finder
 from holdfast.index.select.lineage import LineageRows
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.relationships import RelationshipRows
 from holdfast.index.select.runs import RunRows
+from holdfast.index.select.sight import Sights
 from holdfast.values.change import Body
 
 CHECKPOINT_BYTES = 4 << 20
@@ -51,9 +53,11 @@ class SqliteIndex:
         self.physical = PhysicalRows(self.database)
         self._checkpoint_at = CHECKPOINT_BYTES
         self._changes_before: int | None = None
-        self.lookups = Lookups(self.database)
+        self.sights = Sights(self.database)
+        self.lookups = Lookups(self.database, self.sights)
         self.collections = CollectionRows(self.database, self.lookups)
         self.artifacts = ArtifactRows(self.database, self.lookups)
+        self.contents = Contents(self.database)
         self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.lookups)
         self.ends = EndRows(self.database)
         self.relationships = RelationshipRows(self.database, self.lookups, self.ends)
@@ -97,6 +101,7 @@ class SqliteIndex:
     def begin(self) -> None:
         """Start a write transaction on this thread's connection."""
         self.database.run("BEGIN IMMEDIATE")
+        self.sights.begin()
         self._changes_before = self.database.raw().total_changes if self._log_bytes() == 0 else None
 
     def commit(self) -> None:
@@ -127,13 +132,21 @@ class SqliteIndex:
 
     def apply(self, seq: int, body: Body) -> None:
         """Turn one change into rows, in the open transaction."""
+        self._know(seq, body)
         self.executor.apply(seq, reduce(seq, body))
 
     def apply_all(self, first: int, bodies: Iterable[Body]) -> None:
         """Turn changes from seq `first` on into rows: the same rows as one by one, in less time."""
         numbered = enumerate(bodies, first)
-        while part := [(seq, reduce(seq, body)) for seq, body in itertools.islice(numbered, _TOGETHER)]:
-            self.executor.apply_all(part)
+        while part := list(itertools.islice(numbered, _TOGETHER)):
+            for seq, body in part:
+                self._know(seq, body)
+            self.executor.apply_all([(seq, reduce(seq, body)) for seq, body in part])
+
+    def _know(self, seq: int, body: Body) -> None:
+        """What lies in a new collection names it: nearly always the next changes do."""
+        if body["kind"] == "collection" and body["action"] == "create":
+            self.executor.know(body["id"], seq)
 
     def forget(self) -> None:
         """Rows were made anew: keys and texts that are kept in memory are not to be trusted."""

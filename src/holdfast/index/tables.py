@@ -179,6 +179,9 @@ def _places(base: type[Model]) -> list[type[Model]]:
         Artifact.index(Artifact.collection, Artifact.name, Artifact.stray, unique=True).where(SQL("live = 1"))
     )
 
+    # By collection, and in it by key: the newest of a collection without looking at the others.
+    Artifact.add_index(Artifact.index(Artifact.collection, name="artifact_newest").where(SQL("live = 1")))
+
     return [Collection, Artifact]
 
 

@@ -31,14 +31,15 @@ def artifact(handle: Handle, ref: ArtifactRef, *, deleted: bool = False) -> Arti
     handle.alive()
     rows = handle.index.artifacts
     record_id = ref.id if isinstance(ref, Artifact) else as_id(ref)
+    sight = handle.index.sights.now()
     if record_id is not None:
-        found = rows.by_id(record_id)
+        found = rows.by_id(record_id, sight)
     else:
-        folder, name = split(_path(ref))
-        parent = handle.index.collections.down(folder)
-        found = None if parent is None else rows.by_place(parent, name)
+        path = path_of(ref)
+        parent, name = handle.index.collections.around(path, sight)
+        found = None if parent is None else rows.by_place(parent, name, sight)
         if found is None and deleted:
-            found = _buried_artifact(handle, folder, name)
+            found = _buried_artifact(handle, *split(path))
     if found is None or (found.deleted_at is not None and not deleted):
         raise _missing("artifact", ref)
     return found
@@ -52,7 +53,8 @@ def newest_digest(handle: Handle, ref: ArtifactRef) -> str:
         return ""
 
 
-def _path(ref: object) -> str | bytes:
+def path_of(ref: object) -> str | bytes:
+    """A ref that must be a path; InvalidValueError."""
     if not isinstance(ref, (str, bytes)):
         raise InvalidValueError(
             f"a {type(ref).__name__} names no record", where="ref", reason="type",
@@ -88,7 +90,7 @@ def collection(handle: Handle, ref: CollectionRef, *, deleted: bool = False) -> 
     if record_id is not None:
         found = rows.by_id(record_id)
     else:
-        path = names.parse_path(_path(ref))
+        path = names.parse_path(path_of(ref))
         key = rows.down(path)
         if key is None and deleted:
             key = _buried_collection(handle, path)

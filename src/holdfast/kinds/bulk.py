@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -28,20 +29,32 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class Item:
-    """One thing to put: content (None: a collection alone), where, and what is said of it."""
+    """One thing to put: content (None: a collection alone), where, and what is said of it.
+
+    `path`, `facts`: the file that it is of, and what the file system said of it. When it was put, `outcome` says what
+    became of it, `refused` why it was not taken, `revision` the seq of the revision that has its content now.
+    `said`: all that is said of it, if that is more than `file` and `source`.
+    """
 
     folder: tuple[Name, ...]
     name: Name
     incoming: Incoming | None
     file: FileFacts = field(default_factory=FileFacts)
     source: str = ""
+    path: bytes = b""
+    facts: os.stat_result | None = None
     symlink: bool = False
+    said: Description | None = None
+    revision: int = 0
     outcome: Outcome | None = None
-    reason: str = ""
+    refused: NameTakenError | None = None
 
 
-TOGETHER = 500
+TOGETHER = 1_000
 """Items that are looked up with one query and become rows together."""
+
+Place = tuple[int, str]
+"""Key and id of a collection."""
 
 
 class Bulk:
@@ -49,9 +62,13 @@ class Bulk:
 
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
-        self._folders: dict[tuple[Name, ...], tuple[int, str]] = {}
+        self._folders: dict[tuple[Name, ...], Place] = {}
         self._run = ambient.current_run(unit.handle)
         self._made: set[int] = set()
+        self._fresh: set[int] = set()
+        self._subfolders: set[tuple[int, Name]] = set()
+        self._folders_to_make: list[Body] = []
+        self._last: tuple[tuple[Name, ...] | None, Place] = (None, (0, ""))
 
     @property
     def collections_made(self) -> int:
@@ -70,31 +87,39 @@ class Bulk:
             for item, artifact_id in zip(items, ids, strict=True)
             if (parent := self._placed(item)) is not None
         ]
+        self._make_folders()
         for start in range(0, len(placed), TOGETHER):
             self._put_together(placed[start : start + TOGETHER])
+        self._fresh.clear()  # they are empty no more
 
-    def _placed(self, item: Item) -> tuple[int, str] | None:
-        """Key and id of the collection that an item goes to; None if nothing is left to do."""
+    def _placed(self, item: Item) -> Place | None:
+        """Where an item goes; None if nothing is left to do."""
         try:
             if item.incoming is not None:
-                return self._folder(item.folder, None)
+                if item.folder is not self._last[0]:
+                    self._last = (item.folder, self._folder(item.folder, None))
+                return self._last[1]
             before = self.collections_made
             self._folder((*item.folder, item.name), item.file)
             item.outcome = Outcome.ADDED if self.collections_made > before else Outcome.UNCHANGED
         except NameTakenError as error:
-            item.outcome, item.reason = Outcome.REFUSED, error.message
+            item.outcome, item.refused = Outcome.REFUSED, error
         return None
 
-    def _put_together(self, placed: list[tuple[Item, tuple[int, str], str]]) -> None:
+    def _put_together(self, placed: list[tuple[Item, Place, str]]) -> None:
         index = self._unit.handle.index
-        places = [(parent[0], item.name) for item, parent, _ in placed]
-        found, taken = index.artifacts.briefs(places), index.collections.taken(places)
-        index.artifacts.prove_absent(p for p in places if p not in found and p[0] not in self._made)
-        creations: list[Body] = []
+        # In a collection that was made just now nothing is but what comes from here.
+        asked = [(parent[0], item.name) for item, parent, _ in placed if parent[0] not in self._fresh]
+        found = index.artifacts.briefs(asked) if asked else {}
+        taken = index.collections.taken(asked) if asked else set()
+        index.artifacts.prove_absent([place for place in asked if place not in found])
+        taken |= {place for item, parent, _ in placed if (place := (parent[0], item.name)) in self._subfolders}
+        creations: list[tuple[Item, Body]] = []
         made: set[tuple[int, Name]] = set()
-        for place, (item, parent, artifact_id) in zip(places, placed, strict=True):
+        for item, parent, artifact_id in placed:
+            place = (parent[0], item.name)
             if place in made:  # twice in one batch: the second finds the first
-                self._unit.change_all(creations)
+                self._make(creations)
                 creations, made = [], set()
                 found |= index.artifacts.briefs([place])
             if place in taken:
@@ -102,34 +127,42 @@ class Bulk:
             elif place in found:
                 self._revise(item, found[place])
             else:
-                creations.append(self._creation(item, _content(item), parent[1], artifact_id))
+                creations.append((item, self._creation(item, _content(item), parent[1], artifact_id)))
                 made.add(place)
-                item.outcome = Outcome.ADDED
-        self._unit.change_all(creations)
+        self._make(creations)
+
+    def _make(self, creations: list[tuple[Item, Body]]) -> None:
+        first = self._unit.change_all([body for _, body in creations])
+        for seq, (item, _) in enumerate(creations, first):
+            item.outcome, item.revision = Outcome.ADDED, seq
 
     def _refuse(self, item: Item, parent: int) -> None:
         try:
             collections.refuse_taken(self._unit, parent, item.name)
         except NameTakenError as error:
-            item.outcome, item.reason = Outcome.REFUSED, error.message
+            item.outcome, item.refused = Outcome.REFUSED, error
 
     def _revise(self, item: Item, found: Brief) -> None:
         incoming = _content(item)
-        media_type = self._media_type(item, incoming, found.media_type)
-        same = (found.digest, found.media_type, found.mode) == (incoming.digest, media_type, item.file.mode)
-        if same and found.kept:
-            item.outcome = Outcome.UNCHANGED
-            return
-        said = Description(media_type=media_type, file=item.file, source=item.source)
+        said = item.said
+        if said is None:
+            media_type = self._media_type(item, incoming, found.media_type)
+            same = (found.digest, found.media_type, found.mode) == (incoming.digest, media_type, item.file.mode)
+            if same and found.kept:
+                item.outcome, item.revision = Outcome.UNCHANGED, found.revision
+                return
+            said = Description(media_type=media_type, file=item.file, source=item.source)
         whole = self._unit.handle.index.artifacts.by_key(found.key)
         assert whole is not None
-        revising.revise(self._unit, whole, incoming, said)
-        item.outcome = Outcome.REVISED
+        revised = revising.revise(self._unit, whole, incoming, said)
+        item.outcome = Outcome.REVISED if revised.changed else Outcome.UNCHANGED
+        item.revision = revised.artifact.revision.seq
 
     def _creation(self, item: Item, incoming: Incoming, parent_id: str, artifact_id: str) -> dict[str, object]:
-        said = Description(file=item.file, source=item.source)
-        media_type = self._media_type(item, incoming, None)
-        return revising.creation(artifact_id, parent_id, item.name, incoming, said, media_type, run=self._run)
+        said = item.said or Description(file=item.file, source=item.source)
+        media_type = said.media_type or self._media_type(item, incoming, None)
+        run = self._run if said.run is None else revising.run_of(self._unit, said)
+        return revising.creation(artifact_id, parent_id, item.name, incoming, said, media_type, run=run)
 
     def _media_type(self, item: Item, incoming: Incoming, known: str | None) -> str:
         """A link is a link; a file keeps the type it has, unless it was a link before."""
@@ -139,7 +172,7 @@ class Bulk:
             return known
         return media.detect(item.name.text, incoming.head)
 
-    def _folder(self, path: tuple[Name, ...], file: FileFacts | None) -> tuple[int, str]:
+    def _folder(self, path: tuple[Name, ...], file: FileFacts | None) -> Place:
         known = self._folders.get(path)
         if known is not None:
             return known
@@ -148,22 +181,37 @@ class Bulk:
         while known is None and depth > 0:
             depth -= 1
             known = self._folders.get(path[:depth])
-        found = known or self._kept((), collections.root(self._unit))
+        found = known or self._kept((), self._root())
         for step in range(depth + 1, len(path) + 1):
             child = self._child(found, path[step - 1], file if step == len(path) else None)
             found = self._kept(path[:step], child)
         return found
 
-    def _child(self, parent: tuple[int, str], name: Name, file: FileFacts | None) -> int:
-        child = self._unit.handle.index.collections.child(parent[0], name)
-        if child is None:
-            collections.refuse_taken(self._unit, parent[0], name)
-            child = collections.make(self._unit, parent[1], name, collections.file_fields(file))
-            self._made.add(child)
-        return child
+    def _root(self) -> Place:
+        key = collections.root(self._unit)
+        return key, self._unit.handle.index.lookups.ids([key])[key]
 
-    def _kept(self, path: tuple[Name, ...], key: int) -> tuple[int, str]:
-        found = self._folders[path] = (key, self._unit.handle.index.lookups.ids([key])[key])
+    def _child(self, parent: Place, name: Name, file: FileFacts | None) -> Place:
+        if parent[0] not in self._fresh:
+            child = self._unit.handle.index.collections.child(parent[0], name)
+            if child is not None:
+                return child, self._unit.handle.index.lookups.ids([child])[child]
+            collections.refuse_taken(self._unit, parent[0], name)
+        body = collections.creation(self._unit, parent[1], name, collections.file_fields(file))
+        made = self._unit.next_seq + len(self._folders_to_make)
+        self._folders_to_make.append(body)
+        self._made.add(made)
+        self._fresh.add(made)
+        self._subfolders.add((parent[0], name))
+        return made, body["id"]
+
+    def _make_folders(self) -> None:
+        """Their keys are known before: they follow from the seqs, and nothing else is changed meanwhile."""
+        bodies, self._folders_to_make = self._folders_to_make, []
+        self._unit.change_all(bodies)
+
+    def _kept(self, path: tuple[Name, ...], found: Place) -> Place:
+        self._folders[path] = found
         return found
 
 

@@ -46,11 +46,15 @@ def root(unit: Unit) -> int:
 
 def make(unit: Unit, parent_id: str | None, name: Name, extra: dict[str, Any]) -> int:
     """A new collection; its key. The caller has seen to it that the name is free."""
+    return unit.change(creation(unit, parent_id, name, extra))
+
+
+def creation(unit: Unit, parent_id: str | None, name: Name, extra: dict[str, Any]) -> Body:
+    """The change that makes a collection."""
     new: dict[str, Any] = {**name_fields(name), **extra}
     if parent_id is not None:
         new["parent"] = parent_id
-    body: Body = {"kind": "collection", "action": "create", "id": moment.draw_id(unit.now_us), "new": new}
-    return unit.change(body)
+    return {"kind": "collection", "action": "create", "id": moment.draw_id(unit.now_us), "new": new}
 
 
 def ensure_down(unit: Unit, path: tuple[Name, ...]) -> int:
@@ -72,6 +76,11 @@ def refuse_taken(unit: Unit, parent: int, name: Name) -> None:
     held = unit.handle.index.artifacts.by_place(parent, name)
     if held is not None:
         raise NameTakenError(f"{held.path!r} is an artifact", name=held.path, holder=held.id, kind="artifact")
+    refuse_collection(unit, parent, name)
+
+
+def refuse_collection(unit: Unit, parent: int, name: Name) -> None:
+    """NameTakenError if a live collection has the name; of artifacts the caller knows that none has."""
     key = unit.handle.index.collections.child(parent, name)
     if key is not None:
         found = unit.handle.index.collections.by_key(key)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import builtins
-import difflib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from holdfast.blobs import buffered, copy_to
 from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidQueryError, InvalidValueError
-from holdfast.kinds import addresses, artifacts, changes, revising
+from holdfast.kinds import addresses, artifacts, fetching, revising
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
-from holdfast.kinds.relationships import Relationships
 from holdfast.values import names, query
-from holdfast.values.query import Compare, Condition
+from holdfast.values.query import Compare, Condition, Plan
 from holdfast.values.records import Artifact, Change, Page, Record, Revision
 
 MAX_DIFF_BYTES = 64 << 20
@@ -44,7 +42,21 @@ class Artifacts(artifacts.Artifacts):
 
         Raises NotFoundError, ContentPurgedError, BlobMissingError, DamageError.
         """
+        if revision is None:
+            return fetching.content(self._handle, ref)
         return self._handle.blobs.read(self._readable(ref, revision).digest)
+
+    def get_many(self, refs: Iterable[ArtifactRef]) -> Iterator[Artifact]:
+        """Many artifacts as `get` gives them, in the order of `refs`, in short reads. Raises NotFoundError."""
+        return fetching.records(self._handle, refs)
+
+    def read_many(self, refs: Iterable[fetching.R]) -> Iterator[tuple[fetching.R, bytes]]:
+        """(ref, content) for each of `refs`, in the order that reads them quickest; each is checked against its digest.
+
+        A ref is what `read` takes, or a revision, of which the very content it had is read. Memory holds the places of
+        some thousands, and one content. Raises as `read` for the first that cannot be read.
+        """
+        return fetching.contents(self._handle, refs)
 
     def open(self, ref: ArtifactRef, *, revision: int | None = None) -> io.BufferedReader:
         """The content as a file object that reads and seeks; only the frames it touches are read, each checked."""
@@ -61,6 +73,8 @@ class Artifacts(artifacts.Artifacts):
 
     def log(self, ref: ArtifactRef) -> Iterator[Change]:
         """Every change of the artifact, oldest first; also of a deleted one."""
+        from holdfast.kinds import changes  # noqa: PLC0415 - start-up time
+
         found = self.get(ref, deleted=True)
         return changes.Changes(self._handle).list(record=found.id)
 
@@ -69,6 +83,8 @@ class Artifacts(artifacts.Artifacts):
 
         Raises InvalidValueError if one is not UTF-8 text.
         """
+        import difflib  # noqa: PLC0415 - start-up time
+
         found = self.get(ref, deleted=True)
         before, after = self._lines(found, old), self._lines(found, new)
         names = f"{found.path}@{old}", f"{found.path}@{new}"
@@ -142,6 +158,13 @@ class Artifacts(artifacts.Artifacts):
         condition = self._condition(where, fields)
         return self._handle.index.finder.page(condition, query.order(order), limit=limit, token=token, deleted=deleted)
 
+    def explain(
+        self, where: Condition | None = None, *, order: str = "created", deleted: bool = False, **fields: Any
+    ) -> Plan:
+        """How `find` would go about it: which indexes are used, and which tables are gone through."""
+        condition = self._condition(where, fields)
+        return self._handle.index.finder.explain(condition, query.order(order), deleted=deleted)
+
     def _condition(self, where: Condition | None, fields: dict[str, Any]) -> Condition | None:
         self._handle.alive()
         parts = [] if where is None else [where]
@@ -181,6 +204,8 @@ def _shown(lines: Iterator[str]) -> Iterator[str]:
 
 def related_artifacts(handle: Handle, record: Record) -> set[str]:
     """Ids of the artifacts at the other end of a record's visible relationships."""
+    from holdfast.kinds.relationships import Relationships  # noqa: PLC0415 - start-up time
+
     found: set[str] = set()
     for one in Relationships(handle).of(record):
         for end in (one.source, one.target):

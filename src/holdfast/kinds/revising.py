@@ -82,8 +82,10 @@ def put_staged(
     meet(expect, found)
     if found is not None:
         return revise(unit, found, incoming, said)
-    parent = collections.ensure_down(unit, folder)
-    collections.refuse_taken(unit, parent, name)
+    if parent is None:
+        parent = collections.ensure_down(unit, folder)
+    else:
+        collections.refuse_collection(unit, parent, name)
     made = create(unit, parent, name, incoming, said)
     return PutResult(made, created=True, changed=True, left_out=left_out(made))
 
@@ -110,7 +112,7 @@ def create(unit: Unit, parent: int, name: Name, incoming: Incoming, said: Descri
     """A new artifact with its first revision; the caller has seen to it that the name is free."""
     unit.publish([incoming])
     media_type = said.media_type or media.detect(name.text, incoming.head)
-    run = _run_of(unit, said)
+    run = run_of(unit, said)
     parent_id = unit.handle.index.lookups.ids([parent])[parent]
     artifact_id = moment.draw_id(unit.now_us)
     key = unit.change(creation(artifact_id, parent_id, name, incoming, said, media_type, run=run))
@@ -153,7 +155,7 @@ def revise(
     changed = not equal or newest.state is not RevisionState.KEPT or not labels.same(metadata, newest.metadata)
     if changed:
         unit.publish([incoming])
-        run = _run_of(unit, said)
+        run = run_of(unit, said)
         number = unit.handle.index.artifacts.last_number(addresses.key_of(unit.handle, found.id)) + 1
         said = replace(said, file=said.file or _kept_facts(newest, incoming))
         unit.change(
@@ -178,7 +180,7 @@ def _kept_facts(newest: Revision, incoming: Incoming) -> FileFacts:
     return newest.file if incoming.digest == newest.digest else FileFacts(mode=newest.file.mode)
 
 
-def _run_of(unit: Unit, said: Description) -> str | None:
+def run_of(unit: Unit, said: Description) -> str | None:
     """Id of the run that a revision is made in; NotFoundError if none has the id that was given."""
     if said.run is None:
         return ambient.current_run(unit.handle)

@@ -17,6 +17,9 @@ from holdfast.values.records import Artifact
 SNIPPET_WIDTH = 160
 
 
+_TOGETHER = 500
+
+
 @dataclass(frozen=True, slots=True)
 class SearchHit:
     """An artifact found. `score`: higher is better, comparable within one answer only; `snippet`: with [marks]."""
@@ -58,8 +61,10 @@ class Searching:
         asked = query.parse(words)
         indexed_to = self._level(progress)
         hits = []
-        for hit in self._query(asked, limit, offset):
-            artifact = self._handle.index.artifacts.by_key(hit.key)
+        found = self._query(asked, limit, offset)
+        artifacts = self._records(found)
+        for hit in found:
+            artifact = artifacts.get(hit.key)
             if artifact is not None and artifact.deleted_at is None:
                 shown = self._snippet(artifact, asked) if snippets else ""
                 hits.append(SearchHit(artifact, shown, hit.score))
@@ -67,6 +72,13 @@ class Searching:
         counts = self._handle.search.counts().left_out
         texts = sum(count for reason, count in counts.items() if reason is not LeftOut.NOT_TEXT)
         return SearchResult(tuple(hits), indexed_to, head.next_seq - 1 if head else 0, texts)
+
+    def _records(self, hits: list[Hit]) -> dict[int, Artifact]:
+        found: dict[int, Artifact] = {}
+        for start in range(0, len(hits), _TOGETHER):
+            keys = [hit.key for hit in hits[start : start + _TOGETHER]]
+            found |= self._handle.index.artifacts.many_by_key(keys)
+        return found
 
     def _query(self, asked: query.Query, limit: int, offset: int) -> list[Hit]:
         try:

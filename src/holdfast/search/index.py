@@ -33,6 +33,8 @@ SELECT doc.key, doc.revision, 0.0 FROM words CROSS JOIN doc ON doc.id = words.ro
 WHERE words MATCH ? AND words.rowid < ? ORDER BY words.rowid DESC LIMIT ? OFFSET ?"""
 _RANKED_COUNT = """
 SELECT count(*) FROM words CROSS JOIN doc ON doc.id = words.rowid WHERE words MATCH ? AND words.rowid >= ?"""
+_COUNT_TO_RANK = """
+SELECT CASE WHEN next_id <= ?1 THEN 0 ELSE (SELECT count(*) FROM words WHERE words MATCH ?2) END FROM meta"""
 _FIRST_RANKED = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT 1 OFFSET ?"
 _LEFT_OUT = """
 SELECT key, revision, left_out FROM doc WHERE left_out = ? AND key > ? ORDER BY left_out, key LIMIT ?"""
@@ -231,7 +233,9 @@ def _take_in(connection: sqlite3.Connection, documents: Iterable[Document], remo
 
 
 def _first_ranked(connection: sqlite3.Connection, match: str) -> int:
-    """The row from which on matches are ranked; 0 if all are."""
+    """The row from which on matches are ranked; 0 if all are. Counting them is cheaper than going through them."""
+    if connection.execute(_COUNT_TO_RANK, (RANKED, match)).fetchone()[0] <= RANKED:
+        return 0
     found = connection.execute(_FIRST_RANKED, (match, RANKED)).fetchone()
     return 0 if found is None else found[0] + 1
 

@@ -116,6 +116,26 @@ class BlobStoreTests:
         assert [store.read(stat.digest) for stat in stats] == contents
         assert [entry.digest for entry in store.walk()] == sorted(stat.digest for stat in stats)
 
+    def test_b2_many_are_staged_together_as_they_would_be_one_by_one(self, store: BlobStore) -> None:
+        """B-2, B-3, B-4, B-7: of every size, settled and published in parts, some of them never."""
+        contents = [*CONTENTS.values(), *(b"%d" % n * (n * 37) for n in range(1, 200)), bytes(range(256)) * 256]
+        staged = store.stage_all({digest_of(content): content for content in contents})
+        assert [(one.digest, one.size) for one in staged] == [(digest_of(one), len(one)) for one in contents]
+        with pytest.raises(InvalidValueError, match="settle"):
+            store.publish(staged[:1])
+        assert list(store.walk()) == []
+        store.discard(staged[100:])
+        store.settle(staged[:50])
+        store.settle(staged[:100])
+        stats = store.publish(staged[50:100]) + store.publish(staged[:50])
+        assert {stat.digest for stat in stats} == {one.digest for one in staged[:100]}
+        assert all(store.read(digest_of(content)) == content for content in contents[:100])
+        assert store.stat(staged[100].digest) is None
+
+    def test_b2_nothing_staged_together_is_nothing(self, store: BlobStore) -> None:
+        """B-2."""
+        assert store.stage_all({}) == []
+
     @pytest.mark.parametrize("fail_at", [0, 100, 2_000_000])
     def test_b2_a_source_that_fails_leaves_nothing(self, store: BlobStore, fail_at: int) -> None:
         """B-2: the error is typed and says that it was the source."""
@@ -266,6 +286,20 @@ class BlobStoreTests:
             thread.join()
         assert failures == []
         assert [entry.digest for entry in store.walk()] == sorted({digest_of(content) for content in contents})
+
+    def test_b10_many_are_read_each_once_for_each_time_it_was_asked_for(self, store: BlobStore) -> None:
+        """B-10: whatever is said of the place, which may be nothing or wrong."""
+        contents = [b"", b"a", b"b" * 5_000, bytes(range(256)) * 2_000]
+        known = [self.put(store, content) for content in contents]
+        spots = [stat.spot for stat in map(store.stat, known) if stat is not None]
+        wrong = [None, *spots[:-1]]
+        wanted = [*zip(known, spots, strict=True), *zip(known, wrong, strict=True), (known[1], None)]
+        found = list(store.read_many(wanted))
+        assert sorted(number for number, _ in found) == list(range(len(wanted)))
+        assert all(content == contents[known.index(wanted[number][0])] for number, content in found)
+        with pytest.raises(BlobMissingError):
+            list(store.read_many([(known[0], None), (f"sha256:{hashlib.sha256(b'absent').hexdigest()}", None)]))
+        assert list(store.read_many([])) == []
 
     def test_a_blob_is_an_ordinary_python_file(self, store: BlobStore) -> None:
         """B-5 by the faces that Python programs use."""

@@ -105,6 +105,31 @@ def sealed(bench: Bench) -> None:
                     store.gc(grace_s=0)
 
 
+def repacked(bench: Bench) -> None:
+    """Revisions that resemble one another are repacked, again and again, between puts, purges and collections."""
+    ledger = bench.ledger
+    texts = [bench.content(900).hex().encode() for _ in range(3)]
+    long = bench.content(70_000)
+    with bench.open() as store:
+        for turn in range(7):
+            for n, text in enumerate(texts):
+                ledger.put(store, f"text {n}", text + bench.content(20).hex().encode())
+                ledger.put(store, f"text {n}", text + bench.content(20).hex().encode())
+            ledger.put(store, "long", long + bench.content(20))
+            gone = bench.content(300)
+            ledger.put(store, f"gone {turn}", gone)
+            with ledger.call({}):
+                store.repack()
+            ref = f"id:{ledger.ids[f'gone {turn}']}"
+            with ledger.call({f"gone {turn}": Fate((gone,), live=False)}):
+                store.artifacts.delete(ref)
+            with ledger.call({f"gone {turn}": Fate((None,), live=False)}):
+                store.artifacts.purge(ref)
+            with ledger.call({}):
+                store.gc(grace_s=0 if turn % 2 else 1e6)
+            ledger.put(store, f"anew {turn}", gone)
+
+
 # -- redact ------------------------------------------------------------------------------------------------------------
 
 
@@ -119,11 +144,17 @@ def redacted(bench: Bench) -> None:
             with ledger.call({path: Fate((content,))}):
                 store.put(path, content, metadata={"told": path})
             ledger.known(store, path)
-            ledger.secrets[path] = path.encode()
             ledger.put(store, f"kept {n}", bench.content(300))
-            with ledger.call({path: Fate((None,), nameless=True)}):
-                store.redact(f"id:{ledger.ids[path]}")
+            redact(bench, store, path, content)
             ledger.put(store, f"kept {n + 3}", bench.content(300))
+
+
+def redact(bench: Bench, store: Store, path: str, content: bytes) -> None:
+    """Erase an artifact that has this content and no other: neither its path nor its content is in any file then."""
+    ledger = bench.ledger
+    ledger.secrets[path] = (path.encode(), content[:100])
+    with ledger.call({path: Fate((None,), nameless=True)}):
+        store.redact(f"id:{ledger.ids[path]}")
 
 
 def redacted_again(root: str, _: str, settings: Settings) -> None:
@@ -177,6 +208,26 @@ def bereft(bench: Bench) -> None:
     Path(bench.root, "index.sqlite3").unlink()
 
 
+def bereft_of_packs(bench: Bench) -> None:
+    """A store that has one pack without its first header, one cut, one lost; a backup lies beside it."""
+    made(bench)
+    for turn in range(5):
+        with bench.open() as one, bench.open() as other:
+            for n in range(12):
+                bench.ledger.put(one if n % 2 else other, f"old {turn} {n}", bench.content())
+    shutil.copytree(bench.root, os.path.join(bench.beside, "backup"))
+    for number, pack in enumerate(sorted(Path(bench.root, "packs").iterdir())):
+        data = bytearray(pack.read_bytes())
+        if number % 4 == 0:
+            data[20] ^= 1
+        elif number % 4 == 1:
+            del data[len(data) // 2 :]
+        if number % 4 == 2:
+            pack.unlink()
+        else:
+            pack.write_bytes(data)
+
+
 def repaired_from(bench: Bench) -> None:
     """One repair from the backup, then life goes on."""
     with bench.ledger.call({}):
@@ -198,5 +249,5 @@ def _filled(bench: Bench) -> None:
 
 def _goes_on(bench: Bench) -> None:
     with bench.open() as store:
-        for turn in range(16):
+        for turn in range(30):
             bench.ledger.put(store, f"new {turn}", bench.content())

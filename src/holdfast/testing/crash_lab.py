@@ -212,18 +212,9 @@ class _Run:
                 self.report.corners += 1
                 corner = CORNERS[place // 2 % len(CORNERS)]
                 state = crash_choices.corner(found, corner)
-                yield crash_choices.corner(found, "all lost") if self._is_spared(state) else state
+                yield crash_choices.corner(found, "all lost") if is_spared(self.trace, state) else state
             else:
                 yield crash_choices.drawn(found, self.rnd)
-
-    def _is_spared(self, state: State) -> bool:
-        """Whether the index must not go: with the journal damaged, or still empty, it is the only copy.
-
-        A store with content and without any transaction is refused, by design: it could be one that lost all of them.
-        """
-        written = any(name.startswith(f"{paths.JOURNAL}/") and data for name, data in state.files)
-        only_copy = bool(self.trace.fixed) or self.trace.workload.needs_index or not written
-        return state.origin == "index gone" and only_copy
 
     def _try(self, state: State) -> None:
         expected = self.trace.expected(state.at)
@@ -235,6 +226,16 @@ class _Run:
         wrong = examine(self.trace, state, self.base)
         if wrong:
             self.report.failures.append(f"{describe(self.trace, state)}: {'; '.join(wrong)}")
+
+
+def is_spared(trace: Trace, state: State) -> bool:
+    """Whether the index must not go in a state: with the journal damaged, or still empty, it is the only copy.
+
+    A store with content and without any transaction is refused, by design: it could be one that lost all of them.
+    """
+    written = any(name.startswith(f"{paths.JOURNAL}/") and data for name, data in state.files)
+    only_copy = bool(trace.fixed) or trace.workload.needs_index or not written
+    return state.origin == "index gone" and only_copy
 
 
 def _sum(bits: list[float]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from holdfast.formats import paths
 from holdfast.testing.recording import Operation, Recording
 
 _SYNCS = ("fsync", "fsync_dir", "sync_filesystem")
@@ -46,5 +47,7 @@ def _word(event: Operation, homes: dict[int, str]) -> str:
         top, _, below = event.path.partition("/")
         return f"names in {top or 'the store'}{'/xx' if below else ''}"
     home = homes.get(event.file, event.path)
-    top = home.split("/")[0]
+    top, _, name = home.partition("/")
+    if top == paths.PACKS and paths.is_repacked(name):
+        return "bytes of repacked packs"
     return f"bytes of {'a sealed segment' if top == 'journal' and home.endswith('.zst') else os.path.basename(top)}"

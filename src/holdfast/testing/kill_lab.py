@@ -102,7 +102,7 @@ class Lab:
             if traced and self._plant is not None:
                 self._plant()
             disk = tracer.install() if traced else Disk()
-            settings = Settings(Actor(name), wait_s=LOCK_WAIT_S, disk=disk)
+            settings = Settings(Actor(name), wait_s=LOCK_WAIT_S, disk=disk, pack_up_to=0)
             bench = Bench(site.root, site.beside, name, settings, copy.deepcopy(books), random.Random(seed), say)  # noqa: S311
             bench.rounds = self.rounds
             if traced:

@@ -20,7 +20,9 @@ from holdfast.engine import open as opening
 from holdfast.errors import NotAStoreError
 from holdfast.formats import paths
 from holdfast.store import Store
+from holdfast.testing import kill_lab_packs as packs
 from holdfast.testing.kill_lab_books import artifact, content, digest
+from holdfast.testing.kill_lab_packs import into_packs
 from holdfast.testing.kill_lab_tracing import COMMITTED, Moment
 from holdfast.testing.kill_lab_writers import WRITERS, Bench
 
@@ -295,12 +297,17 @@ def _redact(bench: Bench) -> None:
                     result = store.put(path, data[number])
                     ids[key] = result.artifact.id
             raw = store.artifacts.revision(path, 1).digest.removeprefix("sha256:")
-            again = {"how": "redact", "id": result.artifact.id, "file": f"{paths.BLOBS}/{raw[:2]}/{raw}.zst"}
+            again = {"how": "redact", "id": result.artifact.id, "digest": raw}
             with bench.call("redact", {key: artifact(None, digest(data[1]))}, again=again):
                 store.redact(result.artifact.id, fields=["content"], revisions=[1])
 
 
+def _spoiled_packs(bench: Bench) -> None:
+    packs.spoiled(bench, _little)
+
+
 _TORN = Moment("half write", "segment", COMMITTED)
+_TORN_PACK = Moment("half write", "pack")
 _BEHIND = Moment("write", "segment", COMMITTED)
 _WRITTEN = Moment("release", "writer lock", COMMITTED)
 
@@ -320,5 +327,17 @@ JOBS = (
     Job("create", _create, mend=_create_again, anew=True),
     Job("recover of a copy", _recover, before=_copied, mend=_recover, anew=True),
     Job("repair", _repair, before=_spoiled, wreck=_spoil_files, mend=_repair, anew=True),
+    *(
+        Job(f"{verb} into packs", into_packs(_writing(verb)), beside=True)
+        for verb in ("put", "transaction", "add", "history")
+    ),
+    Job("put behind a torn append", into_packs(_writing("put")), before=into_packs(_put_for_ever), dying=_TORN_PACK),
+    Job("gc of packs", into_packs(packs.collected)),
+    Job("gathering", into_packs(packs.gathered)),
+    Job("redact in packs", into_packs(_redact), before=into_packs(_little), anew=True),
+    Job("rebuild with packs", into_packs(_rebuild), before=into_packs(some)),
+    Job(
+        "repair of packs", into_packs(packs.repaired), before=into_packs(_spoiled_packs), mend=packs.repaired, anew=True
+    ),
 )
 """All jobs: writers first, then what looks after a store, then what needs one of its own."""

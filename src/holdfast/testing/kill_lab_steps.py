@@ -6,9 +6,9 @@ A step is the state that the store is in just before a `Moment`, while something
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from holdfast.testing.kill_lab_tracing import Moment
+from holdfast.testing.kill_lab_tracing import COMMITTED, LOCKED, Moment
 
 _ANY = """
 create temporary                        | staging: before the file in tmp/ is made | put history
@@ -55,6 +55,16 @@ rename index (locked)                   | deriving: no index there, before the n
 fsync_dir store (locked)                | deriving: a name of the index changed, folder not synced
 journal mode index (locked)             | deriving: in place, before it keeps a log
 row index (locked)                      | deriving: in place, before it is at home there
+create pack                             | before a new pack is made | put_into_packs add_into_packs
+write pack                              | before an append to a pack
+half write pack                         | half of an append written: a torn end
+fsync pack                              | appended to a pack, before its sync
+fsync_dir packs                         | a new pack synced, folder not synced
+create pack (in transaction)            | in an open transaction: before a new pack is made | transaction_into_packs
+write pack (in transaction)             | in an open transaction: before an append to a pack
+half write pack (in transaction)        | in an open transaction: half of an append written
+fsync pack (in transaction)             | in an open transaction: appended to a pack, before its sync
+fsync_dir packs (in transaction)        | in an open transaction: a new pack synced, folder not synced
 journal mode search                     | opening the full text: before it keeps a log | search gc
 journal mode search (locked)            | opening the full text under the lock: before it keeps a log | redact
 """
@@ -178,13 +188,69 @@ take over index (locked)                | pages in the index, the log not emptie
 unlink new index (locked)               | taken over, before the derived file goes
 checkpoint index (locked)               | before the log is emptied of old pages
 half checkpoint index (locked)          | half of the pages moved
-begin search (locked)                   | before the words go
+fsync_dir packs (locked)                | a pack with what is erased is gone, folder not synced | redact_in_packs
+begin search (locked)                   | before the words go | redact
 row search (locked)                     | before the words are marked as gone for good
 commit search (locked)                  | words dropped, before COMMIT
 half commit search (locked)             | in COMMIT of dropped words
 vacuum search (locked)                  | before the full text is written anew
 checkpoint search (locked)              | before the log of the full text is emptied
 half checkpoint search (locked)         | the full text half written anew
+""",
+    "sealing a pack": """
+fsync pack                              | full: before the sync of all before the table of contents | put_into_packs
+write pack                              | full and synced, before the table of contents
+half write pack                         | half of the table of contents written
+fsync pack (in transaction)             | in an open transaction: full, before the sync | transaction_into_packs
+write pack (in transaction)             | in an open transaction: full and synced, before the table of contents
+half write pack (in transaction)        | in an open transaction: half of the table of contents written
+""",
+    "covering a torn end": """
+overwrite pack                          | torn end found, before it is covered | put_behind_a_torn_append
+half overwrite pack                     | half of the cover written
+fsync pack                              | torn end covered, before its sync
+""",
+    "rewriting a pack": """
+create pack                             | before the pack is made that takes what is needed | gc_of_packs
+write pack                              | before what is needed of a pack is written again
+half write pack                         | half of what is needed written again
+fsync pack                              | written again, before its sync
+fsync_dir packs                         | written again to a new pack and synced, folder not synced
+begin index (locked)                    | written again, durable, before BEGIN of the move of rows
+row index (in transaction)              | rows half moved to the new place
+commit index (in transaction)           | rows moved, before COMMIT
+half commit index (in transaction)      | in COMMIT of moved rows
+release writer lock (committed)         | rows moved, the old pack not yet condemned
+create pack (locked)                    | erasing: before the pack is made that takes the rest | redact_in_packs
+write pack (locked)                     | erasing: before the rest of a pack is written again
+half write pack (locked)                | erasing: half of the rest written again
+fsync pack (locked)                     | erasing: the rest written again, before its sync
+fsync_dir packs (locked)                | erasing: the rest in a new pack, folder not synced
+""",
+    "condemning packs": """
+row index (in transaction)              | before empty packs are condemned | gc_of_packs
+commit index (in transaction)           | old packs condemned, before COMMIT
+release writer lock (committed)         | old packs condemned, none removed
+""",
+    "removing a pack": """
+unlink pack (in transaction)            | before the file of a condemned pack goes | gc_of_packs redact_in_packs
+row index (in transaction)              | file of a pack gone, before its row goes
+commit index (in transaction)           | file of a pack gone, before COMMIT takes its row | gc_of_packs
+half commit index (in transaction)      | in COMMIT after a pack was removed
+release writer lock (committed)         | a pack gone for good, the next not looked at
+""",
+    "gathering": """
+create pack                             | before a pack is made for loose contents | gathering
+write pack                              | before loose contents are appended to a pack
+half write pack                         | loose contents half appended
+fsync pack                              | loose contents appended, before the sync
+fsync_dir packs                         | loose contents in a new pack, folder not synced
+set_time blob                           | loose contents in a pack, before their files get the present time
+begin index (locked)                    | files begin to wait, before BEGIN
+row index (in transaction)              | rows half moved from files to a pack
+commit index (in transaction)           | rows moved from files to a pack, before COMMIT
+half commit index (in transaction)      | in COMMIT of rows that move from files to a pack
+release writer lock (committed)         | files superseded by a pack
 """,
     "repair": """
 hold handles lock                       | store closed, a crash of its users suspected | repair
@@ -253,12 +319,21 @@ _WHOEVER_COMES_NEXT = frozenset({"hold handles lock", "write segment (locked)", 
 """Whoever writes or opens next puts right what a dead writer left, whatever it was that they wanted to do."""
 
 
+_ERASING = frozenset({"redact", "rewriting a pack", "removing a pack"})
+"""A redaction commits rows of blobs between its steps, and keeps the writer lock."""
+
+
 def step_at(place: tuple[str, Moment]) -> Step | None:
     """The step that a moment is while something is being done; None if it has no name."""
     doing, moment = place[0], str(place[1])
     if doing in SETTING_UP:
         return None
-    found = _KNOWN.get((doing, moment)) or _KNOWN.get(("", moment))
+    found = _KNOWN.get((doing, moment))
+    if found is None and place[1].phase == COMMITTED and doing in _ERASING:
+        found = _KNOWN.get((doing, str(replace(place[1], phase=LOCKED))))
+    found = found or _KNOWN.get(("", moment))
+    if found is None and place[1].phase == COMMITTED and doing in _ERASING:
+        return step_at((doing, replace(place[1], phase=LOCKED)))
     if found is None and moment in _WHOEVER_COMES_NEXT:
         return _KNOWN[_AFTER_A_KILL, moment]
     if found is None and doing == _AFTER_A_KILL:

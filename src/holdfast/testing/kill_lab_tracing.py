@@ -184,6 +184,14 @@ class TracingDisk(Disk):
             die()
         super().write(fd, data, path)
 
+    def overwrite(self, path: str, data: bytes, offset: int) -> None:
+        place = self._tracer.place(path)
+        self._tracer.meet("overwrite", place)
+        if self._tracer.halfway("overwrite", place):
+            super().overwrite(path, data[: len(data) // 2], offset)
+            die()
+        super().overwrite(path, data, offset)
+
     def open_append(self, path: str) -> int:
         if self.stat(path) is None:
             self._tracer.meet("create", self._tracer.place(path))
@@ -207,6 +215,7 @@ def _telling(name: str, which: int) -> Callable[..., Any]:
 
 for _name, _which in (
     ("create", 0), ("fsync", 1), ("fsync_dir", 0), ("sync_filesystem", 0), ("link", 1), ("unlink", 0), ("rename", 1),
+    ("set_time", 0),
 ):  # fmt: skip
     setattr(TracingDisk, _name, _telling(_name, _which))
 

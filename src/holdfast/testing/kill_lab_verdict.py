@@ -14,6 +14,7 @@ from holdfast.care import gc
 from holdfast.errors import TransactionReusedError
 from holdfast.formats import paths
 from holdfast.store import Store
+from holdfast.testing.held import held
 from holdfast.testing.kill_lab_books import Books, Fact, Intent, Look, content
 from holdfast.testing.kill_lab_writers import Bench
 from holdfast.values.records import Endpoint
@@ -111,7 +112,7 @@ def _run(_bench: Bench, store: Store, intent: Intent) -> str:
 def _redact(_bench: Bench, store: Store, intent: Intent) -> str:
     again = intent.again or {}
     store.redact(again["id"], fields=["content"], revisions=[1])
-    return "the bytes are still there" if os.path.exists(os.path.join(str(store.path), again["file"])) else ""
+    return "the bytes are still there" if held(store.path)[again["digest"]] else ""
 
 
 _REPEAT: dict[str, Callable[[Bench, Store, Intent], str]] = {

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.blobs.compress import Shape
-from holdfast.blobs.local import LocalBlobs
+from holdfast.blobs.packs import PackedBlobs
 from holdfast.care import rebuild
 from holdfast.engine import content as contents
 from holdfast.engine import handle
@@ -74,11 +74,13 @@ class Bench:
     counter: int = 0
 
     def open(self, doing: str = "open") -> Store:
-        """Open the store through the disk of the lab, with small frames."""
+        """Open the store through the disk of the lab, with small frames; no packs unless the settings say so."""
         self.doing(doing)
-        store = Store(opening.open_store(self.root, self.settings))
-        store._handle.blobs = LocalBlobs(self.root, self.settings.disk, shape=SHAPE)  # noqa: SLF001
-        return store
+        handle = opening.open_store(self.root, self.settings)
+        handle.blobs = PackedBlobs(
+            self.root, self.settings.disk, handle.index.physical, shape=SHAPE, pack_up_to=self.settings.pack_up_to
+        )
+        return Store(handle)
 
     def fresh(self, what: str) -> str:
         """A name that nobody has used."""

@@ -59,7 +59,7 @@ class Ledger:
     ids: dict[str, str] = field(default_factory=dict)
     start: dict[str, Fate] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
-    secrets: dict[str, bytes] = field(default_factory=dict)
+    secrets: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     _calls: list[_Call] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -122,7 +122,7 @@ class Ledger:
 
     def remembered(self, root: str, expected: Expected) -> list[str]:
         """Which files of a closed store still hold what was redacted."""
-        secrets = [self.secrets[path] for path, fate in expected.settled.items() if fate.nameless]
+        secrets = [one for path, fate in expected.settled.items() if fate.nameless for one in self.secrets[path]]
         return [f"{path} still holds a redacted text" for path in _holding(root, secrets)] if secrets else []
 
     def look(self, store: Store, path: str) -> Fate | None:
@@ -158,9 +158,19 @@ def _holding(root: str, secrets: list[bytes]) -> Iterator[str]:
             with open(path, "rb") as file:
                 data = file.read()
             if name.endswith(".zst"):
-                data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+                data = _unpacked(data)
             if any(secret in data for secret in secrets):
                 yield os.path.relpath(path, root)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """The content of every frame, also of those that stand behind damage, in covers or in skippable frames."""
+    found, at = [], data.find(zstandard.FRAME_HEADER)
+    while at >= 0:
+        with contextlib.suppress(zstandard.ZstdError):
+            found.append(zstandard.ZstdDecompressor().decompressobj().decompress(data[at:]))
+        at = data.find(zstandard.FRAME_HEADER, at + 1)
+    return b"".join(found)
 
 
 def _short(fate: Fate | None) -> str:

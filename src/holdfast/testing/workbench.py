@@ -33,6 +33,9 @@ class Bench:
         return self.rnd.randbytes(size or self.rnd.choice([20, 700, 3000]))
 
 
+Work = Callable[[Bench], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """`before` makes the store (not recorded), `run` is recorded.
@@ -40,12 +43,12 @@ class Workload:
     `mend`: what is done to a state before it is opened; it gets the paths of the store and of the folder beside it.
     `network`: on a network file system, where the index has a rollback journal. `needs_index`: its journal is damaged,
     or only the index knows since when it is a copy, so the index must not be lost as well. `packs`: small content goes
-    into packs (which need few operations); without, every content has a file of its own.
+    into packs; without, every content has a file of its own.
     """
 
     name: str
-    run: Callable[[Bench], None]
-    before: Callable[[Bench], None]
+    run: Work
+    before: Work
     mend: Callable[[str, str, Settings], None] | None = None
     network: bool = False
     needs_index: bool = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from holdfast.engine import open as opening
 from holdfast.testing import care_workloads as care
 from holdfast.testing import chunk_workloads as chunks
+from holdfast.testing import pack_workloads as packs
 from holdfast.testing.ledger import Fate
 from holdfast.testing.workbench import Bench, Workload, made
 
@@ -146,30 +147,6 @@ def _sessions(bench: Bench) -> None:
             bench.ledger.put(store, f"other {turn}", bench.content())
 
 
-def _packed(bench: Bench) -> None:
-    """Small content in packs: several sessions, some of which end untidily; packs are sealed, taken up, rewritten."""
-    ledger = bench.ledger
-    for turn in range(5):
-        store = bench.open()
-        for n in range(6):
-            ledger.put(store, f"{turn} {n % 4}", bench.content())
-        with contextlib.suppress(_GivenUpError), ledger.call({}), store.transaction():
-            store.put("never", bench.content())
-            raise _GivenUpError
-        gone = f"gone {turn}"
-        content = bench.content()
-        ledger.put(store, gone, content)
-        ref = f"id:{ledger.ids[gone]}"
-        with ledger.call({gone: Fate((content,), live=False)}):
-            store.artifacts.delete(ref)
-        with ledger.call({gone: Fate((None,), live=False)}):
-            store.artifacts.purge(ref)
-        with ledger.call({}):
-            store.gc(grace_s=0 if turn % 2 else 1e6)
-        ledger.put(store, f"anew {turn}", content)
-        store.close()
-
-
 def _empty_folder(bench: Bench) -> None:
     os.mkdir(bench.root)
 
@@ -194,15 +171,21 @@ WORKLOADS = (
     Workload("segments sealed", care.sealed, made),
     Workload("create and migrate", _create, _empty_folder),
     Workload("close and reopen", _sessions, made),
-    Workload("packs", _packed, made, packs=True),
-    Workload("packs, then recover", _packed, made, care.recovered, packs=True),
-    Workload("bulk add into packs", _bulk, made, packs=True),
-    Workload("transactions into packs", _transactions, made, packs=True),
-    Workload("redact in packs", care.redacted, made, care.redacted_again, packs=True),
-    Workload("rebuild with packs", care.rebuilt, made, packs=True),
-    Workload("lost index beside packs", care.lost_index, made, packs=True),
-    Workload("repair with packs", care.repaired, care.damaged, care.repaired_once, packs=True),
+    Workload("put into packs", packs.put, made, packs=True),
+    Workload("packs", packs.used, made, packs=True),
+    Workload("packs, then recover", packs.used, made, care.recovered, packs=True),
+    Workload("bulk add into packs", packs.added, made, packs=True),
+    Workload("transactions into packs", packs.several(_transactions, 2), made, packs=True),
+    Workload("gc that rewrites packs", packs.rewritten, made, packs=True),
+    Workload("gc that gathers loose blobs", packs.gathered, made, packs=True),
+    Workload("redact in packs", packs.redacted, made, care.redacted_again, packs=True),
+    Workload("rebuild with packs", packs.several(care.rebuilt, 2), made, packs=True),
+    Workload("lost index beside packs", packs.several(care.lost_index, 2), made, packs=True),
+    Workload("repack", care.repacked, made, packs=True),
+    Workload("repack, then recover", care.repacked, made, care.recovered, packs=True),
+    Workload("repair with packs", care.repaired, care.damaged, care.repaired_once, needs_index=True, packs=True),
+    Workload("repair of packs", care.repaired_from, care.bereft_of_packs, care.repaired_from_once, packs=True),
     Workload("chunks", chunks.grown, made),
     Workload("chunks beside packs, then recover", chunks.grown, made, care.recovered, packs=True),
 )
-"""Each records 200 operations and more, but for those with packs, which need few for the same work."""
+"""Each records 200 operations and more."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,9 @@ JSON = Any
 
 MAX_DEPTH = 200
 """Deeper nesting is refused: parsers of other tools give up soon after."""
+
+_SHALLOW = 8
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 _BIG = 1 << 14_000
 """Integers beyond this have more digits than int() converts (4,300 by default); they take a slower way."""
@@ -31,22 +35,27 @@ def encode(value: JSON) -> bytes:
 
 def dumps(value: JSON) -> str:
     """`value` as canonical JSON text; raises InvalidValueError naming the place."""
-    if _check(value, "$", 0):
+    if not _is_plain(value, 0) and _check(value, "$", 0):
         return _dump_big(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encode(value)
 
 
 def trusted(value: JSON) -> bytes:
     """Canonical JSON of a value that this software made itself: same bytes, without the checks."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    return _encode(value).encode("utf-8")
 
 
 def decode(text: str | bytes) -> JSON:
     """The value of canonical JSON text; raises InvalidValueError if it is not JSON."""
     try:
-        return json.loads(text, parse_int=_parse_int, parse_constant=_refuse_constant)
+        if not isinstance(text, str):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")
+        elif text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte order mark")
+        found: JSON = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise InvalidValueError(f"not valid JSON: {error}", where="$", reason=str(error)) from error
+    return found
 
 
 def _parse_int(digits: str) -> int:
@@ -55,6 +64,41 @@ def _parse_int(digits: str) -> int:
 
 def _refuse_constant(name: str) -> JSON:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_int=_parse_int, parse_constant=_refuse_constant)
+"""Made once: `json.loads` with these would make one for each call, at twice the price of reading a short text."""
+
+_TEXT = frozenset({str})
+_SCALARS = frozenset({bool, type(None)})
+
+
+def _is_plain(value: JSON, depth: int) -> bool:
+    """Whether nothing can be wrong with a value, at a glance. False: `_check` has to look, and say where."""
+    items: Iterable[JSON] = value if type(value) is list else (value,)
+    if type(value) is dict:
+        if not _TEXT.issuperset(map(type, value)) or not "".join(value).isascii():
+            return False
+        items = value.values()
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            if not (item.isascii() or _encodes(item)):
+                return False
+        elif kind is int:
+            if not -_BIG <= item <= _BIG:
+                return False
+        elif kind not in _SCALARS and (kind not in (dict, list) or depth >= _SHALLOW or not _is_plain(item, depth + 1)):
+            return False
+    return True
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check(value: JSON, where: str, depth: int) -> bool:

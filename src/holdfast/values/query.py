@@ -53,6 +53,19 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """How a query is answered. `steps`: what the database does, in its words; `indexes`: which it uses, by name.
+
+    `scans`: tables that it goes through from one end to the other until enough is found. What a condition says beyond
+    the steps is decided on each record that they give.
+    """
+
+    steps: tuple[str, ...]
+    indexes: tuple[str, ...]
+    scans: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Compare(Condition):
     """One field compared with one value."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -104,6 +103,8 @@ def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
     """The known names most like `name`, best first, at most three."""
     wanted = re.sub(r"[\s-]+", "_", name.strip().lower())
     names = sorted(known)
+    import difflib  # noqa: PLC0415 - start-up time
+
     close = difflib.get_close_matches(wanted, names, n=_NEAREST, cutoff=0.6)
     # `derived` is too short beside `derived_from` for the ratio, yet clearly meant.
     begun = [k for k in names if len(wanted) >= 3 and (k.startswith(wanted) or wanted.startswith(k))]

@@ -82,8 +82,9 @@ class PackFolder:
         path = paths.pack_file(spot.pack)
         if spot.start < 0 or spot.size < 0:
             raise damaged(digest, path, "a place that cannot be")
+        end = spot.start + spot.size
         try:
-            content = self.frame(spot.pack, spot.offset, spot.stored_bytes, digest)[spot.start : spot.start + spot.size]
+            content = self.frame(spot.pack, spot.offset, spot.stored_bytes, digest, end=end)[spot.start :]
         except BlobDamagedError as error:
             raise damaged(digest, path, str(error.fields.get("reason") or error.message)) from error
         found = hashlib.sha256(content).digest()
@@ -91,12 +92,26 @@ class PackFolder:
             raise damaged(digest, path, f"the content at byte {spot.offset} is that of {digests.text(found)}")
         return content
 
-    def frame(self, name: str, offset: int, stored_bytes: int, digest: str = "") -> bytes:
-        """The content of one frame of a pack; `digest` is for errors only. BlobMissingError, BlobDamagedError."""
+    def span(self, name: str, offset: int, length: int, digest: str = "") -> bytes:
+        """Bytes of a pack's file as they stand there, fewer at its end; `digest` is for errors only."""
+        with self._file(digest, name) as fd:
+            return self._disk.pread(fd, length, offset, paths.pack_file(name))
+
+    def frame(
+        self, name: str, offset: int, stored_bytes: int, digest: str = "", *, end: int = frame.MAX_CONTENT
+    ) -> bytes:
+        """The content of one frame of a pack, up to `end`, which its checksum then does not prove.
+
+        `digest` is for errors only. BlobMissingError, BlobDamagedError.
+        """
+        return frame.decode_part(self.stored(name, offset, stored_bytes, digest), end)
+
+    def stored(self, name: str, offset: int, stored_bytes: int, digest: str = "") -> bytes:
+        """The bytes of one frame as they stand in the file. BlobMissingError, BlobDamagedError."""
         if offset < 0 or not 0 < stored_bytes <= _LARGEST_FRAME:
             raise frame.damage("a place that cannot be")
         with self._file(digest, name) as fd:
-            return frame.decode(self._disk.pread(fd, stored_bytes, offset, paths.pack_file(name)))
+            return self._disk.pread(fd, stored_bytes, offset, paths.pack_file(name))
 
     def check(self, digest: str, spot: Spot) -> None:
         """Whether the file is there and long enough; BlobMissingError, BlobDamagedError if not."""

@@ -141,13 +141,18 @@ class PackScan:
 
 def is_sealed(disk: Disk, fd: int, path: str, name: str) -> bool:
     """Whether a table of contents closes a pack, by its last bytes alone."""
+    return contents_of(disk, fd, path, name) is not None
+
+
+def contents_of(disk: Disk, fd: int, path: str, name: str) -> Contents | None:
+    """The table of contents that closes a pack, which proves itself but not the headers; None if there is none."""
     size = disk.size(fd)
     foot = disk.pread(fd, 4, max(0, size - 4), path)
     length = int.from_bytes(foot, "little")
     if not pack.HEAD_BYTES < length <= min(size, _SEARCH):
-        return False
+        return None
     try:
-        pack.decode_contents(disk.pread(fd, length, size - length, path), bytes.fromhex(name), size - length)
+        data = disk.pread(fd, length, size - length, path)
+        return pack.decode_contents(data, bytes.fromhex(name), size - length)
     except BlobDamagedError:
-        return False
-    return True
+        return None

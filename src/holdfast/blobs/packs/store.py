@@ -6,22 +6,25 @@ no use to anybody. So nothing is done to a pack when a member is published or de
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
 from holdfast.blobs.compress import Shape, as_bytes_view, read_full
 from holdfast.blobs.contract import BlobStat, Staged
 from holdfast.blobs.files import ContentReader, FramedReader
 from holdfast.blobs.local import LocalBlobs
+from holdfast.blobs.packs import bulk
 from holdfast.blobs.packs.folder import PackFolder
-from holdfast.blobs.packs.writer import PackWriter, Written, prepare
+from holdfast.blobs.packs.writer import Batch, PackWriter, Written, prepare
 from holdfast.disk import Disk
-from holdfast.errors import BlobMissingError, InvalidValueError, StorageIOError
+from holdfast.errors import BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
 from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
 
@@ -58,18 +61,30 @@ class _Waiting:
     left: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Contents that become one append, and that another thread compresses meanwhile."""
+
+    batch: Future[Batch]
+    members: list[_Small] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
 class _Small:
-    """Staged content for a pack: its bytes while it waits, then where it went."""
+    """Staged content for a pack: its bytes (or `group`, that has them) while it waits, then where it went."""
 
     state: _State
     content: bytes = b""
     spot: Spot | None = None
     waits: _Waiting | None = None
+    group: _Group | None = None
 
 
 class PackedBlobs(LocalBlobs):
-    """Blobs in the folder `root`, those of up to `pack_up_to` bytes in packs. Empty content has a file of its own."""
+    """Blobs in the folder `root`, those of up to `pack_up_to` bytes in packs (0: none do).
+
+    Empty content has a file of its own.
+    """
 
     def __init__(
         self, root: str, disk: Disk, places: Places, *, shape: Shape | None = None, pack_up_to: int | None = None
@@ -79,7 +94,8 @@ class PackedBlobs(LocalBlobs):
         self.writer = PackWriter(root, disk, self.packs, places.vouched)
         self._places = places
         self._guard = threading.Lock()
-        self._pack_up_to = pack_up_to_wanted() if pack_up_to is None else pack_up_to
+        self.pack_up_to = pack_up_to_wanted() if pack_up_to is None else pack_up_to
+        self._pool: ThreadPoolExecutor | None = None
 
     # Taking in.
 
@@ -87,11 +103,11 @@ class PackedBlobs(LocalBlobs):
         """As the contract says. Small content that need not be durable yet is kept in memory until it is settled."""
         if isinstance(source, bytes | bytearray | memoryview):
             view = as_bytes_view(source)
-            if not 0 < len(view) <= self._pack_up_to:
+            if not 0 < len(view) <= self.pack_up_to:
                 return super().stage(source, durable=durable)
             return self._stage_small(bytes(view), durable=durable)
-        head = read_full(source, self._pack_up_to + 1) if self._pack_up_to else b""
-        if 0 < len(head) <= self._pack_up_to:
+        head = read_full(source, self.pack_up_to + 1) if self.pack_up_to else b""
+        if 0 < len(head) <= self.pack_up_to:
             return self._stage_small(head, durable=durable)
         return super().stage(_Rejoined(head, source), durable=durable)  # type: ignore[arg-type]
 
@@ -99,11 +115,32 @@ class PackedBlobs(LocalBlobs):
         """Take one chunk in, into a pack whatever its size; not durable before `settle`."""
         return self._stage_small(content, durable=False)
 
+    def stage_all(self, contents: Mapping[str, bytes]) -> list[Staged]:
+        """As the contract says. What is small becomes one append, compressed by another thread until it is settled."""
+        small = {digest: content for digest, content in contents.items() if 0 < len(content) <= self.pack_up_to}
+        large = {digest: content for digest, content in contents.items() if digest not in small}
+        staged = dict(zip(large, super().stage_all(large), strict=True))
+        if small:
+            group = self._group(small)
+            for digest, content in small.items():
+                place = _Small(_State.HELD, group=group)
+                group.members.append(place)
+                staged[digest] = Staged(digest, len(content), len(content), durable=False, place=place)
+        return [staged[digest] for digest in contents]
+
     def settle(self, staged: Sequence[Staged]) -> None:
-        """Small content is appended in the order in which it is given, neighbours together: one sync for all of it."""
+        """Small content is appended in the order in which it is given, neighbours together: one sync for all of it.
+
+        What was staged together is settled together, whichever of it is given.
+        """
         small = [(item, _live(item, item.place)) for item in staged if isinstance(item.place, _Small)]
         if any(place.state is _State.UNKNOWN for _, place in small):
             raise StorageIOError("a sync of a pack failed before", path="", operation="sync")
+        groups = list(dict.fromkeys(place.group for _, place in small if place.group is not None))
+        members = [place for group in groups for place in group.members if place.state is not _State.SPENT]
+        self._sync([self._append(group) for group in groups])
+        for place in members:
+            place.state = _State.DURABLE
         self._settle_small(small)
         super().settle([item for item in staged if not isinstance(item.place, _Small)])
 
@@ -157,18 +194,32 @@ class PackedBlobs(LocalBlobs):
         reader.stat = stat_of(digest, spot)
         return reader
 
+    def read(self, digest: str, *, spot: Spot | None = None) -> bytes:
+        """As the contract says. The bytes prove the place, not the place the bytes."""
+        if spot is not None:
+            with contextlib.suppress(HoldfastError):  # asked for again below, which says what is wrong
+                return self.packs.read(digest, spot)
+        return super().read(digest)
+
+    def read_many(self, wanted: Sequence[tuple[str, Spot | None]]) -> Iterator[tuple[int, bytes]]:
+        """As the contract says: in the order of the packs, what shares a frame decompressed once."""
+        for number, content in bulk.members(self.packs, wanted):
+            yield number, self.read(wanted[number][0]) if content is None else content
+
     def delete(self, digest: str) -> bool:
         """Remove the file of a blob; a member of a pack stays until its pack is rewritten, and counts as removed."""
         return super().delete(digest) or self._places.spot(digest) is not None
 
     def close(self) -> None:
         """Let go of the open pack and of all files."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
         self.writer.close()
         self.packs.close()
 
     def abandon(self) -> None:
         """In a forked child."""
-        self._guard = threading.Lock()
+        self._guard, self._pool = threading.Lock(), None
         self.writer.abandon()
         self.packs.abandon()
 
@@ -194,15 +245,36 @@ class PackedBlobs(LocalBlobs):
                 written = self.writer.append(batch)
                 waits = _Waiting(written)
                 spots |= {digest: (spot, waits) for digest, spot in zip(fresh, written.spots, strict=True)}
-                last = [one for one in last if one.pack is not written.pack] + [written]
+                last.append(written)
             for item, place in part:
                 place.spot, place.waits = spots[item.digest]
                 place.waits.left += 1
                 place.content, place.state = b"", _State.UNKNOWN
-        for written in last:
-            self.writer.sync(written)
+        self._sync(last)
         for _, place in waiting:
             place.state = _State.DURABLE
+
+    def _group(self, contents: Mapping[str, bytes]) -> _Group:
+        """One thread compresses, and takes one group after the other: the caller has the next to read meanwhile."""
+        with self._guard:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(1, thread_name_prefix="holdfast-pack")
+            pool = self._pool
+        return _Group(pool.submit(prepare, [(digests.raw(digest), content) for digest, content in contents.items()]))
+
+    def _append(self, group: _Group) -> Written:
+        written = self.writer.append(group.batch.result())
+        waits = _Waiting(written)
+        for place, spot in zip(group.members, written.spots, strict=True):
+            if place.state is not _State.SPENT:
+                waits.left += 1
+                place.spot, place.waits, place.group, place.state = spot, waits, None, _State.UNKNOWN
+        return written
+
+    def _sync(self, written: Sequence[Written]) -> None:
+        """The last append to each pack stands for those before it."""
+        for one in {one.pack.name: one for one in written}.values():
+            self.writer.sync(one)
 
     def _published(self, item: Staged) -> BlobStat:
         assert isinstance(item.place, _Small)
@@ -212,7 +284,7 @@ class PackedBlobs(LocalBlobs):
 
     def _spend(self, place: _Small) -> None:
         waits, place.waits = place.waits, None
-        place.state, place.content = _State.SPENT, b""
+        place.state, place.content, place.group = _State.SPENT, b"", None
         if waits is not None:
             with self._guard:
                 waits.left -= 1

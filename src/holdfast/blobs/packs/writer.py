@@ -22,6 +22,7 @@ from holdfast.blobs.packs.scan import PackScan, is_sealed
 from holdfast.disk import Disk
 from holdfast.errors import HoldfastError, StorageIOError
 from holdfast.formats import frame, pack, paths
+from holdfast.formats.frame import Effort
 from holdfast.formats.pack import Contents, Header, Spot
 
 PACK_BYTES = 32 * 1024 * 1024
@@ -78,14 +79,18 @@ class Written:
 
 def prepare(contents: Sequence[tuple[bytes, bytes]]) -> Batch:
     """Compress (raw digest, content) of blobs in their order, neighbours together up to FRAME_BYTES. Takes no lock."""
-    frames, members, stored = [], [], []
-    for first, end in pack.group([len(content) for _, content in contents], FRAME_BYTES):
-        content = b"".join([one for _, one in contents[first:end]])
-        encoded = frame.encode(content, effort_for(content))
-        frames.append((len(encoded), len(content)))
-        members += [(raw, len(one)) for raw, one in contents[first:end]]
-        stored.append(encoded)
-    return Batch(tuple(frames), tuple(members), b"".join(stored))
+    groups = list(pack.group([len(content) for _, content in contents], FRAME_BYTES))
+    joined = [b"".join([one for _, one in contents[first:end]]) for first, end in groups]
+    efforts = [effort_for(content) for content in joined]
+    normal = [content for content, effort in zip(joined, efforts, strict=True) if effort is Effort.NORMAL]
+    encoded = iter(frame.encode_all(normal))
+    stored = [
+        next(encoded) if effort is Effort.NORMAL else frame.encode(content, effort)
+        for content, effort in zip(joined, efforts, strict=True)
+    ]
+    frames = tuple((len(one), len(content)) for one, content in zip(stored, joined, strict=True))
+    members = tuple((raw, len(one)) for first, end in groups for raw, one in contents[first:end])
+    return Batch(frames, members, b"".join(stored))
 
 
 class PackWriter:
@@ -234,7 +239,7 @@ class PackWriter:
         if self._disk.mkdir(folder):
             self._disk.fsync_dir(self._root)
         while True:
-            name = os.urandom(8).hex()
+            name = paths.pack_name(os.urandom(8))
             path = self._folder.path(name)
             try:
                 fd = self._disk.create(path)
@@ -249,6 +254,8 @@ class PackWriter:
         for name in self._folder.names():
             if tries >= _ADOPTED_AT_MOST:
                 break
+            if paths.is_repacked(name):
+                continue
             found, was_candidate = self._adopt(name)
             if found is not None:
                 return found

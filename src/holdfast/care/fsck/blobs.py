@@ -46,6 +46,8 @@ def _check(scene: Scene, pairs: Iterator[Pair], total: int, *, again: bool = Fal
         if pair.seen is not None or scene.quick or chosen.is_behind(pair):
             done += pair.file_bytes or 0
         scene.out.step(done, max(total, done) or None, "checking blobs", "bytes")
+        if pair.row is None and not again and _is_superseded(scene, pair):
+            scene.out.checked["files that packs have superseded"] += 1
         if _judge(scene, pair):
             suspects.append(pair)
         if len(suspects) >= _SUSPECTS or (suspects and chosen.due()):
@@ -151,12 +153,17 @@ def _judge_unknown(scene: Scene, pair: Pair) -> tuple[str, str] | None:
     if pair.file_bytes is None:
         return None
     damaged = isinstance(pair.seen, BlobDamagedError)
-    known = scene.needs.content(pair.raw) if scene.needs else None
-    if known is not None and known.cut and not damaged:
-        return None  # a recipe superseded it, and the grace period is not over
+    if scene.needs and scene.has_places and not damaged and _is_superseded(scene, pair):
+        return None
     if scene.needs and scene.knows_all:
         return "blob-unreferenced", f"{pair.file_bytes} bytes" + (", damaged" if damaged else "")
     return ("blob-damaged", str(pair.seen)) if damaged else None
+
+
+def _is_superseded(scene: Scene, pair: Pair) -> bool:
+    """Whether a pack has the content too, or a recipe: gc removes the file when it has waited."""
+    row = scene.needs.content(pair.raw) if scene.needs else None
+    return row is not None and (row.spot is not None or row.cut)
 
 
 def _judge_row(scene: Scene, pair: Pair, row: ContentRow) -> tuple[str, str] | None:

@@ -47,6 +47,9 @@ class Pair:
 class Chosen:
     """Reads every content, or those that `pick` wants. What looks wrong is read in any case."""
 
+    timed = False
+    """Whether the reading may have to stop at any content, so that little may be under way at once."""
+
     def __init__(self, pick: Callable[[bytes], bool] | None = None, *, places: bool = False) -> None:
         """`places`: rows say where content is; then only what has a row is drawn from, and the rest is not read."""
         self._pick = pick

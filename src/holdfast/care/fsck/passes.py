@@ -54,6 +54,8 @@ class _Stand:
 class Pass(Chosen):
     """This run of a pass. Its `seconds` began at `began_s` by the monotonic clock; `note`: see PassReport."""
 
+    timed = True
+
     def __init__(self, row: PassRow, state: StateFile | None, *, seconds: float, began_s: float, note: str) -> None:
         super().__init__()
         self.row = row

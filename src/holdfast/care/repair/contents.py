@@ -86,7 +86,7 @@ def _mend(bench: Bench, handle: Handle, digest: str, staged: tuple[str, Staged] 
         elif place is not None and place.spot is not None:
             aside = keep_aside(bench, digest, place.spot)
             _give_up(bench, handle, digest, f"its damaged frame was copied to {aside}")
-        elif physical.wanted(digest) or place is not None:
+        else:
             aside = bench.quarantine(path, str(error.fields.get("reason") or error.message))
             _give_up(bench, handle, digest, f"its damaged file is now {aside}")
     else:
@@ -105,6 +105,7 @@ def _give_up(bench: Bench, handle: Handle, digest: str, why: str) -> None:
     place = handle.index.physical.place(digest)
     if place is not None:
         handle.index.physical.remove(place.key)
+        handle.index.physical.lose_notes()
         bench.did("give-up-blob", paths.blob_file(digests.raw(digest)), why)
 
 

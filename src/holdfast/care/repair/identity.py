@@ -23,10 +23,9 @@ _ID = re.compile(rb"[^\"]{36}(?=\"\}?)")
 _DIGITS = "0123456789abcdef-"
 
 
-def restore_marker(bench: Bench, stores: Sequence[str]) -> None:
-    """Write the marker anew, if an id can be proven. Under the writer lock; durable on return."""
+def restore_marker(bench: Bench, found: str | None) -> None:
+    """Write the marker anew with a proven id, if there is one. Under the writer lock; durable on return."""
     path = bench.path(paths.MARKER)
-    found = proven_id(bench, stores)
     if found is None:
         bench.trouble.append(f"no id of the store could be proven: {paths.MARKER} was left as it is")
         return
@@ -47,7 +46,10 @@ def restore_marker(bench: Bench, stores: Sequence[str]) -> None:
 
 
 def proven_id(bench: Bench, stores: Sequence[str]) -> str | None:
-    """The id from which the chain begins; None if none of the candidates is it, or there is no chain."""
+    """The id from which the chain begins; None if none of the candidates is it, or there is no chain.
+
+    It looks into the index, which needs the handles lock: whoever holds that exclusively asks before.
+    """
     view = View(bench.root)
     try:
         with contextlib.suppress(HoldfastError, FileNotFoundError):

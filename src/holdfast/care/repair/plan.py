@@ -100,7 +100,7 @@ class Plan:
     @property
     def chain_is_short(self) -> bool:
         """Whether deriving anew would lose what the index still shows: the chain has a hole that no copy fills."""
-        return "transactions-lost" in self.codes and not self.codes & _NO_INDEX
+        return "transactions-lost" in self.codes and not (self.codes & _NO_INDEX or self._aside(paths.INDEX))
 
     @property
     def stuck(self) -> bool:
@@ -108,17 +108,24 @@ class Plan:
         return "chain-fork" in self.codes
 
     @property
+    def renews_marker(self) -> bool:
+        """Whether the marker is written anew."""
+        return self.marker or self._aside(paths.MARKER)
+
+    @property
     def renews_index(self) -> bool:
         """Whether rows are derived anew."""
         behind = self.journal and "index-behind" in self.codes
-        folder = any(path == paths.INDEX for path, _ in self.aside)
-        return (self.index or behind or folder) and not self.chain_is_short
+        return (self.index or behind or self._aside(paths.INDEX)) and not self.chain_is_short
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing that repair could mend (strangers are for gc)."""
         listed = self.folders or self.aside or self.search or self.packs or self.contents.count
         return not (listed or self.marker or self.index or self.journal or self.level or self.lost)
+
+    def _aside(self, name: str) -> bool:
+        return any(path == name for path, _ in self.aside)
 
     def close(self) -> None:
         """Forget everything."""

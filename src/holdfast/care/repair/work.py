@@ -24,6 +24,7 @@ from holdfast.care.repair.segments import Beyond, mend_journal
 from holdfast.care.repair.sources import Sources
 from holdfast.engine import open as opening
 from holdfast.engine import recover
+from holdfast.engine.handle import Handle
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
@@ -134,8 +135,8 @@ def _mend_files(
 
 
 def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: HandlesLock) -> None:
-    databases = [path for path, _ in plan.aside if path in paths.DATABASES] + plan.search
-    if databases:
+    proven = proven_id(bench, sources.stores) if plan.renews_marker else None
+    if plan.search or any(path in paths.DATABASES for path, _ in plan.aside):
         users.acquire(shared=False, wait_s=1.0)
     for path, why in plan.aside:
         if bench.disk.stat(bench.path(path)) is not None:
@@ -148,8 +149,8 @@ def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: HandlesLock)
         if bench.disk.mkdir(bench.path(folder)):
             bench.disk.fsync_dir(bench.root)
             bench.did("make-folder", folder + "/")
-    if plan.marker or any(path == paths.MARKER for path, _ in plan.aside):
-        restore_marker(bench, sources.stores)
+    if plan.renews_marker:
+        restore_marker(bench, proven)
 
 
 def _mend_chain(
@@ -226,7 +227,8 @@ def _mend_open(bench: Bench, plan: Plan, sources: Sources, settings: Settings, w
         return
     handle = opening.open_store(bench.root, settings)
     try:
-        if plan.level and recover.is_level(handle):
+        if plan.level:
+            _level(handle)
             bench.did("level", f"{paths.JOURNAL}/", "journal and index end with the same transaction")
         mend_contents(bench, handle, plan.contents, sources)
         if plan.packs:
@@ -235,6 +237,15 @@ def _mend_open(bench: Bench, plan: Plan, sources: Sources, settings: Settings, w
             keep_strangers(bench, handle, plan.strangers)
     finally:
         handle.close()
+
+
+def _level(handle: Handle) -> None:
+    """The last line of the journal can be right where the lines before it are damaged: then opening sees nothing."""
+    handle.writer.acquire("repair", wait_s=handle.wait_s)
+    try:
+        recover.level_thoroughly(handle)
+    finally:
+        handle.writer.release()
 
 
 # -- without doing it --------------------------------------------------------------------------------------------------
@@ -247,7 +258,7 @@ def _foretell(bench: Bench, plan: Plan, sources: Sources, wanted: Wanted) -> lis
     bench.steps += [Step("quarantine", path, why) for path, why in plan.aside]
     bench.steps += [Step("quarantine", path, "damaged; it holds nothing of its own") for path in plan.search]
     bench.steps += [Step("make-folder", folder + "/") for folder in plan.folders]
-    if plan.marker and proven_id(bench, sources.stores) is not None:
+    if plan.renews_marker and proven_id(bench, sources.stores) is not None:
         bench.did("restore-marker", paths.MARKER, "its id is proven by the first transaction")
     if plan.renews_index:
         bench.did("rebuild-index", paths.INDEX, "from the journal and the transactions of the old index")

@@ -12,6 +12,7 @@ CREATE UNIQUE INDEX "collection_parent_name_stray" ON "collection" ("parent", "n
 CREATE UNIQUE INDEX "collection_root" ON "collection" ("tenant") WHERE parent IS NULL;
 CREATE TABLE "artifact" ("key" INTEGER NOT NULL PRIMARY KEY, "collection" INTEGER NOT NULL, "name" TEXT NOT NULL, "stray" BLOB NOT NULL, "type" INTEGER NOT NULL, "status" INTEGER NOT NULL, "newest" INTEGER NOT NULL, "live" INTEGER, "crc" INTEGER NOT NULL);
 CREATE UNIQUE INDEX "artifact_collection_name_stray" ON "artifact" ("collection", "name", "stray") WHERE live = 1;
+CREATE INDEX "artifact_newest" ON "artifact" ("collection") WHERE live = 1;
 CREATE TABLE "content" ("key" INTEGER NOT NULL PRIMARY KEY, "digest" BLOB NOT NULL, "size" INTEGER NOT NULL, "crc" INTEGER NOT NULL);
 CREATE INDEX "content_digest" ON "content" (substr("digest", 1, 8));
 CREATE TABLE "revision" ("key" INTEGER NOT NULL PRIMARY KEY, "artifact" INTEGER NOT NULL, "number" INTEGER NOT NULL, "content" INTEGER NOT NULL, "media_type" INTEGER NOT NULL, "metadata" TEXT, "message" TEXT, "source" INTEGER, "source_name" TEXT, "mode" INTEGER, "mtime_ns" INTEGER, "run" INTEGER, "state" INTEGER NOT NULL, "crc" INTEGER NOT NULL);

@@ -2,105 +2,76 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from peewee import JOIN, SQL, ModelSelect
 
 from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
 from holdfast.index.database import Database
 from holdfast.index.select import neighbours
-from holdfast.index.select.lookups import ACTOR_OF, TIME_OF, Lookups
-from holdfast.index.tables import models
-from holdfast.values import canon, digest, moment, names
+from holdfast.index.select.lookups import Lookups, Written
+from holdfast.index.select.sight import MAX_CHARACTERS, Row, Sight
+from holdfast.values import canon, digest, moment
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, FileFacts, Revision, RevisionState
+
+_TOGETHER = 500
+_KEPT_TOGETHER = 200
+"""No page of more rows is kept in memory."""
 
 _STATES = {
     STATE_KEPT: RevisionState.KEPT,
     STATE_PURGED: RevisionState.PURGED,
     STATE_WITHDRAWN: RevisionState.WITHDRAWN,
 }
-_PREVIOUS = """(SELECT c2.digest FROM revision v2 JOIN content c2 ON c2.key = v2.content
-                WHERE v2.artifact = t3.artifact AND v2.number = t3.number - 1)"""
-
-
-_PLACE = "t1.collection = ? AND t1.name = ? AND t1.stray = ? AND t1.live = 1"
-_BRIEFS = f"""SELECT n.key, a.key, c.digest, v.media_type, v.mode, v.state, a.collection, a.name, a.stray,
+PLACE = "t1.collection = ? AND t1.name = ? AND t1.stray = ? AND t1.live = 1"
+_BRIEFS = f"""SELECT n.key, a.key, c.digest, v.media_type, v.mode, v.state, a.newest,
+    EXISTS (SELECT 1 FROM blob b WHERE b.content = c.key), a.collection, a.name, a.stray,
     {proof.proven("artifact", "a")}, {proof.proven("revision", "v")}, {proof.proven("content", "c")}
     FROM json_each(?) AS n CROSS JOIN artifact a ON a.collection = json_extract(n.value, '$[0]')
     AND a.name = json_extract(n.value, '$[1]') AND a.live = 1
     LEFT JOIN revision v ON v.key = a.newest LEFT JOIN content c ON c.key = v.content"""
 
-_REVISION_PROVEN = f"""{proof.proven("revision", "v")}, {proof.proven("content", "c")},
-    (SELECT {proof.proven("revision", "v2")} + {proof.proven("content", "c2")}
-     FROM revision v2 JOIN content c2 ON c2.key = v2.content
-     WHERE v2.artifact = v.artifact AND v2.number = v.number - 1)"""
-_ROWS_PROVEN = f"""SELECT a.key, r.id, a.collection, a.name, a.stray, a.newest, c.digest, r.deleted,
-    {proof.proven("artifact", "a")}, {proof.proven("record", "r")}, {proof.tags_proven("r")}, {_REVISION_PROVEN}
-    FROM artifact a JOIN record r ON r.key = a.key JOIN revision v ON v.key = a.newest
-    JOIN content c ON c.key = v.content WHERE a.key IN (SELECT value FROM json_each(?))"""
-_REVISIONS_PROVEN = f"""SELECT v.key, v.artifact, v.number, c.digest, {_REVISION_PROVEN}
-    FROM revision v JOIN content c ON c.key = v.content WHERE v.key IN (SELECT value FROM json_each(?))"""
-
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """A few facts of an artifact's newest revision."""
+    """A few facts of an artifact's newest revision. `revision`: its seq; `present`: whether its content is here."""
 
     key: int
+    revision: int
     digest: str
     media_type: str
     mode: int | None
     kept: bool
+    present: bool
 
 
-# Aliases in every query: t1 artifact, t2 record, t3 the revision, t4 its content.
+# Aliases in every query: t1 artifact, t2 record, t3 the revision, t4 its content. Rows are fetched whole, each with its
+# checksum, so that one reading gives them and proves them: where a cell came from an index, it is proven with its row.
 
-
-@functools.cache
-def select() -> ModelSelect:
-    """The query that gives artifacts; the caller adds conditions, order and limit.
-
-    Outer joins: an artifact whose other rows cannot be reached is an error, not one artifact less.
-    """
-    t1, t2 = models().Artifact.alias("t1"), models().Record.alias("t2")
-    t3, t4 = models().Revision.alias("t3"), models().Content.alias("t4")
-    columns = [
-        t1.key, t1.collection, t1.name, t1.stray, t1.type, t1.status, t2.id, t2.tenant, t2.owner, t2.deleted,
-        SQL(TIME_OF.format("t1.key")), t2.changed,
-        SQL(TIME_OF.format("t2.changed")), *_revision_columns(t3, t4),
-    ]  # fmt: skip
-    return (
-        t1.select(*columns)
-        .join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key))
-        .switch(t1)
-        .join(t3, JOIN.LEFT_OUTER, on=(t3.key == t1.newest))
-        .join(t4, JOIN.LEFT_OUTER, on=(t4.key == t3.content))
-    )
-
-
-def _revision_columns(t3: Any, t4: Any) -> list[Any]:
-    return [
-        t3.key, t3.number, t3.media_type, t3.metadata, t3.message, t3.source, t3.source_name, t3.mode, t3.mtime_ns,
-        t3.run, t3.state, t4.digest, t4.size, SQL(TIME_OF.format("t3.key")), SQL(ACTOR_OF.format("t3.key")),
-        SQL(_PREVIOUS),
-    ]  # fmt: skip
-
-
-@functools.cache
-def _one(where: str) -> str:
-    return str(select().where(SQL(where)).sql()[0])
-
-
-@functools.cache
-def _revisions(where: str, order: str) -> str:
-    t3, t4 = models().Revision.alias("t3"), models().Content.alias("t4")
-    query = t3.select(*_revision_columns(t3, t4)).join(t4, JOIN.LEFT_OUTER, on=t4.key == t3.content)
-    return str(query.where(SQL(where)).order_by(SQL(order)).sql()[0])
+_ARTIFACT, _RECORD = slice(0, 8), slice(9, 17)
+_REVISION, _CONTENT = slice(18, 31), slice(32, 35)
+REVISION_AT = 18
+_REVISION_COLUMNS = f"{proof.columns('revision', 't3')}, {proof.columns('content', 't4')}"
+COLUMNS = f"{proof.columns('artifact', 't1')}, {proof.columns('record', 't2')}, {_REVISION_COLUMNS}"
+OTHERS = """LEFT JOIN record t2 ON t2.key = t1.key LEFT JOIN revision t3 ON t3.key = t1.newest
+    LEFT JOIN content t4 ON t4.key = t3.content"""
+"""Outer joins: an artifact whose other rows cannot be reached is an error, not one artifact less."""
+SELECT = f"SELECT {COLUMNS} FROM artifact t1 {OTHERS}"
+_BY_ID = f"SELECT {COLUMNS} FROM record r CROSS JOIN artifact t1 ON t1.key = r.key {OTHERS} WHERE r.id = ?"
+_BY_KEY = f"{SELECT} WHERE t1.key = ?"
+_BY_PLACE = f"{SELECT} WHERE {PLACE}"
+_MANY_AT = f"""SELECT n.key, {COLUMNS} FROM json_each(?) n CROSS JOIN artifact t1
+    ON t1.collection = json_extract(n.value, '$[0]') AND t1.name = json_extract(n.value, '$[1]') AND t1.live = 1
+    {OTHERS}"""
+_MANY_OF = f"""SELECT n.key, {COLUMNS} FROM json_each(?1) n CROSS JOIN record r ON r.id = substr(?2, n.key * 16 + 1, 16)
+    CROSS JOIN artifact t1 ON t1.key = r.key {OTHERS}"""
+_MANY_KEYS = f"""SELECT n.key, {COLUMNS} FROM json_each(?) n CROSS JOIN artifact t1 ON t1.key = n.value {OTHERS}"""
+_REVISIONS = f"SELECT {_REVISION_COLUMNS} FROM revision t3 LEFT JOIN content t4 ON t4.key = t3.content WHERE"
+_BEFORE = f"""SELECT n.key, {_REVISION_COLUMNS} FROM json_each(?) n
+    CROSS JOIN revision t3 ON t3.artifact = json_extract(n.value, '$[0]') AND t3.number = json_extract(n.value, '$[1]')
+    LEFT JOIN content t4 ON t4.key = t3.content"""
 
 
 class ArtifactRows:
@@ -112,24 +83,46 @@ class ArtifactRows:
 
     # -- one -------------------------------------------------------------------------------------------------------
 
-    def by_id(self, artifact_id: str) -> Artifact | None:
+    def by_id(self, artifact_id: str, sight: Sight | None = None) -> Artifact | None:
         """The artifact with an id, deleted or not."""
-        found = self._first(_one("t2.id = ?"), (moment.id_bytes(artifact_id),))
-        if found is None:
+        raw, sight = moment.id_bytes(artifact_id), sight or self._lookups.sights.now()
+        row = self._first(_BY_ID, (raw,), raw, sight)
+        if row is None:
             self._lookups.missed(artifact_id, "artifact")
-        return found
+            return None
+        if row[10] != raw:
+            raise proof.damaged("record", row[0])
+        return self._records([row], sight)[0]
 
     def by_key(self, key: int) -> Artifact | None:
         """The artifact with a key, deleted or not."""
-        return self._first(_one("t1.key = ?"), (key,))
+        sight = self._lookups.sights.now()
+        row = self._first(_BY_KEY, (key,), key, sight)
+        return None if row is None else self._records([row], sight)[0]
 
-    def by_place(self, collection: int, name: Name) -> Artifact | None:
+    def by_place(self, collection: int, name: Name, sight: Sight | None = None) -> Artifact | None:
         """The live artifact of a name in a collection."""
-        place = (collection, name.text, name.stray)
-        found = self._first(_one(_PLACE), place)
-        if found is None:
+        place, sight = (collection, name.text, name.stray), sight or self._lookups.sights.now()
+        row = self._first(_BY_PLACE, place, place, sight)
+        if row is None:
             neighbours.ARTIFACTS.prove(self._db, place)
-        return found
+            return None
+        if row[1:4] != place or row[7] != 1:
+            raise proof.damaged("artifact", row[0])
+        return self._records([row], sight)[0]
+
+    def _first(self, sql: str, parameters: tuple[Any, ...], asked: Any, sight: Sight) -> Row | None:
+        """The row that a query gives, proven; from memory if nobody has written since."""
+        kept = sight.pages.get(asked)
+        if kept is not None:
+            return kept[0]
+        row = self._db.one(sql, parameters)
+        if row is None:
+            return None
+        prove(row)
+        if sight.version is not None and len(row[23] or "") <= MAX_CHARACTERS:
+            sight.keep(asked, (row,))
+        return row
 
     def briefs(self, places: Sequence[tuple[int, Name]]) -> dict[tuple[int, Name], Brief]:
         """What is needed to see whether content is new, of the live artifacts at many places (collection, name).
@@ -138,22 +131,19 @@ class ArtifactRows:
         """
         found = {}
         asked = canon.dumps([[collection, name.text] for collection, name in places])
-        for number, key, raw, media_type, mode, state, *place in self._db.rows(_BRIEFS, (asked,)):
+        for number, key, raw, media_type, mode, state, newest, here, *place in self._db.rows(_BRIEFS, (asked,)):
             collection, name = wanted = places[number]
             if place[:2] != [collection, name.text]:
                 raise proof.damaged("artifact", key)
             if place[2] == name.stray:
-                found[wanted] = Brief(key, digest.text(raw), self._lookups.term(media_type), mode, state == STATE_KEPT)
+                media = self._lookups.term(media_type)
+                found[wanted] = Brief(key, newest, digest.text(raw), media, mode, state == STATE_KEPT, bool(here))
         return found
 
     def prove_absent(self, places: Iterable[tuple[int, Name]]) -> None:
         """IndexDamagedError if the index of names is damaged where one of these places would stand in it."""
         for collection, name in places:
             neighbours.ARTIFACTS.prove(self._db, (collection, name.text, name.stray))
-
-    def _first(self, sql: str, parameters: Sequence[Any]) -> Artifact | None:
-        row = self._db.one(sql, tuple(parameters))
-        return None if row is None else self.records([row])[0]
 
     def newest_deleted(self, collection: int, name: Name) -> int | None:
         """Key of the artifact of this name that was deleted last."""
@@ -166,26 +156,42 @@ class ArtifactRows:
 
     def revision(self, key: int, artifact_id: str, number: int) -> Revision | None:
         """One revision of an artifact."""
-        row = self._db.one(_revisions("t3.artifact = ? AND t3.number = ?", "t3.key"), (key, number))
+        row = self._db.one(f"{_REVISIONS} t3.artifact = ? AND t3.number = ?", (key, number))
         return None if row is None else self._to_revisions(key, artifact_id, [row])[0]
 
     def history(self, key: int, artifact_id: str) -> list[Revision]:
         """All revisions of an artifact, newest first."""
-        rows = self._db.rows(_revisions("t3.artifact = ?", "t3.number DESC"), (key,))
+        rows = self._db.rows(f"{_REVISIONS} t3.artifact = ? ORDER BY t3.number DESC", (key,))
         # Numbers have no gaps, and the newest is among them: a row that an index lost is missed.
         newest = self._db.one("SELECT newest FROM artifact WHERE key = ?", (key,))
         known = newest is None or newest[0] in {row[0] for row in rows}
-        if not known or [row[1] for row in rows] != list(range(len(rows), 0, -1)):
+        if not known or [row[2] for row in rows] != list(range(len(rows), 0, -1)):
             raise proof.damaged("revision", f"of artifact {key}")
         return self._to_revisions(key, artifact_id, rows)
 
-    def _to_revisions(self, artifact: int, artifact_id: str, rows: Sequence[tuple[Any, ...]]) -> list[Revision]:
-        seen = {(row[0], artifact, row[1], row[11]) for row in rows}
-        proven = {row[:4] for row in self._db.rows(_REVISIONS_PROVEN, (canon.dumps([row[0] for row in rows]),))}
-        if seen != proven:
-            raise proof.damaged("revision", f"of artifact {artifact}")
-        self._lookups.prove_times(row[0] for row in rows)
-        return [self._to_revision(artifact_id, row) for row in rows]
+    def _to_revisions(self, artifact: int, artifact_id: str, rows: Sequence[Row]) -> list[Revision]:
+        for row in rows:
+            _prove_revision(row)
+            if row[1] != artifact:
+                raise proof.damaged("revision", f"of artifact {artifact}")
+        before = self._before(rows)
+        written = self._lookups.written
+        return [self._to_revision(artifact_id, row, before.get(row[0]), written(row[0])) for row in rows]
+
+    def _before(self, rows: Sequence[Row]) -> dict[int, str]:
+        """Digests of the revisions before some, by the keys of those."""
+        later = [row for row in rows if row[2] > 1]
+        found: dict[int, str] = {}
+        for start in range(0, len(later), _TOGETHER):
+            part = later[start : start + _TOGETHER]
+            asked = canon.dumps([[row[1], row[2] - 1] for row in part])
+            for number, *rest in self._db.rows(_BEFORE, (asked,)):
+                before, after = tuple(rest), part[number]
+                _prove_revision(before)
+                if before[1] != after[1] or before[2] != after[2] - 1:
+                    raise proof.damaged("revision", before[0])
+                found[after[0]] = digest.text(before[15])
+        return found
 
     def last_number(self, key: int) -> int:
         """The highest revision number an artifact ever had; numbers are never given twice."""
@@ -203,82 +209,142 @@ class ArtifactRows:
 
     # -- many ------------------------------------------------------------------------------------------------------
 
-    def run(self, query: ModelSelect) -> list[tuple[int, int, Artifact]]:
-        """(key, seq of the last change, artifact) of a query made from `select`, which must bound its result."""
-        sql, parameters = query.sql()
+    def page(self, sql: str, parameters: tuple[Any, ...]) -> list[Row]:
+        """The rows of a query with COLUMNS, which must bound its result; proven."""
+        sight = self._lookups.sights.now()
+        asked = (sql, parameters)
+        kept = sight.pages.get(asked)
+        if kept is not None:
+            return list(kept)
         rows = self._db.rows(sql, parameters)
-        return [(row[0], row[11], one) for row, one in zip(rows, self.records(rows), strict=True)]
+        for row in rows:
+            prove(row)
+        few = sight.version is not None and len(rows) <= _KEPT_TOGETHER
+        if few and all(len(row[23] or "") <= MAX_CHARACTERS for row in rows):
+            sight.keep(asked, tuple(rows))
+        return rows
+
+    def many_at(self, places: Sequence[tuple[int, Name]]) -> dict[int, Artifact]:
+        """Live artifacts at many places (collection, name), by number; places where nothing is found are left out."""
+        asked = canon.dumps([[collection, name.text] for collection, name in places])
+        found: dict[int, Row] = {}
+        for number, *cells in self._db.rows(_MANY_AT, (asked,)):
+            collection, name = places[number]
+            if cells[3] == name.stray:
+                found[number] = tuple(cells)
+                if cells[1:4] != [collection, name.text, name.stray] or cells[7] != 1:
+                    raise proof.damaged("artifact", cells[0])
+        return self._many(found)
+
+    def many_of(self, artifact_ids: Sequence[str]) -> dict[int, Artifact]:
+        """Live artifacts with many ids, by number; ids that nothing is found for are left out."""
+        raws = [moment.id_bytes(one) for one in artifact_ids]
+        rows = self._db.rows(_MANY_OF, (str(list(range(len(raws)))), b"".join(raws)))
+        found = {row[0]: row[1:] for row in rows}
+        for number, row in found.items():
+            if row[10] != raws[number]:
+                raise proof.damaged("record", row[0])
+        return self._many({number: row for number, row in found.items() if not row[15]})
+
+    def many_by_key(self, keys: Sequence[int]) -> dict[int, Artifact]:
+        """Artifacts with some keys, deleted or not, by key; keys of nothing are left out."""
+        rows = self._db.rows(_MANY_KEYS, (str(list(keys)),))
+        return self._many({row[1]: row[1:] for row in rows})
+
+    def _many(self, found: dict[int, Row]) -> dict[int, Artifact]:
+        for row in found.values():
+            prove(row)
+        return dict(zip(found, self.records(list(found.values())), strict=True))
 
     def live_from(self, after_key: int, limit: int) -> list[tuple[int, int, Artifact]]:
-        """Live artifacts by key beyond one, for whoever goes through all of them."""
-        where = SQL("t1.live = 1 AND t1.key > ?", (after_key,))
-        return self.run(select().where(where).order_by(SQL("t1.key")).limit(limit))
+        """(key, seq of the last change, artifact) of live ones by key beyond one, for whoever goes through all."""
+        rows = self.page(f"{SELECT} WHERE t1.live = 1 AND t1.key > ? ORDER BY t1.key LIMIT ?", (after_key, limit))
+        return [(row[0], row[14], one) for row, one in zip(rows, self.records(rows), strict=True)]
 
-    def records(self, rows: Sequence[tuple[Any, ...]]) -> list[Artifact]:
-        """Rows of `select` as artifacts. IndexDamagedError if one is not what was written, or came by a wrong key."""
-        self._prove(rows)
-        tags = self._lookups.tags(row[0] for row in rows)
-        folders = self._lookups.steps(row[1] for row in rows)
-        collections = self._lookups.ids(row[1] for row in rows)
-        return [self._to_artifact(row, tags.get(row[0], ()), folders[row[1]], collections[row[1]]) for row in rows]
+    def records(self, rows: Sequence[Row]) -> list[Artifact]:
+        """Rows of `page` as artifacts."""
+        return self._records(rows, self._lookups.sights.now())
 
-    def _prove(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Read by key once more what other indexes led to, and have every row prove itself."""
-        if not rows:
-            return
-        found = self._db.rows(_ROWS_PROVEN, (canon.dumps([row[0] for row in rows]),))
-        proven = {row[0]: row[1:8] for row in found}
+    def _records(self, rows: Sequence[Row], sight: Sight) -> list[Artifact]:
+        tagged = [row for row in rows if row[16]]
+        tags = self._tags(tagged) if tagged else {}
+        before = self._before([row[REVISION_AT:] for row in rows if row[20] > 1])
+        return [self._to_artifact(row, tags.get(row[0], ()), before.get(row[18]), sight) for row in rows]
+
+    def _tags(self, rows: Sequence[Row]) -> dict[int, tuple[str, ...]]:
+        """Tags of records, each proven by its row; one that has changed since may have others."""
+        found = self._lookups.tags(row[0] for row in rows)
         for row in rows:
-            seen = (row[6], row[1], row[2], row[3], row[13], row[24], row[9])
-            if proven.get(row[0]) != seen and not self._changed(row):
-                raise proof.damaged("artifact", row[0])
-        self._lookups.prove_times(seq for row in rows for seq in (row[0], row[11], row[13]))
+            if proof.of_tags(found.get(row[0], ())) != row[16] and not self._changed(row):
+                raise proof.damaged("tagging", row[0])
+        return found
 
-    def _changed(self, row: tuple[Any, ...]) -> bool:
+    def _changed(self, row: Row) -> bool:
         """Whether a record has changed since a row was read: then the two readings may differ, and both be right."""
         now = self._db.one("SELECT changed FROM record WHERE key = ?", (row[0],))
-        return now is not None and now[0] != row[11]
+        return now is not None and now[0] != row[14]
 
-    def _to_artifact(
-        self, row: tuple[Any, ...], tags: tuple[str, ...], folder: tuple[Name, ...], collection_id: str
-    ) -> Artifact:
-        term = self._lookups.term
-        artifact_id = moment.id_text(row[6])
+    def _to_artifact(self, row: Row, tags: tuple[str, ...], before: str | None, sight: Sight) -> Artifact:
+        lookups = self._lookups
+        term = lookups.term
+        folder = lookups.folder(row[1], sight)
+        artifact_id = moment.id_text(row[10])
         name = Name(row[2], row[3])
+        written = lookups.written(row[REVISION_AT])
+        created = written.when if row[0] >= written.first else lookups.written(row[0]).when
+        own = name.raw
+        path, raw = name.text, own
+        if folder.names:
+            path, raw = f"{folder.text}/{path}", folder.raw + b"/" + raw
         return Artifact(
-            id=artifact_id,
-            path=names.join((*folder, name)),
-            path_bytes=names.join_raw((*folder, name)),
-            name=name.text,
-            name_bytes=name.raw,
-            collection_id=collection_id,
-            type=term(row[4]),
-            status=term(row[5]),
-            tags=tags,
-            revision=self._to_revision(artifact_id, row[13:]),
-            created_at=self._lookups.time(row[0], row[10]),
-            updated_at=self._lookups.time(row[11], row[12]),
-            deleted_at=self._lookups.deleted_at(row[9]),
-            tenant=term(row[7]),
-            owner=term(row[8]),
+            artifact_id,
+            path,
+            raw,
+            name.text,
+            own,
+            folder.id,
+            term(row[4]),
+            term(row[5]),
+            tags,
+            self._to_revision(artifact_id, row[REVISION_AT:], before, written),
+            created,
+            created if row[14] == row[0] else lookups.written(row[14]).when,
+            lookups.deleted_at(row[15]) if row[15] else None,
+            term(row[12]),
+            term(row[13]),
         )
 
-    def _to_revision(self, artifact_id: str, row: tuple[Any, ...]) -> Revision:
+    def _to_revision(self, artifact_id: str, row: Row, before: str | None, written: Written) -> Revision:
         term = self._lookups.term
         return Revision(
-            artifact_id=artifact_id,
-            number=row[1],
-            digest=digest.text(row[11]),
-            size=row[12],
-            media_type=term(row[2]),
-            metadata=canon.decode(row[3]) if row[3] else {},
-            created_at=self._lookups.time(row[0], row[13]),
-            actor=self._lookups.actor(row[0], row[14]),
-            seq=row[0],
-            previous_digest=digest.text(row[15]) if row[15] is not None else None,
-            message=row[4] or "",
-            source=term(row[5]) + (row[6] or ""),
-            file=FileFacts(row[7], row[8]),
-            run_id=self._lookups.ids([row[9]]).get(row[9]) if row[9] is not None else None,
-            state=_STATES[row[10]],
+            artifact_id,
+            row[2],
+            digest.text(row[15]),
+            row[16],
+            term(row[4]),
+            canon.decode(row[5]) if row[5] else {},
+            written.when,
+            written.who,
+            row[0],
+            before,
+            row[6] or "",
+            term(row[7]) + (row[8] or ""),
+            FileFacts(row[9], row[10]),
+            self._lookups.ids([row[11]]).get(row[11]) if row[11] is not None else None,
+            _STATES[row[12]],
         )
+
+
+def prove(row: Row) -> None:
+    """IndexDamagedError unless the four rows that make an artifact are what was written, and belong together."""
+    proof.prove("artifact", row[_ARTIFACT], row[8])
+    proof.prove("record", row[_RECORD], row[17])
+    proof.prove("revision", row[_REVISION], row[31])
+    proof.prove("content", row[_CONTENT], row[35])
+    if row[19] != row[0]:
+        raise proof.damaged("artifact", row[0])
+
+
+def _prove_revision(row: Row) -> None:
+    proof.prove("revision", row[:13], row[13])
+    proof.prove("content", row[14:17], row[17])

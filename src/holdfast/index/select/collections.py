@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from holdfast.errors import InvalidNameError
 from holdfast.index import proof
 from holdfast.index.database import Database
 from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import TIME_OF, Lookups
+from holdfast.index.select.sight import MAX_FOLDERS, Sight
 from holdfast.values import canon, moment, names
 from holdfast.values.names import Name
 from holdfast.values.records import Collection, FileFacts
@@ -79,6 +81,37 @@ class CollectionRows:
                 return None
             key = self.child(key, name)
         return key
+
+    def around(self, path: str | bytes, sight: Sight) -> tuple[int | None, Name]:
+        """(key of the live collection that a path lies in, its last name); InvalidNameError for the root.
+
+        None if there is no such collection. One that was found is remembered until somebody writes.
+        """
+        last = path.rpartition("/")[2] if isinstance(path, str) else path.rpartition(b"/")[2]
+        folder = path[: len(path) - len(last)]
+        key = sight.ways.get(folder)
+        if key is not None:
+            return key, names.parse(last)
+        parts = names.parse_path(path)
+        if not parts:
+            raise InvalidNameError("an artifact needs a name", name="", reason="empty")
+        key = self.down(parts[:-1])
+        if key is not None and sight.version is not None:
+            sight.keep_way(folder, key)
+        return key, parts[-1]
+
+    def subtree(self, path: str) -> tuple[list[int], frozenset[str]]:
+        """Keys and ids of the collection at a path and of all live ones below it; none if there is none."""
+        sight = self._lookups.sights.now()
+        kept = sight.subtrees.get(path)
+        if kept is not None:
+            return kept
+        key = self.down(names.parse_path(path))
+        keys = [] if key is None else [key, *self.below(key)]
+        found = keys, frozenset(self._lookups.ids(keys).values())
+        if sight.version is not None and len(keys) <= MAX_FOLDERS:
+            sight.keep_subtree(path, found)
+        return found
 
     def by_key(self, key: int) -> Collection | None:
         """The collection with a key, deleted or not."""

@@ -11,18 +11,19 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from peewee import SQL, ModelSelect
+from peewee import SQL
 
 from holdfast.errors import InvalidDigestError, InvalidQueryError, InvalidValueError
+from holdfast.index import proof
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import Database
-from holdfast.index.select import artifacts
+from holdfast.index.select import artifacts, plans
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.lookups import Lookups
-from holdfast.values import canon, digest, moment, names, query
+from holdfast.values import canon, digest, moment, query
 from holdfast.values.names import Name
-from holdfast.values.query import MISSING, All, Any_, Compare, Condition, Not, Order
+from holdfast.values.query import MISSING, All, Any_, Compare, Condition, Not, Order, Plan
 from holdfast.values.records import Artifact, Page
 
 ORDERS = {
@@ -68,6 +69,19 @@ _READ: dict[str, Callable[[Artifact], Any]] = {
     "metadata": lambda a: a.metadata,
 }
 NO_ROWS = SQL("0")
+_ORDER_AT = {"created": 0, "updated": 14, "name": 2, "size": 34}
+"""Where in a row of artifacts.COLUMNS the value stands by which is ordered."""
+_MANY_FOLDERS = 900
+_OF_CONTENT = """t1.key IN (SELECT v.artifact FROM content c CROSS JOIN revision v ON v.content = c.key
+    WHERE substr(c.digest, 1, 8) = ? AND c.digest = ?)"""
+_OF_RUN = "t1.key IN (SELECT v.artifact FROM revision v WHERE v.run = (SELECT key FROM record WHERE id = ?))"
+_JOINS = {
+    "t2.": "LEFT JOIN record t2 ON t2.key = t1.key",
+    "t3.": "LEFT JOIN revision t3 ON t3.key = t1.newest",
+    "t4.": "LEFT JOIN revision t3 ON t3.key = t1.newest LEFT JOIN content t4 ON t4.key = t3.content",
+}
+_IN_COLLECTION = f"""{artifacts.SELECT} WHERE t1.collection = ? AND t1.live = 1 AND (t1.name, t1.stray) > (?, ?)
+    ORDER BY t1.name, t1.stray LIMIT ?"""
 Narrowing = SQL | None
 
 
@@ -149,25 +163,42 @@ class Finder:
             raise InvalidQueryError(f"artifacts are not ordered by {order.field!r}", query=order.field, reason="order",
                                     remedy=f"Orders: {', '.join(ORDERS)}.")  # fmt: skip
         wanted = None if condition is None else checked(condition)
-        under = self._subtrees(wanted)
+        meets = self._judge(wanted)
         position = None if token is None else _decode(token, order)
         found: list[Artifact] = []
         # Few at first: SQL has narrowed, so they will often do.
         fetch = min(limit + 1, _FETCH)
         while True:
-            asked = self._query(wanted, order, position, deleted=deleted).limit(fetch)
-            rows = self._artifacts.run(asked)
-            for key, changed, artifact in rows:
+            rows = self._artifacts.page(*self._query(wanted, order, position, deleted=deleted, limit=fetch))
+            for row, artifact in zip(rows, self._artifacts.records(rows), strict=True):
+                if (row[7] is None) is not deleted:
+                    raise proof.damaged("artifact", row[0])
                 if len(found) == limit:
                     return Page(tuple(found), _encode(position, order))
-                position = [_order_value(artifact, key, changed, order), key]
-                if wanted is None or wanted.matches(self._reader(artifact, under)):
+                position = [row[_ORDER_AT[order.field]], row[0]]
+                if meets(artifact):
                     found.append(artifact)
             if len(rows) < fetch:
                 return Page(tuple(found), None)
             fetch = min(fetch * 4, _FETCH)
 
-    def _reader(self, artifact: Artifact, under: dict[str, set[str]]) -> Callable[[str], Any]:
+    def explain(self, condition: Condition | None, order: Order, *, deleted: bool = False) -> Plan:
+        """How `page` would ask for the first of them."""
+        wanted = None if condition is None else checked(condition)
+        sql, parameters = self._query(wanted, order, None, deleted=deleted, limit=1)
+        return plans.read(self._db, sql, parameters)
+
+    def _judge(self, condition: Condition | None) -> Callable[[Artifact], bool]:
+        """What decides whether an artifact meets a condition."""
+        if condition is None:
+            return lambda _: True
+        under = {path: self._collections.subtree(path)[1] for path in _unders(condition)}
+        if under and _is_only_under(condition):
+            *_, ids = under.values()
+            return lambda artifact: artifact.collection_id in ids
+        return lambda artifact: condition.matches(self._reader(artifact, under))
+
+    def _reader(self, artifact: Artifact, under: dict[str, frozenset[str]]) -> Callable[[str], Any]:
         read = reader(artifact)
 
         def with_subtrees(name: str) -> Any:
@@ -177,30 +208,23 @@ class Finder:
 
         return with_subtrees
 
-    def _subtrees(self, condition: Condition | None) -> dict[str, set[str]]:
-        """For each path that the condition names with `under`: ids of the collections of its subtree."""
-        found: dict[str, set[str]] = {}
-        for path in _unders(condition):
-            keys = self._below(path)
-            found[path] = set(self._lookups.ids(keys).values())
-        return found
-
-    def _below(self, path: str) -> list[int]:
-        key = self._collections.down(names.parse_path(path))
-        return [] if key is None else [key, *self._collections.below(key)]
-
     def _query(
-        self, condition: Condition | None, order: Order, position: list[Any] | None, *, deleted: bool
-    ) -> ModelSelect:
-        chosen = artifacts.select().where(SQL("t1.live IS NULL" if deleted else "t1.live = 1"))
+        self, condition: Condition | None, order: Order, position: list[Any] | None, *, deleted: bool, limit: int
+    ) -> tuple[str, tuple[Any, ...]]:
+        """The text and parameters of a query. The same shape gives the same text, which SQLite then knows prepared."""
+        parts = [SQL("t1.live IS NULL" if deleted else "t1.live = 1")]
         narrowed = None if condition is None else self._narrow(condition)
         if narrowed is not None:
-            chosen = chosen.where(narrowed)
+            parts.append(narrowed)
         column, sign = ORDERS[order.field], "<" if order.descending else ">"
         if position is not None:
-            chosen = chosen.where(SQL(f"({column}, t1.key) {sign} (?, ?)", tuple(position)))
+            parts.append(SQL(f"({column}, t1.key) {sign} (?, ?)", tuple(position)))
         way = "DESC" if order.descending else "ASC"
-        return chosen.order_by(SQL(f"{column} {way}, t1.key {way}"))
+        where = " AND ".join(part.sql for part in parts)
+        sql = f"{artifacts.SELECT} WHERE {where} ORDER BY {column} {way}, t1.key {way} LIMIT ?"
+        if column == "t1.key":
+            sql = _by_key(where, way)
+        return sql, (*(cell for part in parts for cell in part.params or ()), limit)
 
     def _narrow(self, condition: Condition) -> Narrowing:
         """SQL that holds for every artifact that meets the condition; None if nothing is known."""
@@ -231,13 +255,13 @@ class Finder:
             plain = "[" not in value and len(value) <= _LONGEST_GLOB
             return SQL("t1.name GLOB ?", (value,)) if op == "glob" and plain else None
         if name == "tag" and op == "=" and isinstance(value, str):
-            return SQL("EXISTS (SELECT 1 FROM tagging WHERE record = t1.key AND tag = ?)", (value,))
+            return SQL("t1.key IN (SELECT record FROM tagging WHERE tag = ?)", (value,))
         if name == "digest" and op == "=" and isinstance(value, str):
             return _digest_is(value)
         if name == "under":
-            return self._in_collections(self._below(value))
+            return self._in_collections(self._collections.subtree(value)[0])
         if name == "run" and op == "=" and isinstance(value, str) and moment.is_id(value):
-            return SQL("t3.run = (SELECT key FROM record WHERE id = ?)", (moment.id_bytes(value),))
+            return SQL(_OF_RUN, (moment.id_bytes(value),))
         return _narrow_metadata(one) if name.startswith("metadata.") else None
 
     def _before(self, column: str, time_us: int) -> Narrowing:
@@ -246,18 +270,18 @@ class Finder:
         return None if head is None or at >= head.next_seq else SQL(f"{column} < ?", (at,))
 
     def _in_collections(self, keys: list[int]) -> SQL:
-        if len(keys) > 900:
-            return SQL("t1.collection IN (SELECT value FROM json_each(?))", (canon.dumps(keys),))
+        if len(keys) > _MANY_FOLDERS:  # a great part of the store: better gone through in the order that was asked for
+            return SQL("+t1.collection IN (SELECT value FROM json_each(?))", (str(keys),))
         return SQL(f"t1.collection IN ({','.join('?' * len(keys))})", tuple(keys))
 
     def in_collection(self, collection: int, *, after: Name | None, limit: int) -> list[Artifact]:
         """Live artifacts right in a collection, by name, beyond a name."""
-        where = SQL(
-            "t1.collection = ? AND t1.live = 1 AND (t1.name, t1.stray) > (?, ?)",
-            (collection, after.text if after else "", after.stray if after else b""),
-        )
-        chosen = artifacts.select().where(where).order_by(SQL("t1.name, t1.stray")).limit(limit)
-        return [artifact for _, _, artifact in self._artifacts.run(chosen)]
+        beyond = (after.text, after.stray) if after else ("", b"")
+        rows = self._artifacts.page(_IN_COLLECTION, (collection, *beyond, limit))
+        for row in rows:
+            if (row[1], row[7]) != (collection, 1):
+                raise proof.damaged("artifact", row[0])
+        return self._artifacts.records(rows)
 
     def by_digest(self, text: str) -> str:
         """The full digest that a prefix stands for. InvalidDigestError if it fits none or several."""
@@ -281,7 +305,7 @@ def _digest_is(value: str) -> SQL:
         raw = digest.raw(value)
     except InvalidDigestError:
         return NO_ROWS
-    return SQL("substr(t4.digest, 1, 8) = ? AND t4.digest = ?", (raw[:8], raw))
+    return SQL(_OF_CONTENT, (raw[:8], raw))
 
 
 def _plain_number(value: Any) -> bool:
@@ -317,8 +341,21 @@ def _unders(condition: Condition | None) -> list[str]:
     return [condition.value] if isinstance(condition, Compare) and condition.field == "under" else []
 
 
-def _order_value(artifact: Artifact, key: int, changed: int, order: Order) -> Any:
-    return {"created": key, "updated": changed, "name": artifact.name, "size": artifact.size}[order.field]
+def _is_only_under(condition: Condition) -> bool:
+    if isinstance(condition, All) and len(condition.parts) == 1:
+        return _is_only_under(condition.parts[0])
+    return isinstance(condition, Compare) and condition.field == "under"
+
+
+def _by_key(where: str, way: str) -> str:
+    """In the order of keys, the keys are found first, from indexes if these have all that is asked: what makes an
+    artifact is fetched only for those.
+    """
+    needed = [alias for alias in _JOINS if alias in where and not (alias == "t3." and "t4." in where)]
+    joins = "".join(f" {_JOINS[alias]}" for alias in needed)
+    return f"""SELECT {artifacts.COLUMNS} FROM (SELECT t1.key AS key FROM artifact t1{joins} WHERE {where}
+        ORDER BY t1.key {way} LIMIT ?) k CROSS JOIN artifact t1 ON t1.key = k.key {artifacts.OTHERS}
+        ORDER BY k.key {way}"""
 
 
 def _encode(position: list[Any] | None, order: Order) -> str:

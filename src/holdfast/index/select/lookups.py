@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right, insort
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.errors import IndexDamagedError
 from holdfast.index import proof
 from holdfast.index.database import Database
+from holdfast.index.rows import SLOTS
 from holdfast.index.select import neighbours
+from holdfast.index.select.sight import DEEPEST_KEPT, Folder, Sight, Sights
 from holdfast.index.tables import KIND_CODES
 from holdfast.values import canon, moment, names
 from holdfast.values.names import Name
 
 _CACHED = 20_000
 _DEEPEST = 100_000
+_ALL = 1 << 63
 MARKS = 500
 """How many values one `IN (…)` may hold: well below SQLite's limit on parameters."""
 
@@ -29,23 +34,101 @@ _KEY = f"SELECT key, id, kind, {_RECORD} FROM record WHERE key = (SELECT key FRO
 _TERM_KEY = (
     f"SELECT key, text, {proof.proven('term', 'term')} FROM term WHERE key = (SELECT key FROM term WHERE text = ?)"
 )
-_STEP = f"SELECT parent, name, stray, {proof.proven('collection', 'c')} FROM collection c WHERE key = ?"
+_STEP = f"""SELECT {proof.columns("collection", "c")}, {proof.columns("record", "r")}
+            FROM collection c LEFT JOIN record r ON r.key = c.key WHERE c.key = ?"""
+_TX = f"SELECT {proof.columns('tx', 'x')} FROM tx x WHERE first <= ? ORDER BY first DESC LIMIT 1"
 _TIMES = f"""SELECT s.value, s.value < x.first + x.count, {proof.proven("tx", "x")} FROM json_each(?) s
              JOIN tx x ON x.first = (SELECT first FROM tx WHERE first <= s.value ORDER BY first DESC LIMIT 1)"""
 
 
-class Lookups:
-    """Reads small facts, each proven by its row; keeps only what can never change (a term's text, proven times)."""
+@dataclass(frozen=True, slots=True, order=True)
+class Written:
+    """Which seqs a transaction wrote ([first, end)), when, and who."""
 
-    def __init__(self, database: Database) -> None:
+    first: int
+    end: int
+    when: datetime
+    who: str
+
+
+class Lookups:
+    """Reads small facts, each proven by its row; keeps what can never change (a term's text, what a transaction was)
+    and, in sights, what holds until the next commit.
+    """
+
+    def __init__(self, database: Database, sights: Sights) -> None:
         self._db = database
+        self.sights = sights
         self._terms: dict[int, str] = {0: ""}
         self._open = threading.local()
         self._proven: set[int] = set()
+        self._guard = threading.Lock()
+        self._written: tuple[list[int], dict[int, Written]] = ([], {})
 
     def forget(self) -> None:
         """Rows were made anew, and keys may stand for other texts."""
         self._terms = {0: ""}
+        self._proven, self._written = set(), ([], {})
+        self.sights.forget()
+
+    def written(self, seq: int) -> Written:
+        """By which transaction a change was written. IndexDamagedError if its row is not what it was."""
+        facts = getattr(self._open, "facts", None)
+        if facts is not None and seq >= facts[0]:
+            return Written(facts[0], _ALL, moment.to_datetime(facts[1]), facts[2])
+        firsts, known = self._written
+        at = bisect_right(firsts, seq)
+        found = known.get(firsts[at - 1]) if at else None
+        if found is not None and found.first <= seq < found.end:
+            return found
+        return self._read_written(seq)
+
+    def _read_written(self, seq: int) -> Written:
+        row = self._db.one(_TX, (seq,))
+        if row is None:
+            raise proof.damaged("tx", seq)
+        proof.prove("tx", row[:6], row[6])
+        first, _, count, time_us, actor = row[:5]
+        if seq >= first + count:
+            raise proof.damaged("tx", seq)
+        found = Written(first, first + count, moment.to_datetime(time_us), self.term(actor).partition(":")[2])
+        with self._guard:
+            firsts, known = self._written
+            if len(firsts) >= _CACHED:
+                firsts, known = self._written = ([], {})
+            if first not in known:
+                known[first] = found
+                insort(firsts, first)
+        return found
+
+    def folder(self, key: int, sight: Sight) -> Folder:
+        """Where a collection lies, each step up proven by its row."""
+        waiting: list[tuple[int, Name, str]] = []
+        found = sight.folders.get(key)
+        at = key
+        while found is None:
+            step = self._db.one(_STEP, (at,))
+            if step is None:
+                raise proof.damaged("collection", at)
+            proof.prove("collection", step[:9], step[9])
+            proof.prove("record", step[10:18], step[18])
+            record_id = moment.id_text(step[11])
+            if step[1] is None:
+                found = Folder((), "", b"", record_id)
+                sight.keep_folder(at, found)
+                break
+            waiting.append((at, Name(step[3], step[4]), record_id))
+            if len(waiting) > _DEEPEST:
+                raise IndexDamagedError(f"collection {key} lies in itself", reason="cycle")
+            at = step[1]
+            found = sight.folders.get(at)
+        if len(found.names) + len(waiting) > DEEPEST_KEPT:  # each step with a path of its own would be quadratic
+            way = (*found.names, *(name for _, name, _ in reversed(waiting)))
+            return Folder(way, names.join(way), names.join_raw(way), waiting[0][2] if waiting else found.id)
+        for at, name, record_id in reversed(waiting):
+            found = below(found, name, record_id)
+            sight.keep_folder(at, found)
+        return found
 
     def open_transaction(self, first: int, time_us: int, actor: str) -> None:
         """This thread writes changes from seq `first` on: their time and actor stand in no row yet."""
@@ -99,8 +182,9 @@ class Lookups:
             text = str(row[0])
             if len(self._terms) >= _CACHED:
                 self._terms = {0: ""}
-            # A key whose row may still be rolled back must not outlive the transaction.
-            if not self._db.raw().in_transaction:
+            # A key whose row may still be rolled back must not outlive the transaction: it follows from its seq.
+            facts = getattr(self._open, "facts", None)
+            if key < facts[0] * SLOTS if facts is not None else not self._db.raw().in_transaction:
                 self._terms[key] = text
         return text
 
@@ -146,29 +230,15 @@ class Lookups:
                 found.setdefault(record, []).append(tag)
         return {key: tuple(tags) for key, tags in found.items()}
 
-    def path(self, collection: int) -> tuple[Name, ...]:
-        """The names from the root down to a collection, itself included; empty for the root."""
-        steps: list[Name] = []
-        key: int | None = collection
-        while key is not None:
-            row = self._db.one(_STEP, (key,))
-            if row is None:
-                raise proof.damaged("collection", key)
-            if row[0] is None:
-                break
-            steps.append(Name(row[1], row[2]))
-            if len(steps) > _DEEPEST:
-                raise IndexDamagedError(f"collection {collection} lies in itself", reason="cycle")
-            key = row[0]
-        return tuple(reversed(steps))
-
     def paths(self, collections: Iterable[int]) -> dict[int, str]:
         """Paths of several collections in display form."""
-        return {key: names.join(steps) for key, steps in self.steps(collections).items()}
+        sight = self.sights.now()
+        return {key: self.folder(key, sight).text for key in set(collections)}
 
     def steps(self, collections: Iterable[int]) -> dict[int, tuple[Name, ...]]:
         """The names down to each of several collections."""
-        return {key: self.path(key) for key in set(collections)}
+        sight = self.sights.now()
+        return {key: self.folder(key, sight).names for key in set(collections)}
 
     def ids(self, keys: Iterable[int | None]) -> dict[int, str]:
         """Ids of records by key."""
@@ -195,3 +265,10 @@ class Lookups:
 def join_path(folder: str, name: str) -> str:
     """A path in display form."""
     return f"{folder}/{name}" if folder else name
+
+
+def below(folder: Folder, name: Name, record_id: str) -> Folder:
+    """A collection in another one."""
+    if not folder.names:
+        return Folder((name,), name.text, name.raw, record_id)
+    return Folder((*folder.names, name), f"{folder.text}/{name.text}", folder.raw + b"/" + name.raw, record_id)

@@ -14,13 +14,14 @@ from holdfast.engine import open as opening
 from holdfast.engine.open import Settings
 from holdfast.errors import HoldfastError
 from holdfast.store import Store
+from holdfast.testing.machine.moving import PACK_UP_TO
 from holdfast.values.change import Actor
 
 Deed = tuple[str, bytes, bytes]
 """(verb, path, content): put, delete, undelete or tag."""
 
 _PATIENCE_S = 120.0
-_CALLS = ("create", "write", "fsync", "fsync_dir", "link", "rename", "unlink")
+_CALLS = ("create", "write", "fsync", "fsync_dir", "link", "rename", "unlink", "overwrite")
 
 
 def perform(store: Store, deed: Deed) -> None:
@@ -69,7 +70,7 @@ def work_and_die(path: str, deeds: list[Deed], unfinished: list[Deed]) -> None:
 def die_within(path: str, deeds: list[Deed], done: str, calls: int) -> None:
     """Do deeds, note in the file `done` each that was acknowledged, and die in front of a call to the disk."""
     disk = DeadlyDisk()
-    store = Store(opening.open_store(path, Settings(Actor("Ada"), disk=disk)))
+    store = Store(opening.open_store(path, Settings(Actor("Ada"), disk=disk, pack_up_to=PACK_UP_TO)))
     acknowledged = os.open(done, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     disk.left = calls
     for deed in deeds:

@@ -13,6 +13,10 @@ from holdfast.values.change import Actor
 ACTOR = "Ada"
 
 
+PACK_UP_TO = 8
+"""Some of the machine's contents are longer: both forms are in every store."""
+
+
 class MovingClock:
     """The system's clock and what was added to it."""
 
@@ -39,4 +43,4 @@ def open_(path: Path) -> Store:
 
 
 def _settings() -> Settings:
-    return Settings(Actor(ACTOR), clock=clock)
+    return Settings(Actor(ACTOR), clock=clock, pack_up_to=PACK_UP_TO)

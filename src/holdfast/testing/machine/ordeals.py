@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 import holdfast
+from holdfast.testing.held import spoil
 from holdfast.testing.machine import crash, values
 from holdfast.testing.machine.care import CareRules, outside, rare
 from holdfast.testing.machine.crash import Deed
@@ -140,7 +141,7 @@ class Ordeals(CareRules):
     @rare
     @rule(how=st.sampled_from(["cut", "lost", "other"]), number=st.integers(0, 9))
     def damage_content(self, how: str, number: int) -> None:
-        """A file of content is damaged: fsck finds it, and repair takes it from a folder that has the original."""
+        """A content is damaged, in its file or its pack: fsck finds it, and repair has the original in a folder."""
         self.ordeals += 1
         self.end_all(fail=True)
         self.store.gc(grace_s=0)
@@ -154,7 +155,7 @@ class Ordeals(CareRules):
         for place, content in enumerate(sorted(contents)):
             (originals / str(place)).write_bytes(content)
         self.store.close()
-        _damage(next((self.path / "blobs").glob(f"*/{wanted}.zst")), how)
+        spoil(self.path, wanted, how)
         self._repaired(originals)
         self.count(how, "damage_content")
 
@@ -181,15 +182,6 @@ class Ordeals(CareRules):
         self.store = type(self).open(self.path)
         self.compare_all()
         self.clean(quick=False)
-
-
-def _damage(file: Path, how: str) -> None:
-    if how == "lost":
-        file.unlink()
-    elif how == "cut":
-        file.write_bytes(file.read_bytes()[:-1])
-    else:
-        file.write_bytes(b"not what the name says")
 
 
 def _perform(model: Model, deed: Deed) -> None:

@@ -1,0 +1,136 @@
+"""What reading content needs of the rows, in one query: which digest, whether it is kept, and where its bytes are.
+
+The rows that lead to the digest prove themselves. The place does not: bytes found there are proven by the digest, and
+if they are not the content's, the place is asked for again, with proof.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holdfast.formats import paths
+from holdfast.formats.pack import Spot
+from holdfast.index import proof
+from holdfast.index.apply.artifacts import STATE_KEPT
+from holdfast.index.database import Database
+from holdfast.index.select.artifacts import PLACE
+from holdfast.index.select.sight import Row
+from holdfast.index.tables import LOOSE
+from holdfast.values import canon, digest, moment
+from holdfast.values.names import Name
+from holdfast.values.records import Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The content of a kept revision. `spot`: where it should be; None: in a file of its own, or nobody knows."""
+
+    digest: str
+    size: int
+    spot: Spot | None
+
+
+_BYTES = f"{proof.columns('revision', 't3')}, {proof.columns('content', 't4')}"
+_WHERE = "b.offset, b.stored_bytes, b.start, k.name"
+_FILES = f"LEFT JOIN blob b ON b.content = t4.key LEFT JOIN container k ON k.key = b.container AND k.key <> {LOOSE}"
+_THERE = f"LEFT JOIN revision t3 ON t3.key = t1.newest LEFT JOIN content t4 ON t4.key = t3.content {_FILES}"
+_ARTIFACT = proof.columns("artifact", "t1")
+_AT = f"SELECT {_WHERE}, {_BYTES}, {_ARTIFACT} FROM artifact t1 {_THERE} WHERE {PLACE}"
+_OF = f"""SELECT {_WHERE}, {_BYTES}, {_ARTIFACT}, {proof.columns("record", "t2")} FROM record t2
+    CROSS JOIN artifact t1 ON t1.key = t2.key {_THERE} WHERE t2.id = ?"""
+_MANY_AT = f"""SELECT n.key, {_WHERE}, {_BYTES}, {_ARTIFACT} FROM json_each(?) n CROSS JOIN artifact t1
+    ON t1.collection = json_extract(n.value, '$[0]') AND t1.name = json_extract(n.value, '$[1]') AND t1.live = 1
+    {_THERE}"""
+_MANY_OF = f"""SELECT n.key, {_WHERE}, {_BYTES}, {_ARTIFACT}, {proof.columns("record", "t2")} FROM json_each(?1) n
+    CROSS JOIN record t2 ON t2.id = substr(?2, n.key * 16 + 1, 16) CROSS JOIN artifact t1 ON t1.key = t2.key {_THERE}"""
+_MANY_REVISIONS = f"""SELECT n.key, {_WHERE}, {_BYTES} FROM json_each(?) n CROSS JOIN revision t3 ON t3.key = n.value
+    LEFT JOIN content t4 ON t4.key = t3.content {_FILES}"""
+
+
+class Contents:
+    """Finds contents. None, or a number that is left out, means: ask the long way, which says why."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def at(self, collection: int, name: Name) -> Held | None:
+        """Of the newest revision of the live artifact of a name in a collection."""
+        place = (collection, name.text, name.stray)
+        row = self._db.one(_AT, place)
+        return None if row is None else _placed(row, place)
+
+    def of(self, artifact_id: str) -> Held | None:
+        """Of the newest revision of a live artifact."""
+        raw = moment.id_bytes(artifact_id)
+        row = self._db.one(_OF, (raw,))
+        return None if row is None else _owned(row, raw)
+
+    def many_at(self, places: Sequence[tuple[int, Name]]) -> dict[int, Held]:
+        """The same of many places, by number."""
+        found: dict[int, Held] = {}
+        asked = canon.dumps([[collection, name.text] for collection, name in places])
+        for number, *row in self._db.rows(_MANY_AT, (asked,)):
+            collection, name = places[number]
+            if row[25] == name.stray:
+                _keep(found, number, _placed(tuple(row), (collection, name.text, name.stray)))
+        return found
+
+    def many_of(self, artifact_ids: Sequence[str]) -> dict[int, Held]:
+        """The same of many ids, by number."""
+        raws = [moment.id_bytes(one) for one in artifact_ids]
+        found: dict[int, Held] = {}
+        for number, *row in self._db.rows(_MANY_OF, (_numbers(len(raws)), b"".join(raws))):
+            _keep(found, number, _owned(tuple(row), raws[number]))
+        return found
+
+    def many_revisions(self, revisions: Sequence[Revision]) -> dict[int, Held]:
+        """The same of many revisions, by number: as they are kept now."""
+        found: dict[int, Held] = {}
+        for row in self._db.rows(_MANY_REVISIONS, (str([one.seq for one in revisions]),)):
+            held = _held(row[1:])
+            if held is not None and held.digest == revisions[row[0]].digest:
+                found[row[0]] = held
+        return found
+
+
+@functools.lru_cache(1024)
+def is_pack(name: object) -> bool:
+    """Whether a cell that is not proven names a pack, and not another file."""
+    return isinstance(name, str) and paths.parse_pack(f"{name}.zst") == name
+
+
+def _keep(found: dict[int, Held], number: int, held: Held | None) -> None:
+    if held is not None:
+        found[number] = held
+
+
+def _numbers(count: int) -> str:
+    return str(list(range(count)))
+
+
+def _placed(row: Row, place: tuple[int, str, bytes]) -> Held | None:
+    proof.prove("artifact", row[22:30], row[30])
+    if row[23:26] != place or row[29] != 1 or row[5] != row[22]:
+        raise proof.damaged("artifact", row[22])
+    return _held(row)
+
+
+def _owned(row: Row, raw: bytes) -> Held | None:
+    proof.prove("artifact", row[22:30], row[30])
+    proof.prove("record", row[31:39], row[39])
+    if row[32] != raw or row[5] != row[22]:
+        raise proof.damaged("artifact", row[22])
+    return _held(row) if row[29] == 1 and not row[37] else None
+
+
+def _held(row: Row) -> Held | None:
+    proof.prove("revision", row[4:17], row[17])
+    proof.prove("content", row[18:21], row[21])
+    if row[16] != STATE_KEPT:
+        return None
+    size = row[20]
+    offset, stored, start, pack = row[:4]
+    usable = type(offset) is type(stored) is type(start) is int and is_pack(pack)
+    return Held(digest.text(row[19]), size, Spot(pack, offset, stored, start, size) if usable else None)

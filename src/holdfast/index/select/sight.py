@@ -1,0 +1,110 @@
+"""What a thread has read and proven, kept until anybody commits: hot rows, folders, ways down a path.
+
+Each thread has its own, because SQLite tells of others' commits for each connection (`PRAGMA data_version`), and of
+one's own by `total_changes`. So one small statement decides whether all of it still holds, whoever wrote: this process
+or another. Bounded by weight; when it is full it begins anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.index.database import Database, mapped
+from holdfast.values.names import Name
+
+MAX_ROWS = 4_096
+"""Rows of artifacts kept by a thread, at most."""
+
+MAX_CHARACTERS = 4_096
+"""A row with more metadata than that is not kept."""
+
+MAX_FOLDERS = 10_000
+DEEPEST_KEPT = 64
+
+Row = tuple[Any, ...]
+_VERSION = "PRAGMA data_version"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A collection as those in it need it: the names from the root down to it, as text, as bytes; its id."""
+
+    names: tuple[Name, ...]
+    text: str
+    raw: bytes
+    id: str
+
+
+class Sight:
+    """What holds for one version of the index. `version` None: for the moment only, inside a transaction."""
+
+    __slots__ = ("_weight", "folders", "pages", "subtrees", "version", "ways")
+
+    def __init__(self, version: tuple[int, int, int] | None) -> None:
+        self.version = version
+        self.folders: dict[int, Folder] = {}
+        self.ways: dict[str | bytes, int] = {}
+        self.subtrees: dict[str, tuple[list[int], frozenset[str]]] = {}
+        self.pages: dict[Any, Sequence[Row]] = {}
+        self._weight = 0
+
+    def keep(self, asked: Any, rows: Sequence[Row]) -> None:
+        """Remember the proven rows that an answer consists of."""
+        if self._weight + len(rows) >= MAX_ROWS:
+            self.pages, self._weight = {}, 0
+        self.pages[asked] = rows
+        self._weight += 1 + len(rows)
+
+    def keep_folder(self, key: int, folder: Folder) -> None:
+        """Remember where a collection lies."""
+        if len(self.folders) >= MAX_FOLDERS:
+            self.folders = {}
+        if len(folder.names) <= DEEPEST_KEPT:
+            self.folders[key] = folder
+
+    def keep_way(self, path: str | bytes, key: int) -> None:
+        """Remember which live collection a path leads to."""
+        if len(self.ways) >= MAX_FOLDERS:
+            self.ways = {}
+        self.ways[path] = key
+
+    def keep_subtree(self, path: str, subtree: tuple[list[int], frozenset[str]]) -> None:
+        """Remember which collections lie below one: keys and ids."""
+        if sum(len(keys) for keys, _ in self.subtrees.values()) + len(subtree[0]) > MAX_FOLDERS:
+            self.subtrees = {}
+        self.subtrees[path] = subtree
+
+
+class Sights:
+    """The sights of all threads on one index."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._own = threading.local()
+        self._epoch = 0
+
+    def now(self) -> Sight:
+        """This thread's, as far as it still holds. After the first change of an open transaction: an empty one."""
+        connection = self._db.raw()
+        changes = connection.total_changes
+        if connection.in_transaction and getattr(self._own, "began", -1) != changes:
+            return Sight(None)  # a roll-back would not show in the version
+        try:
+            version = (self._epoch, connection.execute(_VERSION).fetchone()[0], changes)
+        except Exception as error:
+            raise mapped(error, self._db.path) from error
+        sight: Sight | None = getattr(self._own, "sight", None)
+        if sight is None or sight.version != version:
+            sight = self._own.sight = Sight(version)
+        return sight
+
+    def begin(self) -> None:
+        """This thread's connection has begun a write transaction: until it changes a row, what was seen holds."""
+        self._own.began = self._db.raw().total_changes
+
+    def forget(self) -> None:
+        """All rows were made anew."""
+        self._epoch += 1

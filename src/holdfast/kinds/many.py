@@ -1,0 +1,129 @@
+"""Puts many contents with few syncs: in batches, each of them all or nothing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.blobs.packs import PACK_UP_TO
+from holdfast.engine import content, cutting
+from holdfast.engine.content import Incoming, Source
+from holdfast.engine.cutting import Grown
+from holdfast.engine.handle import Handle
+from holdfast.engine.transaction import write
+from holdfast.errors import InvalidValueError
+from holdfast.kinds import addresses, revising
+from holdfast.kinds.bulk import Bulk, Item, Outcome
+from holdfast.values.records import FileFacts
+
+BATCH_ITEMS = 4_000
+BATCH_BYTES = 64 << 20
+HELD_BYTES = 8 << 20
+"""A batch is committed with so many items, bytes in all, or bytes that wait in memory."""
+
+TOGETHER_BYTES = 1 << 20
+
+Given = tuple[str | bytes, Source] | tuple[str | bytes, Source, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ManyResult:
+    """What `put_many` did: how many artifacts are new, have a new revision, or are as they were.
+
+    `bytes`: of all content that was given.
+    """
+
+    created: int = 0
+    revised: int = 0
+    unchanged: int = 0
+    bytes: int = 0
+
+
+def put_many(handle: Handle, contents: Iterable[Given], said: dict[str, Any]) -> ManyResult:
+    """As `Artifacts.put_many` says."""
+    handle.writable()
+    return _Many(handle, said).run(contents)
+
+
+class _Many:
+    def __init__(self, handle: Handle, said: dict[str, Any]) -> None:
+        self._handle = handle
+        self._said = said
+        self._common = revising.describe(said)
+        self._batch: list[Item] = []
+        self._under_way: set[str] = set()
+        self._held: list[Incoming] = []
+        self._held_bytes = self._bytes = self._in_memory = 0
+        self._counts = dict.fromkeys(Outcome, 0)
+        self._total = 0
+
+    def run(self, contents: Iterable[Given]) -> ManyResult:
+        try:
+            for given in contents:
+                self._take(self._item(given))
+            self._commit()
+        finally:
+            content.discard(self._handle, [i.incoming for i in self._batch if i.incoming is not None])
+        counts = self._counts
+        return ManyResult(counts[Outcome.ADDED], counts[Outcome.REVISED], counts[Outcome.UNCHANGED], self._total)
+
+    def _item(self, given: Any) -> Item:
+        if not isinstance(given, tuple) or len(given) not in (2, 3):
+            raise InvalidValueError(
+                "an item is no (path, content) or (path, content, fields)", where="put_many", reason="item"
+            )
+        folder, name = addresses.split(given[0])
+        described = revising.describe({**self._said, **given[2]}) if len(given) == 3 else self._common
+        source = given[1]
+        if isinstance(source, str):
+            source = content.utf8(source)
+        if isinstance(source, (bytes, bytearray, memoryview)) and len(source) < content.IN_MEMORY_BYTES:
+            incoming = content.held(bytes(source))
+        else:
+            grown = Grown(self._handle, functools.partial(addresses.newest_digest, self._handle, given[0]))
+            incoming = content.stage(self._handle, source, durable=False, cutter=grown)
+        return Item(folder, name, incoming, described.file or FileFacts(), described.source, said=described)
+
+    def _take(self, item: Item) -> None:
+        self._batch.append(item)
+        incoming = item.incoming
+        assert incoming is not None
+        self._bytes += incoming.size
+        if incoming.data is not None:
+            self._held.append(incoming)
+            self._held_bytes += incoming.size
+        if incoming.size <= PACK_UP_TO:
+            self._in_memory += incoming.size
+        if self._held_bytes >= TOGETHER_BYTES:
+            self._stage()
+        if len(self._batch) >= BATCH_ITEMS or self._bytes >= BATCH_BYTES or self._in_memory >= HELD_BYTES:
+            self._commit()
+
+    def _stage(self) -> None:
+        held, self._held, self._held_bytes = self._held, [], 0
+        if held:
+            content.stage_all(self._handle, held, self._under_way)
+
+    def _commit(self) -> None:
+        self._stage()
+        batch = self._batch
+        if not batch:
+            return
+        incoming = [item.incoming for item in batch if item.incoming is not None]
+        with self._handle.watching_syncs():
+            self._handle.blobs.settle([one.staged for one in incoming if one.staged is not None])
+        with write(self._handle, what="put many") as unit:
+            Bulk(unit).put(batch)
+            for item in batch:
+                if item.refused is not None:
+                    raise item.refused
+        for item in batch:
+            self._counts[item.outcome or Outcome.UNCHANGED] += 1
+            if item.incoming is not None and item.outcome is Outcome.REVISED:
+                cutting.follow(self._handle, item.incoming.digest, item.incoming.before)
+        self._total += self._bytes
+        self._batch, self._bytes, self._in_memory = [], 0, 0
+        self._under_way.clear()
+        content.discard(self._handle, incoming)

@@ -1,0 +1,42 @@
+"""What the files of a store hold, loose and in packs, and damage done to one content of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from holdfast.blobs.packs import PackFolder
+from holdfast.disk import Disk
+from holdfast.formats import paths
+from holdfast.formats.pack import Member
+
+
+def held(root: Path) -> Counter[str]:
+    """How many times files of the store hold a content, by its digest without prefix; needed or not."""
+    found = Counter(path.name.removesuffix(".zst") for path in (root / paths.BLOBS).glob("*/*"))
+    found.update(member.digest.hex() for _, member in PackFolder(str(root), Disk()).members())
+    return found
+
+
+def spoil(root: Path, digest: str, how: str) -> None:
+    """Damage a content in the closed store at `root`, and what stands behind it: `cut`, `lost` (its file), `other`."""
+    packed = [one for one in PackFolder(str(root), Disk()).members() if one[1].digest.hex() == digest]
+    if packed:
+        _spoil_pack(root / paths.pack_file(packed[0][0]), packed[0][1], how)
+        return
+    file = next((root / paths.BLOBS).glob(f"*/{digest}.zst"))
+    if how == "lost":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1] if how == "cut" else b"not what the name says")
+
+
+def _spoil_pack(file: Path, member: Member, how: str) -> None:
+    data = bytearray(file.read_bytes())
+    if how == "lost":
+        file.unlink()
+    elif how == "cut":
+        file.write_bytes(data[: member.offset + member.stored - 1])
+    else:
+        data[member.offset + member.stored // 2] ^= 0x55
+        file.write_bytes(data)

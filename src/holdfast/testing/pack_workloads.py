@@ -1,0 +1,127 @@
+"""What the crash lab does about packs: appends, takes up, seals, rewrites, gathers, erases."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+from holdfast.care import packing
+from holdfast.care.gc import Gc
+from holdfast.store import Store
+from holdfast.testing import care_workloads as care
+from holdfast.testing.ledger import Fate
+from holdfast.testing.workbench import Bench, Work
+
+
+class _GivenUpError(Exception):
+    """A transaction is taken back."""
+
+
+def several(run: Work, times: int) -> Work:
+    """Do it so many times: with packs the same work takes fewer operations."""
+
+    def again(bench: Bench) -> None:
+        for _ in range(times):
+            run(bench)
+
+    return again
+
+
+def used(bench: Bench) -> None:
+    """Several sessions, some of which end untidily; packs are sealed, taken up, rewritten."""
+    for turn in range(5):
+        with bench.open() as store:
+            for n in range(6):
+                bench.ledger.put(store, f"{turn} {n % 4}", bench.content())
+            with contextlib.suppress(_GivenUpError), bench.ledger.call({}), store.transaction():
+                store.put("never", bench.content())
+                raise _GivenUpError
+            content = bench.content()
+            _give_up(bench, store, f"gone {turn}", content)
+            with bench.ledger.call({}):
+                store.gc(grace_s=0 if turn % 2 else 1e6)
+            bench.ledger.put(store, f"anew {turn}", content)
+
+
+def put(bench: Bench) -> None:
+    """Puts by two handles in turn: each has a pack of its own, and the next one takes up what is left."""
+    for turn in range(4):
+        with bench.open() as one, bench.open() as other:
+            for n in range(14):
+                bench.ledger.put(one if n % 2 else other, f"folder {n % 3}/{turn % 2} {n % 8}", bench.content())
+
+
+def added(bench: Bench) -> None:
+    """Trees in batches of a few files: appends of many members, and packs that are full in the middle of a tree."""
+    with bench.open() as store:
+        for number in range(14):
+            tree = Path(bench.beside, f"tree-{number}")
+            for n in range(30):
+                file = tree / f"{n % 4}" / f"{n}.bin"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(bench.content())
+            files = [file for file in tree.rglob("*") if file.is_file()]
+            changes = {str(file.relative_to(tree.parent)): Fate((file.read_bytes(),)) for file in files}
+            with bench.ledger.call(changes, whole=False):
+                store.add(tree)
+            bench.ledger.known(store, *changes)
+
+
+def rewritten(bench: Bench) -> None:
+    """gc with a grace period and without one, over packs with much garbage, and over many small packs."""
+    for turn in range(6):
+        with contextlib.ExitStack() as stack:
+            # Who holds a pack keeps the others from it: so there are many.
+            stores = [stack.enter_context(bench.open()) for _ in range(packing.SMALL_MANY if turn == 3 else 2)]
+            for n, store in enumerate(stores):
+                for number in range(2):
+                    bench.ledger.put(store, f"kept {turn} {n} {number}", bench.content(400))
+                _give_up(bench, store, f"gone {turn} {n}", bench.content(3000))
+        with bench.open() as store:
+            for grace_s in (1e6, 0) if turn % 2 else (1e6, -1.0, 1e6):
+                with bench.ledger.call({}):
+                    store.gc(grace_s=grace_s)
+            bench.ledger.put(store, f"after {turn}", bench.content())
+
+
+def gathered(bench: Bench) -> None:
+    """Contents that each have a file are appended to packs, and the files go: with the grace period and without."""
+    loose = replace(bench, settings=replace(bench.settings, pack_up_to=0))
+    for turn in range(3):
+        with loose.open() as store:
+            for n in range(9):
+                bench.ledger.put(store, f"{turn} {n}", bench.content())
+        with bench.open() as store:
+            for grace_s in (1e6, 0.0) if turn % 2 else (0.0,):
+                with bench.ledger.call({}):
+                    Gc(store._handle, grace_s=grace_s, loose_many=4).run()  # noqa: SLF001
+            bench.ledger.put(store, f"after {turn}", bench.content())
+
+
+def redacted(bench: Bench) -> None:
+    """Content that shares its pack, and its frame, with content that stays; the same twice; in sealed packs, too."""
+    tree = Path(bench.beside, "tree")
+    for n in range(30):
+        tree.mkdir(exist_ok=True)
+        (tree / f"{n}").write_bytes(bench.content(300))
+    changes = {f"tree/{n}": Fate(((tree / f"{n}").read_bytes(),)) for n in range(30)}
+    with bench.open() as store:
+        with bench.ledger.call(changes, whole=False):
+            store.add(tree)
+        bench.ledger.known(store, *changes)
+        for n in (3, 17):
+            care.redact(bench, store, f"tree/{n}", (tree / f"{n}").read_bytes())
+            for number in range(4):
+                bench.ledger.put(store, f"kept {n} {number}", bench.content(300))
+    care.redacted(bench)
+
+
+def _give_up(bench: Bench, store: Store, path: str, content: bytes) -> None:
+    ledger = bench.ledger
+    ledger.put(store, path, content)
+    ref, before = f"id:{ledger.ids[path]}", ledger.now[path].contents
+    with ledger.call({path: Fate(before, live=False)}):
+        store.artifacts.delete(ref)
+    with ledger.call({path: Fate((None,) * len(before), live=False)}):
+        store.artifacts.purge(ref)

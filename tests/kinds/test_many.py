@@ -1,0 +1,155 @@
+"""`put_many`: what as many puts would do, in batches that are each all or nothing."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import FileFacts, Store
+from holdfast.errors import InvalidValueError, NameTakenError, SourceUnreadableError
+from holdfast.kinds import many
+from holdfast.testing.faults import FaultyDisk
+
+Opener = Callable[..., Store]
+
+
+def counts(result: many.ManyResult) -> tuple[int, int, int]:
+    return result.created, result.revised, result.unchanged
+
+
+def transactions(store: Store) -> int:
+    return len({change.tx for change in store.changes.list()})
+
+
+def test_it_keeps_what_as_many_puts_would_keep(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(os.urandom(100_000))
+    contents: list[Any] = [
+        ("a.md", "# text\n"), ("sub/b", b"bytes"), (b"sub/\xff", bytearray(b"array")),
+        ("sub/deep/c", memoryview(b"view")), ("empty", b""), ("file", tmp_path / "file.bin"),
+        ("stream", io.BytesIO(b"s" * 2_000_000)),
+        ("big", os.urandom(3_000_000)),
+        ("said.txt", b"x", {"metadata": {"n": 1}, "tags": ["t"], "media_type": "text/x", "message": "why",
+                            "file": FileFacts(0o600, 5), "source": "there", "type": "note"}),
+    ]  # fmt: skip
+    result = store.put_many(contents, owner="me")
+
+    assert counts(result) == (9, 0, 0)
+    one = {name: content for name, content, *_ in contents}
+    for name in ("sub/b", b"sub/\xff", "sub/deep/c", "empty", "big"):
+        assert store.read(name) == bytes(one[name])
+    assert store.read("file") == (tmp_path / "file.bin").read_bytes()
+    assert store.read("stream") == b"s" * 2_000_000
+    assert store.get("a.md").media_type == "text/markdown"
+    assert {artifact.owner for artifact in store.find()} == {"me"}
+    said = store.get("said.txt")
+    assert (said.metadata, said.tags, said.media_type, said.type) == ({"n": 1}, ("t",), "text/x", "note")
+    assert (said.revision.message, said.revision.file, said.revision.source) == ("why", FileFacts(0o600, 5), "there")
+    assert transactions(store) == 1
+    assert (store.fsck().findings, os.listdir(store.path / "tmp")) == ((), [])
+
+
+def test_what_is_there_is_revised_or_left_as_it_is_by_the_rules_of_put(store: Store) -> None:
+    store.put("same", b"1", metadata={"k": 1}, tags=["kept"])
+    store.put("changed", b"1", metadata={"k": 1})
+    store.put("other metadata", b"1", metadata={"k": 1})
+    store.put("other type", b"1", media_type="a/b")
+
+    result = store.put_many([
+        ("same", b"1"), ("changed", b"2"), ("other metadata", b"1", {"metadata": {"k": 1.0}}), ("other type", b"1"),
+        ("twice", b"first"), ("twice", b"second"), ("twice", b"second"),
+    ])  # fmt: skip
+
+    assert counts(result) == (1, 3, 3)
+    assert [store.get(name).number for name in ("same", "changed", "other metadata", "twice")] == [1, 2, 2, 2]
+    assert (store.get("changed").metadata, store.get("same").tags) == ({"k": 1}, ("kept",))
+    assert store.get("other type").media_type == "a/b"
+    assert store.read("twice") == b"second"
+
+
+def test_it_takes_contents_one_by_one_and_holds_no_more_than_a_batch(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "BATCH_ITEMS", 10)
+    taken = 0
+
+    def contents() -> Iterator[tuple[str, bytes]]:
+        nonlocal taken
+        for n in range(35):
+            taken += 1
+            assert store.status().counts["artifact"] == n // 10 * 10
+            yield f"{n:02}", b"%d" % (n % 20)
+
+    assert counts(store.put_many(contents())) == (35, 0, 0)
+    assert (taken, transactions(store)) == (35, 4)
+    assert all(store.read(f"{n:02}") == b"%d" % (n % 20) for n in range(35))
+
+
+def test_an_error_undoes_its_batch_and_the_same_call_again_goes_on(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "BATCH_ITEMS", 10)
+    store.collections.create("015")
+    contents: list[Any] = [(f"{n:03}", b"%d" % n) for n in range(30)]
+    with pytest.raises(NameTakenError) as refused:
+        store.put_many(contents)
+    assert refused.value.fields["kind"] == "collection"
+    assert store.status().counts["artifact"] == 10
+    contents[15] = ("015x", b"15")
+    missing = [*contents, ("gone", tmp_path / "not there")]
+    with pytest.raises(SourceUnreadableError):
+        store.put_many(missing)
+    assert counts(store.put_many(contents)) == (0, 0, 30)
+    assert os.listdir(store.path / "tmp") == []
+
+
+def test_inside_a_transaction_all_of_it_is_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "BATCH_ITEMS", 3)
+    contents = [(f"{n}", b"%d" % n) for n in range(10)]
+    with pytest.raises(ZeroDivisionError), store.transaction():  # noqa: PT012
+        store.put_many(contents)
+        raise ZeroDivisionError
+    assert store.status().counts["artifact"] == 0
+    with store.transaction():
+        store.put_many(contents)
+    assert (store.status().counts["artifact"], transactions(store)) == (10, 1)
+
+
+@pytest.mark.parametrize(
+    "item", [("name",), "name", ("a", b"1", {"nonsense": 1}), ("a", b"1", {"metadata": [1]}), ("a", 5), ("", b"1")]
+)  # fmt: skip
+def test_what_is_no_item_is_refused_and_nothing_of_its_batch_is_kept(store: Store, item: Any) -> None:
+    with pytest.raises(Exception) as refused:  # noqa: PT011
+        store.put_many([("before", b"1"), item])
+    assert refused.value.__class__.__module__ == InvalidValueError.__module__
+    assert store.status().counts["artifact"] == 0
+    assert os.listdir(store.path / "tmp") == []
+
+
+def test_equal_contents_are_stored_once_also_when_they_were_there(store: Store) -> None:
+    store.put("first", b"same")
+    store.put_many((f"{n}", content) for n, content in enumerate(itertools.repeat(b"same", 50)))
+    store.put_many((f"b{n}", b"other") for n in range(50))
+    assert store.status().counts["artifact"] == 101
+    assert len({artifact.digest for artifact in store.find()}) == 2
+    assert store.status().blobs == 2
+
+
+def test_a_disk_that_fails_leaves_whole_batches(
+    opener: Opener, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "BATCH_ITEMS", 10)
+    store = opener()
+    store.put_many((f"a{n}", b"%d" % n) for n in range(10))
+    disk.fail("fsync", path="store/packs", nth=1)
+    with pytest.raises(Exception, match="sync"):
+        store.put_many((f"b{n}", b"%d b" % n) for n in range(30))
+    disk.heal()
+    again = opener()
+    assert again.status().counts["artifact"] == 10
+    assert counts(again.put_many((f"b{n}", b"%d b" % n) for n in range(30))) == (30, 0, 0)

@@ -1,0 +1,174 @@
+"""Reading many at once, and what is remembered of what was read: never longer than until somebody writes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast import Store
+from holdfast.errors import BlobDamagedError, ContentPurgedError, IndexDamagedError, NotFoundError
+
+STRAY = b"docs/\xff.bin"
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    """Small contents in packs, some sharing frames, one of two artifacts; a large one; one whose name is not UTF-8."""
+    with store.transaction():
+        for number in range(40):
+            store.put(f"docs/{number % 7}/{number}.txt", f"text {number} " * (number + 1))
+        store.put("docs/twin", "text 3 " * 4)
+        store.put("docs/large", os.urandom(300_000))
+        store.put("docs/empty", b"")
+        store.put(STRAY, b"stray")
+    store.put("docs/0/0.txt", "second")
+    return store
+
+
+def test_many_contents_come_each_once_for_each_time_it_was_asked_for_whatever_the_order(filled: Store) -> None:
+    refs = [artifact.path_bytes for artifact in filled.find()] * 2
+    found = list(filled.artifacts.read_many(refs))
+    assert sorted(ref for ref, _ in found) == sorted(refs)
+    assert all(content == filled.read(ref) for ref, content in found)
+
+
+def test_a_ref_is_a_path_an_id_a_record_or_a_revision(filled: Store) -> None:
+    artifact = filled.get("docs/0/0.txt")
+    refs = ["docs/0/0.txt", STRAY, f"id:{artifact.id}", artifact, artifact.revision]
+    refs += filled.artifacts.revisions(artifact)
+    found = {str(ref): content for ref, content in filled.artifacts.read_many(refs)}
+    old = filled.artifacts.revision(artifact, 1)
+    assert found[str(old)] == b"text 0 "
+    assert found[str(STRAY)] == b"stray"
+    assert {content for ref, content in found.items() if ref not in (str(old), str(STRAY))} == {b"second"}
+
+
+def test_many_records_come_in_the_order_in_which_they_were_asked_for(filled: Store) -> None:
+    every = list(filled.find(order="-name"))
+    refs = [one.path_bytes if n % 2 else f"id:{one.id}" for n, one in enumerate(every)]
+    assert list(filled.artifacts.get_many(refs)) == every
+
+
+def test_what_is_not_there_says_so_as_it_does_when_asked_for_alone(filled: Store) -> None:
+    old = filled.artifacts.revision("docs/0/0.txt", 1)
+    gone = filled.artifacts.delete("docs/1/1.txt")
+    filled.artifacts.purge("docs/0/0.txt", revisions=[1])
+    for ref, error in (("docs/none", NotFoundError), ("no/such/folder", NotFoundError), (gone, NotFoundError),
+                       (f"id:{gone.id}", NotFoundError), (old, ContentPurgedError)):  # fmt: skip
+        with pytest.raises(error):
+            list(filled.artifacts.read_many([ref]))
+    with pytest.raises(NotFoundError):
+        list(filled.artifacts.get_many(["docs/0/0.txt", f"id:{gone.id}"]))
+    assert list(filled.artifacts.read_many([gone.revision])) == [(gone.revision, b"text 1 text 1 ")]
+
+
+def test_a_damaged_frame_is_never_given_out(filled: Store) -> None:
+    every = {one.path_bytes: filled.read(one) for one in filled.find()}
+    spot = filled._handle.index.physical.spot(filled.get("docs/twin").digest)
+    assert spot is not None
+    root = filled.path
+    filled.close()
+    pack = root / "packs" / f"{spot.pack}.zst"
+    data = bytearray(pack.read_bytes())
+    data[spot.offset + spot.stored_bytes // 2] ^= 0x40
+    pack.write_bytes(data)
+    with holdfast.open(root) as store:
+        came = {}
+        with pytest.raises(BlobDamagedError):
+            came.update(store.artifacts.read_many(every))
+    assert all(every[ref] == content for ref, content in came.items())
+
+
+def test_a_row_that_errs_about_the_place_is_found_out_by_the_digest(filled: Store) -> None:
+    """The rows of places are not proven before the bytes are; where the bytes are others, they are."""
+    root = filled.path
+    filled.close()
+    with sqlite3.connect(root / "index.sqlite3") as connection:
+        connection.execute("UPDATE blob SET offset = offset + 1 WHERE container > 0")
+    connection.close()
+    with holdfast.open(root) as store:
+        for ask in (lambda: store.read("docs/twin"), lambda: list(store.artifacts.read_many(["docs/twin"]))):
+            with pytest.raises(IndexDamagedError):
+                ask()
+
+
+@pytest.mark.parametrize("table", ["artifact", "record", "revision", "content"])
+def test_rows_that_are_not_what_was_written_are_refused_in_bulk_too(filled: Store, table: str) -> None:
+    columns = {"artifact": "status", "record": "owner", "revision": "mtime_ns", "content": "size"}
+    record, root = filled.get("docs/twin"), filled.path
+    filled.close()
+    with sqlite3.connect(root / "index.sqlite3") as connection:
+        connection.execute(f"UPDATE {table} SET {columns[table]} = 77")
+    connection.close()
+    with holdfast.open(root) as store:
+        with pytest.raises(IndexDamagedError):
+            list(store.artifacts.get_many(["docs/twin"]))
+        with pytest.raises(IndexDamagedError):
+            list(store.artifacts.read_many([record]))
+
+
+# -- what is remembered ------------------------------------------------------------------------------------------------
+
+
+def test_what_another_process_wrote_is_seen_by_the_next_call(filled: Store) -> None:
+    assert filled.get("docs/twin").path == "docs/twin"
+    assert len(list(filled.find(under="docs/1"))) == 6
+    script = """import sys, holdfast
+with holdfast.open(sys.argv[1]) as s:
+    s.put("docs/twin", "other", tags=["new"])
+    s.collections.rename("docs/1", "one")
+"""
+    subprocess.run([sys.executable, "-c", script, str(filled.path)], check=True)
+    assert filled.get("docs/twin").tags == ("new",)
+    assert filled.read("docs/twin") == b"other"
+    assert list(filled.find(under="docs/1")) == []
+    assert filled.get("docs/one/1.txt").path == "docs/one/1.txt"
+    with pytest.raises(NotFoundError):
+        filled.get("docs/1/1.txt")
+
+
+def test_what_another_thread_wrote_is_seen_by_the_next_call(filled: Store) -> None:
+    assert filled.get("docs/0/0.txt").number == 2
+    thread = threading.Thread(target=lambda: filled.put("docs/0/0.txt", "third"))
+    thread.start()
+    thread.join()
+    assert filled.get("docs/0/0.txt").number == 3
+    assert filled.read("docs/0/0.txt") == b"third"
+
+
+def test_what_was_rolled_back_is_not_remembered(filled: Store) -> None:
+    with pytest.raises(RuntimeError), filled.transaction():  # noqa: PT012
+        filled.put("docs/new/place", "soon gone")
+        filled.collections.rename("docs/2", "two")
+        assert filled.get("docs/new/place").number == 1
+        assert filled.get("docs/two/2.txt").path == "docs/two/2.txt"
+        raise RuntimeError
+    assert filled.get("docs/2/2.txt").path == "docs/2/2.txt"
+    for path in ("docs/new/place", "docs/two/2.txt"):
+        with pytest.raises(NotFoundError):
+            filled.get(path)
+
+
+def test_a_record_that_the_caller_has_changed_is_not_the_one_that_is_given_next(filled: Store) -> None:
+    filled.artifacts.set_metadata("docs/twin", {"a": [1]})
+    filled.get("docs/twin").metadata["a"].append(2)
+    assert filled.get("docs/twin").metadata == {"a": [1]}
+
+
+def test_reading_one_asks_the_index_once_and_a_second_time_not_at_all(filled: Store, tmp_path: Path) -> None:
+    """One statement finds the rows, one small one whether anybody has written; no other."""
+    filled.get("docs/3/3.txt")
+    asked: list[str] = []
+    filled._handle.index.database.raw().set_trace_callback(asked.append)
+    filled.read("docs/3/10.txt")
+    filled.get("docs/3/17.txt")
+    filled.get("docs/3/17.txt")
+    filled._handle.index.database.raw().set_trace_callback(None)
+    assert [text.split()[0] for text in asked] == ["PRAGMA", "SELECT", "PRAGMA", "SELECT", "PRAGMA"]

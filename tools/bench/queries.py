@@ -1,0 +1,161 @@
+"""How much does the public API cost over bare SQLite, and does it grow with the store? Run by bench.py:
+
+    python tools/bench/queries.py make STORE RAW ARTIFACTS     fill a store, and a bare table with the same facts
+    python tools/bench/queries.py ours STORE QUERY             middle and slowest of many calls, as JSON
+    python tools/bench/queries.py raw RAW QUERY                the same of the bare table
+
+Queries: id, name, digest, newest (50 of a collection), metadata (a filter that a fiftieth of a thousandth meets),
+search (20 of the first 100,000 texts, without snippets). The bare table has an index for each; nothing in it is
+checked. `make` puts 1,000 artifacts in each of ARTIFACTS/1,000 collections, texts in the first 100.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import holdfast
+from holdfast import Store, field
+
+EACH = 1_000
+TEXTS = 100_000
+CALLS = {"id": 5_000, "name": 5_000, "digest": 2_000, "newest": 500, "metadata": 5, "search": 100}
+TABLES = """
+CREATE TABLE artifact (id INTEGER PRIMARY KEY, name TEXT, digest BLOB, type TEXT, size INTEGER, created REAL,
+                       metadata TEXT, collection INTEGER);
+CREATE UNIQUE INDEX an ON artifact (name); CREATE INDEX ad ON artifact (digest);
+CREATE INDEX ac ON artifact (collection, created DESC); CREATE INDEX aj ON artifact (metadata ->> 'author');
+CREATE VIRTUAL TABLE ft USING fts5 (body);
+"""
+WORDS = [f"{a}{b}{c}" for a in "bcdfghklmnprst" for b in ("a", "e", "i", "or", "un") for c in "bdfgklmnrst"]
+
+
+def things(count: int) -> Iterator[tuple[int, str, str, dict[str, Any]]]:
+    """(number, path, content, metadata) of everything, the same each time."""
+    rnd = random.Random(3)
+    weights = [1 / (n + 2) for n in range(len(WORDS))]
+    for number in range(count):
+        words = " ".join(rnd.choices(WORDS, weights, k=150)) if number < TEXTS else ""
+        yield number, path_of(number), f"{number} {words}", {"author": f"user{number % 50_000}", "score": rnd.random()}
+
+
+def path_of(number: int) -> str:
+    """Where a thing lies."""
+    return f"c{number // EACH}/art-{number:07d}.txt"
+
+
+def make(store: str, raw: str, artifacts: str) -> None:
+    """Fill both."""
+    shutil.rmtree(store, ignore_errors=True)
+    Path(raw).unlink(missing_ok=True)
+    bare = sqlite3.connect(raw, isolation_level=None)
+    bare.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + TABLES)
+    with holdfast.create(store) as made:
+        waiting: list[tuple[int, str, str, dict[str, Any]]] = []
+        for one in things(int(artifacts)):
+            waiting.append(one)
+            if len(waiting) == EACH:
+                _put(made, bare, waiting)
+                waiting = []
+        _put(made, bare, waiting)
+        made.search(WORDS[0], snippets=False)
+    bare.execute("ANALYZE")
+    bare.close()
+
+
+def _put(made: Store, bare: sqlite3.Connection, part: list[tuple[int, str, str, dict[str, Any]]]) -> None:
+    bare.execute("BEGIN")
+    with made.transaction():
+        for number, path, content, metadata in part:
+            made.put(path, content, metadata=metadata)
+            digest = hashlib.sha256(content.encode()).digest()
+            row = (number, path, digest, "text", len(content), 1.7e9 + number, json.dumps(metadata), number // EACH)
+            bare.execute("INSERT INTO artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            if number < TEXTS:
+                bare.execute("INSERT INTO ft (rowid, body) VALUES (?, ?)", (number, content))
+    bare.execute("COMMIT")
+
+
+def timed(call: Callable[[Any], object], asked: list[Any]) -> None:
+    """One call for each of what is asked; the first tenth warms up."""
+    times = []
+    for one in asked:
+        began = time.perf_counter()
+        call(one)
+        times.append(time.perf_counter() - began)
+    times = sorted(times[len(times) // 10 :])
+    said = {"p50_ms": times[len(times) // 2] * 1e3, "p99_ms": times[int(len(times) * 0.99)] * 1e3}
+    print(json.dumps({**said, "seconds": sum(times), "count": len(times)}))
+
+
+def ours(store: str, query: str) -> None:
+    """The public API."""
+    with holdfast.open(store, read_only=True) as opened:
+        (last,) = opened.find(order="-created", limit=1)
+        count = 1 + int(last.name[4:11])
+        numbers = _numbers(query, count)
+        records = [opened.get(path_of(number)) for number in numbers] if query in ("id", "digest") else []
+        calls: dict[str, tuple[Callable[[Any], object], list[Any]]] = {
+            "id": (opened.get, [f"id:{one.id}" for one in records]),
+            "name": (opened.get, [path_of(number) for number in numbers]),
+            "digest": (lambda digest: list(opened.find(digest=digest)), [one.digest for one in records]),
+            "newest": (
+                lambda under: list(opened.find(under=under, order="-created", limit=50)),
+                [f"c{number // EACH}" for number in numbers],
+            ),
+            "metadata": (
+                lambda user: list(opened.find(field("metadata.author") == user)),
+                [f"user{number % 50_000}" for number in numbers],
+            ),
+            "search": (lambda words: opened.search(words, snippets=False), _asked(numbers)),
+        }
+        if query in ("id", "name"):
+            # Opened anew, so that nothing which was looked up above is remembered.
+            with holdfast.open(store, read_only=True) as fresh:
+                timed(fresh.get, calls[query][1])
+            return
+        timed(*calls[query])
+
+
+def raw(path: str, query: str) -> None:
+    """The bare table."""
+    bare = sqlite3.connect(path)
+    (count,) = bare.execute("SELECT count(*) FROM artifact").fetchone()
+    numbers = _numbers(query, count)
+    every = "SELECT * FROM artifact WHERE"
+    digests = {}
+    if query == "digest":
+        digests = {n: bare.execute("SELECT digest FROM artifact WHERE id = ?", (n,)).fetchone()[0] for n in numbers}
+    calls: dict[str, tuple[str, list[Any]]] = {
+        "id": (f"{every} id = ?", numbers),
+        "name": (f"{every} name = ?", [path_of(number) for number in numbers]),
+        "digest": (f"{every} digest = ?", [digests.get(number) for number in numbers]),
+        "newest": (f"{every} collection = ? ORDER BY created DESC LIMIT 50", [number // EACH for number in numbers]),
+        "metadata": (f"{every} metadata ->> 'author' = ?", [f"user{number % 50_000}" for number in numbers]),
+        "search": ("SELECT rowid FROM ft WHERE ft MATCH ? ORDER BY rank LIMIT 20", _asked(numbers)),
+    }
+    sql, asked = calls[query]
+    timed(lambda one: bare.execute(sql, (one,)).fetchall(), asked)
+
+
+def _numbers(query: str, count: int) -> list[int]:
+    rnd = random.Random(query)
+    return [rnd.randrange(count) for _ in range(CALLS[query])]
+
+
+def _asked(numbers: list[int]) -> list[str]:
+    """Two words each, from the middle of the vocabulary."""
+    middle = WORDS[50:]
+    return [f"{middle[number % len(middle)]} {middle[number // 7 % len(middle)]}" for number in numbers]
+
+
+if __name__ == "__main__":
+    {"make": make, "ours": ours, "raw": raw}[sys.argv[1]](*sys.argv[2:])
