@@ -27,6 +27,7 @@ from holdfast.errors import (
     StorageIOError,
 )
 from holdfast.journal import Journal
+from holdfast.testing import held
 from holdfast.testing.clock import FixedClock
 from holdfast.testing.faults import FaultyDisk
 
@@ -58,9 +59,9 @@ def give_up(store: Store, path: str, content: bytes = CONTENT) -> str:
 
 def files(store: Store) -> set[str]:
     """The contents that have a file, or a place in a pack that has one."""
-    places = [place for place in store._handle.index.physical.places() if place.spot is not None]
-    assert all(Path(store.path, "packs", f"{place.spot.pack}.zst").exists() for place in places if place.spot)
-    return {"sha256:" + path.stem for path in Path(store.path, "blobs").rglob("*.zst")} | {p.digest for p in places}
+    packed = {one.digest.hex(): one.spot.pack for one in held.placed(store._handle.index) if one.spot is not None}
+    assert all(Path(store.path, "packs", f"{pack}.zst").exists() for pack in packed.values())
+    return {f"sha256:{one}" for one in {path.stem for path in Path(store.path, "blobs").rglob("*.zst")} | packed.keys()}
 
 
 def readable_whenever_referred_to(store: Store) -> None:
@@ -531,7 +532,7 @@ def test_a_gc_of_another_process_that_stops_while_it_removes_a_pack_is_safe_besi
     child = another("gc", "unlink", "/packs/")
     assert child.line() == "paused"
     (old,) = {path.stem for path in Path(store.path, "packs").iterdir()} - {
-        place.spot.pack for place in store._handle.index.physical.places() if place.spot
+        one.spot.pack for one in held.placed(store._handle.index) if one.spot
     }
     results: list[Any] = []
     putter = threading.Thread(target=lambda: results.append(store.put("again", CONTENT)))

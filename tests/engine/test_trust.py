@@ -486,3 +486,31 @@ def test_no_use_of_a_store_that_is_half_removed_is_an_untyped_error(root: str, g
     for use in [*uses(store), store.close, lambda: holdfast.open(root).close()]:
         with suppress(HoldfastError):
             use()
+
+
+def with_a_leftover(root):
+    """A store to which nothing was ever committed, and a file that a put left which failed."""
+    holdfast.create(root).close()
+    left = root / "blobs" / "ab" / f"{'ab' * 32}.zst"
+    left.parent.mkdir()
+    left.write_bytes(b"left by a put that failed")
+    return root
+
+
+def test_a_copy_of_a_store_without_any_commit_opens_with_the_leftovers_of_what_failed(tmp_path):
+    """A sound copied index and a journal without a byte agree: nothing had been acknowledged."""
+    copy = shutil.copytree(with_a_leftover(tmp_path / "store"), tmp_path / "copy")
+    with holdfast.open(copy) as store:
+        store.put("b", b"goes on")
+        assert store.read("b") == b"goes on"
+
+
+@pytest.mark.parametrize("journal", ["absent", "with a byte"])
+def test_but_not_where_the_journal_does_not_say_the_same(tmp_path, journal):
+    copy = shutil.copytree(with_a_leftover(tmp_path / "store"), tmp_path / "copy")
+    shutil.rmtree(copy / "journal")
+    if journal == "with a byte":
+        (copy / "journal").mkdir()
+        (copy / "journal" / f"{1:016d}.jsonl").write_bytes(b"x")
+    with pytest.raises(ChainBrokenError):
+        holdfast.open(copy)

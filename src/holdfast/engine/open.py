@@ -125,12 +125,14 @@ def open_store(root: str, settings: Settings) -> Handle:
     if settings.read_only:
         return _open_to_read(root, found, settings)
     for folder in paths.FOLDERS:
-        disk.mkdir(os.path.join(root, folder))
+        if folder != paths.JOURNAL:  # that it is absent says something while the index is looked at
+            disk.mkdir(os.path.join(root, folder))
     writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
     users = HandlesLock(os.path.join(root, paths.HANDLES_LOCK))
     try:
         after_crash = torn.suspected(root, users)
         opened = _ready(root, found, settings, writer, users)
+        disk.mkdir(os.path.join(root, paths.JOURNAL))
         users.sign("has it open")
         users.settle()
         index = SqliteIndex(os.path.join(root, paths.INDEX))
@@ -241,7 +243,8 @@ def _judge(root: str, found: Marker, disk: Disk, doubt: Distrust) -> Judge:
                 raise _foreign(root, found)
         if result.beyond is not None and not doubt.copied:
             raise gaps.refuse(Head(result.next_seq, origin.hash), result.beyond)
-        if result.transactions == 0 and placing.has_content(root, disk):
+        both_say_none = doubt.reason == derive.A_COPY and _is_blank(root, disk)
+        if result.transactions == 0 and not both_say_none and placing.has_content(root, disk):
             raise ChainBrokenError(
                 f"{root} holds content, but neither journal nor index has any transaction ({doubt.reason})",
                 seq=1, where="journal and index",
@@ -250,6 +253,14 @@ def _judge(root: str, found: Marker, disk: Disk, doubt: Distrust) -> Judge:
             )  # fmt: skip
 
     return judge
+
+
+def _is_blank(root: str, disk: Disk) -> bool:
+    """Whether there is a journal and it has not one byte: with a sound index, it proves that nothing was committed."""
+    folder = os.path.join(root, paths.JOURNAL)
+    return os.path.isdir(folder) and not any(
+        facts.st_size for _, _, path in Journal(root, disk).segments() if (facts := disk.stat(path)) is not None
+    )
 
 
 def demand_own_chain(index: SqliteIndex, found: Marker, root: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
 from holdfast.formats import paths
 from holdfast.formats.pack import Member
+from holdfast.index.audit import Audit, ContentRow
+from holdfast.index.sqlite import SqliteIndex
 
 
 def held(root: Path) -> Counter[str]:
@@ -16,6 +19,14 @@ def held(root: Path) -> Counter[str]:
     found = Counter(path.name.removesuffix(".zst") for path in (root / paths.BLOBS).glob("*/*"))
     found.update(member.digest.hex() for _, member in PackFolder(str(root), Disk()).members())
     return found
+
+
+def placed(index: SqliteIndex) -> Iterator[ContentRow]:
+    """Every content of which a row says where it is, in order of digests."""
+    audit, after = Audit(index), b""
+    while page := audit.contents_after(after):
+        yield from (one for one in page if one.stored_bytes is not None)
+        after = page[-1].digest
 
 
 def spoil(root: Path, digest: str, how: str) -> None:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from holdfast.errors import ConflictError
-from holdfast.index.audit import Audit
 from holdfast.index.tables import LOGICAL
-from holdfast.testing.held import held
+from holdfast.testing.held import held, placed
 from holdfast.testing.machine import moving, values, verbs
 from holdfast.testing.machine.compare import Comparing, digest_of
 from holdfast.testing.machine.moving import clock
@@ -101,6 +100,15 @@ class CareRules(Comparing):
         """From now on other contents go to packs; too many that have each a file are gathered by the next gc."""
         self.store._handle.blobs.pack_up_to = up_to  # type: ignore[attr-defined]  # noqa: SLF001
         self.count(str(up_to), "pack_up_to")
+
+    @outside
+    @rule()
+    def repack(self) -> None:
+        """Contents move to other places; each is what it was, and at once a second repack has nothing to do."""
+        report = self.store.repack()
+        self.compare_contents()
+        assert not self.store.repack().contents
+        self.count("packed" if report.contents else "nothing", "repack")
 
     @outside
     @rule(again=st.booleans())
@@ -202,11 +210,7 @@ class CareRules(Comparing):
 
     def present(self) -> set[str]:
         """Digests of the contents that have a place."""
-        audit, found, after = Audit(self.store._handle.index), set[str](), b""  # noqa: SLF001
-        while page := audit.contents_after(after):
-            found |= {one.digest.hex() for one in page if one.stored_bytes is not None}
-            after = page[-1].digest
-        return found
+        return {one.digest.hex() for one in placed(self.store._handle.index)}  # noqa: SLF001
 
     def only_what_is_kept(self) -> None:
         """What is in the store is what revisions refer to, no more and no less."""

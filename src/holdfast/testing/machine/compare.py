@@ -71,6 +71,8 @@ class Comparing(Driver):
     def compare_all(self) -> None:
         """Everything, record by record."""
         self.compare_lists()
+        live = [f"id:{self.ids[thing.handle]}" for thing in self.model.things.values() if not thing.deleted]
+        agree([f"id:{one.id}" for one in self.store.artifacts.get_many(live)], live, "artifacts got together")
         for thing in self.model.things.values():
             self._compare_thing(thing)
         self._compare_places()
@@ -79,7 +81,11 @@ class Comparing(Driver):
         self._compare_answers()
 
     def compare_contents(self) -> None:
-        """Every kept revision has its bytes."""
+        """Every kept revision has its bytes, read alone; the newest ones read together too."""
+        live = [thing for thing in self.model.things.values() if not thing.deleted]
+        newest = {f"id:{self.ids[thing.handle]}": thing.newest for thing in live}
+        kept = {ref: one.content for ref, one in newest.items() if one.state == "kept"}
+        agree(dict(self.store.artifacts.read_many(kept)), kept, "contents read together")
         for thing in self.model.things.values():
             for one in thing.revisions:
                 if one.state == "kept":

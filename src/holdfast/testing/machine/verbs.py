@@ -9,10 +9,12 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from holdfast.store import Store
 from holdfast.testing.machine import values
 from holdfast.testing.machine.driver import Driver
 from holdfast.testing.machine.values import Known, Way, among, by, some
-from holdfast.testing.model import Thing
+from holdfast.testing.model import Model, Thing
+from holdfast.values.records import Artifact
 
 
 def _known(machine: Driver, things: Iterable[Thing]) -> list[Known]:
@@ -97,6 +99,19 @@ class ArtifactRules(Driver):
         self.both(
             lambda s: s.put(its, content, expect=expect, **said), lambda m: m.put(mine, content, said, expect=expect)
         )
+
+    @rule(path=values.paths, contents=st.lists(values.contents, min_size=1, max_size=3), said=values.described())
+    def put_many(self, path: bytes, contents: list[bytes], said: dict[str, Any]) -> None:
+        """Several contents of one name in one call: they come in the order given, as puts would."""
+
+        def real(store: Store) -> Artifact:
+            store.put_many([(path, content, said) for content in contents])
+            return store.get(path)
+
+        def ideal(model: Model) -> int:
+            return [model.put(path, content, said) for content in contents][-1]
+
+        self.both(real, ideal)
 
     @precondition(some(live))
     @rule(which=among(live))
