@@ -35,7 +35,7 @@ def grown(bench: Bench) -> None:
     """Two artifacts that grow and change, in several sessions; old revisions are purged, and collected."""
     ledger, log, model = bench.ledger, bench.content(9_000), bench.content(16_000)
     with small_chunks():
-        for turn in range(5):
+        for turn in range(6):
             with bench.open() as store:
                 ledger.put(store, "log", log)
                 ledger.put(store, "model", model)
