@@ -50,6 +50,25 @@ def grown(bench: Bench) -> None:
                 ledger.put(store, f"again {turn}", log)
 
 
+def repacked(bench: Bench) -> None:
+    """Large and small contents grow side by side; the small ones are repacked, and packs collected around chunks."""
+    ledger, log, note = bench.ledger, bench.content(9_000), bench.content(300)
+    with small_chunks():
+        for turn in range(5):
+            with bench.open() as store:
+                ledger.put(store, "log", log)
+                for number in range(4):
+                    ledger.put(store, f"notes/{number}", note + b"%d %d" % (turn, number))
+                log += bench.content(3_000)
+                ledger.put(store, "log", log)
+                if turn:
+                    _purge(bench, store, turn)
+                with ledger.call({}):
+                    store.repack()
+                with ledger.call({}):
+                    store.gc(grace_s=0 if turn % 2 else 1e6)
+
+
 def _purge(bench: Bench, store: Store, number: int) -> None:
     fate = bench.ledger.now["log"]
     left = tuple(None if n == number else one for n, one in enumerate(fate.contents, 1))

@@ -187,5 +187,6 @@ WORKLOADS = (
     Workload("repair of packs", care.repaired_from, care.bereft_of_packs, care.repaired_from_once, packs=True),
     Workload("chunks", chunks.grown, made),
     Workload("chunks beside packs, then recover", chunks.grown, made, care.recovered, packs=True),
+    Workload("chunks where packs are repacked", chunks.repacked, made, packs=True),
 )
 """Each records 200 operations and more."""
