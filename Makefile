@@ -28,7 +28,7 @@ lint: $(READY)
 pytest: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-soak: $(READY)  ## The long labs (two hours); their counts become the table in docs/reliability.md
+soak: $(READY)  ## The long labs (two to three hours); their counts become the table in docs/reliability.md
 	@rm -f soak-tally.jsonl soak-tally.jsonl.failed
 	HOLDFAST_TALLY=$(CURDIR)/soak-tally.jsonl $(BIN)/python -m pytest -m soak -n 2 --dist worksteal
 	$(BIN)/python tools/reliability.py soak-tally.jsonl

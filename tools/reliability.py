@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
+_NOTES_AT_MOST = 6
 BEGIN, END = "<!-- counted: begin -->", "<!-- counted: end -->"
 
 
@@ -46,6 +47,9 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
 
 
 def _notes(notes: list[str]) -> str:
+    """What the tests said; of a lab with many parts only how many they were: the tally has each with its seed."""
+    if len(notes) > _NOTES_AT_MOST:
+        return f" ({len(notes)} runs, each with a seed of its own)"
     return f" ({'; '.join(notes)})" if notes else ""
 
 

@@ -261,6 +261,21 @@ def test_damage_to_a_header_is_named_and_repaired_by_writing_the_pack_again(stor
     check(root)
 
 
+def test_rows_made_anew_do_not_go_back_to_a_pack_that_was_written_again(store, root):
+    """Until gc takes it the damaged file still lists what its sound headers do, and its name may come first."""
+    fill(store)
+    spot = spot_of(store, "folder/4")
+    store.close()
+    flip(packs(root)[0], spot.offset - 40)
+    for _ in range(2):
+        repair_store(root)
+        rebuild_store(root)
+        check(root, "pack-torn")
+        with holdfast.open(root) as store:
+            assert everything(store)
+            assert spot.pack not in {spot_of(store, f"folder/{n}").pack for n in range(12)}
+
+
 def test_damage_to_the_last_header_is_no_torn_end(store, root):
     fill(store)
     spot = spot_of(store, "folder/11")

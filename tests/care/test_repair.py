@@ -588,3 +588,46 @@ def test_a_flipped_bit_in_the_last_transaction_of_the_journal_is_made_good_from_
     (root / "index.sqlite3").unlink()
     with holdfast.open(root) as store:
         assert (store.read("a"), store.read("b")) == (b"first", b"second")
+
+
+def test_a_file_in_place_of_the_quarantine_is_put_into_a_new_one(root):
+    shutil.rmtree(root / "quarantine")
+    (root / "quarantine").write_bytes(b"not a folder")
+    report = holdfast.repair(root)
+    assert (report.exit_code, report.trouble) == (5, ())
+    assert [path.read_bytes() for path in (root / "quarantine").iterdir()] == [b"not a folder"]
+    assert_whole(root)
+
+
+def test_a_damaged_index_without_a_journal_names_every_transaction_as_lost(root):
+    shutil.rmtree(root / "journal")
+    index = root / "index.sqlite3"
+    index.write_bytes(b"\xff" * index.stat().st_size)
+    report = holdfast.repair(root)
+    assert (report.exit_code, report.lost) == (4, ("every transaction: neither journal nor index has any",))
+
+
+@pytest.mark.parametrize("index", ["gone", "a folder"])
+def test_without_an_index_what_the_journal_has_torn_at_its_end_comes_from_the_backup(root, backup, index):
+    segment = damage.segment(root)
+    data = segment.read_bytes()
+    last = data.rindex(b"\n", 0, len(data) - 1) + 1
+    segment.write_bytes(data[:last] + bytes(len(data) - last))
+    (root / "index.sqlite3").unlink()
+    if index == "a folder":
+        (root / "index.sqlite3").mkdir()
+    report = holdfast.repair(root, sources=[backup])
+    assert (report.exit_code, report.lost) == (5, ())
+    assert_whole(root)
+
+
+def test_two_copies_of_a_segment_are_made_equal_again_after_a_redaction_too(root):
+    with holdfast.open(root) as store:
+        store.redact(f"id:{store.get('docs/a.md').id}", fields={"metadata"})
+    seal(root)
+    plain = damage.segment(root)
+    data = plain.read_bytes()
+    damage.flip(plain, data.index(b'"left"') + 1)
+    report = holdfast.repair(root)
+    assert (report.exit_code, report.lost, report.after.exit_code) == (5, (), 0)
+    assert plain.read_bytes() == data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -102,7 +103,12 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         source = str(Path(holdfast.__file__).parents[1])
         environment = {**os.environ, "PYTHONPATH": source, **(env or {})}
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
-        child = subprocess.Popen([sys.executable, "-m", "holdfast", *args], env=environment, **options)
+        # What runs in the background of a shell without job control inherits that Ctrl-C is ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            child = subprocess.Popen([sys.executable, "-m", "holdfast", *args], env=environment, **options)
+        finally:
+            signal.signal(signal.SIGINT, before)
         started.append(child)
         return child
 

@@ -174,7 +174,7 @@ def test_130_on_ctrl_c_while_a_tree_goes_in_and_the_same_again_goes_on(
     folder: Path, start: Callable[..., subprocess.Popen[bytes]], call: Any
 ) -> None:
     Path("tree").mkdir()
-    for n in range(3000):
+    for n in range(12_000):
         Path(f"tree/{n}").write_bytes(b"%d" % n * 50)
     child = start("-C", str(folder), "add", "tree", "--json")
     _until_staging(folder)
@@ -187,7 +187,7 @@ def test_130_on_ctrl_c_while_a_tree_goes_in_and_the_same_again_goes_on(
     assert b"summary" not in out
     assert call("fsck").code == 0
     assert call("add", "tree", "--json").messages[-1]["left_out"] == 0
-    assert call("find", "tree", "--json").messages[-1]["artifacts"] == 3000
+    assert call("find", "tree", "--json").messages[-1]["artifacts"] == 12_000
     assert os.listdir(folder / "tmp") == []
 
 

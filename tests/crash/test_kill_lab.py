@@ -24,7 +24,7 @@ from holdfast.testing.kill_lab_jobs import JOBS, Job
 from holdfast.testing.kill_lab_steps import STEPS, Step, needs_name
 
 SEED = int(os.environ.get("HOLDFAST_KILL_SEED", "0"))
-SECONDS = float(os.environ.get("HOLDFAST_KILL_SECONDS", "300"))
+SECONDS = float(os.environ.get("HOLDFAST_KILL_SECONDS", "1200"))
 PARTS = 4
 LAB = "kill -9 at any step loses nothing acknowledged, and leaves nothing half done"
 Tally = Callable[..., None]

@@ -121,7 +121,12 @@ def test_an_operation_that_fails_at_its_nth_call_loses_nothing_and_says_what_is_
             break
     else:
         pytest.fail("no run ended clean")
-    tally("the Nth call fails", tried=nth, of=f"faults of `{operation}`", note=f"{failed} ended with a typed error")
+    tally(
+        "the Nth call fails",
+        tried=nth,
+        of="faults, each call in turn",
+        note=f"`{operation}`: {failed} ended with a typed error",
+    )
 
 
 @pytest.mark.soak
@@ -137,7 +142,12 @@ def test_every_call_with_an_error_in_turn(base: str, operation: str, times: int,
         disk.fail(operation, nth=nth, times=times, error=ERRORS[(nth + turn) % len(ERRORS)])
         attempt(f"{base}/store", template, disk)
         if disk.calls[operation] < nth:
-            tally("the Nth call fails", tried=nth, of=f"faults of `{operation}`", note="every call until a clean run")
+            tally(
+                "the Nth call fails",
+                tried=nth,
+                of="faults, each call in turn",
+                note=f"`{operation}`, until a clean run",
+            )
             return
     pytest.fail("no run ended clean")
 

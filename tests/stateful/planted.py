@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.care import gc as collecting
 from holdfast.engine import feeding, transaction
-from holdfast.exchange import folder
+from holdfast.exchange import reading
 from holdfast.index import apply, physical
 from holdfast.index.apply import record
 from holdfast.index.chain import ChainRows
@@ -133,11 +133,11 @@ FAULTS: dict[str, Plant] = {
     "a put forgets the permission bits": instead(
         revising, "_kept_facts", lambda _: lambda newest, incoming: FileFacts()
     ),
-    "a put forgets the run it was made in": instead(revising, "_run_of", lambda _: lambda unit, said: None),
+    "a put forgets the run it was made in": instead(revising, "run_of", lambda _: lambda unit, said: None),
     "a run goes on after its block": instead(ambient, "working_in", lambda _: _stays),
     "purged bytes are still wanted": lambda patch: patch.setitem(apply.REDUCERS, ("artifact", "purge"), record.touched),
     "gc forgets that old revisions need their content": lambda patch: patch.setattr(
-        physical, "_REFERENCED", _ONLY_NEWEST
+        physical, "REFERENCED", _ONLY_NEWEST
     ),
     "gc knows no grace period": instead(
         collecting.Gc, "_before_us", lambda _: lambda self: self._handle.clock.now_us()
@@ -198,7 +198,7 @@ FAULTS: dict[str, Plant] = {
         bulk.Bulk, "_media_type", lambda real: lambda self, item, *a: real(self, replace(item, symlink=False), *a)
     ),
     "add forgets the permission bits": instead(
-        folder, "FileFacts", lambda _: lambda mode=None, mtime_ns=None: FileFacts(None, mtime_ns)
+        reading, "FileFacts", lambda _: lambda mode=None, mtime_ns=None: FileFacts(None, mtime_ns)
     ),
 }
 """By what goes wrong. Each changes what users see; none can be told by looking at one call alone."""

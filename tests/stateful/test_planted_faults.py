@@ -98,3 +98,10 @@ def test_planted_faults_are_found(part: int, folder: Path, tally: Any, caplog: p
     # Some need a coincidence that comes in hundreds of examples only: they are counted, and other tests find them.
     assert len(missed) * 3 <= len(needed), missed
     assert soon * 2 >= len(needed), "most of them should be found in the ordinary run"
+
+
+@pytest.mark.parametrize("name", planted.FAULTS)
+def test_a_fault_can_be_planted(name: str) -> None:
+    """What it replaces is still there under that name."""
+    with pytest.MonkeyPatch.context() as patch:
+        planted.FAULTS[name](patch)

@@ -53,6 +53,10 @@ class FileLock:
                     f"the folder of {path} is gone", path=path, operation="open", errno=errno.ENOENT
                 ) from error
             self._fd = -1
+        except StorageIOError as error:
+            if not absent_is_fine or error.fields.get("errno") != errno.ENOTDIR:
+                raise
+            self._fd = -1  # nobody can hold a lock in what is no folder
 
     def acquire(self, *, shared: bool, wait_s: float) -> None:
         """Wait up to `wait_s` seconds; LockedError names who holds it."""

@@ -28,17 +28,20 @@ def from_packs(
     """Rows for members of packs whose content is `wanted`, in order of (pack, offset); the first sound one is taken.
 
     A pack that is not sealed may end in bytes that no sync has reached, so each of its members is read. So is a content
-    that has a row already: of two places one may be damaged. Returns what kept packs from being read, in words.
+    that has a row already: of two places one may be damaged. A pack that has lost headers serves where no other does:
+    repair has written it again, perhaps, and it only waits for gc. Returns what kept packs from being read, in words.
     """
     unread: list[str] = []
+    holed: set[str] = set()
     folder = PackFolder(root, disk)
     try:
-        for count, (digest, spot, is_sure) in enumerate(_members(folder, disk, unread)):
+        for count, (digest, spot, is_sure) in enumerate(_members(folder, disk, unread, holed)):
             seen(count)
             if not wanted(digest):
                 continue
             place = physical.place(digest)
-            if place is not None and _is_sound(root, disk, folder, digest, place.spot):
+            doubted = place is not None and place.spot is not None and place.spot.pack in holed - {spot.pack}
+            if place is not None and not doubted and _is_sound(root, disk, folder, digest, place.spot):
                 continue
             if (is_sure and place is None) or _can_be_read(folder, digest, spot, unread):
                 physical.register(digest, spot.stored_bytes, 1, spot=spot)
@@ -107,9 +110,9 @@ def has_content(root: str, disk: Disk) -> bool:
     return loose or next(PackFolder(root, disk).members([]), None) is not None
 
 
-def _members(folder: PackFolder, disk: Disk, unread: list[str]) -> Iterator[tuple[str, Spot, bool]]:
+def _members(folder: PackFolder, disk: Disk, unread: list[str], holed: set[str]) -> Iterator[tuple[str, Spot, bool]]:
     sealed: tuple[str, bool] = ("", False)
-    for name, member in folder.members(unread):
+    for name, member in folder.members(unread, holed):
         if name != sealed[0]:
             sealed = name, _sealed(folder, disk, name)
         yield digests.text(member.digest), member.spot(name), sealed[1]

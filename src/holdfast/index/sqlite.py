@@ -182,9 +182,8 @@ class SqliteIndex:
             self.database.run(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         self._checkpoint_at = size + CHECKPOINT_BYTES if busy else CHECKPOINT_BYTES
         if busy:
-            self._sign_log(
-                kept=_MOST_MARKS
-            )  # it may be all in the database, and the next writer would start it anew, unseen
+            # It may be all in the database, and the next writer would start it anew, unseen.
+            self._sign_log(kept=_MOST_MARKS)
 
     def _sign_log(self, *, kept: int) -> None:
         """Say in a fresh write-ahead log what it follows: the mark that stands in the database it belongs to.

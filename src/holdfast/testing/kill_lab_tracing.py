@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sqlite3
+import struct
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -31,7 +32,9 @@ _STATEMENTS = {
     "PRAGMA WAL_CHECKPOINT(TRUNCATE)": "checkpoint", "PRAGMA JOURNAL_MODE": "journal mode", "VACUUM": "vacuum",
 }  # fmt: skip
 _ROWS = ("INSERT", "UPDATE", "DELETE", "CREATE", "DROP")
-_FRAME = 4096 + 24
+_PAGE = 4096
+_FRAME = _PAGE + 24
+_LOG_HEAD = 32
 _PAGES = 2
 
 
@@ -273,9 +276,7 @@ def _verb(sql: str) -> str:
 @contextlib.contextmanager
 def _ended_by_size(path: str, verb: str) -> Iterator[None]:
     """The system ends the process when it writes beyond a size: after a frame of the log, or half-way in the pages."""
-    file = path + "-wal" if verb == "commit" else path
-    size = os.stat(file).st_size if os.path.exists(file) else 0
-    limit = size + _FRAME + _FRAME // 2 if verb == "commit" else size // 2
+    limit = _size(path + "-wal") + _FRAME + _FRAME // 2 if verb == "commit" else _half_moved(path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     before = signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -285,3 +286,24 @@ def _ended_by_size(path: str, verb: str) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
+
+
+def _half_moved(path: str) -> int:
+    """The size at which about half of the pages in the log are in the database, and one of them in part.
+
+    Which frames were moved before is the first number behind both headers of the log's index
+    (https://www.sqlite.org/walformat.html).
+    """
+    with contextlib.suppress(FileNotFoundError), open(path + "-wal", "rb") as log, open(path + "-shm", "rb") as shared:
+        header = log.read(_LOG_HEAD)
+        (done,) = struct.unpack_from("=I", shared.read(), 96)
+        log.seek(done * _FRAME, os.SEEK_CUR)
+        frames = iter(lambda: log.read(_FRAME), b"")
+        pages = sorted({int.from_bytes(one[:4]) for one in frames if one[8:16] == header[16:24]})
+        if pages:
+            return (pages[len(pages) // 2] - 1) * _PAGE + _PAGE // 2
+    return _size(path) // 2
+
+
+def _size(path: str) -> int:
+    return os.stat(path).st_size if os.path.exists(path) else 0

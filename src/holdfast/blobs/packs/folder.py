@@ -58,10 +58,11 @@ class PackFolder:
         finally:
             self._disk.close(fd)
 
-    def members(self, unread: list[str] | None = None) -> Iterator[tuple[str, Member]]:
+    def members(self, unread: list[str] | None = None, holed: set[str] | None = None) -> Iterator[tuple[str, Member]]:
         """Every member of every pack that a sound header lists: (pack, member), by name and place. Content unread.
 
-        `unread`: takes what kept a pack from being read, in words; without it the error passes.
+        `unread`: takes what kept a pack from being read, in words; without it the error passes. `holed`: takes the
+        names of packs that have lost headers, each when its last member was given.
         """
         for name in self.names():
             try:
@@ -70,6 +71,8 @@ class PackFolder:
                         if isinstance(part, Header):
                             for member in part.each():
                                 yield name, member
+                    if holed is not None and scan.holes:
+                        holed.add(name)
             except FileNotFoundError:
                 continue
             except StoreError as error:

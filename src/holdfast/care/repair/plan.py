@@ -100,12 +100,17 @@ class Plan:
     @property
     def chain_is_short(self) -> bool:
         """Whether deriving anew would lose what the index still shows: the chain has a hole that no copy fills."""
-        return "transactions-lost" in self.codes and not (self.codes & _NO_INDEX or self._aside(paths.INDEX))
+        return "transactions-lost" in self.codes and not self._has_no_index
 
     @property
     def stuck(self) -> bool:
         """Whether two histories claim the store: then nothing is touched."""
         return "chain-fork" in self.codes
+
+    @property
+    def journal_alone_and_torn(self) -> bool:
+        """Whether there is no index, and the journal has bytes that are no transactions: some may be lost."""
+        return self._has_no_index and "journal-garbage" in self.codes
 
     @property
     def renews_marker(self) -> bool:
@@ -123,6 +128,10 @@ class Plan:
         """Whether there is nothing that repair could mend (strangers are for gc)."""
         listed = self.folders or self.aside or self.search or self.packs or self.contents.count
         return not (listed or self.marker or self.index or self.journal or self.level or self.lost)
+
+    @property
+    def _has_no_index(self) -> bool:
+        return bool(self.codes & _NO_INDEX) or self._aside(paths.INDEX)
 
     def _aside(self, name: str) -> bool:
         return any(path == name for path, _ in self.aside)

@@ -106,8 +106,12 @@ class Bench:
 
     def quarantine(self, relative: str, why: str) -> str:
         """Move something to quarantine, whatever it is; where it is now, relative to the store. Durable on return."""
+        source = relative
+        if relative == paths.QUARANTINE:  # what is no folder makes room for one first
+            source = f"{paths.TMP}/{relative}.{secrets.token_hex(8)}"
+            self.disk.rename(self.path(relative), self.path(source))
         place = self._place(relative)
-        self.disk.rename(self.path(relative), self.path(place))
+        self.disk.rename(self.path(source), self.path(place))
         self.disk.fsync_dir(self.path(paths.QUARANTINE))
         self.disk.fsync_dir(os.path.dirname(self.path(relative)))
         self.did("quarantine", relative, f"{why}; now {place}")

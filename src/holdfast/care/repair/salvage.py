@@ -115,7 +115,8 @@ class Salvage:
         if seen is None:
             return
         folder, start = os.path.join(self._root, paths.QUARANTINE), os.path.basename(seen) + "."
-        aside = [os.path.join(folder, name) for name in self._disk.listdir(folder) if name.startswith(start)]
+        names = self._disk.listdir(folder) if os.path.isdir(folder) else []
+        aside = [os.path.join(folder, name) for name in names if name.startswith(start)]
         for path in (seen, *aside):
             with contextlib.suppress(OSError, HoldfastError):
                 yield os.path.relpath(path, self._root), _plain(self._disk, path)

@@ -101,7 +101,7 @@ class Sources:
     def _quarantined(self, raw: bytes) -> Iterator[tuple[str, BinaryIO]]:
         folder = os.path.join(self._root, paths.QUARANTINE)
         start = os.path.basename(paths.blob_file(raw)) + "."
-        for name in self._disk.listdir(folder):
+        for name in self._disk.listdir(folder) if os.path.isdir(folder) else []:
             if name.startswith(start):
                 with contextlib.suppress(HoldfastError, OSError):
                     reader = open_file(self._disk, os.path.join(folder, name), digests.text(raw))

@@ -23,7 +23,7 @@ from holdfast.care.repair.report import Bench, RepairReport, Step
 from holdfast.care.repair.segments import Beyond, mend_journal
 from holdfast.care.repair.sources import Sources
 from holdfast.engine import open as opening
-from holdfast.engine import recover
+from holdfast.engine import placing, recover
 from holdfast.engine.handle import Handle
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.open import Settings
@@ -119,7 +119,8 @@ def _mend_files(
     locks = bench.path(paths.LOCKS)
     if bench.disk.stat(locks) is not None and not os.path.isdir(locks):
         bench.quarantine(paths.LOCKS, "it is not a folder")
-    bench.disk.mkdir(locks)
+    if bench.disk.mkdir(locks):
+        bench.did("make-folder", f"{paths.LOCKS}/")
     writer = WriterLock(bench.path(paths.WRITER_LOCK))
     users = HandlesLock(bench.path(paths.HANDLES_LOCK))
     try:
@@ -138,7 +139,7 @@ def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: HandlesLock)
     proven = proven_id(bench, sources.stores) if plan.renews_marker else None
     if plan.search or any(path in paths.DATABASES for path, _ in plan.aside):
         users.acquire(shared=False, wait_s=1.0)
-    for path, why in plan.aside:
+    for path, why in sorted(plan.aside, key=lambda one: one[0] != paths.QUARANTINE):  # first, where the others go
         if bench.disk.stat(bench.path(path)) is not None:
             bench.quarantine(path, why)
     for path in plan.search:
@@ -169,8 +170,19 @@ def _mend_chain(
             return
     if plan.renews_index or (plan.chain_is_short and (whole or plan.codes & HOLLOW)):
         _renew(bench, plan, sources, found, settings=settings, users=users, progress=progress)
+        if not wanted.accept_loss and _is_hollow(bench, origin):
+            bench.gone = ["every transaction: neither journal nor index has any"]
     if (plan.journal or plan.lost) and os.path.isfile(bench.path(paths.INDEX)):
         _mend_journal(bench, plan, origin, Beyond.ASIDE if wanted.accept_loss and plan.lost else Beyond.STOP)
+
+
+def _is_hollow(bench: Bench, origin: Head) -> bool:
+    """Whether there is content and no transaction any more that speaks of it."""
+    index = SqliteIndex(bench.path(paths.INDEX))
+    try:
+        return (index.chain.head() or origin).next_seq == 1 and placing.has_content(bench.root, bench.disk)
+    finally:
+        index.close()
 
 
 def _mend_journal(bench: Bench, plan: Plan, origin: Head, beyond: Beyond) -> None:
@@ -205,15 +217,13 @@ def _renew(
 ) -> None:  # fmt: skip
     # A newer copy of the chain is not asked for without need: it may have gone its own way since.
     pieced = pieces.streams(bench.root, bench.disk)
-    hollow = bool(plan.lost) or not pieced
+    hollow = bool(plan.lost) or not pieced or plan.journal_alone_and_torn
     if plan.codes & HOLLOW:
         users.acquire(shared=False, wait_s=1.0)  # the old index has to be kept, not written over
     own = pieced if hollow or plan.journal else []
     with sources.chains(asked=hollow) as others:
         result, _ = rebuild_locked(bench.root, found, settings, users, progress, others=[*own, *others])
     bench.did("rebuild-index", paths.INDEX, f"{result.transactions} transactions, {result.changes} changes")
-    if result.next_seq == 1 and plan.strangers.count:
-        bench.gone = ["every transaction: neither journal nor index has any"]
     if result.unreachable:
         bench.trouble += result.trouble
 
