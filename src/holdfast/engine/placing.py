@@ -90,12 +90,14 @@ def _recipe(recipes: RecipeFolder, digest: str, unread: list[str]) -> Recipe | N
 
 def _place_chunks(physical: PhysicalRows, root: str, disk: Disk, unread: list[str]) -> None:
     folder = PackFolder(root, disk)
+    holed: set[str] = set()
     try:
-        for digest, spot, is_sure in _members(folder, disk, unread):
+        for digest, spot, is_sure in _members(folder, disk, unread, holed):
             if not physical.chunks.is_expected(digests.raw(digest)):
                 continue
             place = physical.chunks.place(digest)
-            if place is not None and _can_be_read(folder, digest, place.spot):
+            doubted = place is not None and place.spot.pack in holed - {spot.pack}
+            if place is not None and not doubted and _can_be_read(folder, digest, place.spot):
                 if place.condemned_us is not None:
                     physical.chunks.revive(place.key)
             elif (is_sure and place is None) or _can_be_read(folder, digest, spot):
