@@ -249,3 +249,74 @@ def test_many_threads_put_alike_content_at_once(store):
 def test_holdfast_does_not_import_the_cutter_before_something_is_cut():
     code = "import sys, holdfast.store; assert 'pyfastcdc' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# -- content that goes on where the older one ended --------------------------------------------------------------------
+
+
+@pytest.fixture
+def cut_bytes(monkeypatch):
+    """How many bytes were cut."""
+    counted = [0]
+    real = cutter.cut
+
+    def cut(*arguments, **options):
+        for chunk in real(*arguments, **options):
+            counted[0] += len(chunk)
+            yield chunk
+
+    monkeypatch.setattr(cutter, "cut", cut)
+    return counted
+
+
+@pytest.mark.parametrize("kind", ["bytes", "path"])
+def test_of_content_that_was_appended_to_only_the_end_is_cut(store, tmp_path, cut_bytes, kind):
+    log = random.Random(31).randbytes(3_000_000)
+    for turn in range(4):
+        content = log[: 1_500_000 + 400_000 * turn]
+        cut_bytes[0] = 0
+        (tmp_path / "log").write_bytes(content)
+        store.put("log", content if kind == "bytes" else tmp_path / "log")
+        assert store.read("log") == content
+        if turn > 1:
+            assert cut_bytes[0] < 400_000 + 2 * 256 * 1024
+
+
+def test_what_was_appended_to_has_the_recipe_that_cutting_all_of_it_gives(tmp_path):
+    log = random.Random(32).randbytes(3_000_000)
+    lists = []
+    for name, lengths in (("often", (1_200_000, 1_700_000, 1_700_001, 2_900_000)), ("once", (1_200_000, 2_900_000))):
+        with holdfast.create(tmp_path / name) as store:
+            for length in lengths:
+                store.put("log", log[:length])
+            recipe, _ = store._handle.blobs.recipes.read(store.get("log").digest)
+            lists.append(list(recipe))
+    assert lists[0] == lists[1]
+
+
+@pytest.mark.parametrize("at", [10, 700_000, 1_499_990], ids=["first", "middle", "last"])
+@pytest.mark.parametrize("kind", ["bytes", "path", "stream"])
+def test_content_that_seems_appended_to_and_is_not_is_cut_from_its_beginning(store, tmp_path, monkeypatch, kind, at):
+    """The samples are made to miss the edit: only the digest of all that came before tells."""
+    monkeypatch.setattr("holdfast.blobs.chunks.appended._SAMPLES", 1)
+    monkeypatch.setattr("holdfast.blobs.chunks.appended.seems_appended", lambda source, old: source.seekable())
+    monkeypatch.setattr("holdfast.blobs.chunks.writer.seems_appended", lambda source, old: source.seekable())
+    first = random.Random(33).randbytes(1_400_000)
+    second = first + b"more" * 25_000
+    third = second[:at] + b"another byte here" + second[at + 17 :] + b"and more" * 20_000
+    for content in (first, second, third, second[:1_450_000]):
+        (tmp_path / "log").write_bytes(content)
+        store.put("log", {"bytes": content, "path": tmp_path / "log", "stream": io.BytesIO(content)}[kind])
+        assert store.read("log") == content
+    assert store.fsck().exit_code == 0
+
+
+def test_an_older_recipe_that_is_damaged_or_lacks_chunks_is_not_gone_on_with(store, root):
+    log = random.Random(34).randbytes(2_500_000)
+    for length in (1_200_000, 1_700_000):
+        store.put("log", log[:length])
+    recipe = store._handle.blobs.recipes.path(store.get("log").digest)
+    with open(recipe, "r+b") as file:
+        file.truncate(50)
+    store.put("log", log)
+    assert store._handle.blobs.verify(store.get("log").digest).size == len(log)

@@ -127,12 +127,14 @@ def stage_all(handle: Handle, incoming: Sequence[Incoming], under_way: set[str])
     under_way.update(fresh)
 
 
-def stage_stream(handle: Handle, source: BinaryIO, *, durable: bool = True, cutter: Cutter | None = None) -> Incoming:
-    """Content of unknown length, read once to its end."""
+def stage_stream(
+    handle: Handle, source: BinaryIO, *, durable: bool = True, cutter: Cutter | None = None, rewinds: bool = False
+) -> Incoming:
+    """Content of unknown length, read to its end; once, unless it is a file of ours that `rewinds`, and began at 0."""
     head = _read_some(source, IN_MEMORY_BYTES)
     if len(head) < IN_MEMORY_BYTES:
         return stage_bytes(handle, head, durable=durable)
-    whole = cast("BinaryIO", _Joined(head, source))
+    whole = cast("BinaryIO", _Joined(head, source, rewinds=rewinds))
     staged = cutter(whole, durable=durable) if cutter is not None else None
     staged = staged or handle.blobs.stage(whole, durable=durable)
     return Incoming(
@@ -153,7 +155,8 @@ def stage_file(
             before = os.fstat(file.fileno())
             if itself and not stat.S_ISREG(before.st_mode):
                 raise SourceChangedError(f"{path} is no regular file any more", path=path, tries=1)
-            incoming = stage_stream(handle, file, durable=durable, cutter=cutter)
+            regular = stat.S_ISREG(before.st_mode)
+            incoming = stage_stream(handle, file, durable=durable, cutter=cutter, rewinds=regular)
             after = os.fstat(file.fileno())
         if same_facts(before, after) and (incoming.size == after.st_size or not _sized(after)):
             incoming.facts = after
@@ -215,22 +218,33 @@ def _read_some(source: BinaryIO, length: int) -> bytes:
 
 
 class _Joined(io.RawIOBase):
-    """What was read of a stream, then the rest of it."""
+    """What was read of a stream, then the rest of it; from any byte on if the stream `rewinds`."""
 
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        self._head: memoryview | None = memoryview(head)
+    def __init__(self, head: bytes, rest: BinaryIO, *, rewinds: bool) -> None:
+        self._head = memoryview(head)
         self._rest = rest
+        self._rewinds = rewinds
+        self._at = 0
 
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return self._rewinds
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if not self._rewinds or whence != os.SEEK_SET:
+            raise io.UnsupportedOperation("seek")
+        self._rest.seek(max(offset, len(self._head)))
+        self._at = offset
+        return offset
+
     def read(self, size: int = -1) -> bytes:
-        if self._head is None:
+        if self._at >= len(self._head):
             return self._rest.read(size)
-        if size < 0 or size >= len(self._head):
-            taken, self._head = bytes(self._head), None
-            return taken
-        taken, self._head = bytes(self._head[:size]), self._head[size:]
+        end = len(self._head) if size < 0 else min(self._at + size, len(self._head))
+        taken = bytes(self._head[self._at : end])
+        self._at = end
         return taken
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]

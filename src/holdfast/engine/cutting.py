@@ -14,8 +14,9 @@ from holdfast.blobs.contract import BlobReader, Staged
 from holdfast.engine import chunk_rows
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
-from holdfast.errors import HoldfastError
+from holdfast.errors import DamageError, HoldfastError
 from holdfast.formats.pack import Spot
+from holdfast.formats.recipe import Recipe
 
 log = logging.getLogger("holdfast.engine")
 
@@ -42,10 +43,22 @@ class Grown:
         if blobs is None or not before:
             return None
         self.before = before
-        return blobs.stage_cut(source, durable=durable, keep=self._keep if self._may_lock else None)
+        keep_early = self._keep if self._may_lock else None
+        return blobs.stage_cut(source, durable=durable, keep=keep_early, old=_recipe(self._handle, blobs, before))
 
     def _keep(self, fresh: Sequence[tuple[bytes, Spot]]) -> None:
         keep(self._handle, fresh)
+
+
+def _recipe(handle: Handle, blobs: ChunkedBlobs, digest: str) -> Recipe | None:
+    """The recipe of a content if it is cut, and every chunk in it has a row that gc does not mean to remove."""
+    physical = handle.index.physical
+    try:
+        found = blobs.recipes.read(digest)[0] if physical.is_cut(digest) else None
+    except DamageError:
+        return None  # the content that comes is cut from its beginning, and fsck names this one
+    whole = found is not None and next(physical.chunks.doubtful(found.digests), None) is None
+    return found if whole else None
 
 
 def cuts(handle: Handle) -> ChunkedBlobs | None:

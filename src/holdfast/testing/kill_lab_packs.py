@@ -49,6 +49,12 @@ def into_packs(work: Work) -> Work:
 
 
 def _tell_parts(bench: Bench) -> None:
+    for owner, name, part in _PARTS:
+        tell_part(bench, owner, name, part)
+
+
+def tell_part(bench: Bench, owner: Any, name: str, part: str) -> None:
+    """From now on the lab is told when a function of the product is at work, and what goes on when it is done."""
     told, now = bench.doing, [""]
 
     def doing(what: str) -> None:
@@ -56,18 +62,16 @@ def _tell_parts(bench: Bench) -> None:
         told(what)
 
     bench.doing = doing
-    for owner, name, part in _PARTS:
-        setattr(owner, name, _telling(getattr(owner, name), part, told, now))
+    setattr(owner, name, _telling(getattr(owner, name), part, doing, now))
 
 
 def _telling(real: Callable[..., Any], part: str, told: Callable[[str], None], now: list[str]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
-        before, now[0] = now[0], part
+        before = now[0]
         told(part)
         try:
             return real(*arguments, **options)
         finally:
-            now[0] = before
             told(before)
 
     return call
@@ -138,8 +142,8 @@ def spoiled(bench: Bench, few: Work) -> None:
                 ids[f"artifact {path}"] = store.put(path, data).artifact.id
         spots = [store._handle.index.physical.spot(store.get(path).digest) for path in _spoiled(bench)]  # noqa: SLF001
     first, *_, last = [spot for spot in spots if spot is not None]
-    _flip(bench, paths.pack_file(first.pack), first.offset - 20)
-    _flip(bench, paths.pack_file(last.pack), last.offset + last.stored_bytes // 2)
+    flip(bench, paths.pack_file(first.pack), first.offset - 20)
+    flip(bench, paths.pack_file(last.pack), last.offset + last.stored_bytes // 2)
 
 
 def _spoiled(bench: Bench) -> list[str]:
@@ -147,7 +151,8 @@ def _spoiled(bench: Bench) -> list[str]:
     return [key.partition(" ")[2] for key in bench.books.facts if key.startswith(start)]
 
 
-def _flip(bench: Bench, path: str, at: int) -> None:
+def flip(bench: Bench, path: str, at: int) -> None:
+    """Change a byte of a file of the store."""
     with open(os.path.join(bench.root, path), "r+b") as file:
         file.seek(at)
         byte = file.read(1)

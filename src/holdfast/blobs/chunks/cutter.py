@@ -46,10 +46,13 @@ def average(offset: int) -> int:
     return min(seekable.frame_size(offset, 2 * AVERAGE) // 2, _LARGEST_AVERAGE)
 
 
-def cut(read: Callable[[int], bytes], passed: Callable[[bytes], object]) -> Iterator[memoryview]:
+def cut(
+    read: Callable[[int], bytes], passed: Callable[[bytes], object], *, held: bytes = b"", start: int = 0
+) -> Iterator[memoryview]:
     """The chunks of what `read(length)` gives until it gives less, in order. A chunk is valid until the next one.
 
-    `passed` gets all bytes once, in order, as they are read. MissingDependencyError if nothing here can cut.
+    `passed` gets all bytes once, in order, as they are read. `held`: what was read before, and is the content from
+    the byte `start` on. MissingDependencyError if nothing here can cut.
     """
     maker = _maker()
     if maker is None:
@@ -57,14 +60,14 @@ def cut(read: Callable[[int], bytes], passed: Callable[[bytes], object]) -> Iter
             "content cannot be cut: pyfastcdc is missing, or lacks its compiled part", library="pyfastcdc", extra="",
             remedy="Install pyfastcdc from a wheel. Without it large content is stored whole, and all can be read.",
         )  # fmt: skip
-    held, start, ends = b"", 0, False
+    ends = False
     while not ends:
         size = average(start)
         wanted = max(_WINDOW, 8 * size)
         piece = read(wanted)
         ends = len(piece) < wanted
         passed(piece)
-        view = memoryview(held + piece)
+        view = memoryview(held + piece if held else piece)
         at = 0
         for chunk in maker(size).cut_buf(view):
             # Where the window ends is no place that the bytes chose, unless the content ends there too.

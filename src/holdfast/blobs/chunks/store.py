@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 from holdfast.blobs.chunks.folder import RecipeFolder
 from holdfast.blobs.chunks.reader import ChunkedReader, prove
 from holdfast.blobs.chunks.writer import Appended, ChunkWriter, Keep
-from holdfast.blobs.compress import Shape, read_full
+from holdfast.blobs.compress import Shape
 from holdfast.blobs.contract import BlobStat, Cut, Staged
 from holdfast.blobs.files import ContentReader, FramedReader
 from holdfast.blobs.packs.store import PackedBlobs, Places
@@ -78,15 +78,16 @@ class ChunkedBlobs(PackedBlobs):
         durable: bool = True,
         keep: Keep | None = None,
         has: Callable[[bytes], bool] | None = None,
+        old: Recipe | None = None,
     ) -> Staged:
         """Take content in as chunks, of which only those that are not here (or that `has` denies) are written.
 
-        `keep`: see ChunkWriter. MissingDependencyError if nothing can cut; else as `stage`.
+        `keep`, `old`: see ChunkWriter. MissingDependencyError if nothing can cut; else as `stage`.
         """
         appended = Appended()
         try:
             has = has or self._chunk_places.has_chunk
-            made = self._chunk_writer.take(lambda length: read_full(source, length), appended, has=has, keep=keep)
+            made = self._chunk_writer.take(source, appended, has=has, keep=keep, old=old)
             if not len(made):
                 raise InvalidValueError("nothing to cut", where="content", reason="empty")
             path, stored = self._write_recipe(made)

@@ -11,8 +11,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from holdfast.blobs.chunks import cutter
+from holdfast.blobs.chunks.appended import begun, seems_appended, shared
+from holdfast.blobs.compress import read_full
 from holdfast.blobs.packs.writer import Batch, PackWriter, Written, prepare
 from holdfast.formats.pack import Spot
 from holdfast.formats.recipe import Recipe
@@ -48,15 +51,17 @@ class ChunkWriter:
         self._workers = workers
 
     def take(
-        self, read: Callable[[int], bytes], appended: Appended, *, has: Callable[[bytes], bool], keep: Keep | None
-    ) -> Recipe:
-        """Cut what `read` gives; a chunk that `has` knows is not written.
+        self, source: BinaryIO, appended: Appended, *, has: Callable[[bytes], bool], keep: Keep | None,
+        old: Recipe | None = None,
+    ) -> Recipe:  # fmt: skip
+        """Cut a source; a chunk that `has` knows is not written. `old`: what it may begin with, all of it stored.
 
         What is appended is on disk only after `sync`, and is in `appended` also if this fails.
 
         Without `keep` the packs of all that is new stay open until the content is published.
         """
-        recipe, whole, written = Recipe(), hashlib.sha256(), set[bytes]()
+        recipe, whole, held = _begin(source, old)
+        written = set[bytes]()
         with (
             ThreadPoolExecutor(1, thread_name_prefix="holdfast-sha256") as hasher,
             ThreadPoolExecutor(self._workers, thread_name_prefix="holdfast-zstd") as pool,
@@ -70,18 +75,19 @@ class ChunkWriter:
                     hashing.popleft().result()
 
             group: list[tuple[bytes, bytes]] = []
-            held = 0
-            for chunk in cutter.cut(read, passed):
+            waiting = 0
+            pieces = cutter.cut(lambda size: read_full(source, size), passed, held=held, start=recipe.size)
+            for chunk in pieces:
                 raw = hashlib.sha256(chunk).digest()
                 recipe.add(raw, len(chunk))
                 if raw in written or has(raw):
                     continue
                 written.add(raw)
                 group.append((raw, bytes(chunk)))
-                held += len(chunk)
-                if held >= GROUP_BYTES:
+                waiting += len(chunk)
+                if waiting >= GROUP_BYTES:
                     jobs.append(pool.submit(prepare, group))
-                    group, held = [], 0
+                    group, waiting = [], 0
                     if len(jobs) > _GROUPS_AHEAD:
                         self._append(jobs.popleft().result(), appended)
                     if keep is not None and appended.bytes >= KEEP_BYTES:
@@ -119,3 +125,14 @@ class ChunkWriter:
         keep(appended.fresh)
         self.done(appended)
         appended.fresh, appended.bytes = [], 0
+
+
+def _begin(source: BinaryIO, old: Recipe | None) -> tuple[Recipe, hashlib._Hash, bytes]:
+    """(the recipe, the running digest, bytes read and not cut yet) to go on with: behind `old` if the source has it."""
+    if old is not None and len(old) and seems_appended(source, old):
+        whole = hashlib.sha256()
+        last = shared(source, old, whole)
+        if last is not None:
+            return begun(old), whole, last
+        source.seek(0)
+    return Recipe(), hashlib.sha256(), b""
