@@ -7,7 +7,8 @@ overwritten. At scale 1 the log grows from 1 to 200 MB in 100 snapshots, and a c
 rewritten and 100 bytes inserted for each of nine more. FOLDER must lie on the disk in question; it is filled and not
 removed. Prints one JSON line for each run: CPU seconds (user and system) and wall seconds of all puts, bytes of all
 files then, bytes after `holdfast gc --grace 0`, which removes what recipes have superseded, CPU seconds to read the
-last and the middle snapshot back, and how busy others kept the machine.
+last and the middle snapshot back, and how busy others kept the machine. Last, a line for each mark: bytes at most those
+of each peer (after gc, and without), time at most half of restic's, in CPU seconds and, on a quiet machine only, by the clock.
 """
 
 from __future__ import annotations
@@ -160,6 +161,26 @@ def idle() -> Callable[[float], float]:
     return told
 
 
+def marks(which: str, found: dict[str, dict[str, object]]) -> Iterator[dict[str, object]]:
+    """P8 for one corpus: ours beside each peer that was run."""
+    ours = found.get("holdfast")
+    for peer, theirs in found.items():
+        if ours is None or theirs is ours:
+            continue
+        asked = [
+            ("bytes, after gc without grace", "bytes_after_gc", "bytes", 1.0),
+            ("bytes, at once", "bytes", "bytes", 1.0),
+        ]
+        if peer == "restic":
+            asked += [("CPU seconds", "cpu_s", "cpu_s", 0.5), ("seconds", "wall_s", "wall_s", 0.5)]
+        for what, own, other, limit in asked:
+            ratio = float(str(ours[own])) / float(str(theirs[other]))
+            yield {
+                "mark": f"P8 {which}: {what}", "ours": ours[own], peer: theirs[other], "ratio": round(ratio, 3),
+                "limit": limit, "met": ratio <= limit,
+            }  # fmt: skip
+
+
 def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -170,11 +191,15 @@ def main() -> None:
     wanted = parser.parse_args()
     wanted.folder.mkdir(parents=True, exist_ok=True)
     for which in wanted.which:
+        found: dict[str, dict[str, object]] = {}
         for who in wanted.who:
             if who != "holdfast" and shutil.which(who) is None:
                 print(json.dumps({"who": who, "missing": "see tools/bench/install_peers.sh"}), flush=True)
                 continue
-            print(json.dumps(measure(who, which, wanted.folder, wanted.scale)), flush=True)
+            found[who] = measure(who, which, wanted.folder, wanted.scale)
+            print(json.dumps(found[who]), flush=True)
+        for mark in marks(which, found):
+            print(json.dumps(mark), flush=True)
 
 
 if __name__ == "__main__":
