@@ -1,6 +1,6 @@
 """Run ours and the peers side by side on the same work, and write docs/performance.md from what was seen.
 
-    python tools/bench/bench.py run FOLDER [--scale 1.0] [--runs 3] [--only add,restic-add]
+    python tools/bench/bench.py run FOLDER [--scale 1.0] [--artifacts 1000000] [--runs 3] [--only add,restic-add]
     python tools/bench/bench.py page RESULTS.jsonl
 
 `make bench` does both, after tools/bench/install_peers.sh. FOLDER needs room for five times the corpora (10 GB at scale
@@ -30,22 +30,22 @@ LONG_S = 20.0
 """Steps that take longer run once."""
 
 
-def run(folder: Path, *, scale: float, runs: int, only: list[str]) -> Path:
+def run(folder: Path, *, scale: float, artifacts: int, runs: int, only: list[str]) -> Path:
     """Measure every step; the file of results, one JSON object a line, the machine first."""
     folder.mkdir(parents=True, exist_ok=True)
-    corpora.make(folder, scale, ["small", "large"])
+    corpora.make(folder, scale, ["small", "large", "history"])
     results = folder / "results.jsonl"
     with results.open("w", encoding="utf-8") as out:
-        for line in _lines(folder, scale, runs, only):
+        for line in _lines(folder, scale, artifacts, runs, only):
             out.write(json.dumps(line) + "\n")
             out.flush()
             print(json.dumps(line), flush=True)
     return results
 
 
-def _lines(folder: Path, scale: float, runs: int, only: list[str]) -> Iterator[dict[str, Any]]:
-    yield {"machine": page.machine(), "versions": _versions(), "scale": scale}
-    words = _words(folder) | {"artifacts": str(int(1_000_000 * scale))}
+def _lines(folder: Path, scale: float, artifacts: int, runs: int, only: list[str]) -> Iterator[dict[str, Any]]:
+    yield {"machine": page.machine(), "versions": _versions(), "scale": scale, "artifacts": artifacts}
+    words = _words(folder) | {"artifacts": str(artifacts), "scale": str(scale)}
     for step in STEPS:
         if only and step.name not in only:
             continue
@@ -87,6 +87,8 @@ def _words(folder: Path) -> dict[str, str]:
         "small": str(folder / "small"), "large": str(folder / "large"), "store": str(folder / "store"),
         "peer": str(folder / "peer"), "child": f"{python} {HERE / 'children.py'}", "holdfast": f"{python} -m holdfast",
         "reading": f"{python} {HERE / 'reading.py'}", "queries": f"{python} {HERE / 'queries.py'}",
+        "chunking": f"{python} {HERE / 'chunking.py'} {folder / 'revised'}",
+        "history": str(folder / "history"), "past_folder": str(folder / "past"), "past": f"{python} {HERE / 'repacking.py'} {folder / 'past'}",
         "raw": str(folder / "raw.sqlite3"), "million": str(folder / "million"),
     }  # fmt: skip
 
@@ -124,6 +126,7 @@ def main() -> int:
     running = commands.add_parser("run")
     running.add_argument("folder", type=Path)
     running.add_argument("--scale", type=float, default=1.0)
+    running.add_argument("--artifacts", type=int)
     running.add_argument("--runs", type=int, default=3)
     running.add_argument("--only", default="")
     paging = commands.add_parser("page")
@@ -131,7 +134,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.command == "run":
         only = [name for name in given.only.split(",") if name]
-        print(run(given.folder.absolute(), scale=given.scale, runs=given.runs, only=only))
+        artifacts = given.artifacts or int(1_000_000 * given.scale)
+        print(run(given.folder.absolute(), scale=given.scale, artifacts=artifacts, runs=given.runs, only=only))
     else:
         page.write(given.results)
     return 0

@@ -76,6 +76,13 @@ def read_pieces(root: str) -> None:
         _say(seconds=taken, count=len(places))
 
 
+def kept(root: str) -> None:
+    """What a store has on disk, with its journal as small as it will be once sealed; without what is only a cache."""
+    from repacking import sizes
+
+    _say(bytes=sizes(Path(root))["blobs, packs, index and sealed journal"])
+
+
 def put(root: str, names: str = "a") -> None:
     """Durable puts of 2 KB, one after the other, each with its revision, rows, chain and journal."""
     import holdfast

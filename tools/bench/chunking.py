@@ -107,7 +107,7 @@ def measure(who: str, which: str, folder: Path, scale: float) -> dict[str, objec
         taken = run(put)
         cpu, wall = cpu + taken[0], wall + taken[1]
     found: dict[str, object] = {
-        "who": who, "corpus": which, "scale": scale, "cpu_s": round(cpu, 2), "wall_s": round(wall, 2),
+        "who": who, "corpus": which, "scale": scale, "cpu_s": round(cpu, 2), "seconds": round(wall, 2),
         "logical": int(logical), "bytes": bytes_in(store),
     }  # fmt: skip
     if who == "holdfast":
@@ -172,7 +172,7 @@ def marks(which: str, found: dict[str, dict[str, object]]) -> Iterator[dict[str,
             ("bytes, at once", "bytes", "bytes", 1.0),
         ]
         if peer == "restic":
-            asked += [("CPU seconds", "cpu_s", "cpu_s", 0.5), ("seconds", "wall_s", "wall_s", 0.5)]
+            asked += [("CPU seconds", "cpu_s", "cpu_s", 0.5), ("seconds", "seconds", "seconds", 0.5)]
         for what, own, other, limit in asked:
             ratio = float(str(ours[own])) / float(str(theirs[other]))
             yield {

@@ -2,8 +2,9 @@
 
 `small`: a tree of text-like files (JSON, Markdown, logs, tables, code), median 2 KB; 50,000 of them at scale 1.
 `large`: one file, 40 % of it random, the rest records, numbers and text; 2 GiB at scale 1.
+`history`: a bare git repository of code that people edit: some 500 files and 7,000 revisions of them at scale 1.
 
-Run as `python tools/bench/corpora.py FOLDER [--scale 0.1] [small] [large]`; what is there already is left alone.
+Run as `python tools/bench/corpora.py FOLDER [--scale 0.1] [small] [large] [history]`; what is there already is left alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import itertools
 import json
 import random
 import struct
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +22,8 @@ SEED = 20261121
 FILES = 50_000
 BLOCKS = 2_048
 BLOCK_BYTES = 1 << 20
+COMMITS = 2_600
+SOURCES = 500
 _SYLLABLES = [
     a + b
     for a in ["b", "c", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "st", "tr", "pl", "gr"]
@@ -114,6 +118,49 @@ def large(folder: Path, scale: float) -> None:
             file.write(block)
 
 
+def history(folder: Path, scale: float) -> None:
+    """The repository. A few files change often and most seldom; an edit touches some lines in one or two places."""
+    rnd = random.Random(SEED + 2)
+    words = Words(rnd)
+    files = [_source(rnd, words) for _ in range(max(5, int(SOURCES * scale)))]
+    often = list(itertools.accumulate(1 / (rank + 3) for rank in range(len(files))))
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(folder)], check=True)
+    command = ["git", "--git-dir", str(folder), "fast-import", "--quiet"]
+    reader = subprocess.Popen(command, stdin=subprocess.PIPE)
+    assert reader.stdin is not None
+    for number in range(max(20, int(COMMITS * scale))):
+        reader.stdin.write(
+            b"commit refs/heads/main\ncommitter a <a@b> %d +0000\ndata 1\nx\n" % (1_700_000_000 + number)
+        )
+        changed = (
+            range(len(files)) if number == 0 else sorted({*rnd.choices(range(len(files)), cum_weights=often, k=3)})
+        )
+        for place in changed:
+            if number:
+                _edit(files[place], rnd, words)
+            data = "".join(files[place]).encode()
+            name = f"src/part{place % 12}/module{place:03d}.py"
+            reader.stdin.write(f"M 100644 inline {name}\ndata {len(data)}\n".encode() + data + b"\n")
+    reader.stdin.close()
+    if reader.wait():
+        raise RuntimeError("git fast-import failed")
+
+
+def _source(rnd: random.Random, words: Words) -> list[str]:
+    return [
+        line
+        for _ in range(int(rnd.lognormvariate(3.6, 1.0)) + 1)
+        for line in _function(rnd, words).splitlines(keepends=True)
+    ]
+
+
+def _edit(lines: list[str], rnd: random.Random, words: Words) -> None:
+    for _ in range(rnd.randint(1, 2)):
+        at = rnd.randrange(len(lines))
+        gone = min(len(lines) - at - 1, rnd.choice((0, 0, 1, 2)))
+        lines[at : at + gone] = _function(rnd, words).splitlines(keepends=True)[rnd.randrange(3) :]
+
+
 def make(folder: Path, scale: float, which: list[str]) -> None:
     """Make corpora under `folder`; a stamp tells which are whole."""
     for name in which:
@@ -121,7 +168,7 @@ def make(folder: Path, scale: float, which: list[str]) -> None:
         if stamp.exists() and stamp.read_text() == f"{scale}":
             continue
         (folder / name).mkdir(parents=True, exist_ok=True)
-        {"small": small, "large": large}[name](folder / name, scale)
+        {"small": small, "large": large, "history": history}[name](folder / name, scale)
         stamp.write_text(f"{scale}")
 
 

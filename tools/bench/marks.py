@@ -1,8 +1,9 @@
 """The marks: on which work, by which commands of ours and of the peers, and what ratio we mean to reach.
 
 Commands are shell lines. Words they may use: {small}, {large}: the corpora; {store}, {peer}: where ours and the peer's
-repository go; {child}, {reading}, {queries}: run a body of children.py, reading.py, queries.py; {million}, {raw}: where
-many artifacts go, and a bare table with the same facts; {artifacts}: how many; {holdfast}: the command.
+repository go; {child}, {reading}, {queries}: run a body of children.py, reading.py, queries.py; {past}: a step of
+repacking.py on the repository {history}; {chunking}: chunking.py in a folder of its own, {scale}: of how much; {million},
+{raw}: where many artifacts go, and a bare table with the same facts; {artifacts}: how many; {holdfast}: the command.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ def stored(taken: dict[str, float]) -> float:
     return taken["bytes"]
 
 
+def stored_after_gc(taken: dict[str, float]) -> float:
+    """Bytes on disk when what is superseded has gone; the peers keep no such thing."""
+    return taken.get("bytes_after_gc", taken["bytes"])
+
+
 def p50(taken: dict[str, float]) -> float:
     """The middle latency, in milliseconds."""
     return taken["p50_ms"]
@@ -36,6 +42,11 @@ def p50(taken: dict[str, float]) -> float:
 def p99(taken: dict[str, float]) -> float:
     """The latency that one in a hundred exceeds, in milliseconds."""
     return taken["p99_ms"]
+
+
+def slowest(taken: dict[str, float]) -> float:
+    """The slowest of many reads, in milliseconds of CPU."""
+    return taken["slowest_cpu_ms"]
 
 
 def memory(taken: dict[str, float]) -> float:
@@ -84,6 +95,8 @@ _BORG = "rm -rf {peer} {peer}-base; borg init -e none {peer}"
 QUERIES = {"id": 6.0, "name": 6.0, "digest": 6.0, "newest": 3.0, "metadata": 3.0, "search": 1.5}
 """How many times the bare table's time each may take."""
 
+REVISED = {"checkpoint": "ten checkpoints of 256 MiB, edited", "growing": "a log of 1 to 200 MB, 100 snapshots"}
+
 STEPS = (
     # One tree of small files, then the same again, then reads, then a check: for each in turn on what it made.
     Step("tar", "tar, zstd -T2 -3", "tar -C {small} -cf - . | zstd -T2 -3 -q -o {peer}.zst; sync {peer}.zst", "rm -f {peer}.zst", "{peer}.zst"),
@@ -97,6 +110,11 @@ STEPS = (
     Step("show", OURS, "{holdfast} -C {store} status", cold=False),
     Step("help", OURS, "{holdfast} --help", cold=False),
     Step("rebuild", OURS, "{holdfast} -C {store} rebuild"),
+    Step("kept", OURS, "{child} kept {store}", cold=False, once=True),
+    Step("repack", OURS, "{holdfast} -C {store} repack && {holdfast} -C {store} gc --grace 0", once=True),
+    Step("repacked", OURS + ", repacked", "{child} kept {store}", cold=False, once=True),
+    Step("repacked-read", OURS + ", repacked", "{child} read_small {store}"),
+    Step("repacked-bulk", OURS + ", repacked, in bulk", "{reading} bulk {store}"),
     Step("add-warm", OURS + ", warm", "cd {small}; {holdfast} -C {store} add .", _FRESH, cold=False),
     Step("add-checksum", OURS + " --checksum", "cd {small}; {holdfast} -C {store} add --checksum .", cold=False),
     Step("add-again-after", OURS + ", after another's write", "cd {small}; {holdfast} -C {store} add .", "echo $RANDOM > {peer}.x; {holdfast} -C {store} put other {peer}.x", cold=False),
@@ -126,10 +144,22 @@ STEPS = (
     Step("large-fsck", OURS, "{holdfast} -C {store} fsck"),
     Step("borg-large", "borg", "cd {large}; borg create -C zstd,3 {peer}::a .", _BORG, "{peer}", once=True),
     Step("restic-large", "restic", "cd {large}; restic -q -r {peer} backup .", _RESTIC, "{peer}", once=True),
+    # Every revision of a git history.
+    Step("git-history", "git gc --aggressive", "git --git-dir={peer} gc -q --prune=now --aggressive", "rm -rf {peer}; cp -a {history} {peer}", "{peer}/objects/pack", once=True),
+    Step("history-put", OURS, "{past} --git-dir {history} --step put", "mkdir -p {past_folder}", once=True),
+    Step("history-repack", OURS, "{past} --git-dir {history} --step repack", once=True),
+    Step("history-gc", OURS, "{past} --git-dir {history} --step gc", keeps="{past_folder}/store/packs", once=True),
+    Step("history-kept", OURS, "{child} kept {past_folder}/store", cold=False, once=True),
+    Step("history-read", OURS, "{past} --git-dir {history} --step read", cold=False, once=True),
+    # Large content that grows and is edited, revision by revision.
+    *(Step(f"{prefix}{work}", who, f"{{chunking}} --scale {{scale}} --which {work} --who {who}", cold=False, once=True)
+      for work in REVISED for who, prefix in ((OURS, ""), ("restic", "restic-"), ("borg", "borg-"))),
     # Questions to very many.
     Step("many", OURS, "{queries} make {million} {raw} {artifacts}", cold=False, once=True, keeps="{million}"),
     *(Step(f"ours-{query}", OURS, f"{{queries}} ours {{million}} {query}", cold=False) for query in QUERIES),
     *(Step(f"raw-{query}", "SQLite, nothing checked", f"{{queries}} raw {{raw}} {query}", cold=False) for query in QUERIES),
+    Step("many-fsck", OURS, "{holdfast} -C {million} fsck --quick", cold=False, once=True),
+    Step("many-gc", OURS, "{holdfast} -C {million} gc --dry-run", cold=False, once=True),
     Step("many-show", OURS, "{holdfast} -C {million} show c7/art-0007007.txt", cold=False),
     # Single durable writes.
     Step("objects-put", "disk-objectstore add_object (bytes alone)", "{child} objects_put {peer}", "rm -rf {peer}", cold=False),
@@ -143,7 +173,8 @@ MARKS = (
     Mark("P1 warm", "the same, warm", "add-warm", ("restic-add-warm",), limit=0.5),
     Mark("P1 many", "the same contents by put_many, warm", "put-many", ("objects-add",)),
     Mark("P1 text", "the same, full text complete", "add+text", ("tar",), limit=2.5),
-    Mark("P1s", "bytes of that store, index and journal counted", "add", ("restic-add",), of=stored, unit="MB"),
+    Mark("P1s", "bytes of that store, index and sealed journal counted", "kept", ("restic-add",), of=stored, unit="MB"),
+    Mark("P1s repack", "the same after repack (asked: 70 of restic's 80.7 MB)", "repacked", ("restic-add",), of=stored, limit=70 / 80.7, unit="MB"),
     Mark("P2", "add the same tree again, unchanged", "again", ("git-again",), limit=2.0),
     Mark("P2 peers", "the same, against restic", "again", ("restic-again",), limit=0.33),
     Mark("P3", "add one big file", "large", ("zstd-large",), limit=1.1),
@@ -153,16 +184,22 @@ MARKS = (
     Mark("P5 pieces", "random reads of 4 KB in it, warm", "pieces", of=rate, limit=5_000, rising=True, unit="/s"),
     Mark("P6", "full fsck of the small ones", "fsck", ("restic-check",)),
     Mark("P6 large", "full fsck of the big one", "large-fsck", ("zstd-proof",), limit=1 / 0.6),
-    Mark("P7", "a git history after repack", missing="see tools/bench/repacking.py and docs/design/019"),
-    Mark("P8", "growing logs and checkpoints", missing="measured apart, by tools/bench/chunking.py"),
+    Mark("P7", "a git history after repack: packs with their tables", "history-gc", ("git-history",), of=stored, unit="MB"),
+    Mark("P7 time", "the same: how long repack takes", "history-repack", ("git-history",), limit=0.25),
+    Mark("P7 read", "the same: any revision, one by one, the slowest", "history-read", of=slowest, limit=5.0, unit="ms"),
+    *(Mark(f"P8 {work}", said, work, (f"restic-{work}",), limit=0.5) for work, said in REVISED.items()),
+    *(Mark(f"P8s {work}", f"the same: bytes, what a recipe superseded removed ({work})", work,
+           (f"restic-{work}", f"borg-{work}"), of=stored_after_gc, unit="MB") for work in REVISED),
     Mark("P9", "one durable put of 2 KB, middle", "put", ("objects-put",), of=p50, unit="ms"),
     Mark("P9 tail", "the slowest of a hundred", "put", ("objects-put",), of=p99, unit="ms"),
     Mark("P9 eight", "eight writers together, puts a second", "put-eight", ("put",), of=rate, rising=True, unit="/s"),
-    *(Mark(f"P10 {query}", f"a million artifacts: {query}", f"ours-{query}", (f"raw-{query}",), of=p50, limit=limit, unit="ms")
+    *(Mark(f"P10 {query}", f"many artifacts: {query}", f"ours-{query}", (f"raw-{query}",), of=p50, limit=limit, unit="ms")
       for query, limit in QUERIES.items()),
     Mark("P11", "peak memory, small files", "add", of=memory, limit=150, unit="MB"),
     Mark("P11 large", "peak memory, big file", "large", of=memory, limit=150, unit="MB"),
+    Mark("P11 fsck", "peak memory, fsck --quick of many", "many-fsck", of=memory, limit=300, unit="MB"),
+    Mark("P11 gc", "peak memory, gc of many (dry run)", "many-gc", of=memory, limit=300, unit="MB"),
     Mark("P12", "`holdfast --help`", "help", limit=0.12),
-    Mark("P12 show", "`holdfast show` among a million", "many-show", limit=0.2),
+    Mark("P12 show", "`holdfast show` among many", "many-show", limit=0.2),
     Mark("P12 status", "`holdfast status` of the small files", "show", limit=0.2),
 )  # fmt: skip

@@ -73,14 +73,13 @@ def make(store: str, raw: str, artifacts: str) -> None:
 
 def _put(made: Store, bare: sqlite3.Connection, part: list[tuple[int, str, str, dict[str, Any]]]) -> None:
     bare.execute("BEGIN")
-    with made.transaction():
-        for number, path, content, metadata in part:
-            made.put(path, content, metadata=metadata)
-            digest = hashlib.sha256(content.encode()).digest()
-            row = (number, path, digest, "text", len(content), 1.7e9 + number, json.dumps(metadata), number // EACH)
-            bare.execute("INSERT INTO artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-            if number < TEXTS:
-                bare.execute("INSERT INTO ft (rowid, body) VALUES (?, ?)", (number, content))
+    made.put_many((path, content, {"metadata": metadata}) for _, path, content, metadata in part)
+    for number, path, content, metadata in part:
+        digest = hashlib.sha256(content.encode()).digest()
+        row = (number, path, digest, "text", len(content), 1.7e9 + number, json.dumps(metadata), number // EACH)
+        bare.execute("INSERT INTO artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        if number < TEXTS:
+            bare.execute("INSERT INTO ft (rowid, body) VALUES (?, ?)", (number, content))
     bare.execute("COMMIT")
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from holdfast.care import gc
 from holdfast.care import rebuild as rebuilding
 from holdfast.care import recover as recovering
-from holdfast.care import repair as repairing
 from holdfast.engine import open as opening
 from holdfast.errors import NotAStoreError
 from holdfast.formats import paths
@@ -251,23 +250,14 @@ def _recover(bench: Bench) -> None:
 def _spoiled(bench: Bench) -> None:
     """Damage of many kinds, and beside the store a folder with the files that its blobs were made from."""
     _little(bench)
-    originals = os.path.join(bench.beside, "originals")
-    os.makedirs(originals, exist_ok=True)
-    with bench.open() as store:
-        for number in range(3):
-            data, path = content(bench.fresh("content"), 900), bench.fresh("spoiled")
-            with open(os.path.join(originals, str(number)), "wb") as file:
-                file.write(data)
-            with bench.call("put", {f"artifact {path}": artifact(digest(data))}) as ids:
-                one = store.put(path, data).artifact
-                ids[f"artifact {path}"] = one.id
-            raw = one.digest.removeprefix("sha256:")
-            blob = os.path.join(bench.root, paths.BLOBS, raw[:2], f"{raw}.zst")
-            if number:
-                os.unlink(blob)
-            else:
-                with open(blob, "r+b") as file:
-                    file.write(b"damaged")
+    for number, found in enumerate(packs.with_originals(bench, 3)):
+        raw = found.removeprefix("sha256:")
+        blob = os.path.join(bench.root, paths.BLOBS, raw[:2], f"{raw}.zst")
+        if number:
+            os.unlink(blob)
+        else:
+            with open(blob, "r+b") as file:
+                file.write(b"damaged")
 
 
 def _spoil_files(bench: Bench) -> None:
@@ -281,12 +271,6 @@ def _spoil_files(bench: Bench) -> None:
         with open(os.path.join(bench.root, paths.INDEX), "r+b") as file:
             file.seek(9 * 4096)
             file.write(b"\xff" * 4096)
-
-
-def _repair(bench: Bench) -> None:
-    bench.doing("repair")
-    wanted = repairing.Wanted([os.path.join(bench.beside, "originals")])
-    repairing.repair(bench.root, bench.settings, wanted)
 
 
 def _redact(bench: Bench) -> None:
@@ -332,7 +316,7 @@ JOBS = (
     Job("open: hole in the journal", _mend_hole, before=_put_for_ever, dying=_WRITTEN, wreck=_hole),
     Job("create", _create, mend=_create_again, anew=True),
     Job("recover of a copy", _recover, before=_copied, mend=_recover, anew=True),
-    Job("repair", _repair, before=_spoiled, wreck=_spoil_files, mend=_repair, anew=True),
+    Job("repair", packs.repaired, before=_spoiled, wreck=_spoil_files, mend=packs.repaired, anew=True),
     *(
         Job(f"{verb} into packs", into_packs(_writing(verb)), beside=True)
         for verb in ("put", "transaction", "add", "history")

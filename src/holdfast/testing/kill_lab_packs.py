@@ -128,27 +128,32 @@ def gathered(bench: Bench) -> None:
             Gc(store._handle, grace_s=0, loose_many=2).run()  # noqa: SLF001
 
 
-def spoiled(bench: Bench, few: Work) -> None:
-    """Packs with a lost header or damaged content, and beside the store the files that content was made from."""
-    few(bench)
+def with_originals(bench: Bench, many: int) -> list[str]:
+    """Put as many contents, whose originals are in a folder beside the store; their digests."""
     originals = os.path.join(bench.beside, "originals")
     os.makedirs(originals, exist_ok=True)
+    found = []
     with bench.open() as store:
-        for number in range(5):
+        for number in range(many):
             data, path = content(bench.fresh("content"), 900), bench.fresh("spoiled")
             with open(os.path.join(originals, str(number)), "wb") as file:
                 file.write(data)
             with bench.call("put", {f"artifact {path}": artifact(digest(data))}) as ids:
-                ids[f"artifact {path}"] = store.put(path, data).artifact.id
-        spots = [store._handle.index.physical.spot(store.get(path).digest) for path in _spoiled(bench)]  # noqa: SLF001
+                one = store.put(path, data).artifact
+                ids[f"artifact {path}"] = one.id
+            found.append(one.digest)
+    return found
+
+
+def spoiled(bench: Bench, few: Work) -> None:
+    """Packs with a lost header or damaged content, and beside the store the files that content was made from."""
+    few(bench)
+    digests = with_originals(bench, 5)
+    with bench.open() as store:
+        spots = [store._handle.index.physical.spot(one) for one in digests]  # noqa: SLF001
     first, *_, last = [spot for spot in spots if spot is not None]
     flip(bench, paths.pack_file(first.pack), first.offset - 20)
     flip(bench, paths.pack_file(last.pack), last.offset + last.stored_bytes // 2)
-
-
-def _spoiled(bench: Bench) -> list[str]:
-    start = f"artifact {bench.name}/spoiled "
-    return [key.partition(" ")[2] for key in bench.books.facts if key.startswith(start)]
 
 
 def flip(bench: Bench, path: str, at: int) -> None:

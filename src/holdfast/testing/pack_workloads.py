@@ -52,10 +52,10 @@ def put(bench: Bench) -> None:
                 bench.ledger.put(one if n % 2 else other, f"folder {n % 3}/{turn % 2} {n % 8}", bench.content())
 
 
-def added(bench: Bench) -> None:
+def added(bench: Bench, many: int = 14) -> None:
     """Trees in batches of a few files: appends of many members, and packs that are full in the middle of a tree."""
     with bench.open() as store:
-        for number in range(14):
+        for number in range(many):
             tree = Path(bench.beside, f"tree-{number}")
             for n in range(30):
                 file = tree / f"{n % 4}" / f"{n}.bin"

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import holdfast
 from holdfast.testing.machine import moving
 from holdfast.testing.machine.care import TransactionRules
+from holdfast.testing.machine.corners import CornerRules
 from holdfast.testing.machine.driver import Way
 from holdfast.testing.machine.looks import LookRules
 from holdfast.testing.machine.ordeals import Ordeals
@@ -42,8 +43,8 @@ class EveryRule:
 
 
 class StoreMachine(
-    Scenes, ArtifactRules, CollectionRules, TreeRules, RelationshipRules, RunRules, TransactionRules, TogetherRules,
-    LookRules, Ordeals,
+    Scenes, ArtifactRules, CollectionRules, TreeRules, CornerRules, RelationshipRules, RunRules, TransactionRules,
+    TogetherRules, LookRules, Ordeals,
 ):  # fmt: skip
     """All rules. After each step lists and audit trail are compared; now and then everything."""
 

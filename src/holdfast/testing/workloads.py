@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 
 from holdfast.engine import open as opening
 from holdfast.testing import care_workloads as care
@@ -41,21 +40,7 @@ def _transactions(bench: Bench) -> None:
 
 
 def _bulk(bench: Bench) -> None:
-    trees = []
-    for number in range(3):
-        tree = Path(bench.beside, f"tree-{number}")
-        for n in range(30):
-            file = tree / f"{n % 4}" / f"{n}.bin"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(bench.content())
-        trees.append(tree)
-    with bench.open() as store:
-        for tree in trees:
-            files = [file for file in tree.rglob("*") if file.is_file()]
-            changes = {str(file.relative_to(tree.parent)): Fate((file.read_bytes(),)) for file in files}
-            with bench.ledger.call(changes, whole=False):
-                store.add(tree)
-            bench.ledger.known(store, *changes)
+    packs.added(bench, many=3)
 
 
 def _big(bench: Bench) -> None:

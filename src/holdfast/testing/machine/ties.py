@@ -153,6 +153,10 @@ class RelationshipRules(Driver):
     )  # fmt: skip
     def walk(self, start: End, direction: Any, depth: int | None) -> None:
         """Where something comes from, and what came of it."""
+        self.same_walk(start, direction, depth)
+
+    def same_walk(self, start: End, direction: Any, depth: int | None) -> None:
+        """The store walks as the model does."""
         found = self.store.relationships.lineage(self.endpoint(start), direction=direction, depth=depth)
         nodes, edges = self.model.lineage(start, direction=direction, depth=depth)
         assert {n.endpoint: n.depth for n in found.nodes} == {self.endpoint(e): level for e, level in nodes.items()}

@@ -64,15 +64,17 @@ class TogetherRules(Driver):
     # -- the same call again -------------------------------------------------------------------------------------------
 
     @outside
-    @rule(path=values.paths, content=values.texts)
-    def put_with_tx(self, path: bytes, content: bytes) -> None:
-        """A put that can be repeated."""
+    @rule(path=values.paths, content=values.texts, at_once=st.booleans())
+    def put_with_tx(self, path: bytes, content: bytes, at_once: bool) -> None:
+        """A put that can be repeated, and is, maybe at once."""
         tx = f"01980000-0000-7000-8000-{self.steps:012x}"
         before = len(self.model.trail)
         result = self.both(lambda s: s.put(path, content, tx=tx), lambda m: m.put(path, content, {}))
         if result is not None and len(self.model.trail) > before:
             thing = self.model.thing(path)
             self.repeats.append(Repeat(tx, path, content, thing.handle, thing.newest.number))
+            if at_once:
+                self._repeated(self.repeats[-1])
 
     @outside
     @precondition(some(_due_repeats))
@@ -82,6 +84,9 @@ class TogetherRules(Driver):
         if more and not self.model.things[which.handle].deleted:
             content, its = which.content + b" more %d" % self.steps, f"id:{self.ids[which.handle]}"
             self.both(lambda s: s.put(its, content), lambda m: m.put(which.handle, content, {}))
+        self._repeated(which)
+
+    def _repeated(self, which: Repeat) -> None:
         found = self.store.put(which.path, which.content, tx=which.tx)
         assert (found.artifact.id, found.revision.number) == (self.ids[which.handle], which.revision)
         self.both(lambda s: s.put(b"else", b"else", tx=which.tx), lambda _: _refuse("transaction-reused"))

@@ -48,6 +48,13 @@ class TreeRules(Driver):
         into, name, tree = which
         self._add(into, name, {**tree, **changed}, 0o644, atomic=atomic)
 
+    @rule(into=values.folders, name=values.names, mode=modes, first=values.texts, then=values.texts)
+    def add_and_put(self, into: bytes, name: bytes, mode: int, first: bytes, then: bytes) -> None:
+        """A file taken in, and new content put under its name: its permission bits stay."""
+        self._add(into, name, {b"file": first}, mode, atomic=False)
+        path = values.path_of(values.path_of(into, name), b"file")
+        self.both(lambda s: s.put(path, then), lambda m: m.put(path, then, {}))
+
     def _add(self, into: bytes, name: bytes, tree: Tree, mode: int, *, atomic: bool) -> None:
         folder = os.fsencode(self.home) + b"/tree-%d/" % self.steps + name
         _write(folder, tree, mode)
