@@ -155,8 +155,8 @@ def stage_file(
             before = os.fstat(file.fileno())
             if itself and not stat.S_ISREG(before.st_mode):
                 raise SourceChangedError(f"{path} is no regular file any more", path=path, tries=1)
-            regular = stat.S_ISREG(before.st_mode)
-            incoming = stage_stream(handle, file, durable=durable, cutter=cutter, rewinds=regular)
+            rewinds = stat.S_ISREG(before.st_mode) and _sized(before)
+            incoming = stage_stream(handle, file, durable=durable, cutter=cutter, rewinds=rewinds)
             after = os.fstat(file.fileno())
         if same_facts(before, after) and (incoming.size == after.st_size or not _sized(after)):
             incoming.facts = after
