@@ -156,11 +156,12 @@ fsync_dir journal (locked)              | successor in place, folder not synced
 """,
     "create": """
 mkdir blobs                             | before the first folder is made | create
-mkdir journal                           | two folders made
 mkdir packs                             | one folder made
-mkdir quarantine                        | three folders made
-mkdir tmp                               | four folders made
-mkdir locks                             | five folders made
+mkdir recipes                           | two folders made
+mkdir journal                           | three folders made
+mkdir quarantine                        | four folders made
+mkdir tmp                               | five folders made
+mkdir locks                             | six folders made
 create temporary                        | folders made, before the marker's file
 write temporary                         | marker's file made, nothing written
 half write temporary                    | marker half written
