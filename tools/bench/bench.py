@@ -94,13 +94,15 @@ def _words(folder: Path) -> dict[str, str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "RESTIC_", "BORG_", "HOLDFAST_"))}
+    # An installed program has its code compiled: one that may not keep it compiles all of it at each start.
+    others = ("GIT_", "RESTIC_", "BORG_", "HOLDFAST_", "PYTHONDONTWRITEBYTECODE")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(others)}
     who = {"GIT_AUTHOR_NAME": "b", "GIT_AUTHOR_EMAIL": "b@b", "GIT_COMMITTER_NAME": "b", "GIT_COMMITTER_EMAIL": "b@b"}
     return inherited | who | {
         "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "RESTIC_PASSWORD": "x",
         "RESTIC_CACHE_DIR": str(folder / "peer-cache"), "BORG_BASE_DIR": str(folder / "peer-base"),
         "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
-        "HOLDFAST_ACTOR": "bench",
+        "HOLDFAST_ACTOR": "bench", "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
     }  # fmt: skip
 
 
