@@ -94,6 +94,21 @@ def test_what_a_recipe_superseded_stays_for_the_grace_period_and_then_goes(store
     check(root)
 
 
+def test_a_superseded_file_stays_where_a_chunk_of_its_recipe_is_damaged(store, root):
+    """It is the last good copy, whatever the grace period says; repair takes it."""
+    grow(store, ONE, TWO)
+    store.close()
+    spot = max((path for path in Path(root, "packs").iterdir()), key=lambda path: path.stat().st_size)
+    flip(spot, spot.stat().st_size // 8)
+    with holdfast.open(root) as again:
+        assert again.gc(dry_run=True, grace_s=0).strays == 0
+        again.gc(grace_s=0)
+    assert whole_file(root, ONE).exists()
+    repair_store(root)
+    with holdfast.open(root) as again:
+        assert again.read("log", revision=1) == ONE
+
+
 def test_gc_without_grace_frees_the_chunks_that_only_the_purged_revisions_had(store, root):
     grow(store)
     only_three = chunks_of(root, THREE) - chunks_of(root, ONE, TWO)
