@@ -53,28 +53,33 @@ def _tell_parts(bench: Bench) -> None:
         tell_part(bench, owner, name, part)
 
 
+class _Doing:
+    """What is being done, for the lab and for whoever has to say it again when a part is over."""
+
+    def __init__(self, told: Callable[[str], None]) -> None:
+        self._told = told
+        self.now = ""
+
+    def __call__(self, what: str) -> None:
+        self.now = what
+        self._told(what)
+
+
 def tell_part(bench: Bench, owner: Any, name: str, part: str) -> None:
     """From now on the lab is told when a function of the product is at work, and what goes on when it is done."""
-    told, now = bench.doing, [""]
-
-    def doing(what: str) -> None:
-        now[0] = what
-        told(what)
-
+    doing = bench.doing if isinstance(bench.doing, _Doing) else _Doing(bench.doing)
     bench.doing = doing
-    setattr(owner, name, _telling(getattr(owner, name), part, doing, now))
+    real = getattr(owner, name)
 
-
-def _telling(real: Callable[..., Any], part: str, told: Callable[[str], None], now: list[str]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
-        before = now[0]
-        told(part)
+        before = doing.now
+        doing(part)
         try:
             return real(*arguments, **options)
         finally:
-            told(before)
+            doing(before)
 
-    return call
+    setattr(owner, name, call)
 
 
 def collected(bench: Bench) -> None:
