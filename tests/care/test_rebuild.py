@@ -116,6 +116,9 @@ def everything(store: Store) -> None:
     artifacts.purge("plain", revisions=[])
     artifacts.put("plain", b"second")
     artifacts.purge("plain", revisions=[1])
+    grown = random.Random(7).randbytes(1_200_000)
+    for more in (b"", b"and more", b"and more and more"):
+        artifacts.put("grown", grown + more)
 
 
 def test_a_store_with_every_kind_of_change_is_rebuilt_row_for_row(root: str, rows_of: RowsOf) -> None:

@@ -45,7 +45,7 @@ def run(folder: Path, *, scale: float, artifacts: int, runs: int, only: list[str
 
 def _lines(folder: Path, scale: float, artifacts: int, runs: int, only: list[str]) -> Iterator[dict[str, Any]]:
     yield {"machine": page.machine(), "versions": _versions(), "scale": scale, "artifacts": artifacts}
-    words = _words(folder) | {"artifacts": str(artifacts)}
+    words = _words(folder) | {"artifacts": str(artifacts), "scale": str(scale)}
     for step in STEPS:
         if only and step.name not in only:
             continue
@@ -87,19 +87,22 @@ def _words(folder: Path) -> dict[str, str]:
         "small": str(folder / "small"), "large": str(folder / "large"), "store": str(folder / "store"),
         "peer": str(folder / "peer"), "child": f"{python} {HERE / 'children.py'}", "holdfast": f"{python} -m holdfast",
         "reading": f"{python} {HERE / 'reading.py'}", "queries": f"{python} {HERE / 'queries.py'}",
+        "chunking": f"{python} {HERE / 'chunking.py'} {folder / 'revised'}",
         "history": str(folder / "history"), "past_folder": str(folder / "past"), "past": f"{python} {HERE / 'repacking.py'} {folder / 'past'}",
         "raw": str(folder / "raw.sqlite3"), "million": str(folder / "million"),
     }  # fmt: skip
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "RESTIC_", "BORG_", "HOLDFAST_"))}
+    # An installed program has its code compiled: one that may not keep it compiles all of it at each start.
+    others = ("GIT_", "RESTIC_", "BORG_", "HOLDFAST_", "PYTHONDONTWRITEBYTECODE")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(others)}
     who = {"GIT_AUTHOR_NAME": "b", "GIT_AUTHOR_EMAIL": "b@b", "GIT_COMMITTER_NAME": "b", "GIT_COMMITTER_EMAIL": "b@b"}
     return inherited | who | {
         "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "RESTIC_PASSWORD": "x",
         "RESTIC_CACHE_DIR": str(folder / "peer-cache"), "BORG_BASE_DIR": str(folder / "peer-base"),
         "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
-        "HOLDFAST_ACTOR": "bench",
+        "HOLDFAST_ACTOR": "bench", "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
     }  # fmt: skip
 
 

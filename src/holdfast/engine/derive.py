@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.blobs import LocalBlobs
+from holdfast.blobs.chunks import RecipeFolder
 from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
 from holdfast.engine import gaps, presence, recover, torn
@@ -297,7 +298,7 @@ def adopt(path: str, span: CopiedSpan | None, store_id: str) -> None:
 def _oldest_change_us(root: str, disk: Disk) -> int:
     """When the first file of a copy was written: no file of a copy has an older change time than the copying."""
     oldest = os.stat(os.path.join(root, paths.MARKER)).st_ctime_ns
-    for entry in itertools.chain(LocalBlobs(root, disk).walk(), PackFolder(root, disk).walk()):
+    for entry in itertools.chain(*(one(root, disk).walk() for one in (LocalBlobs, PackFolder, RecipeFolder))):
         facts = disk.stat(os.path.join(root, entry.path))
         if facts is not None:
             oldest = min(oldest, facts.st_ctime_ns)

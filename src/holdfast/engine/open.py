@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from holdfast.blobs.packs import PackedBlobs
+from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.disk import Disk
 from holdfast.engine import derive, gaps, placing, presence, recover, torn
 from holdfast.engine.derive import Distrust, Judge
@@ -195,7 +195,7 @@ def _handle(
         root=root,
         marker=found,
         disk=disk,
-        blobs=PackedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
+        blobs=ChunkedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
         index=index,
         journal=Journal(root, disk),
         writer=writer,

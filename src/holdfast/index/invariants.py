@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.index import proof
-from holdfast.index.tables import KIND_CODES, LOOSE
+from holdfast.index.tables import KIND_CODES, LOOSE, RECIPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +138,20 @@ _HISTORY = (
         "LEFT JOIN container k ON k.key = b.container WHERE c.key IS NULL OR k.key IS NULL",
     ),
     Invariant(
-        "container-loose", "container", "one container is of loose files, each beginning at 0; the others are packs",
+        "container-loose", "container",
+        "one container is of loose files, one of recipes, each file beginning at 0; the others are packs",
         f"SELECT {LOOSE} WHERE NOT EXISTS "
         f"(SELECT 1 FROM container WHERE key = {LOOSE} AND kind = 'loose' AND name = 'loose') "
-        f"UNION SELECT content FROM blob WHERE container = {LOOSE} AND (offset <> 0 OR start <> 0) "
-        f"UNION SELECT key FROM container WHERE key <> {LOOSE} AND (kind <> 'pack' OR key < 0)",
+        f"UNION SELECT {RECIPES} WHERE NOT EXISTS "
+        f"(SELECT 1 FROM container WHERE key = {RECIPES} AND kind = 'recipes' AND name = 'recipes') "
+        f"UNION SELECT content FROM blob WHERE container <= {LOOSE} AND (offset <> 0 OR start <> 0) "
+        f"UNION SELECT key FROM container WHERE key NOT IN ({LOOSE}, {RECIPES}) AND (kind <> 'pack' OR key < 0)",
+    ),
+    Invariant(
+        "chunk-place", "chunk", "a chunk has a digest of 32 bytes that no other has, and lies in a pack",
+        "SELECT h.key FROM chunk h LEFT JOIN container k ON k.key = h.container WHERE k.kind IS NOT 'pack' "
+        "OR typeof(h.digest) <> 'blob' OR length(h.digest) <> 32 OR h.size <= 0 "
+        "UNION SELECT max(key) FROM chunk GROUP BY substr(digest, 1, 8), digest HAVING count(*) > 1",
     ),
     Invariant(
         "tag-record", "tagging", "a tag belongs to a record",

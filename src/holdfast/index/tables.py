@@ -40,7 +40,7 @@ LOGICAL = (
     "metadata_index",
     "metadata_value",
 )
-PHYSICAL = ("container", "blob")
+PHYSICAL = ("container", "blob", "chunk")
 
 KIND_CODES = {
     "collection": 1, "artifact": 2, "relationship": 3, "run": 4, "step": 5, "relationship-type": 6, "metadata-index": 7,
@@ -51,6 +51,9 @@ KIND_NAMES = {code: name for name, code in KIND_CODES.items()}
 
 LOOSE = 0
 """Key of the container that stands for all loose blob files."""
+
+RECIPES = -1
+"""Key of the container that stands for all recipes. Those of packs are positive."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Tables:
     MetadataValue: type[Model]
     Container: type[Model]
     Blob: type[Model]
+    Chunk: type[Model]
     Meta: type[Model]
     SchemaVersion: type[Model]
 
@@ -328,7 +332,7 @@ def _declared(base: type[Model]) -> list[type[Model]]:
 def _files(base: type[Model]) -> list[type[Model]]:
     class Container(base):  # type: ignore[misc, valid-type]
         key = _key()
-        kind = TextField()  # loose, or pack
+        kind = TextField()  # loose, recipes, or pack
         name = TextField(unique=True)
         condemned_us = IntegerField(null=True)  # since when nothing in it has a row: its file may go
         crc = IntegerField()
@@ -347,6 +351,22 @@ def _files(base: type[Model]) -> list[type[Model]]:
     Blob.add_index(Blob.index(Blob.container, Blob.offset).where(SQL("container > 0")))
     Blob.add_index(Blob.index(Blob.condemned_us).where(SQL("condemned_us IS NOT NULL")))
 
+    class Chunk(base):  # type: ignore[misc, valid-type]
+        # Chunks are no contents: no change speaks of them. Which content has which is in recipes alone.
+        key = _key()
+        digest = BlobField()
+        size = IntegerField()
+        container = IntegerField()
+        offset = IntegerField()
+        start = IntegerField()
+        stored_bytes = IntegerField()
+        condemned_us = IntegerField(null=True)
+        crc = IntegerField()
+
+    Chunk.add_index(SQL('CREATE INDEX "chunk_digest" ON "chunk" (substr("digest", 1, 8))'))
+    Chunk.add_index(Chunk.index(Chunk.container, Chunk.offset))
+    Chunk.add_index(Chunk.index(Chunk.condemned_us).where(SQL("condemned_us IS NOT NULL")))
+
     class Meta(base):  # type: ignore[misc, valid-type]
         key = TextField(primary_key=True)
         value = TextField()
@@ -360,4 +380,4 @@ def _files(base: type[Model]) -> list[type[Model]]:
         name = TextField()
         checksum = TextField()
 
-    return [Container, Blob, Meta, SchemaVersion]
+    return [Container, Blob, Chunk, Meta, SchemaVersion]

@@ -7,16 +7,19 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO, cast
 
+from holdfast.blobs.chunks import ChunkedReader, RecipeFolder
 from holdfast.blobs.packs import Hole, PackFolder
 from holdfast.blobs.packs.writer import opened
+from holdfast.blobs.reader import buffered
 from holdfast.care.repair import holes
 from holdfast.care.repair.report import Bench
 from holdfast.disk import Disk
 from holdfast.engine import repacking
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
-from holdfast.errors import HoldfastError
+from holdfast.errors import BlobMissingError, HoldfastError
 from holdfast.formats import paths
 from holdfast.formats.pack import Header, Spot
 from holdfast.values import digest as digests
@@ -78,6 +81,23 @@ def contents(found: Found, raw: bytes, disk: Disk) -> Iterator[tuple[str, bytes]
                 yield f"{store}/{paths.pack_file(spot.pack)}", folder.read(digests.text(raw), spot)
         finally:
             folder.close()
+
+
+def by_recipe(store: str, digest: str, disk: Disk) -> Iterator[tuple[str, BinaryIO]]:
+    """(where, the content) as the recipe of a store lists it, and its packs have the chunks. Nothing is proven yet."""
+    try:
+        recipe, stored = RecipeFolder(store, disk).read(digest)
+    except HoldfastError:
+        return
+    found = places([store], dict(recipe), disk)
+
+    def fetch(raw: bytes) -> bytes:
+        for _, data in contents(found, raw, disk):
+            return data
+        raise BlobMissingError(f"no pack holds chunk {digests.text(raw)}", digest=digests.text(raw), path=paths.PACKS)
+
+    where = os.path.join(store, paths.recipe_file(digests.raw(digest)))
+    yield where, cast("BinaryIO", buffered(ChunkedReader(recipe, fetch, stored)))
 
 
 def keep_aside(bench: Bench, digest: str, spot: Spot) -> str:

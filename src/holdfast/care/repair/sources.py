@@ -89,6 +89,7 @@ class Sources:
             with contextlib.suppress(HoldfastError, OSError):
                 reader = LocalBlobs(store, self._disk).open(digest)
                 yield store, cast("BinaryIO", buffered(reader))
+            yield from packs.by_recipe(store, digest, self._disk)
         for where, data in packs.contents(self._packed, raw, self._disk):
             yield where, io.BytesIO(data)
         if raw in self._found:
