@@ -199,3 +199,19 @@ def test_every_beginning_of_a_transaction_may_be_one_and_that_of_another_place_m
     assert lines.may_begin(bytes(30), head)
     for other in (b"", b"stray", b"{}", b'{"entry":'):
         assert lines.may_begin(other, head) == (other == b'{"entry":')
+
+
+@pytest.mark.parametrize("at", [0, 50, -3])
+def test_a_journal_whose_only_transaction_is_damaged_is_written_anew_and_not_behind_the_damage(tmp_path, at):
+    with holdfast.create(tmp_path / "store") as store, store.transaction():
+        store.put("a", b"x")
+        store.put("b", b"y")
+    path = damage.segment(tmp_path / "store")
+    sound = path.read_bytes()
+    damaged = bytearray(sound)
+    damaged[at] ^= 1
+    path.write_bytes(damaged)
+    assert holdfast.repair(tmp_path / "store", actor="Ada").lost == ()
+    assert path.read_bytes() == sound
+    with holdfast.open(tmp_path / "store") as store:
+        assert store.audit.verify().proven
