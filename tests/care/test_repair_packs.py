@@ -37,9 +37,9 @@ def with_rows(root):
     """The packs that rows speak of: the repacked one, the sealed one, the open one."""
     with damage.sql(root) as connection:
         names = connection.execute(
-            "SELECT name, count(*) FROM blob b JOIN container k ON k.key = b.container WHERE k.key > 0 GROUP BY 1"
+            "SELECT DISTINCT k.key, name FROM blob b JOIN container k ON k.key = b.container WHERE k.key > 0 ORDER BY 1"
         ).fetchall()
-    return [root / "packs" / f"{name}.zst" for name, _ in sorted(names)]
+    return [root / "packs" / f"{name}.zst" for _, name in names]
 
 
 def headers(path):
