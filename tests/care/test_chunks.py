@@ -13,6 +13,7 @@ import pytest
 import holdfast
 from holdfast.blobs.chunks import RecipeFolder
 from holdfast.blobs.packs import PackFolder
+from holdfast.care import chunking
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, ConflictError, HoldfastError, NameTakenError
 from holdfast.store import rebuild_store, recover_store, repair_store
@@ -92,6 +93,16 @@ def test_what_a_recipe_superseded_stays_for_the_grace_period_and_then_goes(store
     assert are_there(store, ONE, TWO, THREE)
     store.close()
     check(root)
+
+
+def test_a_superseded_file_that_another_gc_took_meanwhile_is_no_error(store, root, monkeypatch):
+    grow(store)
+    found = list(chunking.strays(store._handle, before_us=1 << 62))
+    assert [path for path, _, _ in found] == [str(whole_file(root, ONE).relative_to(root))]
+    whole_file(root, ONE).unlink()
+    monkeypatch.setattr(chunking, "strays", lambda *_, **__: found)
+    assert store.gc(grace_s=0).strays == 0
+    assert are_there(store, ONE, TWO, THREE)
 
 
 def test_a_superseded_file_stays_where_a_chunk_of_its_recipe_is_damaged(store, root):

@@ -239,8 +239,10 @@ class Gc:
         for path, digest, size in chunking.strays(self._handle, before_us=self._before_us()):
             self.sure()
             with write(self._handle, what="gc: strays"):
-                if chunking.is_stray(self._handle, path, digest):
-                    self._handle.disk.unlink(os.path.join(self._handle.root, path))
+                there = os.path.join(self._handle.root, path)
+                # Another gc may have been here since the folder was looked at.
+                if self._handle.disk.stat(there) is not None and chunking.is_stray(self._handle, path, digest):
+                    self._handle.disk.unlink(there)
                     self._count_stray(size)
 
     def _count_stray(self, size: int) -> None:
