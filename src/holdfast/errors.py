@@ -13,7 +13,8 @@ HoldfastError
 │   ├── ExpectationError                    `expect=` names another revision than the newest
 │   ├── IllegalTransitionError              the life cycle has no such step
 │   ├── InUseError                          something still refers to it (`restrict`), or it still holds something
-│   └── TransactionReusedError              a transaction id was given twice for different work
+│   ├── TransactionReusedError              a transaction id was given twice for different work
+│   └── DestinationDiffersError             what is at a destination is not what was to be written there
 ├── DamageError                         bytes or rows are not what they must be
 │   ├── DigestMismatchError                 content does not hash to its digest
 │   ├── BlobMissingError                    no file has the content
@@ -170,6 +171,13 @@ class TransactionReusedError(ConflictError):
 
     code = "transaction-reused"
     default_remedy = "Draw a new transaction id for new work; repeat an id only to repeat the same call."
+
+
+class DestinationDiffersError(ConflictError):
+    """What is where files are to go differs from them. Fields: `path` (the first), `paths` (some), `count`."""
+
+    code = "destination-differs"
+    default_remedy = "Say --keep to leave what is there, --force to replace it, or choose another destination."
 
 
 class DamageError(HoldfastError):

@@ -19,7 +19,7 @@ from holdfast.kinds.collections import Collections
 from holdfast.kinds.many import ManyResult
 from holdfast.kinds.readings import Artifacts
 from holdfast.values.change import Actor
-from holdfast.values.records import Artifact, PutResult, Record
+from holdfast.values.records import Artifact, Collection, PutResult, Record
 
 # Care, exchange and the rarer nouns are imported when they are used: `holdfast show` must not wait for `repair`.
 # ruff: noqa: PLC0415
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from holdfast.care.repack import RepackReport
     from holdfast.care.repair import RepairReport
     from holdfast.care.status import Status
+    from holdfast.engine.past import When
     from holdfast.engine.recover import Progress
+    from holdfast.exchange.delivery import CheckoutReport
     from holdfast.exchange.folder import AddReport
     from holdfast.kinds.changes import Changes
     from holdfast.kinds.relationships import Relationships
@@ -147,6 +149,21 @@ class Store:
 
         way = folder.Way(atomic=atomic, checksum=checksum)
         return folder.add(self._handle, paths, into=into, way=way, progress=progress)
+
+    def checkout(
+        self, ref: str | bytes | Artifact | Collection, dest: str | bytes | os.PathLike[str], *, at: When | None = None,
+        revision: int | None = None, existing: str = "refuse", dry_run: bool = False, progress: Progress | None = None,
+    ) -> CheckoutReport:  # fmt: skip
+        """Write a collection out as a working tree, or an artifact as a file: see `holdfast.exchange.checkout`.
+
+        `at`: as it was after the change with that seq, or at a time; `revision`: of one artifact. `existing`: what
+        becomes of files that are there and differ: "refuse" (DestinationDiffersError), "keep" or "replace".
+        """
+        from holdfast.exchange import checkout as writing
+        from holdfast.exchange.delivery import Way
+
+        way = Way(at=at, revision=revision, existing=writing.existing(existing), dry_run=dry_run)
+        return writing.checkout(self._handle, ref, dest, way=way, progress=progress)
 
     # -- care --------------------------------------------------------------------------------------------------------
 

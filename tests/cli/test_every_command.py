@@ -72,6 +72,7 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "add": (["file.txt"], {"summary"}),
     "put": (["new.txt", "file.txt"], {"artifact", "created", "changed"}),
     "get": (["docs/a.md", "-o", "out.md"], {"file", "revision", "id", "path"}),
+    "checkout": (["docs", "out"], {"summary"}),
     "ls": (["docs"], {"collection", "artifact", "summary"}),
     "find": (["--tag", "draft"], {"artifact", "summary"}),
     "search": (["zebra"], {"hits", "indexed_to", "head"}),

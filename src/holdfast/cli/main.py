@@ -28,6 +28,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "put": ("putting", "Put one content under a path."),
         "get": ("getting", "Write a content to a file."),
         "cat": ("getting", "Write contents to standard output."),
+        "checkout": ("checkout", "Write a collection out as a working tree."),
     },
     "Look": {
         "ls": ("listing", "List artifacts and collections."),
