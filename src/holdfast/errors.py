@@ -36,6 +36,7 @@ HoldfastError
 │   ├── StorageIOError                      the operating system refused; the handle is poisoned if a sync failed
 │   └── HandleDeadError                     closed, forked or poisoned handle
 ├── SourceError                         what was to be taken in could not be
+│   ├── ImportRefusedError                  an export that is not whole, not what it says, or harmful
 │   ├── SourceUnreadableError               a file or stream could not be read
 │   └── SourceChangedError                  a file kept changing while it was read
 ├── MissingDependencyError              an extra is not installed
@@ -327,6 +328,13 @@ class SourceError(HoldfastError):
     """What was to be taken into the store could not be taken whole; nothing of it was stored."""
 
     code = "source"
+
+
+class ImportRefusedError(SourceError):
+    """What was to be imported is not whole, or not what it says. Fields: `path`, `problems` (some), `count`."""
+
+    code = "import-refused"
+    default_remedy = "Nothing was changed. Export anew, or take the named files back as they were (`git checkout`)."
 
 
 class SourceUnreadableError(SourceError):

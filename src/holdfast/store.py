@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from holdfast.engine.recover import Progress
     from holdfast.exchange.delivery import CheckoutReport
     from holdfast.exchange.folder import AddReport
+    from holdfast.exchange.tree_export import ExportReport
+    from holdfast.exchange.tree_import import ImportReport
     from holdfast.kinds.changes import Changes
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
@@ -165,6 +167,20 @@ class Store:
         way = Way(at=at, revision=revision, existing=writing.existing(existing), dry_run=dry_run)
         return writing.checkout(self._handle, ref, dest, way=way, progress=progress)
 
+    def export_tree(
+        self, dest: str | bytes | os.PathLike[str], *, large_from: int | None = None, large_beside: bool | None = None,
+        force: bool = False, progress: Progress | None = None,
+    ) -> ExportReport:  # fmt: skip
+        """Write all the store knows as readable files that git can keep: see `holdfast.exchange.tree_export`.
+
+        Content of more than `large_from` bytes stands as a pointer; `large_beside`: and lies in a folder of its own.
+        What is not said is as in the export that is there, else 10 MiB and beside. `force`: edits are overwritten.
+        """
+        from holdfast.exchange import tree_export
+
+        wanted = tree_export.Wanted(large_from, large_beside, force)
+        return tree_export.export_tree(self._handle, dest, wanted=wanted, progress=progress)
+
     # -- care --------------------------------------------------------------------------------------------------------
 
     def gc(self, *, dry_run: bool = False, grace_s: float | None = None, progress: Progress | None = None) -> GcReport:
@@ -264,6 +280,17 @@ def recover_store(
         return recovering.recover_store(handle, progress)
     finally:
         handle.close()
+
+
+def import_store(
+    path: str | os.PathLike[str], source: str | bytes | os.PathLike[str], *, dry_run: bool = False,
+    lock_wait_s: float = 30.0, progress: Progress | None = None,
+) -> ImportReport:  # fmt: skip
+    """Make a new or empty store equal to the one that a tree was exported from: see `holdfast.exchange.tree_import`."""
+    from holdfast.exchange import tree_import
+
+    settings = Settings(actor_of(None), wait_s=lock_wait_s)
+    return tree_import.import_tree(os.fspath(path), source, settings, dry_run=dry_run, progress=progress)
 
 
 def rebuild_store(

@@ -182,6 +182,11 @@ class _Checkout:
             if self._blocked is not None and event.steps[: len(self._blocked)] == self._blocked:
                 continue
             self._blocked = None
+            name = event.name if isinstance(event, Entry) else event.steps[-1]
+            if name in (b"", b".", b"..") or b"/" in name:  # no store lets such a name in; one that was made up might
+                self._delivery.problem(event.shown, "refused", "this is no name")
+                self._blocked = event.steps if isinstance(event, Place) else None
+                continue
             if isinstance(event, Place):
                 self._blocked = None if enter(event) else event.steps
                 continue

@@ -14,9 +14,10 @@ import os
 import stat
 from collections import OrderedDict
 from enum import StrEnum
-from typing import Self
+from typing import BinaryIO, Self
 
 from holdfast import disk
+from holdfast.errors import SourceUnreadableError
 from holdfast.values.records import SYMLINK_MEDIA_TYPE, Revision
 
 Steps = tuple[bytes, ...]
@@ -54,10 +55,10 @@ class There(StrEnum):
 class Ground:
     """The top folder and those below it. Use it in a `with`."""
 
-    def __init__(self, top: str, store: os.stat_result) -> None:
+    def __init__(self, top: str, store: os.stat_result | None = None) -> None:
         """`store`: what the system says of the store's own folder, which is not stepped into."""
         self.top = top
-        self._own = (store.st_dev, store.st_ino)
+        self._own = None if store is None else (store.st_dev, store.st_ino)
         with disk.typed("open", top):
             self._root = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._open: OrderedDict[Steps, int] = OrderedDict()
@@ -128,6 +129,45 @@ class Ground:
             return os.stat(name, dir_fd=self.folder(steps), follow_symlinks=False)
         except FileNotFoundError:
             return None
+
+    def digest(self, steps: Steps, name: bytes) -> str:
+        """The digest of a regular file; "" if it cannot be read."""
+        return _digest_of(name, self.folder(steps))
+
+    def open(self, steps: Steps, name: bytes) -> BinaryIO:
+        """A file for reading; SourceUnreadableError if it is none or cannot be read."""
+        try:
+            fd = os.open(name, _FILE, dir_fd=self.folder(steps))
+        except OSError as error:
+            where = shown((*steps, name))
+            raise SourceUnreadableError(
+                f"{where!r} cannot be read: {error.strerror}", path=where, errno=error.errno
+            ) from error
+        return os.fdopen(fd, "rb")
+
+    def read(self, steps: Steps, name: bytes, limit: int) -> bytes | None:
+        """The first bytes of a file; None if there is nothing. SourceUnreadableError."""
+        facts = self.look(steps, name)
+        if facts is None:
+            return None
+        with self.open(steps, name) as file:
+            return file.read(limit)
+
+    def remove_folders(self, steps: Steps) -> None:
+        """Remove a folder that has nothing but folders in it; whatever else is there stays."""
+        waiting, found = [steps], []
+        while waiting:
+            folder = waiting.pop()
+            try:
+                fd = self.folder(folder)
+            except (FileNotFoundError, InTheWayError):
+                continue
+            found.append(folder)
+            waiting += [(*folder, os.fsencode(name)) for name in os.listdir(fd)]
+        for folder in reversed(found):
+            self.forget(folder)
+            with contextlib.suppress(OSError):
+                os.rmdir(folder[-1], dir_fd=self.folder(folder[:-1]))
 
     def compare(self, steps: Steps, name: bytes, wanted: Revision) -> There:
         """Whether what is at a place is a revision's content, with its mode; read whole, whatever its time says."""

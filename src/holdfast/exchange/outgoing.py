@@ -123,10 +123,14 @@ def count(index: SqliteIndex, found: Collection | None) -> int:
 
 
 def _entries(index: SqliteIndex, key: int, steps: Steps) -> Iterator[Entry]:
+    return (Entry(steps, one.name_bytes, one.revision) for one in artifacts(index, key))
+
+
+def artifacts(index: SqliteIndex, key: int) -> Iterator[Artifact]:
+    """The live artifacts right in a collection, by name."""
     after = None
     while page := index.finder.in_collection(key, after=after, limit=PAGE):
-        for one in page:
-            yield Entry(steps, one.name_bytes, one.revision)
+        yield from page
         if len(page) < PAGE:
             return
         after = names.from_raw(page[-1].name_bytes)

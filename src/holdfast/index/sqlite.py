@@ -28,6 +28,7 @@ from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.relationships import RelationshipRows
 from holdfast.index.select.runs import RunRows
 from holdfast.index.select.sight import Sights
+from holdfast.index.select.whole import Whole
 from holdfast.values.change import Body
 
 CHECKPOINT_BYTES = 4 << 20
@@ -63,6 +64,7 @@ class SqliteIndex:
         self.relationships = RelationshipRows(self.database, self.lookups, self.ends)
         self.runs = RunRows(self.database, self.lookups)
         self.lineage = LineageRows(self.database, self.lookups)
+        self.whole = Whole(self.database, self.lookups)
 
     # -- making and closing ------------------------------------------------------------------------------------------
 
