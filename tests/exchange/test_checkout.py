@@ -20,7 +20,7 @@ from holdfast import FileFacts, Store
 from holdfast.disk import Disk
 from holdfast.errors import DestinationDiffersError, InvalidValueError, LockedError, NotFoundError
 from holdfast.exchange import checkout as checking_out
-from holdfast.exchange import ground, staging
+from holdfast.exchange import ground, outgoing, staging
 from holdfast.exchange.delivery import CheckoutReport
 
 from .trees import TREES, picture, plant
@@ -368,6 +368,23 @@ def test_a_folder_that_is_exchanged_for_a_link_meanwhile_is_not_followed(
     report = store.checkout("c", out)
     assert problems(report) == {"000/a": "changed"}
     assert os.listdir(outside) == []
+
+
+def test_names_that_no_store_lets_in_lead_nowhere(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("c/a", "x")
+    real = list(outgoing.below(store._handle.index, store.collections.get("c"), placed=True))
+    wanted = real[0].revision
+    events = [
+        outgoing.Entry((), b"../outside", wanted), outgoing.Place((b"..",), FileFacts()),
+        outgoing.Entry((b"..",), b"outside", wanted), outgoing.Entry((), b"..", wanted), *real,
+    ]  # fmt: skip
+    monkeypatch.setattr(outgoing, "below", lambda *_, **__: iter(events))
+    report = store.checkout("c", tmp_path / "out")
+    assert {one.code for one in report.problems} == {"refused"}
+    assert sorted(os.listdir(tmp_path)) == ["out", "store"]
+    assert os.listdir(tmp_path / "out") == ["a"]
 
 
 def test_the_store_itself_is_no_destination_and_is_not_written_into(store: Store, tmp_path: Path) -> None:

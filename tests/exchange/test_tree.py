@@ -482,6 +482,8 @@ STORE = "01a1fbdf-1bde-7dd6-8666-95b4b81abd33"
 _ID = "01a1fbdf-1bde-7dd6-8666-95b4b81abd{:02x}"
 _REVISION = {"digest": "sha256:" + "ab" * 32, "size": 1, "media_type": "text/plain"}
 
+_ARTIFACT = {"type": "file", "status": "active", "revision": _REVISION}
+
 
 def _new(kind: str, number: int, **new: Any) -> dict[str, Any]:
     return {"kind": kind, "action": "create", "id": _ID.format(number), "new": new}
@@ -490,7 +492,7 @@ def _new(kind: str, number: int, **new: Any) -> dict[str, Any]:
 ROOT = _new("collection", 1, name="")
 HOSTILE: dict[str, list[dict[str, Any]]] = {
     "a name that leads up": [ROOT, _new("collection", 2, parent=_ID.format(1), name="..")],
-    "a name with a slash": [ROOT, _new("artifact", 2, collection=_ID.format(1), name="../../x", revision=_REVISION)],
+    "a name with a slash": [ROOT, _new("artifact", 2, collection=_ID.format(1), name="../../x", **_ARTIFACT)],
     "bytes that are another name": [ROOT, _new("collection", 2, parent=_ID.format(1), name="a", name_hex="2e2e")],
     "an id twice": [ROOT, _new("collection", 2, parent=_ID.format(1), name="a"),
                     _new("collection", 2, parent=_ID.format(1), name="b")],
@@ -499,7 +501,7 @@ HOSTILE: dict[str, list[dict[str, Any]]] = {
     "a place that is not": [_new("collection", 2, parent=_ID.format(9), name="a")],
     "an id that is none": [{**ROOT, "id": "../../x"}],
     "a kind that is none": [{**ROOT, "kind": "demon"}],
-    "an action that is none": [{**ROOT, "action": "explode"}],
+    "an action that is none": [ROOT, {"kind": "collection", "action": "explode", "id": _ID.format(1)}],
     "no fields": [{"kind": "collection", "id": _ID.format(1), "action": "create"}],
     "fields of other types": [_new("collection", 1, name=7)],
     "a list for a body": [{**ROOT, "new": []}],
@@ -507,10 +509,26 @@ HOSTILE: dict[str, list[dict[str, Any]]] = {
                                _new("collection", 3, parent=_ID.format(2), name="b"),
                                {"kind": "collection", "action": "update", "id": _ID.format(2),
                                 "set": {"parent": [_ID.format(1), _ID.format(3)]}}],
-    "a content that is nowhere": [ROOT, _new("artifact", 2, collection=_ID.format(1), name="x", revision=_REVISION)],
-    "a digest that is none": [ROOT, _new("artifact", 2, collection=_ID.format(1), name="x",
-                                         revision={**_REVISION, "digest": "sha256:../../x"})],
+    "a content that is nowhere": [ROOT, _new("artifact", 2, collection=_ID.format(1), name="x", **_ARTIFACT)],
+    "a digest that is none": [ROOT, _new("artifact", 2, collection=_ID.format(1), name="x", **{
+        **_ARTIFACT, "revision": {**_REVISION, "digest": "sha256:../../x"}})],
 }  # fmt: skip
+
+
+REASONS = {
+    "a name that leads up": "it means a folder itself",
+    "a name with a slash": "it has a '/'",
+    "bytes that are another name": "it means a folder itself",
+    "an id twice": "UNIQUE constraint failed: record.id",
+    "a name twice": "UNIQUE constraint failed: collection",
+    "a place that is not": "a record that is not there",
+    "an id that is none": "is not an id",
+    "a kind that is none": "does not know",
+    "an action that is none": "does not know",
+    "a collection in itself": "without a cycle",
+    "a content that is nowhere": "files/x: missing",
+    "a digest that is none": "is not a digest",
+}
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -532,8 +550,9 @@ def test_a_chain_that_verifies_and_means_harm_is_refused(tmp_path: Path, what: s
         "root": "sha256:" + "0" * 64,
     }
     (top / "FORMAT").write_bytes(canon.encode({**label, "large": {"from": 10, "blobs": "beside"}}) + b"\n")
-    with pytest.raises(ImportRefusedError):
+    with pytest.raises(ImportRefusedError) as caught:
         holdfast.import_store(tmp_path / "new", top)
+    assert REASONS.get(what, "") in str(caught.value.fields["problems"])
     assert os.listdir(tmp_path) == ["tree"]
 
 
@@ -559,6 +578,17 @@ def test_an_empty_store_becomes_the_one_that_was_exported(full: Store, tmp_path:
     with holdfast.open(tmp_path / "new") as other:
         assert (other.id, logical(other)) == (full.id, logical(full))
         assert other.opened.rebuilt is False
+
+
+def test_a_content_that_stands_in_many_places_is_brought_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_import, "TOGETHER_ITEMS", 2)
+    store.put_many((f"{n % 3}/{n}", "the same") for n in range(9))
+    store.export_tree(tmp_path / "tree")
+    assert holdfast.import_store(tmp_path / "new", tmp_path / "tree").contents == 1
+    with holdfast.open(tmp_path / "new") as other:
+        assert set(contents_of(other).values()) == {b"the same"}
 
 
 # -- killed ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What does it cost to write a tree out? `holdfast checkout` beside `tar x` of the same files.
+"""What does it cost to write a tree out? `holdfast checkout`, `export tree` and `import` beside `tar x` of the same files.
 
     python tools/bench/checkout.py FOLDER [--files 50000] [--rounds 3]
 
@@ -54,7 +54,11 @@ def main() -> None:
         "tar x, synced": f"mkdir {out} && tar -xf {folder}/tree.tar -C {out} && sync -f {out}",
         "checkout": f"{HOLDFAST} -C {folder}/store checkout tree {out}",
         "checkout again": f"{HOLDFAST} -C {folder}/store checkout tree {folder}/kept",
+        "export tree": f"{HOLDFAST} -C {folder}/store export tree {out}",
+        "export tree again": f"{HOLDFAST} -C {folder}/store export tree {folder}/exported",
+        "import": f"{HOLDFAST} -C {out} import {folder}/exported",
     }
+    subprocess.run(f"{HOLDFAST} -C {folder}/store export tree {folder}/exported", shell=True, check=True, env=environment)
     subprocess.run(f"{HOLDFAST} -C {folder}/store checkout tree {folder}/kept", shell=True, check=True, env=environment)
     taken: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(said.rounds):

@@ -83,6 +83,7 @@ class _Checkout:
     def __init__(self, handle: Handle, index: SqliteIndex, way: Way, progress: Progress | None) -> None:
         self._handle = handle
         self._index = index
+        self._ids = index.lookups.ids
         self._way = way
         self._progress = progress
         self._total = self._done = 0
@@ -96,8 +97,9 @@ class _Checkout:
     def collection(self, found: Collection | None, dest: str) -> None:
         """All that lies below a collection, and its own mode and time for `dest`."""
         self._total = outgoing.count(self._index, found)
+        is_now = self._index is self._handle.index
         with self._ground(dest) or contextlib.nullcontext() as ground:
-            self._all(ground, lambda: outgoing.below(self._index, found))
+            self._all(ground, lambda: outgoing.below(self._index, found, placed=is_now))
             if ground is not None and not self._way.dry_run:
                 self._dress(ground, outgoing.folders(self._index, found))
 
@@ -190,11 +192,15 @@ class _Checkout:
             if isinstance(event, Place):
                 self._blocked = None if enter(event) else event.steps
                 continue
-            if self._index is not self._handle.index and event.name == placeholder(event.revision.artifact_id).encode():
+            if self._index is not self._handle.index and self._lost_its_name(event):
                 self._delivery.problem(
                     event.shown, "name-redacted", "its name was redacted; the id stands in its place"
                 )
             yield event
+
+    def _lost_its_name(self, entry: Entry) -> bool:
+        key = entry.revision.artifact
+        return entry.name.startswith(b"redacted-") and entry.name == placeholder(self._ids([key])[key]).encode()
 
     def _rehearsed(self, ground: Ground | None, place: Place) -> bool:
         try:

@@ -18,7 +18,8 @@ from typing import BinaryIO, Self
 
 from holdfast import disk
 from holdfast.errors import SourceUnreadableError
-from holdfast.values.records import SYMLINK_MEDIA_TYPE, Revision
+from holdfast.index.select.contents import Listed
+from holdfast.values.records import SYMLINK_MEDIA_TYPE
 
 Steps = tuple[bytes, ...]
 """Names of folders, from the top down."""
@@ -169,7 +170,7 @@ class Ground:
             with contextlib.suppress(OSError):
                 os.rmdir(folder[-1], dir_fd=self.folder(folder[:-1]))
 
-    def compare(self, steps: Steps, name: bytes, wanted: Revision) -> There:
+    def compare(self, steps: Steps, name: bytes, wanted: Listed) -> There:
         """Whether what is at a place is a revision's content, with its mode; read whole, whatever its time says."""
         facts = self.look(steps, name)
         if facts is None:

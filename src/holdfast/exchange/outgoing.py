@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from holdfast.engine.handle import Handle
 from holdfast.errors import NotFoundError
 from holdfast.exchange.ground import Steps, shown
-from holdfast.index.select.contents import Held
+from holdfast.index.select.contents import Held, Listed
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.kinds import addresses
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
 from holdfast.values import names
-from holdfast.values.records import Artifact, Collection, FileFacts, Revision, RevisionState
+from holdfast.values.names import Name
+from holdfast.values.records import Artifact, Collection, FileFacts, RevisionState
 from holdfast.values.redaction import NOTHING
 
 PAGE = 500
@@ -25,7 +26,7 @@ class Entry:
 
     steps: Steps
     name: bytes
-    revision: Revision
+    revision: Listed
 
     @property
     def shown(self) -> str:
@@ -70,23 +71,21 @@ def find(index: SqliteIndex, ref: ArtifactRef | CollectionRef) -> Artifact | Col
     return found
 
 
-def revision(index: SqliteIndex, found: Artifact, number: int | None) -> Revision:
+def revision(index: SqliteIndex, found: Artifact, number: int | None) -> Listed:
     """A revision of an artifact, the newest if none is named. NotFoundError."""
-    if number is None or number == found.number:
-        return found.revision
-    key = index.key_of(found.id)
-    old = None if key is None else index.artifacts.revision(key, found.id, number)
+    key = addresses.key_in(index, found.id)
+    old = found.revision if number in (None, found.number) else index.artifacts.revision(key, found.id, number or 0)
     if old is None:
         raise NotFoundError(f"{found.path!r} has no revision {number}", kind="revision", ref=f"{found.path}@{number}")
-    return old
+    return Listed(key, old.number, old.seq, old.digest, old.size, old.media_type, old.file)
 
 
-def below(index: SqliteIndex, found: Collection | None) -> Iterator[Entry | Place]:
-    """What lies below a collection, each folder before what lies in it, in short reads."""
+def below(index: SqliteIndex, found: Collection | None, *, placed: bool) -> Iterator[Entry | Place]:
+    """What lies below a collection, each folder before what lies in it, in short reads. `placed`: as for `listed`."""
     key = None if found is None else index.key_of(found.id)
     if key is None:
         return
-    yield from _entries(index, key, ())
+    yield from _entries(index, key, (), placed=placed)
     waiting: list[tuple[Steps, Iterator[tuple[int, Collection]]]] = [((), index.collections.children(key))]
     while waiting:
         steps, children = waiting[-1]
@@ -96,7 +95,7 @@ def below(index: SqliteIndex, found: Collection | None) -> Iterator[Entry | Plac
             continue
         inner: Steps = (*steps, child[1].name_bytes)
         yield Place(inner, child[1].file)
-        yield from _entries(index, child[0], inner)
+        yield from _entries(index, child[0], inner, placed=placed)
         waiting.append((inner, index.collections.children(child[0])))
 
 
@@ -122,8 +121,14 @@ def count(index: SqliteIndex, found: Collection | None) -> int:
     return 0 if key is None else index.collections.count_artifacts([key, *index.collections.below(key)])
 
 
-def _entries(index: SqliteIndex, key: int, steps: Steps) -> Iterator[Entry]:
-    return (Entry(steps, one.name_bytes, one.revision) for one in artifacts(index, key))
+def _entries(index: SqliteIndex, key: int, steps: Steps, *, placed: bool) -> Iterator[Entry]:
+    after = Name("")
+    while page := index.contents.listed(key, after, PAGE, placed=placed):
+        for name, one in page:
+            yield Entry(steps, name.raw, one)
+        if len(page) < PAGE:
+            return
+        after = page[-1][0]
 
 
 def artifacts(index: SqliteIndex, key: int) -> Iterator[Artifact]:
@@ -138,18 +143,19 @@ def artifacts(index: SqliteIndex, key: int) -> Iterator[Artifact]:
 
 def held(handle: Handle, entries: Sequence[Entry]) -> dict[int, Held]:
     """Of each entry whose content is kept: what it is, and where; by number. By the rows of now, of whatever state."""
-    found: dict[int, Held] = {}
-    for start in range(0, len(entries), PAGE):
-        part = [entry.revision for entry in entries[start : start + PAGE]]
-        rows = handle.index.contents.many_revisions(part)
-        found |= {start + number: one for number, one in rows.items()}
+    found = {number: one for number, entry in enumerate(entries) if (one := entry.revision.held) is not None}
+    asked = [number for number in range(len(entries)) if number not in found]
+    for start in range(0, len(asked), PAGE):
+        part = asked[start : start + PAGE]
+        rows = handle.index.contents.many_revisions([entries[number].revision for number in part])
+        found |= {part[number]: one for number, one in rows.items()}
     return found
 
 
-def why_gone(handle: Handle, wanted: Revision) -> str:
+def why_gone(handle: Handle, wanted: Listed) -> str:
     """Why the content of a revision is not kept any more: purged, withdrawn or redacted."""
-    key = handle.index.key_of(wanted.artifact_id)
-    now = None if key is None else handle.index.artifacts.revision(key, wanted.artifact_id, wanted.number)
+    artifact_id = handle.index.lookups.ids([wanted.artifact])[wanted.artifact]
+    now = handle.index.artifacts.revision(wanted.artifact, artifact_id, wanted.number)
     if now is not None and NOTHING in (now.digest, wanted.digest):
         return "redacted"
     return str(now.state if now is not None and now.state is not RevisionState.KEPT else RevisionState.WITHDRAWN)

@@ -24,6 +24,7 @@ from holdfast.exchange.tree import CHANGES, FORMAT, Entries, Label, Leaf, Tree, 
 from holdfast.exchange.tree_compare import Difference, contents, differences, listed, pointers
 from holdfast.formats import lines
 from holdfast.formats.lines import Garbage, Located
+from holdfast.index.physical import Found
 from holdfast.index.soundness import broken_rules
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, change, moment, names
@@ -31,15 +32,17 @@ from holdfast.values.change import Body, Head, Transaction
 
 NAMED = 20
 IN_MEMORY_BYTES = 1 << 20
-TOGETHER_BYTES = 1 << 20
-TOGETHER_ITEMS = 1_000
+TOGETHER_BYTES = 8 << 20
+TOGETHER_ITEMS = 4_000
+"""So much is brought with one sync."""
+
 _BLOCK = 1 << 20
 _TOGETHER = 2_000
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """What was imported. `contents`: files with a content; `head`: the hash of the last transaction."""
+    """What was imported. `contents`: how many there are, each once; `head`: the hash of the last transaction."""
 
     transactions: int = 0
     changes: int = 0
@@ -178,17 +181,16 @@ class _Import:
 
     def take(self, handle: Handle, tree: Tree) -> None:
         """Bring all contents into the store's folder, where nothing refers to them yet."""
-        waiting: list[tuple[Incoming, Leaf]] = []
+        waiting: list[tuple[Steps, bytes, Leaf]] = []
         size = 0
         for steps, entries in tree.folders():
             for name, leaf in chain(contents(entries), self._in_place(tree, entries)):
-                incoming = self._incoming(handle, steps, name, leaf)
-                waiting.append((incoming, leaf))
-                size += incoming.size if incoming.data is not None else 0
+                waiting.append((steps, name, leaf))
+                size += leaf.size if leaf.size <= IN_MEMORY_BYTES else 0
                 if size >= TOGETHER_BYTES or len(waiting) >= TOGETHER_ITEMS:
-                    self._settle(handle, waiting)
+                    self._bring(handle, tree.index, waiting)
                     waiting, size = [], 0
-        self._settle(handle, waiting)
+        self._bring(handle, tree.index, waiting)
 
     def _in_place(self, tree: Tree, entries: Entries) -> Iterator[tuple[bytes, Leaf]]:
         """Contents that stand where their pointers stood, if the export left them out."""
@@ -205,16 +207,21 @@ class _Import:
             raise refused([f"{place(steps, name)}: it was changed while it was read"], 1)
         return incoming
 
-    def _settle(self, handle: Handle, waiting: list[tuple[Incoming, Leaf]]) -> None:
-        held = [incoming for incoming, _ in waiting if incoming.data is not None and incoming.staged is None]
+    def _bring(self, handle: Handle, index: SqliteIndex, waiting: list[tuple[Steps, bytes, Leaf]]) -> None:
+        """Some contents, each once: the index beside the store remembers which were brought before."""
+        there = index.physical.places({leaf.digest for *_, leaf in waiting})
+        fresh = {one[2].digest: one for one in waiting if one[2].digest not in there}
+        incoming = [self._incoming(handle, *one) for one in fresh.values()]
         with handle.watching_syncs():
-            content.stage_all(handle, held, set())
-            unique = {incoming.digest: incoming.staged for incoming, _ in waiting if incoming.staged is not None}
-            staged = list(unique.values())
+            content.stage_all(handle, [one for one in incoming if one.data is not None], set())
+            staged = [one.staged for one in incoming if one.staged is not None]
             handle.blobs.settle(staged)
-            handle.blobs.publish(staged)
-        self.report.contents += len(waiting)
-        self.report.bytes += sum(incoming.size for incoming, _ in waiting)
+            stats = handle.blobs.publish(staged)
+        index.begin()
+        index.physical.register_all([Found(one.digest, one.stored_bytes, one.frames, None) for one in stats])
+        index.commit()
+        self.report.contents += len(incoming)
+        self.report.bytes += sum(one.size for one in incoming)
         if self._progress:
             self._progress(self.report.contents, None, "contents", "files")
 

@@ -58,7 +58,7 @@ class SqliteIndex:
         self.lookups = Lookups(self.database, self.sights)
         self.collections = CollectionRows(self.database, self.lookups)
         self.artifacts = ArtifactRows(self.database, self.lookups)
-        self.contents = Contents(self.database)
+        self.contents = Contents(self.database, self.lookups)
         self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.lookups)
         self.ends = EndRows(self.database)
         self.relationships = RelationshipRows(self.database, self.lookups, self.ends)
