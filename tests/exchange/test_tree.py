@@ -418,6 +418,22 @@ def _link_for_folder(top: Path) -> None:
     (top / "files/docs").symlink_to(top.parent / "elsewhere")
 
 
+def _what_is_left(top: Path) -> None:
+    path = _first(top, "changes/*")
+    found = path.read_bytes().split(b"\n")
+    place = next(n for n, line in enumerate(found) if line.startswith(b'{"left":') and b'"active"' in line)
+    found[place] = found[place].replace(b'"active"', b'"edited"')
+    path.write_bytes(b"\n".join(found))
+
+
+def _nothing_but_a_format(top: Path) -> None:
+    label = canon.decode((top / "FORMAT").read_bytes())
+    label["head"] = {"next": 1, "hash": change.origin(label["store"]).hash.hex()}
+    shutil.rmtree(top)
+    top.mkdir()
+    (top / "FORMAT").write_bytes(canon.encode(label) + b"\n")
+
+
 def _first(top: Path, pattern: str) -> Path:
     return sorted(path for path in top.glob(pattern) if path.is_file())[0]
 
@@ -443,6 +459,14 @@ HARM: dict[str, Callable[[Path], object]] = {
     "an id that is a path": lambda top: (top / "FORMAT").write_bytes(
         canon.encode({**canon.decode((top / "FORMAT").read_bytes()), "store": "../../x"}) + b"\n"
     ),
+    "a size that is none": lambda top: _edit(top / "FORMAT", b'"from":1000', b'"from":"1"'),
+    "a size below nothing": lambda top: _edit(top / "FORMAT", b'"from":1000', b'"from":-10'),
+    "format is a link": lambda top: (top / "FORMAT").rename(top / "F") and (top / "FORMAT").symlink_to("F"),
+    "format is a folder": lambda top: (top / "FORMAT").unlink() or (top / "FORMAT").mkdir(),
+    "changes are a link": lambda top: (top / "changes").rename(top / "c") and (top / "changes").symlink_to("c"),
+    "changes are a folder": lambda top: _first(top, "changes/*").unlink() or (top / "changes/0.jsonl").mkdir(),
+    "nothing but a format": _nothing_but_a_format,
+    "what is left of a redacted change": _what_is_left,
     "a link for a file": _link_for_file,
     "a link for a folder": _link_for_folder,
     "a pipe": lambda top: os.mkfifo(top / "files/pipe"),
@@ -466,6 +490,7 @@ def test_what_was_harmed_is_refused_named_and_nothing_is_made(full: Store, tmp_p
         with pytest.raises(ImportRefusedError) as caught:
             holdfast.import_store(target, top)
         assert caught.value.fields["problems"]
+        assert ("announced" in caught.value.message) == (harm == "what is left of a redacted change")
         assert str(caught.value.fields["path"]) in caught.value.message
     assert not (tmp_path / "new").exists()
     assert picture(tmp_path / "empty", times=False) == before

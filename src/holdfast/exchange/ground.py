@@ -144,6 +144,10 @@ class Ground:
             raise SourceUnreadableError(
                 f"{where!r} cannot be read: {error.strerror}", path=where, errno=error.errno
             ) from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            where = shown((*steps, name))
+            raise SourceUnreadableError(f"{where!r} is not a file", path=where, errno=errno.EISDIR)
         return os.fdopen(fd, "rb")
 
     def read(self, steps: Steps, name: bytes, limit: int) -> bytes | None:

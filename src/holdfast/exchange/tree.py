@@ -99,6 +99,8 @@ def label_of(data: bytes) -> Label:
                 f"an export of version {value['format']}; this software knows {VERSION}", found=value["format"],
                 known=VERSION,
             )  # fmt: skip
+        if any(type(number) is not int or number < 0 for number in (value["large"]["from"], value["head"]["next"])):
+            raise ValueError("a number in it is none")
         shape = Shape(value["large"]["from"], {"beside": True, "left out": False}[value["large"]["blobs"]])
         head = Head(value["head"]["next"], bytes.fromhex(value["head"]["hash"]))
         found = Label(value["store"], shape, head, value["root"])

@@ -6,6 +6,7 @@ hold. So a wrong digest, an edited record, a missing file and one too many are a
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
-from holdfast.errors import FormatTooNewError, HoldfastError, ImportRefusedError, NoSpaceError
+from holdfast.errors import FormatTooNewError, HoldfastError, ImportRefusedError, NoSpaceError, SourceUnreadableError
 from holdfast.exchange.ground import Ground, Steps
 from holdfast.exchange.tree import CHANGES, FORMAT, Entries, Label, Leaf, Tree, label_of, place
 from holdfast.exchange.tree_compare import Difference, contents, differences, listed, pointers
@@ -68,7 +69,10 @@ def import_tree(
         work = _Import(ground, progress)
         index = SqliteIndex(os.path.join(folder, "import.sqlite3"))
         try:
-            tree = work.proven(index)
+            try:
+                tree = work.proven(index)
+            except SourceUnreadableError as error:
+                raise refused([error.message], 1) from error
             if not dry_run:
                 handle = adopt.begin(root, tree.store, settings)
                 try:
@@ -87,6 +91,8 @@ class _Import:
         self._ground = ground
         self._progress = progress
         self.report = ImportReport()
+        self._left: dict[int, str] = {}
+        self._announced: dict[int, str] = {}
 
     # -- proving -----------------------------------------------------------------------------------------------------
 
@@ -132,6 +138,13 @@ class _Import:
                 if self._progress:
                     self._progress(head.next_seq - 1, label.head.next_seq - 1, "proving the chain", "changes")
         index.commit()
+        edited = [seq for seq, left in self._left.items() if self._announced.get(seq) != left]
+        if edited:
+            raise refused(
+                [f"changes: what is left of change {seq} is not what was announced" for seq in edited], len(edited)
+            )
+        if head.next_seq == 1:
+            raise refused(["changes: there are none"], 1)
         if (head.next_seq, head.hash) != (label.head.next_seq, label.head.hash):
             raise refused([f"changes: they end with change {head.next_seq - 1}, not as FORMAT says"], 1)
 
@@ -140,8 +153,7 @@ class _Import:
         if not lines.follows(transaction, head):
             raise refused([f"changes: transaction {seq} does not follow from the one before"], 1)
         try:
-            for body in transaction.bodies:
-                _check(canon.decode(body))
+            self._note(transaction)
             recover.replay(index, transaction)
         except (NoSpaceError, FormatTooNewError):
             raise
@@ -152,6 +164,16 @@ class _Import:
         self.report.head = transaction.entry.hash().hex()
         self.report.store = transaction.entry.store or self.report.store
         return transaction.head
+
+    def _note(self, transaction: Transaction) -> None:
+        """Look at each change; what is left of redacted ones is proven by a later change that announces it."""
+        for position, data in enumerate(transaction.bodies):
+            body = canon.decode(data)
+            _check(body)
+            if transaction.redacted is not None and position in transaction.redacted.digests:
+                self._left[transaction.entry.first + position] = hashlib.sha256(data).hexdigest()
+            if body["action"] == "redact":
+                self._announced |= {one["seq"]: one["left"] for one in body["erased"]}
 
     def _chain(self) -> Iterator[Transaction]:
         found = listed(self._ground, (CHANGES,))
