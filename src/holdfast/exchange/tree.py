@@ -130,6 +130,8 @@ class Tree:
         self.label = Label(self.store, self.shape, Head(head.next_seq, head.hash))
         self._root = hashlib.sha256()
         self._digests: dict[Part, str] = {}
+        self.files = 1
+        """How many files there are, when `folders` has ended."""
 
     def folders(self) -> Iterator[tuple[Steps, Entries]]:
         """Every folder with what is in it; the top, which has FORMAT, last."""
@@ -149,6 +151,7 @@ class Tree:
             if entry is not None:
                 digest = self._digests.get(entry) if isinstance(entry, Part) else entry.digest
                 digest = digest or self.leaf(entry).digest
+                self.files += 1
                 self._root.update(b"%s %s\n" % (digest.encode(), b"/".join((*steps, name))))
 
     def leaf(self, entry: Leaf | Part) -> Leaf:
