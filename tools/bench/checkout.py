@@ -58,7 +58,9 @@ def main() -> None:
         "export tree again": f"{HOLDFAST} -C {folder}/store export tree {folder}/exported",
         "import": f"{HOLDFAST} -C {out} import {folder}/exported",
     }
-    subprocess.run(f"{HOLDFAST} -C {folder}/store export tree {folder}/exported", shell=True, check=True, env=environment)
+    subprocess.run(
+        f"{HOLDFAST} -C {folder}/store export tree {folder}/exported", shell=True, check=True, env=environment
+    )
     subprocess.run(f"{HOLDFAST} -C {folder}/store checkout tree {folder}/kept", shell=True, check=True, env=environment)
     taken: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(said.rounds):
