@@ -10,7 +10,7 @@ from holdfast.version import __version__
 
 if TYPE_CHECKING:
     from holdfast.care.fsck.portion import Portion
-    from holdfast.store import Store, doctor
+    from holdfast.store import Store, doctor, import_store
     from holdfast.store import create_store as create
     from holdfast.store import fsck_store as fsck
     from holdfast.store import open_store as open  # noqa: A004
@@ -32,6 +32,7 @@ _HOMES = {
     "doctor": ("holdfast.store", "doctor"),
     "field": ("holdfast.values.query", "field"),
     "fsck": ("holdfast.store", "fsck_store"),
+    "import_store": ("holdfast.store", "import_store"),
     "open": ("holdfast.store", "open_store"),
     "parse_condition": ("holdfast.values.query", "parse"),
     "rebuild": ("holdfast.store", "rebuild_store"),
@@ -50,6 +51,7 @@ __all__ = [
     "doctor",
     "field",
     "fsck",
+    "import_store",
     "open",
     "parse_condition",
     "rebuild",

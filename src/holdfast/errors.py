@@ -13,7 +13,8 @@ HoldfastError
 │   ├── ExpectationError                    `expect=` names another revision than the newest
 │   ├── IllegalTransitionError              the life cycle has no such step
 │   ├── InUseError                          something still refers to it (`restrict`), or it still holds something
-│   └── TransactionReusedError              a transaction id was given twice for different work
+│   ├── TransactionReusedError              a transaction id was given twice for different work
+│   └── DestinationDiffersError             what is at a destination is not what was to be written there
 ├── DamageError                         bytes or rows are not what they must be
 │   ├── DigestMismatchError                 content does not hash to its digest
 │   ├── BlobMissingError                    no file has the content
@@ -35,6 +36,7 @@ HoldfastError
 │   ├── StorageIOError                      the operating system refused; the handle is poisoned if a sync failed
 │   └── HandleDeadError                     closed, forked or poisoned handle
 ├── SourceError                         what was to be taken in could not be
+│   ├── ImportRefusedError                  an export that is not whole, not what it says, or harmful
 │   ├── SourceUnreadableError               a file or stream could not be read
 │   └── SourceChangedError                  a file kept changing while it was read
 ├── MissingDependencyError              an extra is not installed
@@ -170,6 +172,13 @@ class TransactionReusedError(ConflictError):
 
     code = "transaction-reused"
     default_remedy = "Draw a new transaction id for new work; repeat an id only to repeat the same call."
+
+
+class DestinationDiffersError(ConflictError):
+    """What is where files are to go differs from them. Fields: `path` (the first), `paths` (some), `count`."""
+
+    code = "destination-differs"
+    default_remedy = "Say --keep to leave what is there, --force to replace it, or choose another destination."
 
 
 class DamageError(HoldfastError):
@@ -319,6 +328,13 @@ class SourceError(HoldfastError):
     """What was to be taken into the store could not be taken whole; nothing of it was stored."""
 
     code = "source"
+
+
+class ImportRefusedError(SourceError):
+    """What was to be imported is not whole, or not what it says. Fields: `path`, `problems` (some), `count`."""
+
+    code = "import-refused"
+    default_remedy = "Nothing was changed. Export anew, or take the named files back as they were (`git checkout`)."
 
 
 class SourceUnreadableError(SourceError):

@@ -19,7 +19,7 @@ from holdfast.kinds.collections import Collections
 from holdfast.kinds.many import ManyResult
 from holdfast.kinds.readings import Artifacts
 from holdfast.values.change import Actor
-from holdfast.values.records import Artifact, PutResult, Record
+from holdfast.values.records import Artifact, Collection, PutResult, Record
 
 # Care, exchange and the rarer nouns are imported when they are used: `holdfast show` must not wait for `repair`.
 # ruff: noqa: PLC0415
@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     from holdfast.care.repack import RepackReport
     from holdfast.care.repair import RepairReport
     from holdfast.care.status import Status
+    from holdfast.engine.past import When
     from holdfast.engine.recover import Progress
+    from holdfast.exchange.delivery import CheckoutReport
     from holdfast.exchange.folder import AddReport
+    from holdfast.exchange.tree_export import ExportReport
+    from holdfast.exchange.tree_import import ImportReport
     from holdfast.kinds.changes import Changes
     from holdfast.kinds.indexes import Indexes
     from holdfast.kinds.relationships import Relationships
@@ -156,6 +160,35 @@ class Store:
         way = folder.Way(atomic=atomic, checksum=checksum)
         return folder.add(self._handle, paths, into=into, way=way, progress=progress)
 
+    def checkout(
+        self, ref: str | bytes | Artifact | Collection, dest: str | bytes | os.PathLike[str], *, at: When | None = None,
+        revision: int | None = None, existing: str = "refuse", dry_run: bool = False, progress: Progress | None = None,
+    ) -> CheckoutReport:  # fmt: skip
+        """Write a collection out as a working tree, or an artifact as a file: see `holdfast.exchange.checkout`.
+
+        `at`: as it was after the change with that seq, or at a time; `revision`: of one artifact. `existing`: what
+        becomes of files that are there and differ: "refuse" (DestinationDiffersError), "keep" or "replace".
+        """
+        from holdfast.exchange import checkout as writing
+        from holdfast.exchange.delivery import Way
+
+        way = Way(at=at, revision=revision, existing=writing.existing(existing), dry_run=dry_run)
+        return writing.checkout(self._handle, ref, dest, way=way, progress=progress)
+
+    def export_tree(
+        self, dest: str | bytes | os.PathLike[str], *, large_from: int | None = None, large_beside: bool | None = None,
+        force: bool = False, progress: Progress | None = None,
+    ) -> ExportReport:  # fmt: skip
+        """Write all the store knows as readable files that git can keep: see `holdfast.exchange.tree_export`.
+
+        Content of more than `large_from` bytes stands as a pointer; `large_beside`: and lies in a folder of its own.
+        What is not said is as in the export that is there, else 10 MiB and beside. `force`: edits are overwritten.
+        """
+        from holdfast.exchange import tree_export
+
+        wanted = tree_export.Wanted(large_from, large_beside, force)
+        return tree_export.export_tree(self._handle, dest, wanted=wanted, progress=progress)
+
     # -- care --------------------------------------------------------------------------------------------------------
 
     def gc(self, *, dry_run: bool = False, grace_s: float | None = None, progress: Progress | None = None) -> GcReport:
@@ -255,6 +288,17 @@ def recover_store(
         return recovering.recover_store(handle, progress)
     finally:
         handle.close()
+
+
+def import_store(
+    path: str | os.PathLike[str], source: str | bytes | os.PathLike[str], *, dry_run: bool = False,
+    lock_wait_s: float = 30.0, progress: Progress | None = None,
+) -> ImportReport:  # fmt: skip
+    """Make a new or empty store equal to the one that a tree was exported from: see `holdfast.exchange.tree_import`."""
+    from holdfast.exchange import tree_import
+
+    settings = Settings(actor_of(None), wait_s=lock_wait_s)
+    return tree_import.import_tree(os.fspath(path), source, settings, dry_run=dry_run, progress=progress)
 
 
 def rebuild_store(

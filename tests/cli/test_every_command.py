@@ -72,6 +72,8 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "add": (["file.txt"], {"summary"}),
     "put": (["new.txt", "file.txt"], {"artifact", "created", "changed"}),
     "get": (["docs/a.md", "-o", "out.md"], {"file", "revision", "id", "path"}),
+    "checkout": (["docs", "out"], {"summary"}),
+    "export tree": (["tree"], {"summary"}),
     "ls": (["docs"], {"collection", "artifact", "summary"}),
     "find": (["--tag", "draft"], {"artifact", "summary"}),
     "search": (["zebra"], {"hits", "indexed_to", "head"}),
@@ -108,13 +110,14 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "version": ([], {"holdfast"}),
 }
 BEFORE = {"index drop": ["index", "declare", "metadata.k"]}
+FROM_A_TREE = {"import": ["tree", "--dry-run"]}
 LISTS = {"cat": ["docs/a.md", "top.txt"], "mkdir": ["one", "two"]}
 WITH_A_RUN = {"run show": [], "run begin": [], "run finish": [], "run step": ["fit"], "run input": ["top.txt"],
               "run output": ["top.txt"], "run delete": []}  # fmt: skip
 
 
 def test_every_command_is_called_by_the_json_tests() -> None:
-    assert {*SUCCEEDS, *LISTS, *WITH_A_RUN} == set(WORDS)
+    assert {*SUCCEEDS, *LISTS, *WITH_A_RUN, *FROM_A_TREE} == set(WORDS)
 
 
 @pytest.mark.parametrize("words", SUCCEEDS)
@@ -130,6 +133,13 @@ def test_it_answers_in_json(words: str, filled: Path, call: Any) -> None:
     else:
         assert wanted == {message["message_type"] for message in found} - {"item"}
         assert found[-1]["message_type"] == "summary"
+
+
+def test_it_answers_in_json_about_an_exported_tree(filled: Path, call: Any) -> None:
+    call("export", "tree", "tree")
+    answer = call("import", "--json", *FROM_A_TREE["import"])
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.document["dry_run"] is True
 
 
 @pytest.mark.parametrize("words", LISTS)

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, NoReturn
 
 import click
@@ -28,6 +29,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "put": ("putting", "Put one content under a path."),
         "get": ("getting", "Write a content to a file."),
         "cat": ("getting", "Write contents to standard output."),
+        "checkout": ("checkout", "Write a collection out as a working tree."),
+        "export": ("exporting", "Write the store in another shape."),
+        "import": ("exporting", "Make a new store of an exported one."),
     },
     "Look": {
         "ls": ("listing", "List artifacts and collections."),
@@ -87,7 +91,9 @@ class Root(click.Group):
         """Load the module that has the subcommand."""
         if name not in TABLE:
             return None
-        found: click.Command = getattr(import_module(f"holdfast.cli.{TABLE[name][0]}"), name)
+        found: click.Command = getattr(
+            import_module(f"holdfast.cli.{TABLE[name][0]}"), f"{name}_" if iskeyword(name) else name
+        )
         return found
 
     def resolve_command(

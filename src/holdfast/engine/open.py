@@ -69,8 +69,10 @@ def actor_of(actor: Actor | str | None) -> Actor:
     return actor
 
 
-def create(root: str, settings: Settings) -> None:
+def create(root: str, settings: Settings, *, store_id: str | None = None) -> None:
     """Make an empty store; StoreExistsError if the folder has anything in it. Durable when it returns.
+
+    `store_id`: of the store that it is to become; else one is drawn.
 
     The marker comes last: a folder without it is no store, so a create that was interrupted can be repeated.
     """
@@ -88,7 +90,7 @@ def create(root: str, settings: Settings) -> None:
         raise StoreExistsError(f"{root} is not empty", path=root, remedy="Choose an empty or a new folder.")
     for folder in paths.FOLDERS:
         disk.mkdir(os.path.join(root, folder))
-    data = marker.encode(Marker(moment.draw_id(settings.clock.now_us())))
+    data = marker.encode(Marker(store_id or moment.draw_id(settings.clock.now_us())))
     temporary = os.path.join(root, paths.TMP, f"marker-{os.getpid()}-{time.time_ns()}.tmp")
     fd = disk.create(temporary)
     disk.write(fd, data, temporary)

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from holdfast.errors import HoldfastError, InvalidValueError
+from holdfast.errors import HoldfastError
 from holdfast.formats.pack import Spot
 from holdfast.index import tables
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import mapped
-from holdfast.index.invariants import INVARIANTS, Invariant
+from holdfast.index.invariants import INVARIANTS, Invariant, id_bytes
 from holdfast.index.migrations import manifest, runner
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.index.tables import LOOSE, RECIPES
-from holdfast.values import moment
 from holdfast.values.names import Name, join
 
 _PAGE = 1_000
@@ -77,7 +76,7 @@ class Audit:
         connection = self._db.raw()
         connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         with self._db.errors():
-            connection.create_function("id_bytes", 1, _id_bytes, deterministic=True)
+            connection.create_function("id_bytes", 1, id_bytes, deterministic=True)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -286,11 +285,4 @@ def _decompressed(first: int, data: Any) -> bytes | None:
     try:
         return ChainRows._decompress(first, data)
     except (HoldfastError, TypeError):
-        return None
-
-
-def _id_bytes(text: Any) -> bytes | None:
-    try:
-        return moment.id_bytes(text)
-    except (InvalidValueError, TypeError):
         return None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from holdfast.errors import InvalidValueError
 from holdfast.index import proof
 from holdfast.index.tables import KIND_CODES, LOOSE, RECIPES
+from holdfast.values import moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,14 @@ class Invariant:
     table: str
     rule: str
     query: str
+
+
+def id_bytes(text: Any) -> bytes | None:
+    """What the queries ask for by the name `id_bytes`."""
+    try:
+        return moment.id_bytes(text)
+    except (InvalidValueError, TypeError):
+        return None
 
 
 def _record_of(table: str, kind: str) -> list[Invariant]:

@@ -6,7 +6,7 @@ import sqlite3
 
 from holdfast.errors import HoldfastError
 from holdfast.index import proof
-from holdfast.index.invariants import INVARIANTS
+from holdfast.index.invariants import INVARIANTS, id_bytes
 from holdfast.index.sqlite import SqliteIndex
 
 _TABLES = ("tx", "record", "artifact", "revision", "content", "blob", "container", "change", "meta")
@@ -32,6 +32,12 @@ def doubts(index: SqliteIndex) -> list[str]:
         return _pages(index) + _unproven(index) + _rules(index) + _gaps(index)
     except HoldfastError as error:
         return [error.message]
+
+
+def broken_rules(index: SqliteIndex) -> list[str]:
+    """Which rules the rows break that followed from a chain of unknown origin, in a few words each."""
+    index.database.raw().create_function("id_bytes", 1, id_bytes, deterministic=True)
+    return _first_of(index, {f"not so: {one.rule}": one.query for one in INVARIANTS})
 
 
 def _pages(index: SqliteIndex) -> list[str]:

@@ -28,6 +28,7 @@ from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.relationships import RelationshipRows
 from holdfast.index.select.runs import RunRows
 from holdfast.index.select.sight import Sights
+from holdfast.index.select.whole import Whole
 from holdfast.values.change import Body
 
 CHECKPOINT_BYTES = 4 << 20
@@ -57,13 +58,14 @@ class SqliteIndex:
         self.lookups = Lookups(self.database, self.sights)
         self.collections = CollectionRows(self.database, self.lookups)
         self.artifacts = ArtifactRows(self.database, self.lookups)
-        self.contents = Contents(self.database)
+        self.contents = Contents(self.database, self.lookups)
         self.declared = DeclaredRows(self.database, self.lookups)
         self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.declared)
         self.ends = EndRows(self.database)
         self.relationships = RelationshipRows(self.database, self.lookups, self.ends)
         self.runs = RunRows(self.database, self.lookups)
         self.lineage = LineageRows(self.database, self.lookups)
+        self.whole = Whole(self.database, self.lookups)
 
     # -- making and closing ------------------------------------------------------------------------------------------
 

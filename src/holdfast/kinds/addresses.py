@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidNameError, InvalidValueError, NotFoundError
+from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import moment, names
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, Collection
@@ -102,7 +103,12 @@ def collection(handle: Handle, ref: CollectionRef, *, deleted: bool = False) -> 
 
 def key_of(handle: Handle, record_id: str) -> int:
     """The key of a record that is known to be there."""
-    key = handle.index.key_of(record_id)
+    return key_in(handle.index, record_id)
+
+
+def key_in(index: SqliteIndex, record_id: str) -> int:
+    """The same, of any index."""
+    key = index.key_of(record_id)
     if key is None:
         raise _missing("record", record_id)
     return key

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from holdfast.formats import paths
 from holdfast.formats.pack import Spot
@@ -16,11 +17,12 @@ from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.select.artifacts import PLACE
+from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.sight import Row
 from holdfast.index.tables import LOOSE
 from holdfast.values import canon, digest, moment
 from holdfast.values.names import Name
-from holdfast.values.records import Revision
+from holdfast.values.records import FileFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,37 @@ class Held:
     digest: str
     size: int
     spot: Spot | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A revision as far as writing a file of it needs. `artifact`: key of its artifact.
+
+    `held`: where its content is, if that was asked for and the content is kept.
+    """
+
+    artifact: int
+    number: int
+    seq: int
+    digest: str
+    size: int
+    media_type: str
+    file: FileFacts
+    held: Held | None = None
+
+
+class Pinned(Protocol):
+    """A revision, known by its seq and its content."""
+
+    @property
+    def seq(self) -> int:
+        """The change that made it."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Of its content."""
+        ...
 
 
 _BYTES = f"{proof.columns('revision', 't3')}, {proof.columns('content', 't4')}"
@@ -45,6 +78,8 @@ _MANY_AT = f"""SELECT n.key, {_WHERE}, {_BYTES}, {_ARTIFACT} FROM json_each(?) n
     {_THERE}"""
 _MANY_OF = f"""SELECT n.key, {_WHERE}, {_BYTES}, {_ARTIFACT}, {proof.columns("record", "t2")} FROM json_each(?1) n
     CROSS JOIN record t2 ON t2.id = substr(?2, n.key * 16 + 1, 16) CROSS JOIN artifact t1 ON t1.key = t2.key {_THERE}"""
+_IN_COLLECTION = f"""SELECT {_WHERE}, {_BYTES}, {_ARTIFACT} FROM artifact t1 {_THERE}
+    WHERE t1.collection = ? AND t1.live = 1 AND (t1.name, t1.stray) > (?, ?) ORDER BY t1.name, t1.stray LIMIT ?"""
 _MANY_REVISIONS = f"""SELECT n.key, {_WHERE}, {_BYTES} FROM json_each(?) n CROSS JOIN revision t3 ON t3.key = n.value
     LEFT JOIN content t4 ON t4.key = t3.content {_FILES}"""
 
@@ -52,8 +87,9 @@ _MANY_REVISIONS = f"""SELECT n.key, {_WHERE}, {_BYTES} FROM json_each(?) n CROSS
 class Contents:
     """Finds contents. None, or a number that is left out, means: ask the long way, which says why."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, lookups: Lookups) -> None:
         self._db = database
+        self._lookups = lookups
 
     def at(self, collection: int, name: Name) -> Held | None:
         """Of the newest revision of the live artifact of a name in a collection."""
@@ -85,7 +121,22 @@ class Contents:
             _keep(found, number, _owned(tuple(row), raws[number]))
         return found
 
-    def many_revisions(self, revisions: Sequence[Revision]) -> dict[int, Held]:
+    def listed(self, collection: int, after: Name, limit: int, *, placed: bool) -> list[tuple[Name, Listed]]:
+        """Names and newest revisions of the live artifacts right in a collection, by name, beyond a name.
+
+        Not `placed`: without where their contents are, which rows of an old state do not know.
+        """
+        found = []
+        for row in self._db.rows(_IN_COLLECTION, (collection, after.text, after.stray, limit)):
+            held = _placed(row, (collection, row[24], row[25]))
+            made = Listed(
+                row[22], row[6], row[4], digest.text(row[19]), row[20], self._lookups.term(row[8]),
+                FileFacts(row[13], row[14]), held if placed else None,
+            )  # fmt: skip
+            found.append((Name(row[24], row[25]), made))
+        return found
+
+    def many_revisions(self, revisions: Sequence[Pinned]) -> dict[int, Held]:
         """The same of many revisions, by number: as they are kept now."""
         found: dict[int, Held] = {}
         for row in self._db.rows(_MANY_REVISIONS, (str([one.seq for one in revisions]),)):

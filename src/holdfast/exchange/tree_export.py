@@ -1,0 +1,282 @@
+"""`export tree`: the store as readable files, in a folder that git can keep; only what changed is written.
+
+What was edited in the folder since the last export is never overwritten, unless the caller insists: it is known by
+comparing the folder with the state that it was made of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+
+from holdfast import disk
+from holdfast.blobs import copy_to
+from holdfast.engine import past
+from holdfast.engine.handle import Handle
+from holdfast.engine.recover import Progress
+from holdfast.errors import DestinationDiffersError, InvalidValueError, NotFoundError
+from holdfast.exchange.ground import Ground, Steps
+from holdfast.exchange.staging import Fill, Staging
+from holdfast.exchange.tree import FORMAT, TOP, Label, Leaf, Part, Shape, Tree, label_of, place
+from holdfast.exchange.tree_compare import Difference, Why, differences, differs, is_content, listed, strays
+from holdfast.values.change import Head
+from holdfast.values.records import FileFacts
+
+WINDOW_FILES = 4_000
+WINDOW_BYTES = 64 << 20
+IN_MEMORY_BYTES = 1 << 20
+NAMED = 20
+_PLAIN = FileFacts()
+Pending = list[tuple[Steps, bytes, Leaf, bytes]]
+"""Where, what, and its passing name if it is written."""
+
+
+@dataclass(slots=True)
+class ExportReport:
+    """What an export did, in files. `seq`: the last change of the state that is there now; `root`: its root hash."""
+
+    seq: int = 0
+    root: str = ""
+    written: int = 0
+    same: int = 0
+    removed: int = 0
+    bytes: int = 0
+    overwritten: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the caller says of the tree; None: as in the one that is there. `force`: edits in it are overwritten."""
+
+    large_from: int | None = None
+    large_beside: bool | None = None
+    force: bool = False
+
+    def shape(self, before: Shape) -> Shape:
+        """The tree's shape."""
+        start = before.large_from if self.large_from is None else self.large_from
+        if start < 0:
+            raise InvalidValueError(f"large_from is {start}", where="large_from", reason="negative")
+        return Shape(start, before.beside if self.large_beside is None else self.large_beside)
+
+
+def export_tree(
+    handle: Handle, dest: str | bytes | os.PathLike[str], *, wanted: Wanted | None = None,
+    progress: Progress | None = None,
+) -> ExportReport:  # fmt: skip
+    """Write the store as a tree of files to a folder, or bring one that was exported before up to date.
+
+    Durable when it returns. Raises NotFoundError (the store is empty),
+    DestinationDiffersError (edits, or another store's export; nothing was changed), BlobMissingError,
+    BlobDamagedError, NoSpaceError. After an interruption the same call goes on.
+    """
+    handle.alive()
+    head = handle.index.chain.head()
+    if head is None:
+        raise NotFoundError("the store is empty", kind="record", ref="", remedy="Put something in: `holdfast add`.")
+    own = os.stat(handle.root)
+    top = os.fsdecode(dest)
+    with disk.typed("make folder", top):
+        os.makedirs(top, exist_ok=True)
+    with Ground(top, own) as ground:
+        _refuse_inside(ground, handle)
+        before = _label(ground)
+        wanted = wanted or Wanted()
+        shape = wanted.shape(before.shape if before else Shape())
+        if before is not None and before.head.hash == head.hash and before.shape == shape:
+            tree = Tree(handle.index, handle.marker.store_id, shape)
+            if not any(differences(ground, tree)):  # the most frequent case by far, and one pass is enough for it
+                return ExportReport(head.next_seq - 1, tree.label.root, same=tree.files)
+        work = _Export(handle, ground, progress)
+        work.report.overwritten = _edits(handle, ground, before, shape, force=wanted.force)
+        while True:
+            work.run(head, shape)
+            now = handle.index.chain.head()
+            assert now is not None
+            if work.is_settled or now.hash == head.hash:
+                return work.report
+            head = now
+
+
+def _refuse_inside(ground: Ground, handle: Handle) -> None:
+    place_ = os.path.realpath(ground.top)
+    root = os.path.realpath(handle.root)
+    if place_ == root or place_.startswith(os.path.join(root, "")):
+        raise InvalidValueError(
+            f"{ground.top!r} lies in the store itself", where="dest", reason="store",
+            remedy="Choose a folder outside the store.",
+        )  # fmt: skip
+
+
+def _label(ground: Ground) -> Label | None:
+    data = ground.read((), FORMAT, 4096)
+    return None if data is None else label_of(data)
+
+
+def _edits(
+    handle: Handle, ground: Ground, before: Label | None, shape: Shape, *, force: bool
+) -> list[str]:  # fmt: skip
+    """What in the folder is neither as the last export left it nor as the next makes it. DestinationDiffersError."""
+    if before is not None:
+        if before.store != handle.marker.store_id:
+            raise _refused(ground, ["FORMAT"], 1, "an export of another store is there")
+        if not handle.index.chain.passed(before.head.next_seq, before.head.hash):
+            raise _refused(ground, ["FORMAT"], 1, "an export of another history of this store is there")
+    elif not any(name in TOP for name in _names(ground)):
+        return []
+    touched: set[Steps] | None = None
+    if before is not None:
+        with contextlib.ExitStack() as held:
+            now = handle.index.chain.head()
+            index = handle.index
+            if now is None or now.hash != before.head.hash:
+                index = held.enter_context(past.index_at(handle, before.head.next_seq - 1))
+            old = Tree(index, before.store, before.shape)
+            touched = {one.steps for one in differences(ground, old) if one.why is not Why.MISSING}
+        if not touched:
+            return []
+    found = (
+        one for one in differences(ground, Tree(handle.index, handle.marker.store_id, shape)) if _counts(one, touched)
+    )
+    edits = [place(one.steps) for one in found]
+    if edits and not force:
+        raise _refused(ground, edits[:NAMED], len(edits), "it was edited since it was exported")
+    return edits
+
+
+def _counts(one: Difference, touched: set[Steps] | None) -> bool:
+    if one.why is Why.MISSING or one.steps == (FORMAT,):
+        return False
+    return touched is None or one.steps in touched
+
+
+def _names(ground: Ground) -> list[bytes]:
+    names = listed(ground, ())
+    assert isinstance(names, list)
+    return names
+
+
+def _refused(ground: Ground, paths: list[str], count: int, why: str) -> DestinationDiffersError:
+    return DestinationDiffersError(
+        f"{ground.top!r}: {why}: {paths[0]}" + (f" (and {count - 1} more)" if count > 1 else ""),
+        path=paths[0], paths=paths, count=count,
+        remedy="Save the edits (`git stash`, `git commit`), then say --force to overwrite them; or export elsewhere.",
+    )  # fmt: skip
+
+
+class _Export:
+    def __init__(self, handle: Handle, ground: Ground, progress: Progress | None) -> None:
+        self._handle = handle
+        self._ground = ground
+        self._progress = progress
+        self.report = ExportReport()
+        self.is_settled = False
+        """It was made of a state that nobody can change any more."""
+
+    def run(self, head: Head, shape: Shape) -> None:
+        """Make the tree of the state that ends in `head`; if somebody writes meanwhile, of one that stands still."""
+        handle = self._handle
+        with contextlib.ExitStack() as held:
+            index = handle.index
+            now = handle.index.chain.head()
+            if self.report.seq or now is None or now.hash != head.hash:
+                index = held.enter_context(past.index_at(handle, head.next_seq - 1, self._progress))
+                self.is_settled = True
+            tree = Tree(index, handle.marker.store_id, shape)
+            self.report = ExportReport(head.next_seq - 1, overwritten=self.report.overwritten)
+            with Staging(self._ground, handle.disk) as staging:
+                self._write_all(tree, staging)
+            self.report.root = tree.label.root
+        handle.disk.sync_filesystem(self._ground.top)
+
+    def _write_all(self, tree: Tree, staging: Staging) -> None:
+        pending: Pending = []
+        size = 0
+        for steps, entries in tree.folders():
+            self._folder(steps)
+            names = listed(self._ground, steps)
+            assert isinstance(names, list)
+            for name in names:
+                if name not in entries and (steps or name in TOP):
+                    self._remove((*steps, name))
+            for name, entry in entries.items():
+                if entry is None:
+                    continue
+                leaf = tree.leaf(entry)
+                if self._is_there(steps, name, leaf):
+                    self.report.same += 1
+                    continue
+                if isinstance(entry, Part):  # not kept in memory until its turn comes
+                    passing = staging.write(_whole(leaf.data or b""), _PLAIN)
+                    leaf = Leaf(leaf.digest, leaf.size)
+                else:
+                    passing = b""
+                pending.append((steps, name, leaf, passing))
+                size += leaf.size
+                if len(pending) >= WINDOW_FILES or size >= WINDOW_BYTES:
+                    self._write(tree, staging, pending)
+                    pending, size = [], 0
+        self._write(tree, staging, pending)
+
+    def _is_there(self, steps: Steps, name: bytes, leaf: Leaf) -> bool:
+        """Whether the file is as it is to be; a folder or link in its place goes."""
+        why = differs(self._ground, steps, name, leaf)
+        if why is Why.LINK:
+            self._remove((*steps, name))
+        return why is None
+
+    def _folder(self, steps: Steps) -> None:
+        for depth in range(1, len(steps) + 1):
+            names = listed(self._ground, steps[:depth])
+            if isinstance(names, Difference):
+                self._remove(names.steps)
+            self._ground.make(steps[:depth], 0o777)
+
+    def _remove(self, steps: Steps) -> None:
+        """A file, a link, or a folder with all in it: it is not part of the tree any more."""
+        ground = self._ground
+        for one in list(strays(ground, steps)):
+            with disk.typed("remove", ground.top):
+                os.unlink(one.steps[-1], dir_fd=ground.folder(one.steps[:-1]))
+            self.report.removed += 1
+        ground.remove_folders(steps)
+
+    def _write(self, tree: Tree, staging: Staging, pending: Pending) -> None:
+        if not pending:
+            return
+        staged = {number: passing for number, (*_, passing) in enumerate(pending) if passing}
+        small = [
+            n
+            for n, (_, _, leaf, _) in enumerate(pending)
+            if n not in staged and is_content(leaf) and leaf.size <= IN_MEMORY_BYTES
+        ]
+        places = self._handle.index.physical.places({pending[n][2].digest: None for n in small})
+        wanted = [
+            (digest, spot.spot if (spot := places.get(digest)) else None)
+            for digest in (pending[n][2].digest for n in small)
+        ]
+        for number, data in self._handle.blobs.read_many(wanted):
+            staged[small[number]] = staging.write(_whole(data), _PLAIN)
+        for number, (_, _, leaf, _) in enumerate(pending):
+            if number not in staged:
+                staged[number] = staging.write(self._filling(tree, leaf), _PLAIN)
+        staging.settle()
+        for number, (steps, name, leaf, _) in enumerate(pending):
+            staging.replace(staged[number], self._ground.folder(steps), name)
+            self.report.written += 1
+            self.report.bytes += leaf.size
+        if self._progress:
+            done = self.report.written + self.report.same
+            self._progress(done, None, place(pending[-1][0], pending[-1][1]), "files")
+
+    def _filling(self, tree: Tree, leaf: Leaf) -> Fill:
+        if leaf.data is not None:
+            return _whole(leaf.data)
+        if leaf.changes:
+            return lambda write: [write(piece) for piece in tree.chain(leaf.changes)]
+        return lambda write: copy_to(self._handle.blobs.open(leaf.digest), write)
+
+
+def _whole(data: bytes) -> Fill:
+    return lambda write: write(data)

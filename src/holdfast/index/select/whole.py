@@ -1,0 +1,210 @@
+"""Every logical row as a plain value, part by part: for who writes all that a store knows in another shape.
+
+Keys give way to what they stand for: the id of a record, a text, a digest. `seq` is the change that made the row. Each
+row is proven as it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.index import proof
+from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED
+from holdfast.index.database import Database
+from holdfast.index.select.ends import kind_of
+from holdfast.index.select.lookups import Lookups
+from holdfast.index.tables import KIND_NAMES
+from holdfast.values import canon, digest, moment
+
+SHARD = 10_000
+"""Rows that were made by so many changes stand together: a shard never gets rows that were in another."""
+
+_PAGE = 500
+_RECORD = ("id", "kind", "tenant", "owner", "changed", "deleted", "tags")
+_STATES = {STATE_KEPT: "kept", STATE_PURGED: "purged"}
+TABLES = {
+    "artifacts": "artifact",
+    "collections": "collection",
+    "relationship-types": "relationship_type",
+    "relationships": "relationship",
+    "revisions": "revision",
+    "run-links": "run_link",
+    "runs": "run",
+    "steps": "step",
+}
+"""What there are rows of, by the word for it."""
+
+_NO_RECORD = frozenset({"revision", "run_link"})
+_NAMES_RECORD = frozenset({"parent", "collection", "artifact", "run"})
+"""Columns that hold the key of a record."""
+
+_CONTENTS = f"""SELECT {proof.columns("content", "c")} FROM json_each(?) n CROSS JOIN content c ON c.key = n.value"""
+_KEPT = f"""SELECT c.digest, c.size, {proof.proven("content", "c")},
+    EXISTS (SELECT 1 FROM revision v JOIN artifact a ON a.key = v.artifact AND a.newest = v.key AND a.live = 1
+            WHERE v.content = c.key AND v.state = {STATE_KEPT})
+    FROM content c WHERE substr(c.digest, 1, 8) >= ? AND c.digest > ? AND EXISTS
+    (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})
+    ORDER BY substr(c.digest, 1, 8), c.digest LIMIT ?"""
+
+Value = dict[str, Any]
+Cells = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What keys stand for: ids of records; digest and size of contents."""
+
+    ids: dict[int, str]
+    contents: dict[int, tuple[str, int]]
+
+
+class Whole:
+    """Reads everything."""
+
+    def __init__(self, database: Database, lookups: Lookups) -> None:
+        self._db = database
+        self._lookups = lookups
+
+    def shards(self, what: str) -> list[int]:
+        """The first seq of each shard that has rows of a kind (a key of TABLES), in order."""
+        found = self._db.rows(f"SELECT DISTINCT (key - 1) / {SHARD} FROM {TABLES[what]} ORDER BY 1")
+        return [row[0] * SHARD + 1 for row in found]
+
+    def rows(self, what: str, first: int) -> Iterator[Value]:
+        """The rows of one shard, by seq."""
+        table, after, end = TABLES[what], first - 1, first + SHARD
+        alone = table in _NO_RECORD
+        columns = proof.columns(table, "t") + ("" if alone else ", " + proof.columns("record", "r"))
+        join = "" if alone else "LEFT JOIN record r ON r.key = t.key"
+        sql = f"SELECT {columns} FROM {table} t {join} WHERE t.key > ? AND t.key < ? ORDER BY t.key LIMIT {_PAGE}"
+        while page := self._db.rows(sql, (after, end)):
+            yield from self._values(table, page)
+            after = page[-1][0]
+
+    def kept(self) -> Iterator[tuple[str, int, bool]]:
+        """(digest, size, whether a live artifact's newest revision has it) of each content that is kept, by digest."""
+        after = b""
+        while page := self._db.rows(_KEPT, (after[:8], after, _PAGE)):
+            for raw, size, _, shown in page:
+                yield digest.text(raw), size, bool(shown)
+            after = page[-1][0]
+
+    def _values(self, table: str, page: list[tuple[Any, ...]]) -> Iterator[Value]:
+        own = proof.COLUMNS[table]
+        known = self._known(table, page)
+        tags = {} if table in _NO_RECORD else self._lookups.tags(row[0] for row in page)
+        for row in page:
+            proof.prove(table, row[: len(own)], row[len(own)])
+            cells = dict(zip(own, row, strict=False))
+            value = {"seq": cells.pop("key")}
+            if table not in _NO_RECORD:
+                value |= self._record(row[len(own) + 1 :], tags.get(row[0], ()))
+            value |= _SHAPES[table](self, cells, known)
+            yield {name: one for name, one in value.items() if one not in (None, "", [], {})}
+
+    def _record(self, cells: tuple[Any, ...], tags: tuple[str, ...]) -> Value:
+        proof.prove("record", cells[:-1], cells[-1])
+        found = dict(zip(proof.COLUMNS["record"], cells, strict=False))
+        if proof.of_tags(tags) != found["tags"]:
+            raise proof.damaged("tagging", found["key"])
+        term = self._lookups.term
+        return {
+            "id": moment.id_text(found["id"]), "kind": KIND_NAMES[found["kind"]], "tenant": term(found["tenant"]),
+            "owner": term(found["owner"]), "changed": found["changed"], "deleted": found["deleted"] or None,
+            "tags": list(tags),
+        }  # fmt: skip
+
+    def _known(self, table: str, page: list[tuple[Any, ...]]) -> Known:
+        """Ids and contents that the rows of a page name by their keys."""
+        columns = proof.COLUMNS[table]
+        places = [place for place, column in enumerate(columns) if column in _NAMES_RECORD]
+        ids = self._lookups.ids(row[place] for row in page for place in places)
+        contents: dict[int, tuple[str, int]] = {}
+        if table == "revision":
+            place = columns.index("content")
+            for *cells, crc in self._db.rows(_CONTENTS, (canon.dumps(sorted({row[place] for row in page})),)):
+                proof.prove("content", tuple(cells), crc)
+                contents[cells[0]] = digest.text(cells[1]), cells[2]
+        return Known(ids, contents)
+
+    def _collection(self, cells: Cells, known: Known) -> Value:
+        return {
+            "parent": known.ids.get(cells["parent"]), **_named(cells), "metadata": _object(cells["metadata"]),
+            "mode": cells["mode"], "mtime_ns": cells["mtime_ns"],
+        }  # fmt: skip
+
+    def _artifact(self, cells: Cells, known: Known) -> Value:
+        term = self._lookups.term
+        return {
+            "collection": known.ids[cells["collection"]], **_named(cells), "type": term(cells["type"]),
+            "status": term(cells["status"]), "newest": cells["newest"],
+        }  # fmt: skip
+
+    def _revision(self, cells: Cells, known: Known) -> Value:
+        term = self._lookups.term
+        content = known.contents.get(cells["content"])
+        if content is None:
+            raise proof.damaged("content", cells["content"])
+        return {
+            "artifact": known.ids[cells["artifact"]], "number": cells["number"], "digest": content[0],
+            "size": content[1], "media_type": term(cells["media_type"]), "metadata": _object(cells["metadata"]),
+            "message": cells["message"], "source": term(cells["source"]) + (cells["source_name"] or ""),
+            "mode": cells["mode"], "mtime_ns": cells["mtime_ns"], "run": known.ids.get(cells["run"]),
+            "state": _STATES.get(cells["state"], "withdrawn"),
+        }  # fmt: skip
+
+    def _relationship(self, cells: Cells, _: Known) -> Value:
+        return {
+            "type": self._lookups.term(cells["type"]), "source": _end(cells, "source"), "target": _end(cells, "target"),
+            "metadata": _object(cells["metadata"]),
+        }  # fmt: skip
+
+    def _run(self, cells: Cells, _: Known) -> Value:
+        objects = ("parameters", "diagnostics", "environment", "metadata")
+        return {"name": cells["name"], "status": cells["status"], "reason": cells["reason"], **_times(cells),
+                **{name: _object(cells[name]) for name in objects}}  # fmt: skip
+
+    def _step(self, cells: Cells, known: Known) -> Value:
+        return {"run": known.ids[cells["run"]], "number": cells["number"], "name": cells["name"], **_times(cells),
+                "status": cells["status"], "diagnostics": _object(cells["diagnostics"])}  # fmt: skip
+
+    def _run_link(self, cells: Cells, known: Known) -> Value:
+        return {"run": known.ids[cells["run"]], "direction": cells["direction"], "role": cells["role"],
+                "target": _end(cells, "target")}  # fmt: skip
+
+    def _relationship_type(self, cells: Cells, _: Known) -> Value:
+        return {name: cells[name] for name in ("name", "family", "description")}
+
+
+_SHAPES: dict[str, Callable[[Whole, Cells, Known], Value]] = {
+    "artifact": Whole._artifact,
+    "collection": Whole._collection,
+    "relationship": Whole._relationship,
+    "relationship_type": Whole._relationship_type,
+    "revision": Whole._revision,
+    "run": Whole._run,
+    "run_link": Whole._run_link,
+    "step": Whole._step,
+}
+
+
+def _named(cells: Cells) -> Value:
+    return {"name": cells["name"], "name_hex": cells["stray"].hex()}
+
+
+def _end(cells: Cells, side: str) -> Value:
+    end = {"kind": kind_of(cells[f"{side}_kind"]), "id": cells[side], "revision": cells[f"{side}_revision"]}
+    return {name: one for name, one in end.items() if one is not None}
+
+
+def _object(text: str | None) -> Any:
+    return canon.decode(text) if text else None
+
+
+def _times(cells: Cells) -> Value:
+    return {
+        name: None if cells[f"{name}_us"] is None else moment.to_text(cells[f"{name}_us"])
+        for name in ("started", "ended")
+    }
