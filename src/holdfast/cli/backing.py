@@ -27,8 +27,9 @@ def backup(inv: Invocation, words: tuple[str, ...], keep: int | None, whole: boo
     """Back up the store, or check a backup.
 
     DEST is a folder; others may write to the store meanwhile. Each backup is a generation: a store that opens
-    read-only. Files that are as they were are shared with the generation before, others are copied and compared with their digests. `holdfast -C DEST ls` looks into the newest.
-    Interrupted, DEST has what it had, and the next backup goes on.
+    read-only. Files that are as they were are shared with the generation before, others are copied and compared
+    with their digests. `holdfast -C DEST ls` looks into the newest. Interrupted, DEST has what it had, and the next
+    backup goes on.
 
     `holdfast backup verify DEST` reads every file of every generation, and changes nothing. (A folder that is itself
     called verify: ./verify.)

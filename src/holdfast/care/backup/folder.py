@@ -44,8 +44,9 @@ class Folder(Destination):
             lock.close()
 
     def is_empty(self) -> bool:
-        """The lock does not count."""
-        return set(self._disk.listdir(self.root)) <= {generation.LOCK}
+        """The lock does not count, nor what a killed `put` left."""
+        names = self._disk.listdir(self.root)
+        return all(name == generation.LOCK or name.startswith(f"{generation.MARKER}.") for name in names)
 
     def read(self, name: str) -> bytes | None:
         """Of up to MOST_BYTES."""

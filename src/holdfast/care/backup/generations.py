@@ -66,6 +66,9 @@ def clear(destination: Destination, *, but: int) -> None:
     for one in destination.here(generation.FOLDER):
         if f"{generation.FOLDER}/{one}" not in whole:
             destination.remove(f"{generation.FOLDER}/{one}")
+    for one in destination.here(""):
+        if one.startswith(f"{generation.MARKER}."):
+            destination.remove(one)
 
 
 def _names(number: int) -> tuple[str, ...]:

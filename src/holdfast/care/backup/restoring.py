@@ -6,6 +6,7 @@ call goes on: every file that is there is compared again, and a store that was w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -21,11 +22,19 @@ from holdfast.care.fsck import check_path
 from holdfast.engine import derive
 from holdfast.engine.open import Settings, open_store
 from holdfast.engine.recover import Progress
-from holdfast.errors import BackupDamagedError, HoldfastError, NotABackupError, StorageIOError, StoreExistsError
+from holdfast.errors import (
+    BackupDamagedError,
+    HoldfastError,
+    InvalidValueError,
+    NotABackupError,
+    StorageIOError,
+    StoreExistsError,
+)
 from holdfast.formats import generation, marker, paths
 from holdfast.formats.generation import Entry, Generation
 from holdfast.formats.marker import Marker
 from holdfast.values import canon, moment
+from holdfast.values.canon import JSON
 from holdfast.values.change import Head
 
 BUILT = "restoring"
@@ -35,7 +44,10 @@ READY = "restored"
 """The same, once it is whole and only has to be moved up."""
 
 NOTE = "restore.json"
-"""Beside these: what is being restored."""
+"""Beside these, and in them: what is being restored."""
+
+_MARK = f"{paths.TMP}/{paths.MARKER}.restored"
+_SAID = f"{paths.TMP}/restored.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +77,18 @@ def restore(
     one = chosen(source, wanted.number)
     head, place = _head(source, one, wanted.point), Folder(os.path.abspath(target), settings.disk)
     done = _Done()
-    note = canon.encode({"generation": one.number, "head": head.hash.hex(), "store": store_id}) + b"\n"
+    note = {"generation": one.number, "head": head.hash.hex(), "store": store_id}
     _demand_place(place, note)
-    place.put(NOTE, note)
-    if place.size(f"{READY}/{NOTE}") is None:
+    place.put(NOTE, canon.encode({"note": note}) + b"\n")
+    said = place.read(f"{READY}/{NOTE}") or place.read(_SAID)
+    if said is None:
         job = _Job(source, one, Folder(f"{place.root}/{BUILT}", settings.disk), head, settings, progress)
         done.losses = _build(job, done).losses
         place.settle()
-        place.put(f"{BUILT}/{NOTE}", _encode(done))
+        place.put(f"{BUILT}/{NOTE}", _encode(note, done))
         place.move(BUILT, READY)
     else:
-        done = _decode(place.read(f"{READY}/{NOTE}") or b"")
+        done = _decode(said)
     _move_up(place)
     checked = check_path(place.root, progress=progress) if wanted.verify else None
     return RestoreReport(
@@ -108,11 +121,11 @@ class _Job:
 def _build(job: _Job, done: _Done) -> Taken:
     """The whole store, opened once; what could not come back."""
     place, one, store_id = job.place, job.one, generations.store_id(job.source)
-    place.remove(paths.MARKER)
+    for name in place.here(""):
+        if name not in (*paths.FOLDERS, paths.INDEX):
+            place.remove(name)
     for folder in paths.FOLDERS:
         place.folder(folder)
-    for name in (paths.INDEX + more for more in ("-wal", "-shm", "-journal")):
-        place.remove(name)
     for entry in generations.entries(job.source, one.number):
         _restore_file(job, entry, done)
         if job.progress:
@@ -134,15 +147,18 @@ def _build(job: _Job, done: _Done) -> Taken:
 
 
 def _move_up(place: Folder) -> None:
-    """Everything of the store into the folder that was asked for: the marker last, then it is one."""
+    """Everything of the store into the folder that was asked for. The marker is the last step: then it is one."""
     for name in place.here(READY):
         if name not in (paths.MARKER, NOTE):
             place.move(f"{READY}/{name}", name)
-    if place.size(f"{READY}/{paths.MARKER}") is not None:
-        place.move(f"{READY}/{paths.MARKER}", paths.MARKER)
+    for name, second in ((paths.MARKER, _MARK), (NOTE, _SAID)):
+        if place.size(f"{READY}/{name}") is not None:
+            place.move(f"{READY}/{name}", second)
     place.remove(READY)
     place.remove(NOTE)
     place.settle()
+    place.move(_MARK, paths.MARKER)
+    place.remove(_SAID)
 
 
 def chosen(source: Destination, number: int | None) -> Generation:
@@ -158,36 +174,48 @@ def chosen(source: Destination, number: int | None) -> Generation:
     return one
 
 
-def _demand_place(place: Folder, note: bytes) -> None:
+def _demand_place(place: Folder, note: JSON) -> None:
     """A new or empty folder, or one in which the same restore was interrupted. StoreExistsError."""
     here = set(place.here(""))
-    if paths.MARKER in here and NOTE not in here:
+    if paths.MARKER in here:
         raise StoreExistsError(
             f"there is a store at {place.where}", path=place.where,
             remedy="Restore to a new folder: nothing that is there is ever overwritten.",
         )  # fmt: skip
-    if not here or place.read(NOTE) == note:
+    halves = {name for name in here if name.startswith(f"{NOTE}.")}  # killed while it said what it was to be
+    if here == halves:
+        _remove_all(place, halves)
         return
-    if NOTE in here:
+    data = place.read(NOTE) or place.read(_SAID)
+    if data is None:
+        raise StoreExistsError(f"{place.where} is not empty", path=place.where, remedy="Name an empty or a new folder.")
+    if _note_in(data) != note:
         raise StoreExistsError(
             f"a restore of something else to {place.where} was interrupted", path=place.where,
             remedy="Finish that one with the same command, or remove the folder, or choose a new one.",
         )  # fmt: skip
-    if all(name.startswith(f"{NOTE}.") for name in here):
-        for name in here:
-            place.remove(name)  # killed before it could say what it was to be
-        return
-    raise StoreExistsError(f"{place.where} is not empty", path=place.where, remedy="Choose an empty or a new folder.")
+    _remove_all(place, halves)
 
 
-def _encode(done: _Done) -> bytes:
+def _remove_all(place: Folder, names: set[str]) -> None:
+    for name in names:
+        place.remove(name)
+
+
+def _note_in(data: bytes) -> JSON:
+    with contextlib.suppress(InvalidValueError, KeyError, TypeError):
+        return canon.decode(data)["note"]
+    return None
+
+
+def _encode(note: JSON, done: _Done) -> bytes:
     """What a restore has to report, for the case that it is interrupted before it has."""
     losses = [{**asdict(one), "revisions": list(one.revisions), "fields": list(one.fields)} for one in done.losses]
-    return canon.encode({**asdict(done), "losses": losses}) + b"\n"
+    return canon.encode({"done": {**asdict(done), "losses": losses}, "note": note}) + b"\n"
 
 
 def _decode(data: bytes) -> _Done:
-    value = canon.decode(data)
+    value = canon.decode(data)["done"]
     losses = [Loss(**{**one, "revisions": tuple(one["revisions"]), "fields": tuple(one["fields"])})
               for one in value.pop("losses")]  # fmt: skip
     damaged = [Finding(**one) for one in value.pop("damaged")]
