@@ -10,7 +10,7 @@ import contextlib
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast.care.backup import Folder, Wanted, Way, backup, point, restore, verify
+from holdfast.care.backup import Folder, Wanted, Way, backup, known, point, restore, verify
 from holdfast.disk import Disk
 from holdfast.engine.open import Settings
 from holdfast.errors import HoldfastError
@@ -310,11 +310,10 @@ def test_a_power_loss_at_every_step_leaves_whole_generations(scene: Scene, survi
     tally("kills of backups", tried=nth, of="power losses", note=survives)
 
 
-@pytest.fixture(autouse=True)
-def _small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """So that the list has several parts, and a backup that was killed has something to go on with."""
-    monkeypatch.setattr("holdfast.care.backup.known.TOGETHER_FILES", 2)
-    return
+@pytest.fixture(autouse=True, params=[2, 1000], ids=["noted often", "not noted"])
+def _parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With several parts of the list a killed backup is gone on with; without, what it left is cleared."""
+    monkeypatch.setattr("holdfast.care.backup.known.TOGETHER_FILES", request.param)
 
 
 def test_a_backup_that_was_killed_is_gone_on_with(scene: Scene) -> None:
@@ -329,6 +328,6 @@ def test_a_backup_that_was_killed_is_gone_on_with(scene: Scene) -> None:
         nth -= 5
     with holdfast.open(scene.store) as store:
         report = store.backup(scene.copies)
-    assert report.resumed
-    assert report.shared_files > 0
+    assert report.resumed == (known.TOGETHER_FILES == 2)
+    assert bool(report.shared_files) == report.resumed
     assert verify(Folder(str(scene.copies))).findings == ()

@@ -74,10 +74,14 @@ class Noting:
         self._lines.append(generation.encode_entry(entry))
         self._waiting += entry.size
         if len(self._lines) >= TOGETHER_FILES or self._waiting >= TOGETHER_BYTES:
-            self._destination.settle()
-            self._parts.append(generation.draft_of(self._number, self._attempt, len(self._parts)))
-            self._destination.put(self._parts[-1], b"".join(self._lines))
-            self._lines, self._waiting = [], 0
+            self.keep()
+
+    def keep(self) -> None:
+        """Make what was added so far durable, and note it for whoever has to go on."""
+        self._destination.settle()
+        self._parts.append(generation.draft_of(self._number, self._attempt, len(self._parts)))
+        self._destination.put(self._parts[-1], b"".join(self._lines))
+        self._lines, self._waiting = [], 0
 
     def all(self) -> Iterator[bytes]:
         """The whole list, in blocks."""

@@ -15,11 +15,11 @@ EXIT_FINDINGS = 4
 class BackupReport:
     """What a backup did. `generation`: the one that is newest now; `made`: False if nothing had changed since it.
 
-    `copied_*`: read from the store and proven; `shared_*`: as in the generation before, or in what a killed backup left
-    (`resumed`). Sizes in bytes. `lacks`: contents that the store itself has not whole, and that no earlier generation
-    had under the same file. `erased_in`:
-    earlier generations that still have what was redacted or purged since. `removed`: generations that went by `keep`;
-    none do while something is lacking. `left_out`: files in the store's quarantine/, which are not part of a backup.
+    `copied_*`: read from the store and proven; `shared_*`: as in the generation before, or in what a backup that was
+    killed or had to begin again left (`resumed`). Sizes in bytes. `lacks`: contents that the store itself has not
+    whole, and that no earlier generation had under the same file. `erased_in`: earlier generations that still have what
+    was redacted or purged since. `removed`: generations that went by `keep`; none do while something is lacking.
+    `left_out`: files in the store's quarantine/, which are not part of a backup.
     `again`: how often it was begun again, since contents had moved meanwhile.
     """
 

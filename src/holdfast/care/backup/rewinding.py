@@ -49,7 +49,7 @@ class Point:
         found = index.chain.at(seq) if seq > 0 else None
         if found is None:
             end = index.chain.head()
-            what = f"change {seq}" if self.seq is not None else f"a change up to {moment.to_text(self.time_us or 0)}"
+            what = f"change {seq}" if self.seq is not None else f"change up to {moment.to_text(self.time_us or 0)}"
             raise InvalidValueError(
                 f"there is no {what} in this generation, which goes up to change {end.next_seq - 1 if end else 0}",
                 where="at", reason="absent",

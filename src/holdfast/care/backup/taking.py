@@ -160,16 +160,22 @@ class _Taking:
         self._progress, self._earlier = progress, earlier
         self._number = (earlier.number if earlier else 0) + 1
         self._folder = generation.folder_of(self._number)
+        self._has_leftovers = False
         self._made = _Made(erased_seq=earlier.erased_seq if earlier else 0)
 
     def make(self) -> BackupReport:
         """Everything, and a report. MovedError if a new snapshot is needed."""
         generations.clear(self._destination, but=self._number)
+        self._has_leftovers = bool(self._destination.here(self._folder))
         with self._snapshot() as (snapshot, index_path):
             known = Known(self._destination, self._number, self._earlier, whole=self._way.whole)
             self._made.resumed = known.attempts > 0
             noting = Noting(self._destination, self._number, known.attempts + 1)
-            self._copy_all(snapshot, known, noting)
+            try:
+                self._copy_all(snapshot, known, noting)
+            except MovedError:
+                noting.keep()
+                raise
             counts, head = StoredFiles(snapshot.index.database).counts(), snapshot.head
             snapshot.index.close()
             if self._is_unchanged(head.next_seq, noting.files):
@@ -279,7 +285,7 @@ class _Taking:
             self._destination.folder(f"{self._folder}/{folder}")
         digest = hashlib.sha256()
         self._destination.write(generation.list_of(self._number), _through(digest, noting.all()))
-        if self._made.resumed:
+        if self._has_leftovers:
             for name in list(generations.unlisted(self._destination, self._number)):
                 self._destination.remove(name)
         self._destination.settle()
