@@ -54,7 +54,7 @@ class Segment:
         """Transactions that hash to what they say, and that lead from where the index says to where it says."""
         seen = self._seen()
         for path in self.files:
-            found = self._from_file(path)
+            found = self._as_in_index(path) or self._from_file(path)
             if found is not None:
                 found.path = paths.segment_file(self.first, sealed=self._sealed(path))
                 found.seen = seen if path == self.files[0] else generation.UNSEEN
@@ -69,6 +69,34 @@ class Segment:
         if facts is None:
             return generation.UNSEEN
         return f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}:{facts.st_ino}:{self.end}"
+
+    def _as_in_index(self, path: str) -> Proven | None:
+        """Byte for byte what the index has, which keeps its own checksums: a tenth of the work of proving each change.
+
+        None if anything is not as expected; then each transaction is looked at by itself.
+        """
+        blocks = self.snapshot.handle.journal.blocks(path)
+        held, at, end, next_seq, erased = b"", 0, 0, self.first, 0
+        try:
+            for data in self.snapshot.index.chain.read(self.first):
+                entry = lines.peek(data)
+                if entry is None or entry.first >= self.end:
+                    break
+                while len(held) - at < len(data):
+                    held, at = held[at:] + next(blocks), 0
+                if entry.first != next_seq or not held.startswith(data, at):
+                    return None
+                at, end, next_seq = at + len(data), end + len(data), entry.first + entry.count
+                if _erases(data):
+                    erased = max(erased, _erased_seq(entry.first, lines.decode(data, "the index").bodies))
+        except (DamageError, StorageIOError, FileNotFoundError, StopIteration):
+            return None
+        return self._found(path, end, erased) if next_seq == self.end and end else None
+
+    def _found(self, path: str, end: int, erased: int) -> Proven:
+        if self._sealed(path):
+            return Proven(read(self.snapshot.disk, path), erased_seq=erased)
+        return Proven(_cut(self.snapshot.handle.journal.blocks(path), end), erased_seq=erased)
 
     def _from_file(self, path: str) -> Proven | None:
         """None if the file is damaged, or does not go up to the end."""
@@ -95,10 +123,7 @@ class Segment:
             raise ChainForkedError(
                 f"index and journal hold different transactions before change {next_seq}", seq=next_seq
             )
-        blocks = read(self.snapshot.disk, path)
-        if not self._sealed(path):
-            blocks = _cut(self.snapshot.handle.journal.blocks(path), end)
-        return Proven(blocks, erased_seq=erased)
+        return self._found(path, end, erased)
 
     def _from_index(self) -> Proven:
         """The same bytes; the journal is behind, cut or damaged."""
@@ -118,10 +143,14 @@ def _erased_seq(first: int, bodies: tuple[bytes, ...]) -> int:
     """The newest of some changes that redacts or purges something; 0 if none does."""
     for number in range(len(bodies) - 1, -1, -1):
         body = bodies[number]
-        likely = b'"action":"redact"' in body or b'"action":"purge"' in body
-        if likely and canon.decode(body)["action"] in ("redact", "purge"):
+        if _erases(body) and canon.decode(body)["action"] in ("redact", "purge"):
             return first + number
     return 0
+
+
+def _erases(data: bytes) -> bool:
+    """Whether there can be such a change in some bytes of a journal."""
+    return b'"action":"redact"' in data or b'"action":"purge"' in data
 
 
 def _cut(blocks: Iterator[bytes], end: int) -> Iterator[bytes]:
