@@ -30,7 +30,7 @@ pytest: $(READY)
 
 soak: $(READY)  ## The long labs (two to three hours); their counts become the table in docs/reliability.md
 	@rm -f soak-tally.jsonl soak-tally.jsonl.failed
-	HOLDFAST_TALLY=$(CURDIR)/soak-tally.jsonl $(BIN)/python -m pytest -m soak -n 2 --dist worksteal
+	HOLDFAST_TALLY=$(CURDIR)/soak-tally.jsonl $(BIN)/python -m pytest -m soak -n 2 --dist worksteal -o faulthandler_timeout=0
 	$(BIN)/python tools/reliability.py soak-tally.jsonl
 
 bench: $(READY)  ## Ours and the peers side by side (an hour, 10 GB under bench-work); writes docs/performance.md

@@ -275,6 +275,16 @@ def test_segments_and_search_files_that_a_repair_set_aside_are_cleaned_but_not_h
     assert [path.name for path in quarantine.iterdir()] == [f"{history.name}.03"]
 
 
+def test_an_index_that_a_killed_rebuild_finished_and_left_goes_with_its_secret(root: str) -> None:
+    with holdfast.create(root) as store:
+        artifact = store.put("a", SECRET).artifact
+        left = Path(root, "tmp", "derive-whole-0.tmp")
+        left.write_bytes(Path(root, "index.sqlite3").read_bytes())
+        store.redact(artifact.id, fields=["content", "name"])
+        assert not left.exists()
+        assert where_is(SECRET, root) == []
+
+
 def test_a_plain_copy_of_a_redacted_store_recovers(root: str, tmp_path: Path) -> None:
     with holdfast.create(root) as store:
         made = fill(store, tmp_path / "files")

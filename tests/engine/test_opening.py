@@ -16,6 +16,7 @@ import pytest
 
 import holdfast
 from holdfast import Actor, Store
+from holdfast.disk import Disk
 from holdfast.errors import (
     ChainForkedError,
     FormatTooNewError,
@@ -29,6 +30,7 @@ from holdfast.errors import (
 from holdfast.formats import lines
 from holdfast.formats.lines import Located
 from holdfast.index.database import Database
+from holdfast.index.tables import LOGICAL
 
 RowsOf = Callable[[Store], dict[str, list[tuple[Any, ...]]]]
 
@@ -192,6 +194,40 @@ def test_an_index_that_is_lost_or_damaged_is_derived_anew(root: str, rows_of: Ro
         assert rows_of(store) == rows
     with holdfast.open(root) as store:
         assert not store.opened.rebuilt
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("name", ["derive-whole", "index.sqlite3"])
+def test_killed_while_the_index_is_replaced_what_only_the_old_one_had_is_not_lost(
+    root: str, rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch, name: str, read_only: bool
+) -> None:
+    with holdfast.create(root) as store:
+        for number in range(5):
+            store.put(f"a/{number}", f"text {number}")
+        before = rows_of(store)
+    journal_file(root).write_bytes(journal_file(root).read_bytes().replace(b"a", b"b", 1))  # its first line is damaged
+    index = Path(root, "index.sqlite3")
+    shutil.copyfile(index, index.with_suffix(".copy"))
+    os.replace(index.with_suffix(".copy"), index)
+    real = Disk.rename
+
+    def killed_before(self: Disk, source: str, target: str) -> None:
+        if os.path.basename(target).startswith(name):
+            raise KeyboardInterrupt
+        real(self, source, target)
+
+    monkeypatch.setattr(Disk, "rename", killed_before)
+    with pytest.raises(KeyboardInterrupt):
+        holdfast.open(root)
+    monkeypatch.undo()
+    assert index.exists() == (name == "derive-whole")
+    if read_only:
+        with holdfast.open(root, read_only=True) as store:
+            assert {table: rows_of(store)[table] for table in LOGICAL} == {table: before[table] for table in LOGICAL}
+    with holdfast.open(root) as store:
+        assert store.opened.rebuilt
+        assert {table: rows_of(store)[table] for table in LOGICAL} == {table: before[table] for table in LOGICAL}
+        assert os.listdir(Path(root, "tmp")) == []
 
 
 def test_an_index_that_is_behind_the_journal_is_an_older_one_and_is_derived_anew(root: str, rows_of: RowsOf) -> None:

@@ -50,6 +50,27 @@ def test_a_ref_is_a_path_an_id_a_record_or_a_revision(filled: Store) -> None:
     assert {content for ref, content in found.items() if ref not in (str(old), str(STRAY))} == {b"second"}
 
 
+def test_many_files_come_in_the_order_of_their_refs_and_each_is_closed_when_the_next_is_asked_for(
+    filled: Store,
+) -> None:
+    refs = [one.path_bytes for one in filled.find(order="-size")]
+    opened = []
+    for ref, file in filled.artifacts.open_many(refs):
+        assert all(before.closed for _, before in opened)
+        last = file.seek(-1, os.SEEK_END) if filled.get(ref).size else 0
+        assert file.read() == filled.read(ref)[last:]
+        opened.append((ref, file))
+    assert [ref for ref, _ in opened] == refs
+    assert opened[-1][1].closed
+    old = filled.artifacts.revision("docs/0/0.txt", 1)
+    assert [file.read() for _, file in filled.artifacts.open_many(iter([old, "docs/0/0.txt"]))] == [
+        b"text 0 ",
+        b"second",
+    ]
+    with pytest.raises(NotFoundError):
+        list(filled.artifacts.open_many(["docs/0/0.txt", "nowhere"]))
+
+
 def test_many_records_come_in_the_order_in_which_they_were_asked_for(filled: Store) -> None:
     every = list(filled.find(order="-name"))
     refs = [one.path_bytes if n % 2 else f"id:{one.id}" for n, one in enumerate(every)]

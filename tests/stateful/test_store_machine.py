@@ -34,7 +34,7 @@ STEPS = 40
 NOT_CALLED = {
     "artifacts.create": "as `store.create`", "artifacts.find": "as `store.find`", "artifacts.put": "as `store.put`",
     "artifacts.explain": "says how, not what: tests/kinds/test_finding.py", "artifacts.put_many": "as `store.put_many`",
-    "artifacts.read": "as `store.read`",
+    "artifacts.open_many": "as `artifacts.open`: tests/kinds/test_reading_many.py", "artifacts.read": "as `store.read`",
     "holdfast.create": "the machine makes its stores with a clock of its own",
     "relationships.get": "of what each verb returns, by the name of its noun",
     "relationships.page": "by the rule page_others", "runs.page": "by the rule page_others",

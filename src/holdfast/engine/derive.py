@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.blobs import LocalBlobs
@@ -36,6 +36,7 @@ COPY_BEGAN = "copy began"
 COPY_ENDS = "copy ends before"
 FACTS = (IDENTITY, INCARNATION, STORE, COPY_BEGAN, COPY_ENDS)
 _BEGINNING = "derive-"
+_WHOLE = "derive-whole-"
 A_COPY = "the index is a copy of another store's"
 Judge = Callable[[Derived], None]
 _AGAIN_S = 30.0
@@ -68,16 +69,46 @@ class Distrust:
 
 def temporary_index(root: str, disk: Disk) -> str:
     """Where to derive an index beside the store's own. Writer lock held: so what others began there is nobody's."""
-    for path in abandoned(root, disk):
-        with contextlib.suppress(FileNotFoundError):
-            disk.unlink(path)
+    _discard(disk, set(abandoned(root, disk)) - set(_whole(root, disk)))
     return os.path.join(root, paths.TMP, f"{_BEGINNING}{secrets.token_hex(16)}.tmp")
 
 
 def abandoned(root: str, disk: Disk) -> list[str]:
-    """Indexes whose deriving was interrupted. Writer lock held, or somebody may be deriving one."""
+    """Indexes whose deriving was interrupted. Writer lock held, or somebody may be deriving one.
+
+    Nobody needs them once the store has an index that can be trusted.
+    """
     folder = os.path.join(root, paths.TMP)
     return [os.path.join(folder, name) for name in disk.listdir(folder) if name.startswith(_BEGINNING)]
+
+
+def discard_abandoned(root: str, disk: Disk) -> None:
+    """Remove them. Writer lock held, and the store's index can be trusted."""
+    _discard(disk, abandoned(root, disk))
+
+
+def _discard(disk: Disk, files: Iterable[str]) -> None:
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            disk.unlink(path)
+
+
+def _whole(root: str, disk: Disk) -> list[str]:
+    """Those of them that were finished, and did not come to take the old one's place."""
+    return [path for path in abandoned(root, disk) if os.path.basename(path).startswith(_WHOLE)]
+
+
+@contextlib.contextmanager
+def finished(root: str, disk: Disk) -> Iterator[list[Iterator[Transaction]]]:
+    """The chains of indexes that were derived whole and never used: one may fill a hole that the old index filled."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for path in _whole(root, disk):
+            with contextlib.suppress(HoldfastError):
+                index = SqliteIndex(path, read_only=True)
+                stack.callback(index.close)
+                found.append(index)
+        yield [recover.salvaged(index, []) for index in found]
 
 
 def distrust(root: str, disk: Disk, users: HandlesLock) -> Distrust | None:
@@ -200,15 +231,18 @@ def replace_index(
 
     `judge` is shown what was derived before anything is touched, and may refuse it by raising.
 
-    The old file goes first, so that at no moment a database stands beside the write-ahead log of another: a crash in
-    between leaves no index, which the next open derives again.
+    The old file goes first, so that at no moment a database stands beside the write-ahead log of another. A crash in
+    between leaves no index, but the new one in `tmp/` under a name that says that it is whole: the next open derives
+    from it and the journal, for the old file may have been the only one to hold a transaction.
     """
     path = os.path.join(root, paths.INDEX)
     temporary = temporary_index(root, disk)
     old = old_index(path)
     span = None
     try:
-        result = build(temporary, root, found, disk, old=old, progress=progress, others=others, copied=copied)
+        with finished(root, disk) as more:
+            chains = [*others, *more]
+            result = build(temporary, root, found, disk, old=old, progress=progress, others=chains, copied=copied)
         with contextlib.suppress(HoldfastError):
             span = copied_span(old) if old is not None and not copied else None
         if judge is not None:
@@ -220,13 +254,17 @@ def replace_index(
     finally:
         if old is not None:
             old.close()
+    whole = temporary.replace(_BEGINNING, _WHOLE)
+    disk.rename(temporary, whole)
+    disk.fsync_dir(os.path.dirname(whole))
     _set_aside(root, disk, keep=result.unreachable > 0 or bool(result.trouble) or old is None)
-    disk.rename(temporary, path)
+    disk.rename(whole, path)
     disk.fsync_dir(root)
     if copied:
         span = CopiedSpan(_oldest_change_us(root, disk), result.next_seq)
     _mend_journal(root, disk, path, span if copied else None)
     adopt(path, span, found.store_id)
+    discard_abandoned(root, disk)
     return result
 
 

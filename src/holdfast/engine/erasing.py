@@ -115,6 +115,7 @@ def finish(handle: Handle) -> Erased:
             _remove_blobs(handle, announced, done)
             _rewrite_journal(handle, announced, done)
             _take_over(handle, temporary)
+        derive.discard_abandoned(handle.root, handle.disk)
         handle.search.reset()
     finally:
         handle.writer.release()

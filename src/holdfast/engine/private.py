@@ -45,7 +45,8 @@ def private_index(root: str, found: Marker, disk: Disk, doubt: Distrust, judge: 
         derived = os.path.join(folder, "derived.sqlite3")
         old = None if copy is None else derive.old_index(copy)
         try:
-            result = derive.build(derived, root, found, disk, old=old, copied=doubt.copied)
+            with derive.finished(root, disk) as others:
+                result = derive.build(derived, root, found, disk, old=old, others=others, copied=doubt.copied)
             judge(result)
         finally:
             if old is not None:

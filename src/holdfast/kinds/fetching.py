@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from holdfast.blobs import buffered
 from holdfast.engine.handle import Handle
 from holdfast.formats.pack import Spot
 from holdfast.index.select.contents import Held
@@ -64,6 +66,15 @@ def contents(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, bytes]]:
             wanted += _places(handle, window[start : start + BATCH])
         for number, data in handle.blobs.read_many(wanted):
             yield window[number], data
+
+
+def files(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, io.BufferedReader]]:
+    """(ref, open file) for each of `refs`, in their order; each is closed when the next one is asked for."""
+    waiting = iter(refs)
+    while batch := list(islice(waiting, BATCH)):
+        for ref, (digest, _) in zip(batch, _places(handle, batch), strict=True):
+            with buffered(handle.blobs.open(digest)) as file:
+                yield ref, file
 
 
 def _places(handle: Handle, batch: Sequence[ContentRef]) -> list[tuple[str, Spot | None]]:

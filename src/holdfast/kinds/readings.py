@@ -62,6 +62,14 @@ class Artifacts(artifacts.Artifacts):
         """The content as a file object that reads and seeks; only the frames it touches are read, each checked."""
         return buffered(self._handle.blobs.open(self._readable(ref, revision).digest))
 
+    def open_many(self, refs: Iterable[fetching.R]) -> Iterator[tuple[fetching.R, io.BufferedReader]]:
+        """(ref, file object) for each of `refs`, in their order: for contents that do not fit in memory.
+
+        A ref is what `read_many` takes. Each file reads and seeks as that of `open`, and is closed when the next one is
+        asked for. Raises as `open` for the first that cannot be opened.
+        """
+        return fetching.files(self._handle, refs)
+
     def copy_to(self, ref: ArtifactRef, target: BinaryIO, *, revision: int | None = None) -> int:
         """Write the content into a binary file, in bounded memory, checked whole; its size in bytes.
 

@@ -50,6 +50,8 @@ begin new index (locked)                | deriving: before a batch of rows
 row new index (locked)                  | deriving: a batch half loaded
 commit new index (locked)               | deriving: a batch loaded, before its COMMIT
 fsync new index (locked)                | deriving: all loaded, before its sync
+rename temporary (locked)               | deriving: whole, before its name says so | derive rebuild
+fsync_dir tmp (locked)                  | deriving: its name says that it is whole, folder not synced | derive rebuild
 unlink index (locked)                   | deriving: before a file of the old index goes | rebuild recover_of_a_copy
 rename index (locked)                   | deriving: no index there, before the new one gets its name | derive rebuild
 fsync_dir store (locked)                | deriving: a name of the index changed, folder not synced
