@@ -266,7 +266,8 @@ class BackupRefusedError(StoreError):
     """What is in the destination does not lead on to this store; nothing was touched there.
 
     Fields: `path`, `reason`: `other-store`, `forked` (a change that the store has not is in the backup), `older` (the
-    backup goes on where the store ends), `occupied` (something that is no backup); `seq`.
+    backup goes on where the store ends), `occupied` (something that is no backup), `inside` (it lies in the
+    store); `seq`.
     """
 
     code = "backup-refused"

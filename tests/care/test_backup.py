@@ -284,6 +284,32 @@ def test_a_folder_that_holds_something_else_is_refused(store: Store, dest: Path)
     assert refused(store, dest).fields["reason"] == "occupied"
 
 
+@pytest.mark.parametrize("inside", ["", "backups", "tmp/backups"])
+def test_a_backup_into_the_store_itself_is_refused(store: Store, root: str, inside: str) -> None:
+    store.put("a", "b")
+    with pytest.raises(BackupRefusedError) as error:
+        store.backup(Path(root) / inside)
+    assert error.value.fields["reason"] == "inside"
+    assert holdfast.fsck(root).exit_code == 0
+
+
+def test_an_interrupted_backup_is_gone_on_with(store: Store, dest: Path) -> None:
+    fill(store)
+
+    def interrupt(done: int, *_: object) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.backup(dest, progress=interrupt)
+    with pytest.raises(NotABackupError, match="ever finished"):
+        holdfast.verify_backup(dest)
+    report = store.backup(dest)
+    assert report.resumed
+    assert report.shared_files >= 2
+    assert holdfast.verify_backup(dest).findings == ()
+
+
 def test_two_backups_to_one_place_wait_for_each_other(store: Store, root: str, dest: Path) -> None:
     store.put("a", "b")
     with Folder(str(dest)).hold(0), pytest.raises(LockedError):

@@ -25,7 +25,7 @@ from holdfast.engine import transaction
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
-from holdfast.errors import BackupRefusedError, ConflictError, InvalidValueError, StorageIOError
+from holdfast.errors import BackupRefusedError, CancelledError, ConflictError, InvalidValueError, StorageIOError
 from holdfast.formats import generation, marker, paths
 from holdfast.formats.generation import Entry, Generation, Lacking
 from holdfast.index.sqlite import SqliteIndex
@@ -71,6 +71,7 @@ def backup(handle: Handle, destination: Destination, way: Way, progress: Progres
         raise ConflictError("a backup inside a transaction would have what is not committed",
                             remedy="End the transaction first.")  # fmt: skip
     began_s = time.monotonic()
+    _demand_elsewhere(handle, destination)
     with destination.hold(handle.wait_s):
         _settle_journal(handle)
         earlier = _demand_own(handle, destination)
@@ -97,6 +98,17 @@ def _settle_journal(handle: Handle) -> None:
     if not handle.read_only:
         with handle.watching_syncs():
             handle.journal.sync()
+
+
+def _demand_elsewhere(handle: Handle, destination: Destination) -> None:
+    """Not inside the store, nor in the folder that is the store."""
+    place = os.path.realpath(destination.where)
+    root = os.path.realpath(handle.root)
+    if os.path.commonpath([place, root]) == root and os.path.isabs(destination.where):
+        raise BackupRefusedError(
+            f"{destination.where} lies in the store itself", path=destination.where, reason="inside",
+            remedy="Back up to another folder, best on another disk.",
+        )  # fmt: skip
 
 
 def _demand_own(handle: Handle, destination: Destination) -> Generation | None:
@@ -173,8 +185,8 @@ class _Taking:
             noting = Noting(self._destination, self._number, known.attempts + 1)
             try:
                 self._copy_all(snapshot, known, noting)
-            except MovedError:
-                noting.keep()
+            except (MovedError, KeyboardInterrupt, CancelledError):
+                noting.keep()  # so that whoever goes on need not copy it again
                 raise
             counts, head = StoredFiles(snapshot.index.database).counts(), snapshot.head
             snapshot.index.close()
