@@ -382,6 +382,19 @@ def test_a_damaged_member_of_a_pack_is_named_each_time_until_it_is_mended(store:
     assert store.backup(dest).lacks == ()
 
 
+def test_damage_to_what_nothing_refers_to_is_no_loss(store: Store, root: str, dest: Path) -> None:
+    for n in range(9):
+        store.put(f"a/{n}", os.urandom(500))
+    store.artifacts.delete("a/4")
+    store.artifacts.purge("a/4")
+    store.gc(grace_s=1e9)
+    (pack,) = (Path(root) / "packs").iterdir()
+    data = bytearray(pack.read_bytes())
+    data[len(data) * 9 // 18] ^= 0xFF  # in the middle of the fifth of nine
+    pack.write_bytes(data)
+    assert store.backup(dest).lacks == ()
+
+
 def test_a_missing_file_of_the_store_is_named(store: Store, root: str, dest: Path) -> None:
     fill(store)
     gone = damage(Path(root), "blobs")

@@ -19,6 +19,12 @@ _OF_FILES = f"""SELECT c.digest, {proof.proven("content", "c")}, {proof.proven("
 _MEMBERS = (f"SELECT container, offset + stored_bytes AS reach FROM blob WHERE container > {LOOSE}",)
 """Every table that has members of packs."""
 
+_HAS = (
+    f"""SELECT 1 FROM content c JOIN blob b ON b.content = c.key JOIN container k ON k.key = b.container
+    WHERE {_HEAD} = ?1 AND c.digest = ?2 AND k.name = ?3""",
+)
+"""For each of them: whether a digest is a member of a pack."""
+
 _REACH = f"""SELECT k.name, max(m.reach), {proof.proven("container", "k")} FROM ({" UNION ALL ".join(_MEMBERS)}) m
     JOIN container k ON k.key = m.container WHERE k.kind = 'pack' GROUP BY k.key ORDER BY k.name"""
 _UNNEEDED = f"""DELETE FROM blob WHERE content IN (SELECT blob.content FROM blob JOIN content
@@ -48,6 +54,10 @@ class StoredFiles:
     def packs(self) -> list[tuple[str, int]]:
         """(name, up to which byte) of packs that something lies in, by name."""
         return [(name, reach) for name, reach, _ in self._db.rows(_REACH)]
+
+    def is_member(self, raw: bytes, pack: str) -> bool:
+        """Whether a row says that a digest lies in a pack."""
+        return any(self._db.one(sql, (raw[:8], raw, pack)) is not None for sql in _HAS)
 
     def count(self) -> int:
         """How many files: an estimate for progress."""

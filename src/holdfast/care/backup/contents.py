@@ -15,6 +15,7 @@ from holdfast.errors import BlobMissingError, DamageError, StorageIOError
 from holdfast.formats import frame, generation, paths
 from holdfast.formats.generation import Entry, Lacking
 from holdfast.formats.pack import Header
+from holdfast.index.stored import StoredFiles
 from holdfast.values import digest as digests
 
 _AT_ONCE = 64 << 20
@@ -137,12 +138,8 @@ class Pack:
         return lacks
 
     def _needs(self, raw: bytes) -> bool:
-        """Whether the snapshot says that a content is here. Of what is no content by itself nobody can say."""
-        digest = digests.text(raw)
-        place = self.snapshot.index.physical.place(digest)
-        if place is None:
-            return self.snapshot.index.physical.content_key(digest) is None
-        return place.spot is not None and place.spot.pack == self.name
+        """Whether the snapshot says that it is here. What no row speaks of is garbage, damaged or not."""
+        return StoredFiles(self.snapshot.index.database).is_member(raw, self.name)
 
     def _gone(self) -> Proven:
         if self.snapshot.handle.index.physical.packs.one(self.name) is None:
