@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 SOURCES := src tests tools
 
+# The tests start our command a thousand times: where Python may not keep compiled code it compiles it each time.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help demo test lint pytest soak bench docs clean
 .DEFAULT_GOAL := help
 

@@ -94,6 +94,7 @@ def rows_of() -> Callable[[Store], Rows]:
         names = {key: name for key, _, name, _, _ in found["container"]}
         found["container"] = sorted((kind, name) for _, kind, name, _, _ in found["container"])
         found["blob"] = [(content, names[pack], *where) for content, pack, *where, _ in found["blob"]]
+        found["chunk"] = sorted((raw, size, names[pack], *where) for _, raw, size, pack, *where, _ in found["chunk"])
         return found
 
     return rows

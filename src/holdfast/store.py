@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from holdfast.engine.recover import Progress
     from holdfast.exchange.folder import AddReport
     from holdfast.kinds.changes import Changes
+    from holdfast.kinds.indexes import Indexes
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching
@@ -78,6 +79,13 @@ class Store:
         from holdfast.kinds.runs import Runs
 
         return Runs(self._handle)
+
+    @functools.cached_property
+    def indexes(self) -> Indexes:
+        """Which fields of metadata are indexed."""
+        from holdfast.kinds.indexes import Indexes
+
+        return Indexes(self._handle)
 
     @functools.cached_property
     def changes(self) -> Changes:

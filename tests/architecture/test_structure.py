@@ -20,7 +20,9 @@ FORBIDDEN = {"utils", "util", "helpers", "helper", "common", "misc", "base", "ma
 # The command starts fast only if what a command needs is imported when it runs.
 MAY_IMPORT_LATE = {"cli"}
 # On the way of every command: what most commands do without is imported by those that need it.
-AT_START_UP = {"store.py", "engine/handle.py", "kinds/readings.py", "values/vocabulary.py"}
+AT_START_UP = {
+    "store.py", "engine/handle.py", "engine/open.py", "kinds/media.py", "kinds/readings.py", "values/vocabulary.py",
+}  # fmt: skip
 
 
 def trees() -> Iterator[tuple[Path, ast.Module]]:

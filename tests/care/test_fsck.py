@@ -354,6 +354,9 @@ DAMAGES = {
         lambda r: ((r / INDEX).unlink(), byte_in(r, 5, 30)), ["index-missing", "transactions-lost"]),
     "the index deleted and a bit flipped in the last transaction": (
         lambda r: ((r / INDEX).unlink(), byte_in(r, 8, -50)), ["index-missing", "transactions-lost"]),
+    "the index deleted and the journal cut within the last transaction": (
+        lambda r: ((r / INDEX).unlink(), JOURNAL(r).write_bytes(JOURNAL(r).read_bytes()[:-60])),
+        ["index-missing", "journal-garbage", "transactions-torn"]),
     "the index and a blob deleted": (
         lambda r: ((r / INDEX).unlink(), BLOB(r, SECOND).unlink()), ["blob-missing", "index-missing"]),
     "index and journal deleted": (

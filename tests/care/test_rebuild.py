@@ -100,6 +100,11 @@ def everything(store: Store) -> None:
     runs.undelete(planned)
     assert str(runs.get(failing.id).status) == "failed"
 
+    store.indexes.declare("metadata.deep[0]")
+    store.indexes.declare("metadata.n")
+    artifacts.set_metadata("moved/a.md", {"n": 0.5})
+    store.indexes.drop("metadata.deep[0]")
+
     artifacts.delete("plain", note="gone")
     artifacts.undelete("plain")
     artifacts.delete("plain")
@@ -111,6 +116,9 @@ def everything(store: Store) -> None:
     artifacts.purge("plain", revisions=[])
     artifacts.put("plain", b"second")
     artifacts.purge("plain", revisions=[1])
+    grown = random.Random(7).randbytes(1_200_000)
+    for more in (b"", b"and more", b"and more and more"):
+        artifacts.put("grown", grown + more)
 
 
 def test_a_store_with_every_kind_of_change_is_rebuilt_row_for_row(root: str, rows_of: RowsOf) -> None:
@@ -123,7 +131,7 @@ def test_a_store_with_every_kind_of_change_is_rebuilt_row_for_row(root: str, row
         store.gc(grace_s=0)
         rows = rows_of(store)
     assert all(rows[table] for table in (*LOGICAL, *PHYSICAL)), "a table without rows proves nothing"
-    elsewhere = {("artifact", "withdraw"), ("step", "delete"), ("step", "undelete")}
+    elsewhere = {("artifact", "withdraw"), ("step", "delete"), ("step", "undelete"), ("metadata-index", "undelete")}
     assert {
         one for one in set(REDUCERS) - known if one[1] != "redact"
     } <= elsewhere  # redact: tests/care/test_redact.py

@@ -59,6 +59,7 @@ LOSSES = {
     "a transaction gone from both": ["change 8"],
     "the index deleted and a bit flipped in the journal": ["change 9"],
     "the index deleted and a bit flipped in the last transaction": ["changes from 12 on"],
+    "the index deleted and the journal cut within the last transaction": ["perhaps changes from 12 on"],
     "index and journal deleted": ["every transaction: neither journal nor index has any"],
 }
 """What no copy has any more, by damage."""

@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,37 @@ def store_with_everything(root: Path) -> Contents:
         handle.blobs = LocalBlobs(str(root), Disk(), shape=Shape(frame_bytes=512, one_frame_max=1024, workers=1))
         handle.journal = Journal(str(root), Disk(), segment_bytes=2500)
         _fill(store)
+        store.search("words")
+        store.gc()
+    return readable(root)
+
+
+def store_with_packs(root: Path) -> Contents:
+    """The same with small contents in packs: repacked, condemned, sealed, and one that goes on behind a torn append."""
+    with holdfast.create(root, actor="Ada") as store:
+        handle = store._handle
+        handle.journal = Journal(str(root), Disk(), segment_bytes=2500)
+        _fill(store)
+        store.put("large.bin", BIG * 10)
+        for number in range(4):
+            store.put("grows.txt", "".join(f"line {n}\n" for n in range(30 + number * 10)))
+        store.repack()
+        with store.transaction():
+            for number in range(5):
+                store.put(f"sealed/{number}", f"in the sealed pack, number {number}\n" * (number + 1))
+        store.put("sealed/alone", "in the sealed pack too\n")
+        handle.blobs.writer.seal()  # type: ignore[attr-defined]
+        store.put("open/first", "in the open pack\n" * 9)
+        store.put("open/purged", "garbage in the open pack\n")
+        store.artifacts.delete("open/purged")
+        store.artifacts.purge("open/purged")
+    newest = max((root / "packs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    with newest.open("ab") as file:
+        file.write(b"the rest of an append that a crash tore off")
+    with holdfast.open(root, actor="Ada") as store:
+        with store.transaction():
+            for number in range(3):
+                store.put(f"open/{number}", f"behind the cover, number {number}\n" * (number + 2))
         store.search("words")
         store.gc()
     return readable(root)
@@ -86,14 +118,17 @@ class Wreck:
     root: Path
     rng: random.Random
     done: list[str] = field(default_factory=list)
+    packed: bool = False
 
     def strike(self, times: int) -> None:
         """So many random damages, one after the other."""
         for _ in range(times):
-            self.rng.choice(_DAMAGES)(self)
+            self.rng.choice([*_DAMAGES, *_PACK_DAMAGES] if self.packed else _DAMAGES)(self)
 
     def _pick(self, pattern: str) -> Path | None:
         found = sorted(p for p in self.root.glob(pattern) if p.is_file() and not p.is_symlink())
+        if pattern == _PACK:  # their names are drawn at random; so a seed does the same again
+            found.sort(key=lambda path: path.stat().st_size)
         return self.rng.choice(found) if found else None
 
     def _note(self, word: str, path: Path, more: str = "") -> None:
@@ -184,14 +219,28 @@ class Wreck:
             damage.age(path, 3)
             self._note("stray", path)
 
+    def edit_places(self) -> None:
+        """Change by SQL where the index says that members of packs are."""
+        statement = self.rng.choice(_PLACES)
+        with contextlib.suppress(sqlite3.Error), damage.sql(self.root) as connection:
+            keys = [key for (key,) in connection.execute("SELECT content FROM blob WHERE container > 0")]
+            connection.execute(statement, {"one": self.rng.choice(keys)} if ":one" in statement and keys else {})
+            self.done.append(statement)
 
+
+_PLACES = (
+    "UPDATE blob SET offset = offset + 1 WHERE content = :one", "UPDATE blob SET start = start + 1",
+    "UPDATE blob SET start = 0, stored_bytes = 7 WHERE content = :one", "DELETE FROM blob WHERE content = :one",
+    "DELETE FROM container WHERE key > 0", "UPDATE container SET condemned_us = 1 WHERE key > 0",
+    "UPDATE container SET name = '00112233445566ff' WHERE key = 1",
+)  # fmt: skip
 _STATEMENTS = (
     "DELETE FROM tx WHERE first = :first", "UPDATE tx SET data = x'00' WHERE first = :first", "DELETE FROM tagging",
     "UPDATE revision SET metadata = NULL", "UPDATE artifact SET name = 'z' WHERE name = 'a.md'", "DELETE FROM blob",
     "UPDATE content SET size = size + 1", "DROP TABLE tagging", "DROP INDEX record_id", "UPDATE record SET deleted = 0",
     "DELETE FROM meta", "DELETE FROM revision", "UPDATE blob SET frames = frames + 1",
 )  # fmt: skip
-_BLOB, _SEGMENT, _INDEX = "blobs/*/*.zst", "journal/*.jsonl*", "index.sqlite3*"
+_BLOB, _SEGMENT, _INDEX, _PACK = "blobs/*/*.zst", "journal/*.jsonl*", "index.sqlite3*", "packs/*.zst"
 _Damage = Callable[[Wreck], None]
 
 
@@ -209,6 +258,13 @@ _DAMAGES: list[_Damage] = [
     Wreck.edit_rows, Wreck.edit_rows, Wreck.edit_rows, Wreck.stray,
 ]  # fmt: skip
 
+_PACK_DAMAGES: list[_Damage] = [
+    *_each(_PACK, Wreck.flip, Wreck.flip, Wreck.cut, Wreck.grow, Wreck.zero, Wreck.lose, Wreck.swap, Wreck.replace),
+    *_each(_PACK, Wreck.flip, Wreck.flip, Wreck.cut, Wreck.grow, Wreck.zero, Wreck.lose, Wreck.swap, Wreck.replace),
+    lambda w: w.lose_folder(("packs",)),
+    Wreck.edit_places, Wreck.edit_places,
+]  # fmt: skip
+
 
 # -- what is left ------------------------------------------------------------------------------------------------------
 
@@ -222,6 +278,84 @@ def contents_in(*tops: Path) -> set[str]:
         with contextlib.suppress(zstandard.ZstdError):
             reader = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True)
             found.add(hashlib.sha256(reader.read()).hexdigest())
+    return found
+
+
+def members_in(*roots: Path) -> set[str]:
+    """The digests of all contents in packs that any sound header lists, or that a row of a readable index places.
+
+    Whatever name a pack has and wherever in it a header stands: its own checksum says that it is right, its frames
+    follow it. From chapter 3 of store-layout.md.
+    """
+    found: set[str] = set()
+    for root in roots:
+        for path in _files(root / "packs", root / "quarantine"):
+            data = path.read_bytes()
+            found |= _listed(data)
+        found |= _placed(root)
+    return found
+
+
+def _listed(data: bytes) -> set[str]:
+    found: set[str] = set()
+    place = data.find(b"HFPACK\1\1")
+    while place >= 8:
+        at, length = place - 8, 8 + int.from_bytes(data[place - 4 : place], "little")
+        header, place = data[at : at + length], data.find(b"HFPACK\1\1", place + 1)
+        if len(header) < length or hashlib.sha256(header[:-32]).digest() != header[-32:]:
+            continue
+        n, m = struct.unpack_from("<II", header, 16)
+        members = [struct.unpack_from("<32sI", header, 48 + 8 * n + 36 * k) for k in range(m)]
+        offset = at + length
+        for stored, size in (struct.unpack_from("<II", header, 48 + 8 * k) for k in range(n)):
+            content, start = _frame(data[offset : offset + stored]), 0
+            while start < size:
+                digest, length = members.pop(0)
+                if hashlib.sha256(content[start : start + length]).digest() == digest:
+                    found.add(digest.hex())
+                start += length
+            offset += stored
+    return found
+
+
+def _frame(data: bytes) -> bytes:
+    with contextlib.suppress(zstandard.ZstdError):
+        return zstandard.ZstdDecompressor().decompressobj().decompress(data)  # a header may claim any size
+    return b""
+
+
+def frames_in(root: Path) -> list[bytes]:
+    """What each zstd frame in a pack holds, wherever it stands and whoever speaks of it."""
+    found: list[bytes] = []
+    for path in _files(root / "packs", root / "quarantine"):
+        data = path.read_bytes()
+        place = data.find(b"\x28\xb5\x2f\xfd")
+        while place >= 0:
+            with contextlib.suppress(zstandard.ZstdError):
+                found.append(zstandard.ZstdDecompressor().decompressobj().decompress(data[place:]))
+            place = data.find(b"\x28\xb5\x2f\xfd", place + 1)
+    return found
+
+
+def is_covered(data: bytes, now: bytes) -> bool:
+    """Whether a file begins with these bytes, but for 8 of them that say now where what a crash left ends."""
+    at = next((n for n, (one, other) in enumerate(zip(data, now, strict=False)) if one != other), len(data))
+    return now[at : at + 4] == b"\x5d\x2a\x4d\x18" and now[at + 8 :].startswith(data[at + 8 :])
+
+
+def _placed(root: Path) -> set[str]:
+    """By the rows of an index: the only one that knows where a header is damaged."""
+    found: set[str] = set()
+    with contextlib.suppress(sqlite3.Error, OSError), damage.sql(root) as connection:
+        for digest, size, name, *place in connection.execute(
+            "SELECT c.digest, c.size, k.name, b.offset, b.stored_bytes, b.start FROM blob b "
+            "JOIN content c ON c.key = b.content JOIN container k ON k.key = b.container WHERE k.key > 0"
+        ):
+            with contextlib.suppress(OSError, TypeError):
+                offset, stored, start = place
+                data = (root / "packs" / f"{name}.zst").read_bytes()[offset : offset + stored]
+                if hashlib.sha256(_frame(data)[start : start + size]).digest() == digest:
+                    found.add(digest.hex())
     return found
 
 

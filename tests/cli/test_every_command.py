@@ -99,12 +99,16 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "audit verify": ([], {"proven", "head"}),
     "redact": (["docs/a.md", "--dry-run"], {"dry_run"}),
     "repack": ([], {"summary"}),
+    "index declare": (["metadata.k"], {"id", "field", "artifacts", "created_at"}),
+    "index list": ([], {"indexes"}),
+    "index drop": (["metadata.k"], {"id", "field"}),
     "rebuild": ([], {"summary"}),
     "recover": ([], {"summary"}),
     "migrate status": ([], {"migrations"}),
     "completion": (["bash"], {"shell", "script"}),
     "version": ([], {"holdfast"}),
 }
+BEFORE = {"index drop": ["index", "declare", "metadata.k"]}
 LISTS = {"cat": ["docs/a.md", "top.txt"], "mkdir": ["one", "two"]}
 WITH_A_RUN = {"run show": [], "run begin": [], "run finish": [], "run step": ["fit"], "run input": ["top.txt"],
               "run output": ["top.txt"], "run delete": []}  # fmt: skip
@@ -128,6 +132,7 @@ def test_it_answers_in_json_of_a_backup(words: str, filled: Path, call: Any) -> 
 def test_it_answers_in_json(words: str, filled: Path, call: Any) -> None:
     Path("file.txt").write_bytes(b"content of a file\n")
     args, wanted = SUCCEEDS[words]
+    call(*BEFORE.get(words, ["status"]))
     answer = call(*words.split(), "--json", *args)
     assert (answer.code, answer.err) == (0, "")
     found = answer.messages
@@ -157,6 +162,7 @@ def test_it_answers_in_json_about_a_run(words: str, filled: Path, call: Any) -> 
 @pytest.mark.parametrize("words", SUCCEEDS)
 def test_it_answers_in_text_that_ends_in_a_newline_and_has_no_escapes(words: str, filled: Path, call: Any) -> None:
     Path("file.txt").write_bytes(b"content of a file\n")
+    call(*BEFORE.get(words, ["status"]))
     answer = call(*words.split(), *SUCCEEDS[words][0])
     assert answer.code == 0
     assert answer.text.endswith("\n") or words == "run exec"

@@ -19,6 +19,7 @@ import holdfast
 from holdfast.errors import ConflictError, DamageError, LockedError, NotFoundError
 from holdfast.index import sqlite
 from holdfast.journal import Journal
+from holdfast.testing.chunk_workloads import small_chunks
 from holdfast.values.records import PutResult
 
 SEGMENT_BYTES = 24_000
@@ -47,6 +48,7 @@ class Life:
         self.root, self.name, self.luck, self.turn = root, name, random.Random(seed), 0
         self.store = holdfast.open(root, actor=name)
         self.put: list[PutResult] = []
+        self.grown: dict[str, bytes] = {}
 
     def content(self) -> bytes:
         self.turn += 1
@@ -64,6 +66,18 @@ class Life:
             done = [self.store.put(f"{self.name}/many/{n}", self.content()) for n in range(self.luck.randrange(2, 12))]
         for one in done:
             say("put", one)
+
+    def grows(self) -> None:
+        """Content too large for packs grows and is edited: it is cut from its second revision on."""
+        path = f"{self.name}/grown/{self.luck.randrange(3)}"
+        held = self.grown.get(path, b"")
+        if not 0 < len(held) < 160_000:
+            held = self.luck.randbytes(70_000)
+        at = self.luck.randrange(len(held))
+        self.turn += 1
+        self.grown[path] = held[:at] + f"{self.name} {self.turn}".encode() + held[at:] + self.luck.randbytes(4_000)
+        self.put.append(self.store.put(path, self.grown[path]))
+        say("put", self.put[-1])
 
     def changes(self) -> None:
         path = f"{self.name}/c{self.luck.randrange(4)}/{self.luck.randrange(25)}"
@@ -99,15 +113,27 @@ class Life:
 
 
 ROLES = {
-    "writer": {"puts": 60, "puts_many": 8, "changes": 20, "opens_anew": 2},
-    "carer": {"puts": 30, "changes": 10, "gives_up": 6, "collects": 6, "rebuilds": 2, "searches": 3, "opens_anew": 3},
+    "writer": {"puts": 60, "grows": 10, "puts_many": 8, "changes": 20, "opens_anew": 2},
+    "carer": {
+        "puts": 30,
+        "grows": 6,
+        "changes": 10,
+        "gives_up": 6,
+        "collects": 6,
+        "rebuilds": 2,
+        "searches": 3,
+        "opens_anew": 3,
+    },
 }
 
 
 def main(root: str, name: str, role: str, seed: int) -> None:
     made_small()
-    life = Life(root, name, seed)
-    deeds = ROLES[role]
+    with small_chunks():
+        live(Life(root, name, seed), ROLES[role])
+
+
+def live(life: Life, deeds: dict[str, int]) -> None:
     while not stopped():
         deed = life.luck.choices(list(deeds), list(deeds.values()))[0]
         try:

@@ -215,3 +215,69 @@ def test_on_a_nearly_full_file_system_content_can_be_deleted_and_collected_to_ma
         assert store.fsck().exit_code == 0
     with holdfast.open(root) as store:
         assert len(list(store.find())) == 4
+
+
+PAGE = 4096
+
+
+def with_garbage(root: Path, *, condemned: bool) -> None:
+    """A closed store of twelve large contents, nine of which nothing refers to any more."""
+    with holdfast.create(root) as store:
+        ids = [store.put(f"{n}", os.urandom(70_000)).artifact.id for n in range(12)]
+        with store.transaction():
+            for artifact in ids[:9]:
+                store.artifacts.delete(f"id:{artifact}")
+                store.artifacts.purge(f"id:{artifact}")
+        if condemned:
+            store.gc()
+
+
+def leave(small: Path, pages: int) -> None:
+    """Fill the file system up to so many pages."""
+    room = small / "room"
+    room.write_bytes(bytes(PAGE * pages))
+    fill(small / "ballast")
+    room.unlink()
+
+
+@pytest.mark.parametrize(("condemned", "pages"), [(True, 10), (False, 20)])
+def test_gc_of_a_store_that_is_opened_on_a_full_file_system_needs_a_few_pages(
+    small: Path, condemned: bool, pages: int
+) -> None:
+    """The 32 KiB that SQLite shares between processes, and what a commit writes: little if files can go before."""
+    root = small / "store"
+    with_garbage(root, condemned=condemned)
+    leave(small, pages)
+    with holdfast.open(root) as store:
+        report = store.gc(grace_s=0)
+        assert report.removed == 9
+        assert report.freed_bytes > 9 * 70_000
+        store.put("there is space again", os.urandom(ROOM))
+        assert store.fsck().exit_code == 0
+
+
+def test_a_deletion_reserves_no_more_than_it_writes_where_there_is_no_more(small: Path) -> None:
+    root = small / "store"
+    with_garbage(root, condemned=True)
+    leave(small, 30)
+    with holdfast.open(root) as store:
+        store.artifacts.delete("11")
+        assert store.fsck().exit_code == 0
+
+
+def test_without_a_single_page_opening_says_so_and_derives_nothing(small: Path) -> None:
+    root = small / "store"
+    with_garbage(root, condemned=True)
+    (root / "index.sqlite3-shm").unlink(missing_ok=True)
+    (root / "index.sqlite3-wal").unlink(missing_ok=True)
+    before = (root / "index.sqlite3").read_bytes()
+    fill(small / "ballast")
+    for _ in range(2):
+        with pytest.raises(NoSpaceError) as caught:
+            holdfast.open(root)
+        assert "derive" not in caught.value.message
+    (small / "ballast").unlink()
+    assert (root / "index.sqlite3").read_bytes() == before
+    with holdfast.open(root) as store:
+        assert store.gc(grace_s=0).removed == 9
+        assert store.fsck().exit_code == 0

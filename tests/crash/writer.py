@@ -15,18 +15,24 @@ import time
 
 import holdfast
 from holdfast.errors import ConflictError, ContentPurgedError, NotFoundError
+from holdfast.testing.chunk_workloads import small_chunks
 from holdfast.values.records import PutResult
 
 
 def main(root: str, name: str, seed: int) -> None:
     rnd = random.Random(seed)
     store = holdfast.open(root, actor=name)
-    turn = 0
+    turn, grown = 0, b""
     while True:
         turn += 1
         path, dice = f"{name}/{rnd.randrange(30)}", rnd.random()
         data = rnd.randbytes(400_000) if dice < 0.02 else f"{name} {turn} ".encode() * rnd.choice([1, 5, 200])
-        if dice < 0.7:
+        if dice < 0.08:
+            # Too large for packs, so cut from its second revision on; a gc without a grace period may come between.
+            grown = grown + rnd.randbytes(5_000) if 0 < len(grown) < 150_000 else rnd.randbytes(70_000)
+            with contextlib.suppress(ConflictError):
+                say(store.put(f"{name}/grown", grown))
+        elif dice < 0.7:
             say(store.put(path, data))
         elif dice < 0.78:
             with store.transaction():
@@ -58,4 +64,5 @@ def quietly(call: object, *arguments: object) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    with small_chunks():
+        main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -139,6 +139,7 @@ def sqlite_error(code: int, kind: type[sqlite3.Error] = sqlite3.OperationalError
         (sqlite_error(sqlite3.SQLITE_LOCKED), LockedError),
         (sqlite_error(sqlite3.SQLITE_READONLY | (1 << 8)), ReadOnlyError),
         (sqlite_error(sqlite3.SQLITE_IOERR | (4 << 8)), StorageIOError),
+        (sqlite_error(sqlite3.SQLITE_IOERR_SHMSIZE), NoSpaceError),
         (sqlite_error(sqlite3.SQLITE_CORRUPT, sqlite3.DatabaseError), IndexDamagedError),
         (sqlite_error(sqlite3.SQLITE_NOTADB, sqlite3.DatabaseError), IndexDamagedError),
         (sqlite_error(sqlite3.SQLITE_CONSTRAINT, sqlite3.IntegrityError), ConflictError),
@@ -181,6 +182,19 @@ def test_an_error_that_peewee_wraps_is_known_by_its_cause() -> None:
     wrapped.__cause__ = sqlite_error(sqlite3.SQLITE_FULL)
 
     assert type(mapped(wrapped, "index.sqlite3")) is NoSpaceError
+
+
+def test_an_error_while_connecting_is_known_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peewee names it as the context there, not as the cause; taken for damage, it had the index derived anew."""
+
+    def failing(_: sqlite3.Connection) -> None:
+        raise sqlite_error(sqlite3.SQLITE_IOERR | (4 << 8))
+
+    monkeypatch.setattr(databases.proof, "install", failing)
+    database = Database(str(tmp_path / "index.sqlite3"))
+    with pytest.raises(StorageIOError):
+        database.rows("SELECT 1")
+    database.close()
 
 
 @pytest.mark.parametrize("bad", [2**63, "\udcff", ["a list"], object()])

@@ -200,12 +200,24 @@ def test_an_append_that_lacks_only_its_newline_is_whole_once_that_is_there(home:
 def test_space_is_claimed_before_the_commit_and_a_full_disk_found_out_then(home: str, disk: FaultyDisk) -> None:
     journal = Journal(home, disk)
     one = Writer(journal).next()
-    disk.fail("reserve", error=28)
+    disk.fail("reserve", error=28, times=2)
 
     with pytest.raises(NoSpaceError):
         journal.prepare(one.entry.first, len(lines.encode(one)))
 
     assert Path(home, "journal", names(home)[0]).read_bytes() == b""
+
+
+def test_where_there_is_no_room_for_many_appends_space_is_claimed_for_one(home: str, disk: FaultyDisk) -> None:
+    """So what makes room, a deletion, is not refused for want of a megabyte that it does not need."""
+    writer = Writer(Journal(home, disk))
+    disk.fail("reserve", error=28)
+    writer.append()
+    before = disk.calls["reserve"]
+    writer.append()
+
+    assert disk.calls["reserve"] == before + 1, "the next one asks again, for many"
+    assert read(home) == writer.made
 
 
 def test_reserved_space_is_not_part_of_the_file(home: str, disk: FaultyDisk) -> None:

@@ -19,7 +19,7 @@ from holdfast import Store, field
 from holdfast.engine import open as opening
 from holdfast.engine.open import Settings
 from holdfast.errors import InvalidDigestError, InvalidQueryError
-from holdfast.index.select import finding
+from holdfast.index.select import declared, finding
 from holdfast.testing.clock import FixedClock
 from holdfast.values import canon, query
 from holdfast.values.change import Actor
@@ -65,9 +65,22 @@ FOLDERS = ["", "f", "f/g", "f/é", "h"]
 MEDIA = ["text/plain", "application/json"]
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Two hundred artifacts of all sorts, made at a dozen moments; some deleted, some revised."""
+DECLARED = ["metadata.x", 'metadata."a.b"', "metadata.é", 'metadata."nul\\u0000"', "metadata.list[0]", "metadata.n"]
+
+
+@pytest.fixture(scope="module", params=["without indexes", "with declared indexes", "with indexes of what is frequent"])
+def filled(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Two hundred artifacts of all sorts, made at a dozen moments; some deleted, some revised.
+
+    Indexes are declared before the first, between others, and after the last; one was dropped in between.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if "frequent" in request.param:
+            patch.setattr(declared, "FEW", 3)
+        yield from _filled(tmp_path_factory, [] if "without" in request.param else DECLARED)
+
+
+def _filled(tmp_path_factory: pytest.TempPathFactory, indexed: list[str]) -> Iterator[Store]:
     luck = random.Random(7)
     clock = FixedClock()
     root = str(tmp_path_factory.mktemp("find") / "s")
@@ -75,6 +88,11 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     opening.create(root, said)
     store = Store(opening.open_store(root, said))
     for n in range(12):
+        for one in indexed[n // 3 : n // 3 + 1]:
+            store.indexes.declare(one)
+        if n == 7:
+            for one in indexed[:1]:
+                store.indexes.drop(one)
         with store.transaction():
             for m in range(17):
                 values = {key: luck.choice(POOL) for key in luck.sample(KEYS, 3)}
@@ -97,6 +115,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         clock.advance(luck.choice([0, 0.000001, 60]))
     for one in luck.sample(sorted(store.find(), key=lambda a: a.id), 25):
         store.artifacts.delete(one)
+    for one in (*indexed[:1], *indexed[4:]):
+        store.indexes.declare(one)
+    assert {one.field for one in store.indexes.list()} == set(indexed)
     yield store
     store.close()
 

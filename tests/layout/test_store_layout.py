@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 import re
 import subprocess
 import sys
@@ -210,3 +212,40 @@ def test_the_recipes_step_over_a_torn_end_its_cover_and_damage(full: Path) -> No
     data[60] ^= 0xFF  # in the first header
     pack.write_bytes(data)
     assert len(sh("python3 members.py packs/*.zst", full).splitlines()) == len(after.splitlines())
+
+
+@pytest.fixture
+def cut(full: Path) -> bytes:
+    """Content of three revisions that is stored in chunks, all but the first; the newest."""
+    content = random.Random(1).randbytes(1_200_000)
+    with holdfast.open(full) as store:
+        for more in (b"", b"and more", b"and more and more"):
+            store.put("grown.log", content + more)
+        store.gc(grace_s=0)
+    assert len(list((full / "recipes").iterdir())) == 3
+    return content + b"and more and more"
+
+
+def test_the_recipe_for_recipes_proves_them_prints_what_they_make_and_names_a_damaged_one(
+    full: Path, cut: bytes
+) -> None:
+    (full / "members.py").write_text(block("import struct"))
+    proves = block("LIST=")
+    assert sh(proves, full) == ""
+    digest = hashlib.sha256(cut).hexdigest()
+    made = subprocess.run(
+        ["bash", "-c", f"{proves.split('for FILE')[0]}\ncontent_of {digest}"], cwd=full, capture_output=True, check=True
+    )
+    assert made.stdout == cut
+    (largest, *_) = sorted((full / "packs").iterdir(), key=lambda path: -path.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[-300_000] ^= 0xFF
+    largest.write_bytes(data)
+    assert "damaged: recipes/" in sh(proves + " 2>/dev/null", full)
+
+
+def test_the_python_recipe_gives_chunked_content_back(full: Path, cut: bytes, tmp_path: Path) -> None:
+    recipe = tmp_path / "recover.py"
+    recipe.write_text(block("import hashlib"))
+    subprocess.run([sys.executable, recipe, full, tmp_path / "out"], check=True)
+    assert (tmp_path / "out" / "grown.log").read_bytes() == cut

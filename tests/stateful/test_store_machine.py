@@ -23,6 +23,8 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from holdfast.blobs.chunks import ChunkedBlobs
+from holdfast.testing.chunk_workloads import small_chunks
 from holdfast.testing.machine import looks
 from holdfast.testing.stateful import StoreMachine, store_machine
 
@@ -50,14 +52,15 @@ SPOKEN = {"run": "under_way", "step": "part", "store": "(?:store|s)"}
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Stores lie in memory where there is such a place. A rebuild beside our own handle need not hope that we go.
 
-    Packs are full, and loose blobs too many, after a few puts.
+    Packs are full, and loose blobs too many, after a few puts; content of a few kilobytes is cut into chunks.
     """
     place = tempfile.mkdtemp(prefix="holdfast-machine-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     monkeypatch.setattr(StoreMachine, "folder", place)
     monkeypatch.setattr("holdfast.care.rebuild._PATIENCE_S", 0.01)
     monkeypatch.setattr("holdfast.care.gathering.LOOSE_MANY", 3)
     monkeypatch.setattr("holdfast.blobs.packs.writer.PACK_APPENDS", 7)
-    yield
+    with small_chunks():
+        yield
     shutil.rmtree(place, ignore_errors=True)
 
 
@@ -70,8 +73,22 @@ def show(done: Counter[tuple[str, str]]) -> None:
         print(f"{rule:32}{sum(outcomes.values()):6}  {', '.join(f'{k} {n}' for k, n in outcomes.most_common())}")
 
 
+def counting(name: str, calls: Counter[str]) -> Any:
+    """The method of the store of chunks, counted: examples that never cut anything would say nothing of chunks."""
+    real = getattr(ChunkedBlobs, name)
+
+    def method(*arguments: Any, **options: Any) -> Any:
+        calls[name] += 1
+        return real(*arguments, **options)
+
+    return method
+
+
 @pytest.mark.timeout(600)
-def test_any_order_of_calls_gives_what_the_model_says(tally: Any) -> None:
+def test_any_order_of_calls_gives_what_the_model_says(tally: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: Counter[str] = Counter()
+    for name in ("stage_cut", "_fetch"):
+        monkeypatch.setattr(ChunkedBlobs, name, counting(name, cut))
     machine = store_machine(most_ordeals=1, swarm=False)
     said = settings(
         max_examples=30, stateful_step_count=STEPS, derandomize=True, database=None, deadline=None, print_blob=True,
@@ -80,6 +97,9 @@ def test_any_order_of_calls_gives_what_the_model_says(tally: Any) -> None:
     run_state_machine_as_test(machine, settings=said)
     show(machine.done)
     tally("any order of calls, against a model of dicts", tried=sum(machine.done.values()), of="calls")
+    print(f"content was cut {cut['stage_cut']} times, and chunks were read {cut['_fetch']} times")
+    assert cut["stage_cut"] > 10
+    assert cut["_fetch"] > 100
 
 
 def test_every_public_verb_is_called_by_a_rule() -> None:

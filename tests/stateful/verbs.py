@@ -11,6 +11,7 @@ from holdfast.care.audit import Auditing
 from holdfast.kinds import artifacts
 from holdfast.kinds.changes import Changes
 from holdfast.kinds.collections import Collections
+from holdfast.kinds.indexes import Indexes
 from holdfast.kinds.readings import Artifacts
 from holdfast.kinds.relationships import Relationships
 from holdfast.kinds.running import RunHandle, StepHandle
@@ -21,7 +22,7 @@ from holdfast.store import Store
 NOUNS = {
     "store": (Store,), "artifacts": (artifacts.Artifacts, Artifacts), "collections": (Collections,),
     "relationships": (Relationships,), "runs": (Runs,), "changes": (Changes,), "search": (Searching,),
-    "audit": (Auditing,), "run": (RunHandle,), "step": (StepHandle,),
+    "indexes": (Indexes,), "audit": (Auditing,), "run": (RunHandle,), "step": (StepHandle,),
 }  # fmt: skip
 FUNCTIONS = ("create", "doctor", "fsck", "open", "rebuild", "recover", "repair")
 

@@ -1,6 +1,6 @@
 """Run ours and the peers side by side on the same work, and write docs/performance.md from what was seen.
 
-    python tools/bench/bench.py run FOLDER [--scale 1.0] [--artifacts 1000000] [--runs 3] [--only add,restic-add]
+    python tools/bench/bench.py run FOLDER [--scale 1.0] [--revised 1.0] [--artifacts 1000000] [--runs 3] [--only add,restic-add]
     python tools/bench/bench.py page RESULTS.jsonl
 
 `make bench` does both, after tools/bench/install_peers.sh. FOLDER needs room for five times the corpora (10 GB at scale
@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +31,39 @@ LONG_S = 20.0
 """Steps that take longer run once."""
 
 
-def run(folder: Path, *, scale: float, artifacts: int, runs: int, only: list[str]) -> Path:
+@dataclass(frozen=True)
+class Work:
+    """How much is done. `scale` of the files, `revised` of what is put in many revisions; `runs` of short steps."""
+
+    scale: float
+    revised: float
+    artifacts: int
+    runs: int
+    only: list[str]
+
+
+def run(folder: Path, work: Work) -> Path:
     """Measure every step; the file of results, one JSON object a line, the machine first."""
     folder.mkdir(parents=True, exist_ok=True)
-    corpora.make(folder, scale, ["small", "large", "history"])
+    corpora.make(folder, work.scale, ["small", "large", "history"])
     results = folder / "results.jsonl"
     with results.open("w", encoding="utf-8") as out:
-        for line in _lines(folder, scale, artifacts, runs, only):
+        for line in _lines(folder, work):
             out.write(json.dumps(line) + "\n")
             out.flush()
             print(json.dumps(line), flush=True)
     return results
 
 
-def _lines(folder: Path, scale: float, artifacts: int, runs: int, only: list[str]) -> Iterator[dict[str, Any]]:
-    yield {"machine": page.machine(), "versions": _versions(), "scale": scale, "artifacts": artifacts}
-    words = _words(folder) | {"artifacts": str(artifacts)}
+def _lines(folder: Path, work: Work) -> Iterator[dict[str, Any]]:
+    amounts = {"scale": work.scale, "revised": work.revised, "artifacts": work.artifacts}
+    yield {"machine": page.machine(), "versions": _versions(), **amounts}
+    words = _words(folder) | {"artifacts": str(work.artifacts), "scale": str(work.revised)}
     for step in STEPS:
-        if only and step.name not in only:
+        if work.only and step.name not in work.only:
             continue
         try:
-            yield _step(step, folder, words, runs)
+            yield _step(step, folder, words, work.runs)
         except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
             yield {"step": step.name, "who": step.who, "failed": str(error)[-400:]}
 
@@ -87,19 +100,22 @@ def _words(folder: Path) -> dict[str, str]:
         "small": str(folder / "small"), "large": str(folder / "large"), "store": str(folder / "store"),
         "peer": str(folder / "peer"), "child": f"{python} {HERE / 'children.py'}", "holdfast": f"{python} -m holdfast",
         "reading": f"{python} {HERE / 'reading.py'}", "queries": f"{python} {HERE / 'queries.py'}",
+        "chunking": f"{python} {HERE / 'chunking.py'} {folder / 'revised'}",
         "history": str(folder / "history"), "past_folder": str(folder / "past"), "past": f"{python} {HERE / 'repacking.py'} {folder / 'past'}",
         "raw": str(folder / "raw.sqlite3"), "million": str(folder / "million"),
     }  # fmt: skip
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "RESTIC_", "BORG_", "HOLDFAST_"))}
+    # An installed program has its code compiled: one that may not keep it compiles all of it at each start.
+    others = ("GIT_", "RESTIC_", "BORG_", "HOLDFAST_", "PYTHONDONTWRITEBYTECODE")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(others)}
     who = {"GIT_AUTHOR_NAME": "b", "GIT_AUTHOR_EMAIL": "b@b", "GIT_COMMITTER_NAME": "b", "GIT_COMMITTER_EMAIL": "b@b"}
     return inherited | who | {
         "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "RESTIC_PASSWORD": "x",
         "RESTIC_CACHE_DIR": str(folder / "peer-cache"), "BORG_BASE_DIR": str(folder / "peer-base"),
         "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
-        "HOLDFAST_ACTOR": "bench",
+        "HOLDFAST_ACTOR": "bench", "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
     }  # fmt: skip
 
 
@@ -125,6 +141,7 @@ def main() -> int:
     running = commands.add_parser("run")
     running.add_argument("folder", type=Path)
     running.add_argument("--scale", type=float, default=1.0)
+    running.add_argument("--revised", type=float)
     running.add_argument("--artifacts", type=int)
     running.add_argument("--runs", type=int, default=3)
     running.add_argument("--only", default="")
@@ -134,7 +151,8 @@ def main() -> int:
     if given.command == "run":
         only = [name for name in given.only.split(",") if name]
         artifacts = given.artifacts or int(1_000_000 * given.scale)
-        print(run(given.folder.absolute(), scale=given.scale, artifacts=artifacts, runs=given.runs, only=only))
+        work = Work(given.scale, given.revised or given.scale, artifacts, given.runs, only)
+        print(run(given.folder.absolute(), work))
     else:
         page.write(given.results)
     return 0

@@ -2,8 +2,8 @@
 
 Commands are shell lines. Words they may use: {small}, {large}: the corpora; {store}, {peer}: where ours and the peer's
 repository go; {child}, {reading}, {queries}: run a body of children.py, reading.py, queries.py; {past}: a step of
-repacking.py on the repository {history}; {million}, {raw}: where many artifacts go, and a bare table with the same
-facts; {artifacts}: how many; {holdfast}: the command.
+repacking.py on the repository {history}; {chunking}: chunking.py in a folder of its own, {scale}: of how much; {million},
+{raw}: where many artifacts go, and a bare table with the same facts; {artifacts}: how many; {holdfast}: the command.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ def rate(taken: dict[str, float]) -> float:
 def stored(taken: dict[str, float]) -> float:
     """Bytes on disk."""
     return taken["bytes"]
+
+
+def stored_after_gc(taken: dict[str, float]) -> float:
+    """Bytes on disk when what is superseded has gone; the peers keep no such thing."""
+    return taken.get("bytes_after_gc", taken["bytes"])
 
 
 def p50(taken: dict[str, float]) -> float:
@@ -90,6 +95,8 @@ _BORG = "rm -rf {peer} {peer}-base; borg init -e none {peer}"
 QUERIES = {"id": 6.0, "name": 6.0, "digest": 6.0, "newest": 3.0, "metadata": 3.0, "search": 1.5}
 """How many times the bare table's time each may take."""
 
+REVISED = {"checkpoint": "ten checkpoints of 256 MiB, edited", "growing": "a log of 1 to 200 MB, 100 snapshots"}
+
 STEPS = (
     # One tree of small files, then the same again, then reads, then a check: for each in turn on what it made.
     Step("tar", "tar, zstd -T2 -3", "tar -C {small} -cf - . | zstd -T2 -3 -q -o {peer}.zst; sync {peer}.zst", "rm -f {peer}.zst", "{peer}.zst"),
@@ -144,6 +151,9 @@ STEPS = (
     Step("history-gc", OURS, "{past} --git-dir {history} --step gc", keeps="{past_folder}/store/packs", once=True),
     Step("history-kept", OURS, "{child} kept {past_folder}/store", cold=False, once=True),
     Step("history-read", OURS, "{past} --git-dir {history} --step read", cold=False, once=True),
+    # Large content that grows and is edited, revision by revision.
+    *(Step(f"{prefix}{work}", who, f"{{chunking}} --scale {{scale}} --which {work} --who {who}", cold=False, once=True)
+      for work in REVISED for who, prefix in ((OURS, ""), ("restic", "restic-"), ("borg", "borg-"))),
     # Questions to very many.
     Step("many", OURS, "{queries} make {million} {raw} {artifacts}", cold=False, once=True, keeps="{million}"),
     *(Step(f"ours-{query}", OURS, f"{{queries}} ours {{million}} {query}", cold=False) for query in QUERIES),
@@ -177,7 +187,9 @@ MARKS = (
     Mark("P7", "a git history after repack: packs with their tables", "history-gc", ("git-history",), of=stored, unit="MB"),
     Mark("P7 time", "the same: how long repack takes", "history-repack", ("git-history",), limit=0.25),
     Mark("P7 read", "the same: any revision, one by one, the slowest", "history-read", of=slowest, limit=5.0, unit="ms"),
-    Mark("P8", "growing logs and checkpoints", missing="there are no chunks yet"),
+    *(Mark(f"P8 {work}", said, work, (f"restic-{work}",), limit=0.5) for work, said in REVISED.items()),
+    *(Mark(f"P8s {work}", f"the same: bytes, what a recipe superseded removed ({work})", work,
+           (f"restic-{work}", f"borg-{work}"), of=stored_after_gc, unit="MB") for work in REVISED),
     Mark("P9", "one durable put of 2 KB, middle", "put", ("objects-put",), of=p50, unit="ms"),
     Mark("P9 tail", "the slowest of a hundred", "put", ("objects-put",), of=p99, unit="ms"),
     Mark("P9 eight", "eight writers together, puts a second", "put-eight", ("put",), of=rate, rising=True, unit="/s"),

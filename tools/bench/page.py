@@ -58,8 +58,8 @@ def _about(about: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     return (
         f"{found['date']}: {found['cores']} cores ({found['cpu']}, {sha} SHA instructions), {found['memory_gib']} GiB, "
-        f"Linux {found['kernel']}; {versions}. Scale {about['scale']} (1: 50,000 small files, one of 2 GiB, a history of some 8,000 revisions); questions to "
-        f"{about['artifacts']:,} artifacts.\n"
+        f"Linux {found['kernel']}; {versions}. Scale {about['scale']} (1: 50,000 small files, one of 2 GiB, a history of some 8,000 revisions); P8 at "
+        f"scale {about['revised']}; questions to {about['artifacts']:,} artifacts.\n"
     )
 
 

@@ -27,7 +27,7 @@ from holdfast import Store, field
 
 EACH = 1_000
 TEXTS = 100_000
-CALLS = {"id": 5_000, "name": 5_000, "digest": 2_000, "newest": 500, "metadata": 5, "search": 100}
+CALLS = {"id": 5_000, "name": 5_000, "digest": 2_000, "newest": 500, "metadata": 500, "search": 100}
 TABLES = """
 CREATE TABLE artifact (id INTEGER PRIMARY KEY, name TEXT, digest BLOB, type TEXT, size INTEGER, created REAL,
                        metadata TEXT, collection INTEGER);
@@ -67,6 +67,7 @@ def make(store: str, raw: str, artifacts: str) -> None:
                 waiting = []
         _put(made, bare, waiting)
         made.search(WORDS[0], snippets=False)
+        made.indexes.declare("metadata.author")
     bare.execute("ANALYZE")
     bare.close()
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from holdfast.formats.pack import Spot
+from holdfast.formats.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,19 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """How a content was cut. `fresh`: (raw digest, place) of chunks that were written with it and have no row yet."""
+
+    recipe: Recipe
+    fresh: Sequence[tuple[bytes, Spot]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BlobStat:
     """One published blob. `size`: bytes of content; `stored_bytes`: bytes it takes in the store; `frames`: how many.
 
     `spot`: where in a pack it is, None if it has a file of its own. Others may share its frame, and `stored_bytes` is
-    that of the frame.
+    that of the frame. `cut`: its chunks, of which there are `frames`; `stored_bytes` is that of the recipe then.
     """
 
     digest: str
@@ -49,6 +58,7 @@ class BlobStat:
     stored_bytes: int
     frames: int
     spot: Spot | None = None
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,10 +159,7 @@ class LocalBlobs:
 
     def verify(self, digest: str) -> BlobStat:
         """Read every byte of a blob in bounded memory. BlobMissingError, BlobDamagedError."""
-        reader = self.open(digest)
-        with contextlib.closing(reader):
-            copy_to(reader, len)
-        return reader.stat
+        return _proven(self.open(digest))
 
     def delete(self, digest: str) -> bool:
         """Remove a blob's file; False if there is none. Not synced."""
@@ -286,7 +283,7 @@ class LocalBlobs:
     def _prove_or_set_aside(self, path: str, digest: str) -> BlobStat | None:
         before = self._disk.stat(path)
         try:
-            return self.verify(digest)
+            return _proven(LocalBlobs.open(self, digest))  # this file, wherever else the content may be
         except BlobMissingError:
             return None
         except BlobDamagedError:
@@ -345,6 +342,12 @@ class LocalBlobs:
                 found.append((name + "/" if stat_flags.S_ISDIR(there.st_mode) else name, name, there))
         for _, name, there in sorted(found, key=lambda item: item[0]):
             yield name, there
+
+
+def _proven(reader: ContentReader | FramedReader) -> BlobStat:
+    with contextlib.closing(reader):
+        copy_to(reader, len)
+    return reader.stat
 
 
 def _place(item: Staged) -> _Place:

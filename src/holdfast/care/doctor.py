@@ -11,6 +11,7 @@ from typing import Any
 
 import zstandard
 
+from holdfast.blobs import chunks
 from holdfast.disk import NETWORK, Disk
 from holdfast.disk import mount_of as _mount_of
 from holdfast.engine import open as opening
@@ -43,6 +44,7 @@ def doctor(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     found = {"holdfast": __version__, "python": platform.python_version(), **libraries.versions()}
     found["zstandard"] = zstandard.__version__
+    found["pyfastcdc"] = "compiled" if chunks.available() else "not usable: large content is stored whole"
     found["zstd"] = ".".join(str(part) for part in zstandard.ZSTD_VERSION)
     for name in ("click", "rich"):
         with contextlib.suppress(metadata.PackageNotFoundError):

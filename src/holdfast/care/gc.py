@@ -24,9 +24,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from holdfast.blobs import LocalBlobs
-from holdfast.care import gathering, packing, repack
+from holdfast.care import chunking, gathering, packing, repack
 from holdfast.care.certainty import CLOCK_FACT, clock_fact, prove_chain, prove_clock, prove_rows
-from holdfast.engine import derive, feeding
+from holdfast.engine import chunk_marks, derive, feeding
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import current, write
@@ -49,8 +49,8 @@ class GcReport:
     `freed_bytes`: blobs removed; `gathered`: small ones that had a file each and are in packs now; `strays`: files
     removed that have no row, or that a pack has superseded; `leftovers`: temporary files and superseded
     journal segments removed; `sealed`: journal segments compressed. A blob in a pack frees its bytes only with
-    the pack: `packs_rewritten`: packs whose members were written again without the garbage; `packs_removed`: files.
-    `repacked`: contents that were put together with similar ones.
+    the pack; so does a chunk, `chunks` of which lost their rows. `packs_rewritten`: packs whose members were written
+    again without the garbage; `packs_removed`: files. `repacked`: contents that were put together with similar ones.
     """
 
     dry_run: bool
@@ -64,6 +64,7 @@ class GcReport:
     sealed: int = 0
     packs_rewritten: int = 0
     packs_removed: int = 0
+    chunks: int = 0
     repacked: int = 0
 
 
@@ -85,13 +86,32 @@ class Gc:
     def run(self) -> GcReport:
         """All steps in order."""
         self.prove()
-        self.condemn()
-        self.sweep()
-        self.gather()
-        self.strays()
-        self.packs()
-        self.leftovers()
+        try:
+            self.condemn()
+        except NoSpaceError:
+            self.make_room()
+            self.condemn()
+        try:
+            self.sweep()
+            self.gather()
+            self.strays()
+            self.packs()
+            self.leftovers()
+        finally:
+            if self.report.removed:
+                feeding.forget(self._handle)  # its words must not outlive what was purged; it may take room to empty it
         return self.report
+
+    def make_room(self) -> None:
+        """Where not a page is left to write to: what was condemned before goes first. Its files need none to go."""
+        with contextlib.suppress(NoSpaceError):
+            self.sweep()
+        done = packing.remove_condemned(self._handle, before_us=self._before_us())
+        self.report = replace(
+            self.report,
+            packs_removed=self.report.packs_removed + done.removed,
+            freed_bytes=self.report.freed_bytes + done.freed_bytes,
+        )
 
     def preview(self) -> GcReport:
         """What `run` would do now, if nothing changed; writes nothing."""
@@ -103,6 +123,7 @@ class Gc:
         at_once = self._grace_s <= 0
         due, freed = (unreferenced, everything) if at_once else physical.count_condemned(before_us=self._before_us())
         strays = [size for _, size in self._stray_files()]
+        strays += [size for _, _, size in chunking.strays(self._handle, before_us=self._before_us())]
         gathered, superseded = gathering.due(self._handle, many=self._loose_many)
         sealed = len(self._handle.journal.sealable())
         packs = packing.preview(self._handle, before_us=self._before_us(), at_once=at_once)
@@ -118,6 +139,7 @@ class Gc:
             sealed=sealed,
             packs_rewritten=packs.rewritten,
             packs_removed=packs.removed,
+            chunks=physical.chunks.count_due(before_us=self._before_us(), at_once=at_once),
             repacked=repack.preview(self._handle).contents if repack.due(self._handle) else 0,
         )
 
@@ -142,19 +164,23 @@ class Gc:
         assert isinstance(handle.blobs, LocalBlobs)
         for _ in handle.blobs.walk():  # a folder that cannot be read stops gc before its first removal
             pass
+        chunk_marks.mark(handle)
 
     def condemn(self) -> None:
         """Step 1."""
         with write(self._handle, what="gc: condemn") as unit:
             self._handle.index.physical.acquit()
             count = self._handle.index.physical.condemn(unit.now_us)
+            chunk_marks.catch_up(self._handle)
+            self._handle.index.physical.chunks.acquit()
+            self._handle.index.physical.chunks.condemn(unit.now_us)
             self._handle.index.set_meta(CLOCK_FACT, clock_fact())
         self.report = replace(self.report, condemned=count)
 
     def sure(self) -> None:
         """Before the first file goes: "nothing refers to it" is an answer of rows and pages. IndexDamagedError."""
         if not self._sure:
-            self._handle.index.prove_rows(("record", "content", "revision", "blob", "container"))
+            self._handle.index.prove_rows(("record", "content", "revision", "blob", "chunk", "container"))
             self._sure = True
 
     def sweep(self) -> None:
@@ -176,10 +202,21 @@ class Gc:
             self._show(self.report.removed, "removing blobs")
             if len(batch) < _BATCH:
                 break
-        if self.report.removed:
-            feeding.forget(self._handle)  # its words must not outlive what was purged
+        self._sweep_chunks(before_us)
         waiting, _ = self._handle.index.physical.count_condemned()
         self.report = replace(self.report, waiting=waiting)
+
+    def _sweep_chunks(self, before_us: int) -> None:
+        chunks = self._handle.index.physical.chunks
+        while chunks.count_due(before_us=before_us, at_once=False):
+            self.sure()
+            with write(self._handle, what="gc: sweep"):
+                chunk_marks.catch_up(self._handle)
+                gone = chunks.sweep(before_us=before_us, limit=_BATCH)
+            self.report = replace(self.report, chunks=self.report.chunks + gone)
+            self._show(self.report.chunks, "removing chunks")
+            if not gone:
+                break
 
     def gather(self) -> None:
         """Step 3."""
@@ -198,9 +235,18 @@ class Gc:
             with write(self._handle, what="gc: strays"):
                 gone = self._is_stray(digest) and self._handle.blobs.delete(digest)
             if gone:
-                self.report = replace(
-                    self.report, strays=self.report.strays + 1, freed_bytes=self.report.freed_bytes + size
-                )
+                self._count_stray(size)
+        for path, digest, size in chunking.strays(self._handle, before_us=self._before_us()):
+            self.sure()
+            with write(self._handle, what="gc: strays"):
+                there = os.path.join(self._handle.root, path)
+                # Another gc may have been here since the folder was looked at.
+                if self._handle.disk.stat(there) is not None and chunking.is_stray(self._handle, path, digest):
+                    self._handle.disk.unlink(there)
+                    self._count_stray(size)
+
+    def _count_stray(self, size: int) -> None:
+        self.report = replace(self.report, strays=self.report.strays + 1, freed_bytes=self.report.freed_bytes + size)
 
     def packs(self) -> None:
         """Step 5. Repacking comes first: with no grace period what it empties goes at once."""
@@ -212,7 +258,7 @@ class Gc:
         self.report = replace(
             self.report,
             packs_rewritten=done.rewritten,
-            packs_removed=done.removed,
+            packs_removed=self.report.packs_removed + done.removed,
             freed_bytes=self.report.freed_bytes + done.freed_bytes,
         )
 

@@ -75,12 +75,18 @@ def collect(handle: Handle, *, before_us: int, at_once: bool) -> PackingReport:
         done = _rewrite(handle, at_once=at_once)
     except NoSpaceError as error:
         full = error  # what is empty can go all the same, and makes room
+        done = _remove_empty(handle, before_us, done)
     now_us = _condemned(handle)
     done = _remove_empty(handle, now_us if at_once else before_us, done)
     _forget_missing(handle)
     if full is not None:
         raise full
     return done
+
+
+def remove_condemned(handle: Handle, *, before_us: int) -> PackingReport:
+    """The second step alone, for packs that were condemned before: it frees before it writes."""
+    return _remove_empty(handle, before_us, PackingReport())
 
 
 def preview(handle: Handle, *, before_us: int, at_once: bool) -> PackingReport:

@@ -141,6 +141,10 @@ def _plan(handle: Handle, record_id: str, fields: list[str], numbers: frozenset[
         plan.texts |= set(_texts(body)) - set(_texts(left))
     if not plan.kind:
         raise NotFoundError(f"no record has the id {record_id!r}", kind="record", ref=record_id)
+    if plan.kind == "metadata-index":
+        raise ConflictError(
+            "a declared index cannot be redacted: the values in it go with those of the artifacts", id=record_id
+        )
     if plan.kind == "relationship-type":
         raise ConflictError("a relationship type cannot be redacted: relationships are of it", id=record_id)
     _look_elsewhere(handle, record_id, plan)

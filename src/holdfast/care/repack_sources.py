@@ -33,7 +33,7 @@ def sources(handle: Handle, blobs: PackedBlobs) -> list[str]:
     """Names of the packs to be taken in."""
     plain, poor, small = [], [], []
     for row in handle.index.physical.packs.each():
-        if not row.members:
+        if row.members == row.chunks:  # chunks stay where they are: what is alike in them was found by cutting
             continue
         if not paths.is_repacked(row.name):
             plain.append(row.name)
@@ -58,7 +58,7 @@ def _closed(handle: Handle, blobs: PackedBlobs, name: str) -> tuple[int, int | N
 def is_due(rows: Iterable[PackRow]) -> bool:
     """Whether so much was added since the last repack that gc begins one. `rows`: of all packs."""
     limit = repack_from_wanted()
-    added = sum(row.content for row in rows if not paths.is_repacked(row.name))
+    added = sum(row.content - row.chunk_bytes for row in rows if not paths.is_repacked(row.name))
     return 0 < limit <= added
 
 

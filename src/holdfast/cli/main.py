@@ -57,6 +57,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "fsck": ("upkeep", "Check contents, index and journal against each other."),
         "audit": ("auditing", "Prove that nothing in the history was edited, dropped or reordered."),
         "gc": ("upkeep", "Free the space of what nothing refers to."),
+        "index": ("indexes", "Say which fields of metadata are indexed."),
         "repack": ("repacking", "Put similar contents together, so that they take less space."),
         "rebuild": ("upkeep", "Make the index anew from journal and blobs."),
         "recover": ("upkeep", "Make a copied or torn store whole."),

@@ -12,7 +12,6 @@ import click
 from holdfast.cli import plain, text
 from holdfast.cli.invocation import Invocation, command
 from holdfast.cli.refs import PATH, Labels, path_fields, record
-from holdfast.cli.runs import show_manifest
 from holdfast.cli.values import FROM_ONE
 from holdfast.values import moment
 from holdfast.values.records import Artifact, Collection, FileFacts, Record, Relationship, Revision, RevisionState, Run
@@ -42,6 +41,8 @@ def show(inv: Invocation, ref: str, revision: int | None, everything: bool) -> N
         elif revision is not None:
             raise click.UsageError(f"{ref!r} is a {found.kind}: only artifacts have revisions")
         elif isinstance(found, Run):
+            from holdfast.cli.runs import show_manifest  # noqa: PLC0415
+
             show_manifest(inv, store, found)
         else:
             _show_other(inv, store, found)

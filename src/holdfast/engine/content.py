@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, cast
 
 from holdfast.blobs.contract import Staged
 from holdfast.engine.handle import Handle
@@ -27,6 +27,17 @@ READ_SOURCE = "read source"
 
 _TRIES = 3
 
+
+class Cutter(Protocol):
+    """Stages content as chunks, or returns None before it has read anything. `before`: for which revision it did."""
+
+    before: str
+
+    def __call__(self, source: BinaryIO, *, durable: bool) -> Staged | None:
+        """See engine/cutting.py."""
+        ...
+
+
 Source = bytes | bytearray | memoryview | str | Path | BinaryIO
 
 
@@ -35,7 +46,8 @@ class Incoming:
     """Content that a transaction can publish. `head`: its first bytes, to find the media type from.
 
     Either `staged` holds it, or it was found in the store and `data` is kept in case gc is faster than we are.
-    `facts`: what the file system said of the file it was read from, if it was one.
+    `facts`: what the file system said of the file it was read from, if it was one. `before`: digest of the revision
+    that this one was cut for.
     """
 
     digest: str
@@ -44,29 +56,30 @@ class Incoming:
     staged: Staged | None = None
     data: bytes | None = None
     facts: os.stat_result | None = None
+    before: str = ""
 
 
-def stage(handle: Handle, source: Source, *, durable: bool = True) -> Incoming:
+def stage(handle: Handle, source: Source, *, durable: bool = True, cutter: Cutter | None = None) -> Incoming:
     """Take content in without holding a lock. Raises InvalidValueError for what is no content, SourceError."""
     handle.writable()
     with handle.watching_syncs():
-        return _stage(handle, source, durable=durable)
+        return _stage(handle, source, durable=durable, cutter=cutter)
 
 
-def _stage(handle: Handle, source: Source, *, durable: bool) -> Incoming:
+def _stage(handle: Handle, source: Source, *, durable: bool, cutter: Cutter | None) -> Incoming:
     if isinstance(source, str):
         source = utf8(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return stage_bytes(handle, bytes(source), durable=durable)
+        return stage_bytes(handle, bytes(source), durable=durable, cutter=cutter)
     if isinstance(source, os.PathLike):
-        return stage_file(handle, os.fspath(source), durable=durable)
+        return stage_file(handle, os.fspath(source), durable=durable, cutter=cutter)
     if not hasattr(source, "read"):
         raise InvalidValueError(
             f"content is a {type(source).__name__}", where="content", reason="type",
             remedy="Give bytes, str (kept as UTF-8), a pathlib.Path, or a binary file object.",
         )  # fmt: skip
     with readable(str(getattr(source, "name", "the stream"))):
-        return stage_stream(handle, source, durable=durable)
+        return stage_stream(handle, source, durable=durable, cutter=cutter)
 
 
 def utf8(text: str) -> bytes:
@@ -77,7 +90,7 @@ def utf8(text: str) -> bytes:
         raise InvalidValueError("the text has a lone surrogate", where="content", reason="surrogate") from error
 
 
-def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True) -> Incoming:
+def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True, cutter: Cutter | None = None) -> Incoming:
     """Content in memory: if the store has it, nothing is written."""
     found = digest.of(data)
     incoming = Incoming(found, len(data), data[:HEAD_BYTES])
@@ -85,7 +98,10 @@ def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True) -> Incomin
     if place is not None and place.condemned_us is None:
         incoming.data = data
     else:
-        incoming.staged = handle.blobs.stage(data, durable=durable)
+        if cutter is not None and len(data) >= IN_MEMORY_BYTES:
+            incoming.staged = cutter(io.BytesIO(data), durable=durable)
+            incoming.before = cutter.before
+        incoming.staged = incoming.staged or handle.blobs.stage(data, durable=durable)
     return incoming
 
 
@@ -111,16 +127,24 @@ def stage_all(handle: Handle, incoming: Sequence[Incoming], under_way: set[str])
     under_way.update(fresh)
 
 
-def stage_stream(handle: Handle, source: BinaryIO, *, durable: bool = True) -> Incoming:
-    """Content of unknown length, read once to its end."""
+def stage_stream(
+    handle: Handle, source: BinaryIO, *, durable: bool = True, cutter: Cutter | None = None, rewinds: bool = False
+) -> Incoming:
+    """Content of unknown length, read to its end; once, unless it is a file of ours that `rewinds`, and began at 0."""
     head = _read_some(source, IN_MEMORY_BYTES)
     if len(head) < IN_MEMORY_BYTES:
         return stage_bytes(handle, head, durable=durable)
-    staged = handle.blobs.stage(_Joined(head, source), durable=durable)  # type: ignore[arg-type]
-    return Incoming(staged.digest, staged.size, head[:HEAD_BYTES], staged)
+    whole = cast("BinaryIO", _Joined(head, source, rewinds=rewinds))
+    staged = cutter(whole, durable=durable) if cutter is not None else None
+    staged = staged or handle.blobs.stage(whole, durable=durable)
+    return Incoming(
+        staged.digest, staged.size, head[:HEAD_BYTES], staged, before="" if cutter is None else cutter.before
+    )
 
 
-def stage_file(handle: Handle, path: str, *, durable: bool = True, itself: bool = False) -> Incoming:
+def stage_file(
+    handle: Handle, path: str, *, durable: bool = True, itself: bool = False, cutter: Cutter | None = None
+) -> Incoming:
     """A regular file, as it was at one moment: read again if it changed meanwhile, SourceChangedError if it keeps on.
 
     What is compared is what the file system says before and after (size, mtime, ctime, inode), and the size read.
@@ -131,7 +155,8 @@ def stage_file(handle: Handle, path: str, *, durable: bool = True, itself: bool 
             before = os.fstat(file.fileno())
             if itself and not stat.S_ISREG(before.st_mode):
                 raise SourceChangedError(f"{path} is no regular file any more", path=path, tries=1)
-            incoming = stage_stream(handle, file, durable=durable)
+            rewinds = stat.S_ISREG(before.st_mode) and _sized(before)
+            incoming = stage_stream(handle, file, durable=durable, cutter=cutter, rewinds=rewinds)
             after = os.fstat(file.fileno())
         if same_facts(before, after) and (incoming.size == after.st_size or not _sized(after)):
             incoming.facts = after
@@ -193,22 +218,33 @@ def _read_some(source: BinaryIO, length: int) -> bytes:
 
 
 class _Joined(io.RawIOBase):
-    """What was read of a stream, then the rest of it."""
+    """What was read of a stream, then the rest of it; from any byte on if the stream `rewinds`."""
 
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        self._head: memoryview | None = memoryview(head)
+    def __init__(self, head: bytes, rest: BinaryIO, *, rewinds: bool) -> None:
+        self._head = memoryview(head)
         self._rest = rest
+        self._rewinds = rewinds
+        self._at = 0
 
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return self._rewinds
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if not self._rewinds or whence != os.SEEK_SET:
+            raise io.UnsupportedOperation("seek")
+        self._rest.seek(max(offset, len(self._head)))
+        self._at = offset
+        return offset
+
     def read(self, size: int = -1) -> bytes:
-        if self._head is None:
+        if self._at >= len(self._head):
             return self._rest.read(size)
-        if size < 0 or size >= len(self._head):
-            taken, self._head = bytes(self._head), None
-            return taken
-        taken, self._head = bytes(self._head[:size]), self._head[size:]
+        end = len(self._head) if size < 0 else min(self._at + size, len(self._head))
+        taken = bytes(self._head[self._at : end])
+        self._at = end
         return taken
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
@@ -223,9 +259,9 @@ def discard(handle: Handle, incoming: list[Incoming]) -> None:
 
 
 @contextmanager
-def staging(handle: Handle, source: Source) -> Iterator[Incoming]:
+def staging(handle: Handle, source: Source, *, cutter: Cutter | None = None) -> Iterator[Incoming]:
     """Stage content for the block; what the block did not publish is forgotten at its end."""
-    incoming = stage(handle, source)
+    incoming = stage(handle, source, cutter=cutter)
     try:
         yield incoming
     finally:

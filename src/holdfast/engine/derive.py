@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.blobs import LocalBlobs
+from holdfast.blobs.chunks import RecipeFolder
 from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
 from holdfast.engine import gaps, presence, recover, torn
@@ -70,7 +70,7 @@ class Distrust:
 def temporary_index(root: str, disk: Disk) -> str:
     """Where to derive an index beside the store's own. Writer lock held: so what others began there is nobody's."""
     _discard(disk, set(abandoned(root, disk)) - set(_whole(root, disk)))
-    return os.path.join(root, paths.TMP, f"{_BEGINNING}{secrets.token_hex(16)}.tmp")
+    return os.path.join(root, paths.TMP, f"{_BEGINNING}{os.urandom(16).hex()}.tmp")
 
 
 def abandoned(root: str, disk: Disk) -> list[str]:
@@ -288,7 +288,7 @@ def adopt(path: str, span: CopiedSpan | None, store_id: str) -> None:
             index.set_meta(COPY_BEGAN, str(span.began_us))
             index.set_meta(COPY_ENDS, str(span.next_seq))
         index.set_meta(IDENTITY, index.identity())
-        index.set_meta(INCARNATION, secrets.token_hex(16))
+        index.set_meta(INCARNATION, os.urandom(16).hex())
         index.set_meta(STORE, store_id)  # so that a lost marker can be written again
         index.checkpoint(force=True)
     finally:
@@ -298,7 +298,7 @@ def adopt(path: str, span: CopiedSpan | None, store_id: str) -> None:
 def _oldest_change_us(root: str, disk: Disk) -> int:
     """When the first file of a copy was written: no file of a copy has an older change time than the copying."""
     oldest = os.stat(os.path.join(root, paths.MARKER)).st_ctime_ns
-    for entry in itertools.chain(LocalBlobs(root, disk).walk(), PackFolder(root, disk).walk()):
+    for entry in itertools.chain(*(one(root, disk).walk() for one in (LocalBlobs, PackFolder, RecipeFolder))):
         facts = disk.stat(os.path.join(root, entry.path))
         if facts is not None:
             oldest = min(oldest, facts.st_ctime_ns)
@@ -334,7 +334,7 @@ def _set_aside(root: str, disk: Disk, *, keep: bool) -> None:
     """Take the old index out of the way: to quarantine if it may hold what nothing else does."""
     action: Callable[[str], None] = disk.unlink
     if keep:
-        mark = secrets.token_hex(4)
+        mark = os.urandom(4).hex()
 
         def action(path: str) -> None:
             disk.rename(path, os.path.join(root, paths.QUARANTINE, f"{os.path.basename(path)}.{mark}"))

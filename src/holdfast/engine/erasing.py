@@ -12,6 +12,7 @@ Until 3 the chain holds the original bytes, so whatever 2 has to know can be lea
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -21,11 +22,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.blobs import LocalBlobs
-from holdfast.engine import derive, presence, recover, repacking
+from holdfast.blobs.chunks import CUT_FROM, RecipeFolder
+from holdfast.engine import chunk_marks, derive, presence, recover, repacking
 from holdfast.engine.aside import superseded_segments
 from holdfast.engine.handle import Handle
 from holdfast.engine.repacking import Held
-from holdfast.errors import BlobDamagedError, ChainBrokenError, LockedError
+from holdfast.errors import BlobDamagedError, ChainBrokenError, DamageError, LockedError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
 from holdfast.index.sqlite import SqliteIndex
@@ -172,15 +174,17 @@ def _derive(handle: Handle, announced: Announced, path: str) -> None:
 
 
 def _remove_blobs(handle: Handle, announced: Announced, done: Erased) -> None:
-    digests: set[str] = set()
+    digests: dict[str, int] = {}
     for source in (recover.from_journal(handle.journal), recover.from_index(handle.index)):
         for transaction in source:
             after = announced.applied(transaction)
             if after is not transaction:
-                digests |= _contents(transaction) - _contents(after)
+                left = _contents(after)
+                digests |= {digest: size for digest, size in _contents(transaction).items() if digest not in left}
+    digests.pop(redaction.NOTHING, None)
     folder = os.path.join(handle.root, paths.QUARANTINE)
     gone: set[str] = set()
-    for digest in sorted(digests - {redaction.NOTHING}):
+    for digest in sorted(digests):
         if handle.index.physical.wanted(digest):
             done.kept.append(digest)
             continue
@@ -195,11 +199,43 @@ def _remove_blobs(handle: Handle, announced: Announced, done: Erased) -> None:
         done.quarantined += _unlink_all(handle, folder, start)
     for name in superseded_segments(handle.disk, folder, handle.index.chain):
         done.quarantined += _unlink_all(handle, folder, name)
-    done.blobs += _rewrite_packs(handle, gone)
+    cut = any(digests[digest] >= CUT_FROM for digest in gone)
+    if cut:
+        _remove_chunks(handle, gone, folder)
+    else:
+        with contextlib.suppress(DamageError):  # for `lacks`: chunks that a pack may hold without a row
+            chunk_marks.mark(handle)
+    done.blobs += _rewrite_packs(handle, gone, cut=cut)
 
 
-def _rewrite_packs(handle: Handle, gone: set[str]) -> int:
+def _remove_chunks(handle: Handle, gone: set[str], quarantine: str) -> None:
+    """Take the rows of all chunks that no recipe needs, what quarantine has of such, and the recipes.
+
+    Not only of those chunks that a recipe still lists: it may be gone, and its chunks be garbage without a row.
+    """
+    physical = handle.index.physical
+    chunk_marks.mark(handle)
+    for name in handle.disk.listdir(quarantine):
+        # Frames of damaged chunks are there under the digest of the chunk.
+        raw = paths.parse_quarantined(name)
+        if raw is None:
+            continue
+        digest = f"sha256:{raw.hex()}"
+        if physical.content_key(digest) is None and not physical.chunks.is_needed(digest):
+            handle.disk.unlink(os.path.join(quarantine, name))
+    with _committing(handle):
+        physical.chunks.remove_unmarked()
+    for digest in gone:
+        with contextlib.suppress(FileNotFoundError):
+            handle.disk.unlink(RecipeFolder(handle.root, handle.disk).path(digest))
+    if handle.disk.stat(os.path.join(handle.root, paths.RECIPES)) is not None:
+        handle.disk.fsync_dir(os.path.join(handle.root, paths.RECIPES))
+
+
+def _rewrite_packs(handle: Handle, gone: set[str], *, cut: bool) -> int:
     """Packs that list some contents, or may hold them unlisted, are written again without; how many contents had a row.
+
+    `cut`: some may have been stored as chunks; then every pack that holds anything without a row is written again.
 
     Nobody else has the store open, so no pack is locked by others.
     """
@@ -212,10 +248,14 @@ def _rewrite_packs(handle: Handle, gone: set[str]) -> int:
             place = handle.index.physical.place(digest)
             if place is not None:
                 handle.index.physical.remove(place.key)
-                removed += place.spot is not None
+                removed += place.spot is not None or place.cut
     blobs.writer.rest()
     raws = {bytes.fromhex(digest.removeprefix("sha256:")) for digest in gone}
-    names = [name for name in blobs.packs.names() if repacking.holds_any(blobs.packs, name, raws)]
+    names = [
+        name
+        for name in blobs.packs.names()
+        if repacking.holds_any(blobs.packs, name, raws) or (cut and repacking.holds_garbage(handle, blobs.packs, name))
+    ]
     for name in names:
         with repacking.holding(handle, [name]) as held:
             for one in held:
@@ -248,12 +288,13 @@ def _committing(handle: Handle) -> Iterator[None]:
         raise
 
 
-def _contents(transaction: Transaction) -> set[str]:
-    found: set[str] = set()
+def _contents(transaction: Transaction) -> dict[str, int]:
+    """Bytes of the contents that a transaction speaks of, by digest."""
+    found: dict[str, int] = {}
     for body in transaction.bodies:
         revision = canon.decode(body).get("new", {}).get("revision")
         if revision:
-            found.add(revision["digest"])
+            found[revision["digest"]] = revision["size"]
     return found
 
 

@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import logging
 import os
-import secrets
 
 from holdfast.disk import Disk
 from holdfast.engine import torn
@@ -99,7 +98,7 @@ def _set_aside(root: str, disk: Disk, journal: Journal, *, from_seq: int) -> Non
     folder = os.path.join(root, paths.QUARANTINE)
     for first, _, path in journal.segments():
         if first >= from_seq:
-            kept = os.path.join(folder, f"{os.path.basename(path)}.{secrets.token_hex(4)}")
+            kept = os.path.join(folder, f"{os.path.basename(path)}.{os.urandom(4).hex()}")
             disk.link(path, kept)
             disk.fsync_dir(folder)
             disk.unlink(path)

@@ -12,7 +12,6 @@ import fcntl
 import itertools
 import json
 import os
-import socket
 import stat
 import threading
 import time
@@ -168,7 +167,7 @@ class HandlesLock(FileLock):
 
     def holders(self) -> list[dict[str, Any]]:
         """Everybody else who has the store open, as far as it can be told."""
-        here, named = socket.gethostname(), list[dict[str, Any]]()
+        here, named = _host(), list[dict[str, Any]]()
         with contextlib.suppress(OSError):
             data = self._read(_SLOT_BYTES * _SLOTS, 0)
             slots = range(_SLOT_BYTES, len(data), _SLOT_BYTES)
@@ -217,7 +216,12 @@ class HandlesLock(FileLock):
 
 def _signature(what: str) -> str:
     since = moment.to_text(time.time_ns() // 1000)
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname()[:64], "since": since, "doing": what})
+    return json.dumps({"pid": os.getpid(), "host": _host()[:64], "since": since, "doing": what})
+
+
+def _host() -> str:
+    """As `socket.gethostname` says, without importing it: every command signs a lock."""
+    return os.uname().nodename
 
 
 def _signed(data: bytes) -> dict[str, Any] | None:

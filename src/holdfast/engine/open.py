@@ -7,13 +7,12 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from holdfast.blobs.packs import PackedBlobs
+from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.disk import Disk
 from holdfast.engine import derive, gaps, placing, presence, recover, torn
 from holdfast.engine.derive import Distrust, Judge
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.locks import HandlesLock, WriterLock
-from holdfast.engine.private import private_index
 from holdfast.engine.recover import Derived
 from holdfast.errors import (
     ChainBrokenError,
@@ -186,6 +185,8 @@ def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
         users.acquire(shared=True, wait_s=settings.wait_s)
         doubt, path, opened = _doubt_to_read(root, settings.disk, users), os.path.join(root, paths.INDEX), Opened()
         if doubt is not None:
+            from holdfast.engine.private import private_index  # noqa: PLC0415 - start-up time: hardly ever needed
+
             judge = _judge(root, found, settings.disk, doubt)
             private = private_index(root, found, settings.disk, doubt, judge)
             path, opened, discard = private.path, private.opened, private.discard
@@ -220,7 +221,7 @@ def _handle(
         root=root,
         marker=found,
         disk=disk,
-        blobs=PackedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
+        blobs=ChunkedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
         index=index,
         journal=Journal(root, disk),
         writer=writer,

@@ -56,6 +56,9 @@ def fill(
         if in_packs := placing.from_packs(target.physical, root, disk, seen=seen):
             unread += in_packs
             target.set_meta(UNREAD, _YES)
+        if in_recipes := placing.from_recipes(target.physical, root, disk):
+            unread += in_recipes
+            target.set_meta(UNREAD, _YES)
         target.commit()
     except BaseException:
         target.rollback()
@@ -93,6 +96,7 @@ def find(handle: Handle) -> None:
             return physical.wanted(digest) and physical.place(digest) is None
 
         unread |= bool(placing.from_packs(physical, handle.root, handle.disk, wanted=wanted))
+        unread |= bool(placing.from_recipes(physical, handle.root, handle.disk, wanted=wanted))
     if unread == (handle.index.meta(UNREAD) is not None):
         return
     if unread:

@@ -7,6 +7,7 @@ that is a fork: reported, nothing touched. "Absent" never means "empty".
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -168,12 +169,18 @@ def derive(
     return result
 
 
-def reach(origin: Head, sources: list[Iterator[Transaction]]) -> int:
-    """The seq behind the longest valid chain that the sources hold together; nothing is written."""
+def heads(origin: Head, sources: list[Iterator[Transaction]]) -> Iterator[Head]:
+    """Every end, from `origin` on, of the longest valid chain that the sources hold together; nothing is written."""
     merged, head = _Merge(sources, Derived()), origin
+    yield head
     while (transaction := merged.next(head)) is not None:
         head = transaction.head
-    return head.next_seq
+        yield head
+
+
+def reach(origin: Head, sources: list[Iterator[Transaction]]) -> int:
+    """The seq behind that chain."""
+    return deque(heads(origin, sources), maxlen=1)[0].next_seq
 
 
 class _Merge:

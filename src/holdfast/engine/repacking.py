@@ -23,6 +23,7 @@ from holdfast.errors import DamageError, HoldfastError
 from holdfast.formats import frame, paths
 from holdfast.formats.pack import Header
 from holdfast.index.packed import PackedRow
+from holdfast.index.physical import PhysicalRows
 from holdfast.values import digest as digests
 
 _BATCH_BYTES = 4 * 1024 * 1024
@@ -96,9 +97,23 @@ def holds_any(folder: PackFolder, name: str, wanted: set[bytes]) -> bool:
     return scan.covered > 0
 
 
+def holds_garbage(handle: Handle, folder: PackFolder, name: str) -> bool:
+    """Whether a pack lists anything that has no row there."""
+    row = handle.index.physical.packs.one(name)
+    listed = 0
+    with folder.scan(name) as scan:
+        for part in scan.parts():
+            listed += len(part.members) if isinstance(part, Header) else 0
+    return listed > (0 if row is None else row.members)
+
+
 def lacks(handle: Handle) -> bool:
-    """Whether there is a content that a kept revision needs and that has no place. Looks at every row."""
-    return next(handle.index.physical.missing(), None) is not None
+    """Whether there is a content that a kept revision needs and that has no place. Looks at every row.
+
+    Or a chunk that a needed recipe lists, of those that were read when chunks were marked.
+    """
+    physical = handle.index.physical
+    return next(physical.missing(), None) is not None or physical.chunks.lacks()
 
 
 def may_hold_missing(handle: Handle, name: str) -> bool:
@@ -112,9 +127,16 @@ def may_hold_missing(handle: Handle, name: str) -> bool:
     with blobs.packs.scan(name) as scan:
         for part in scan.parts():
             listed = [digests.text(raw) for raw, _ in part.members] if isinstance(part, Header) else None
-            if listed is None or any(physical.place(one) is None and physical.wanted(one) for one in listed):
+            if listed is None or any(_is_missing(physical, one) for one in listed):
                 return True
     return False
+
+
+def _is_missing(physical: PhysicalRows, digest: str) -> bool:
+    raw = digests.raw(digest)
+    if physical.chunks.is_lacking(raw) and physical.chunks.place(digest) is None:
+        return True
+    return physical.place(digest) is None and physical.wanted(digest)
 
 
 def rewrite(handle: Handle, name: str, commit: Commit) -> int:
@@ -123,21 +145,28 @@ def rewrite(handle: Handle, name: str, commit: Commit) -> int:
     What is written is durable before a row speaks of it. A pack of repack becomes another one: frames that are needed
     whole are copied as they are, the others compressed anew without their garbage. Raises NoSpaceError, StorageIOError.
     """
-    if paths.is_repacked(name):
-        return _rewrite_solid(handle, name, commit)
+    blobs = packed(handle)
+    assert blobs is not None
+    members = handle.index.physical.packs.members
+    if not paths.is_repacked(name):
+        return _rewrite_each(handle, blobs, members(name), commit)
+    left = _rewrite_solid(handle, blobs, (row for row in members(name) if not row.chunk), commit)
+    # Repack takes no chunks; but one may be the same bytes as a content, and have been found here.
+    return left + _rewrite_each(handle, blobs, (row for row in members(name) if row.chunk), commit)
+
+
+def _rewrite_each(handle: Handle, blobs: PackedBlobs, rows: Iterator[PackedRow], commit: Commit) -> int:
     left = 0
     batch: list[tuple[PackedRow, Staged]] = []
     size = 0
-    blobs = packed(handle)
-    assert blobs is not None
     try:
-        for row in handle.index.physical.packs.members(name):
+        for row in rows:
             try:
                 content = blobs.packs.read(row.digest, row.spot)
             except DamageError:
                 left += 1
                 continue
-            batch.append((row, blobs.stage(content, durable=False)))
+            batch.append((row, blobs.stage_chunk(content) if row.chunk else blobs.stage(content, durable=False)))
             size += len(content)
             if size >= _BATCH_BYTES:
                 _move(handle, blobs, batch, commit)
@@ -149,24 +178,22 @@ def rewrite(handle: Handle, name: str, commit: Commit) -> int:
     return left
 
 
-def _rewrite_solid(handle: Handle, name: str, commit: Commit) -> int:
-    blobs = packed(handle)
-    assert blobs is not None
+def _rewrite_solid(handle: Handle, blobs: PackedBlobs, members: Iterator[PackedRow], commit: Commit) -> int:
     mover = Mover(handle, blobs)
     batch: list[Filled] = []
-    left = size = members = 0
+    left = size = many = 0
     try:
-        for rows in _by_frame(handle.index.physical.packs.members(name)):
+        for rows in _by_frame(members):
             filled, lost = _read_frame(blobs.packs, rows)
             left += lost
             if not filled.rows:
                 continue
             batch.append(filled)
             size += filled.size
-            members += len(filled.rows)
-            if size >= _BATCH_BYTES or members >= _BATCH_MEMBERS:
+            many += len(filled.rows)
+            if size >= _BATCH_BYTES or many >= _BATCH_MEMBERS:
                 mover.move(batch, commit)
-                batch, size, members = [], 0, 0
+                batch, size, many = [], 0, 0
         if batch:
             mover.move(batch, commit)
     finally:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 import time
 from collections import deque
 
@@ -120,7 +119,7 @@ def _in_index(index: SqliteIndex, first: int) -> set[bytes]:
 
 def _replace(root: str, disk: Disk, journal: Journal, index: SqliteIndex, *, path: str, first: int) -> None:
     """The whole segment under its name in one step, after the torn one got a second name in quarantine."""
-    temporary = os.path.join(root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
+    temporary = os.path.join(root, paths.TMP, f"{os.urandom(16).hex()}.tmp")
     fd = disk.create(temporary)
     try:
         for data in index.chain.read(first):
@@ -130,7 +129,7 @@ def _replace(root: str, disk: Disk, journal: Journal, index: SqliteIndex, *, pat
         disk.close(fd)
     if end_of(journal, first, temporary) is None or not _hashes(journal, temporary):
         raise ChainBrokenError(f"{temporary} did not come back as it was written", seq=first, where="journal")
-    kept = os.path.join(root, paths.QUARANTINE, f"{os.path.basename(path)}.{secrets.token_hex(4)}")
+    kept = os.path.join(root, paths.QUARANTINE, f"{os.path.basename(path)}.{os.urandom(4).hex()}")
     disk.link(path, kept)
     disk.fsync_dir(os.path.dirname(kept))
     disk.rename(temporary, path)

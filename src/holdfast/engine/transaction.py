@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from holdfast.blobs.contract import BlobStat
-from holdfast.engine import recover
+from holdfast.engine import chunk_rows, recover
 from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
 from holdfast.errors import (
@@ -32,7 +32,7 @@ from holdfast.errors import (
     TransactionReusedError,
 )
 from holdfast.formats import lines
-from holdfast.index.physical import Found, Place
+from holdfast.index.physical import Place
 from holdfast.values import canon, moment
 from holdfast.values.change import Body, Entry, Head, Transaction, root_of
 
@@ -98,7 +98,7 @@ class Unit:
             return
         spoken = (body.get("new", {}).get("revision", {}).get("digest") for body in bodies)
         stats = [self._awaiting_rows.pop(one) for one in spoken if one in self._awaiting_rows]
-        self.handle.index.physical.register_all([Found(s.digest, s.stored_bytes, s.frames, s.spot) for s in stats])
+        chunk_rows.place_all(self.handle.index.physical, stats, self.handle.index.executor.resolved)
 
     def publish(self, incoming: list[Incoming]) -> None:
         """See to it that content is durable under its name, before the changes that speak of it are made."""

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from holdfast.blobs.packs import PACK_UP_TO
-from holdfast.engine import content
+from holdfast.engine import content, cutting
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
-from holdfast.engine.transaction import write
+from holdfast.engine.transaction import current, write
 from holdfast.errors import InvalidValueError
 from holdfast.exchange.reading import Reader
 from holdfast.exchange.seen import Seen
@@ -89,6 +89,7 @@ class _Add:
         self._atomic = way.atomic
         self._progress = progress
         self._report = AddReport()
+        self._may_lock = current(handle) is None
         self._under_way: set[str] = set()
         self._seen = Seen(handle, asked=not way.checksum)
         self._shown = 0
@@ -96,7 +97,7 @@ class _Add:
     def run(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> AddReport:
         own = os.stat(self._handle.root)
         walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged)
-        reader = Reader(self._handle, self._problem, self._under_way)
+        reader = Reader(self._handle, self._problem, self._under_way, may_lock=self._may_lock)
         with self._seen, contextlib.closing(reader.items(walk.all(sources, self._into))) as items:
             self._take(items)
             self._seen.finish()
@@ -144,6 +145,8 @@ class _Add:
         self._report.collections += bulk.collections_made
         for item in batch:
             self._count(item)
+            if item.incoming is not None and item.outcome is Outcome.REVISED:
+                cutting.follow(self._handle, item.incoming.digest, item.incoming.before)
         content.discard(self._handle, [item.incoming for item in batch if item.incoming is not None])
         self._tell(batch[-1].name.text)
 

@@ -7,6 +7,7 @@ interpreter, and what goes in does not depend on how many there are. Bytes and o
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections import deque
@@ -17,10 +18,13 @@ from dataclasses import dataclass
 from holdfast.blobs.packs import PACK_UP_TO
 from holdfast.engine import content
 from holdfast.engine.content import Incoming
+from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
 from holdfast.errors import SourceError
 from holdfast.exchange.walking import Found, Tell
+from holdfast.kinds import addresses
 from holdfast.kinds.bulk import Item
+from holdfast.values import names
 from holdfast.values.records import FileFacts
 
 LARGE_READERS = 2
@@ -52,9 +56,13 @@ class _Under:
 class Reader:
     """Makes items of what was found, in order. `forget` gives back what is under way."""
 
-    def __init__(self, handle: Handle, tell: Tell, under_way: set[str]) -> None:
-        """`under_way`: digests of what is staged and not committed yet; emptied by whoever commits."""
+    def __init__(self, handle: Handle, tell: Tell, under_way: set[str], *, may_lock: bool = True) -> None:
+        """`under_way`: digests of what is staged and not committed yet; emptied by whoever commits.
+
+        `may_lock`: whoever takes the items does not hold the writer lock meanwhile.
+        """
         self._handle = handle
+        self._may_lock = may_lock
         self._tell = tell
         self._under_way = under_way
         self._pool = ThreadPoolExecutor(LARGE_READERS, thread_name_prefix="holdfast-read")
@@ -91,7 +99,10 @@ class Reader:
 
     def _staged_file(self, found: Found) -> Incoming:
         path = os.fsdecode(found.path)
-        return content.stage_file(self._handle, path, durable=False, itself=True)
+        place = names.join_raw((*found.folder.into, found.name))
+        newest = functools.partial(addresses.newest_digest, self._handle, place)
+        grown = Grown(self._handle, newest, may_lock=self._may_lock)
+        return content.stage_file(self._handle, path, durable=False, itself=True, cutter=grown)
 
     def _next(self) -> Generator[Item, None, None]:
         under = self._waiting.popleft()

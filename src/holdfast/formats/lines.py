@@ -7,6 +7,7 @@ A redacted change is a line `{"left":{…},"redacted":"…"}`, and the entry's l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ from holdfast.values import canon, moment
 from holdfast.values.change import LINE_VERSION, Actor, Entry, Head, Redacted, Transaction
 
 _ENTRY_START = b'{"entry":'
+_LINE_STARTS = (_ENTRY_START, b'{"action":"', b'{"left":{"action":"')
+_FOLLOWS = re.compile(rb'"first":([0-9]{1,18}),"prev":"([0-9a-f]*)')
 NO_ENTRY = "lines without an entry"
 """The reason of garbage that a torn append leaves; any other reason means that an entry stands there."""
 
@@ -219,6 +222,24 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
             offset += len(part) + 1
     if rest:
         yield offset, rest
+
+
+def may_begin(data: bytes, head: Head) -> bool:
+    """Whether bytes behind the end of a chain may be what is left of its next transaction: lines that begin as ours do.
+
+    Of an entry that shows what it follows, that must be `head`. Zeros may be anything: such bytes never reached the
+    disk. Other bytes, as somebody else appends them, begin otherwise.
+    """
+    if not data.strip(b"\0"):
+        return bool(data)
+    return all(_may_be_line(line, head) for line in data.split(b"\n") if line.strip(b"\0"))
+
+
+def _may_be_line(line: bytes, head: Head) -> bool:
+    if not any(line[: len(start)] == start[: len(line)] for start in _LINE_STARTS):
+        return False
+    said = _FOLLOWS.search(line) if line.startswith(_ENTRY_START) else None
+    return said is None or (int(said[1]) == head.next_seq and head.hash.hex().encode().startswith(said[2]))
 
 
 def follows(transaction: Transaction, head: Head) -> bool:

@@ -169,6 +169,12 @@ def decode_header(data: bytes, pack: bytes, position: int) -> Header:
     return found
 
 
+def owner_of(data: bytes) -> tuple[bytes, int]:
+    """(pack, position) that a header (HEAD_BYTES or more) says it is of: to read one in a wrong place."""
+    *_, position, _, owner = _HEAD.unpack(data[:HEAD_BYTES])
+    return owner, position
+
+
 def _check(header: Header) -> None:
     """The members must fill the frames: ends of frames are ends of members."""
     if not all(size for _, size in header.members) or not all(0 < c <= MAX_CONTENT and s for s, c in header.frames):

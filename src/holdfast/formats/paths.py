@@ -13,6 +13,7 @@ STATE = "state.sqlite3"
 SEARCH = "search.sqlite3"
 BLOBS = "blobs"
 PACKS = "packs"
+RECIPES = "recipes"
 JOURNAL = "journal"
 QUARANTINE = "quarantine"
 TMP = "tmp"
@@ -22,7 +23,7 @@ HANDLES_LOCK = "locks/handles"
 SEARCH_LOCK = "locks/search"
 SEARCH_DAMAGED = "search.sqlite3.damaged"
 
-FOLDERS = (BLOBS, PACKS, JOURNAL, QUARANTINE, TMP, LOCKS)
+FOLDERS = (BLOBS, PACKS, RECIPES, JOURNAL, QUARANTINE, TMP, LOCKS)
 DATABASES = (INDEX, STATE, SEARCH)
 
 _BLOB = re.compile(r"([0-9a-f]{64})\.zst")
@@ -49,6 +50,17 @@ def parse_blob_file(folder: str, name: str) -> bytes | None:
     return bytes.fromhex(match[1])
 
 
+def recipe_file(raw_digest: bytes) -> str:
+    """The path of a recipe, relative to the store: `recipes/<sha256 of the whole content>.zst`."""
+    return f"{RECIPES}/{raw_digest.hex()}.zst"
+
+
+def parse_recipe(file: str) -> bytes | None:
+    """The digest of the content that a file in `recipes/` makes; None for any other file."""
+    match = _BLOB.fullmatch(file)
+    return None if match is None else bytes.fromhex(match[1])
+
+
 def pack_file(name: str) -> str:
     """The path of a pack, relative to the store: `packs/<16 hexadecimal digits>.zst`."""
     return f"{PACKS}/{name}.zst"
@@ -58,6 +70,12 @@ def parse_pack(file: str) -> str | None:
     """The name of the pack that a file in `packs/` is; None for any other file."""
     match = _PACK.fullmatch(file)
     return None if match is None else match[1]
+
+
+def parse_quarantined(file: str) -> bytes | None:
+    """The digest in the name of a file that was set aside (`<sha256>.zst.…`); None if it was of no blob or chunk."""
+    match = _BLOB.match(file)
+    return None if match is None else bytes.fromhex(match[1])
 
 
 def is_repacked(pack: str) -> bool:

@@ -22,7 +22,7 @@ from holdfast.index.database import mapped
 from holdfast.index.invariants import INVARIANTS, Invariant
 from holdfast.index.migrations import manifest, runner
 from holdfast.index.sqlite import SqliteIndex
-from holdfast.index.tables import LOOSE
+from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import moment
 from holdfast.values.names import Name, join
 
@@ -47,7 +47,7 @@ class ChainRow:
 class ContentRow:
     """A known content. `stored_bytes`: None if no row says that it is present; `wanted`: a kept revision has it.
 
-    `spot`: its place in a pack; None if it has a file of its own, or no row.
+    `spot`: its place in a pack; None if it has a file of its own, or no row. `cut`: that file is a recipe.
     """
 
     key: int
@@ -58,6 +58,7 @@ class ContentRow:
     condemned_us: int | None
     wanted: bool
     spot: Spot | None = None
+    cut: bool = False
 
 
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL"
@@ -271,9 +272,9 @@ def _objects_wanted() -> dict[str, tuple[Any, ...]]:
 def _content(row: tuple[Any, ...]) -> ContentRow:
     key, digest, size, stored_bytes, frames, condemned_us, wanted, container, offset, start, name = row
     spot = None
-    if container not in (None, LOOSE) and {type(one) for one in (offset, stored_bytes, start, size)} == {int}:
+    if container not in (None, LOOSE, RECIPES) and {type(one) for one in (offset, stored_bytes, start, size)} == {int}:
         spot = Spot(name if isinstance(name, str) else "", offset, stored_bytes, start, size)
-    return ContentRow(key, digest, size, stored_bytes, frames, condemned_us, bool(wanted), spot)
+    return ContentRow(key, digest, size, stored_bytes, frames, condemned_us, bool(wanted), spot, container == RECIPES)
 
 
 def _name(text: Any, stray: Any) -> Name:

@@ -52,15 +52,20 @@ _ERRORS = (sqlite3.Error, OverflowError, UnicodeError)
 
 
 _CANTOPEN = sqlite3.SQLITE_CANTOPEN
+_NO_ROOM_FOR_MAP = sqlite3.SQLITE_IOERR_SHMSIZE
+"""The `-shm` beside a log could not be made 32 KiB long: SQLite says "I/O error" for what is a full disk."""
+
 _A_FUNCTION_RAISED = "user-defined function raised exception"
 
 
 def mapped(error: Exception, path: str) -> HoldfastError:
     """The typed error for an error of SQLite or Peewee."""
-    cause = error.__cause__ if isinstance(error, PeeweeError) and error.__cause__ else error
+    # Peewee names what it wraps as the cause in a query, and only as the context where a connection is made.
+    cause = (error.__cause__ or error.__context__ or error) if isinstance(error, PeeweeError) else error
     text = str(cause)
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    whole_code = getattr(cause, "sqlite_errorcode", 0)
+    code = whole_code & 0xFF
+    if code == sqlite3.SQLITE_FULL or whole_code == _NO_ROOM_FOR_MAP:
         return NoSpaceError(f"no space left to write {path}", path=path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LockedError(f"{path} is busy: {text}", lock=path, holder=None, waited_s=BUSY_TIMEOUT_MS / 1000)
@@ -111,9 +116,13 @@ class Database(SqliteDatabase):
         connection = sqlite3.connect(
             uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        for name, value in _PRAGMAS.items():
-            connection.execute(f"PRAGMA {name} = {value}")
-        proof.install(connection)
+        try:
+            for name, value in _PRAGMAS.items():
+                connection.execute(f"PRAGMA {name} = {value}")
+            proof.install(connection)
+        except BaseException:
+            connection.close()
+            raise
         with self._guard:
             gone = [c for thread, c in self._every if not thread.is_alive()]
             self._every = [(t, c) for t, c in self._every if t.is_alive()]

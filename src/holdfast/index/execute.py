@@ -16,18 +16,21 @@ from typing import Any
 from peewee import SQL
 
 from holdfast.errors import ChainBrokenError
-from holdfast.index import proof, tables
+from holdfast.index import metadata, proof, tables
 from holdfast.index.database import Database, mapped
 from holdfast.index.rows import (
     SLOTS,
     Cell,
     Cells,
     ContentOf,
+    Delete,
     DeletedWith,
+    Describe,
     Insert,
     KeyOf,
     Operation,
     RevisionOf,
+    Survey,
     Term,
     Update,
 )
@@ -41,13 +44,24 @@ interpreter's lock once, and beside busy reader threads getting it back costs mo
 
 Shape = tuple[str, tuple[str, ...]]
 
-_PLAIN = frozenset({int, str, bytes, type(None)})
+_PLAIN = frozenset({int, float, str, bytes, type(None)})
 """Types of cells that are values already, and need no look."""
 
 _CONTENT = "SELECT key FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?"
 _CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS JOIN content
                ON substr(content.digest, 1, 8) = substr(?2, n.key * 32 + 1, 8)
                AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
+
+
+DECLARED = f"SELECT key, field, {proof.proven('metadata_index', 'm')} FROM metadata_index m WHERE live = 1 ORDER BY key"
+"""The declared indexes that there are."""
+
+_METADATA = f"""SELECT v.metadata, {proof.proven("artifact", "a")}, {proof.proven("revision", "v")}
+    FROM artifact a JOIN revision v ON v.artifact = a.key WHERE a.key = ?1 AND """
+_DESCRIBED = f"""SELECT a.key, v.metadata FROM artifact a JOIN revision v ON v.key = a.newest
+    WHERE a.key > ? AND v.metadata IS NOT NULL AND {proof.proven("artifact", "a")} AND {proof.proven("revision", "v")}
+    ORDER BY a.key LIMIT 1000"""
+_VALUE = ("declared", "value", "artifact")
 
 
 class Executor:
@@ -59,11 +73,26 @@ class Executor:
         self._terms: dict[str, int] = {"": 0}
         self._contents: dict[str, int] = {}
         self._waiting: dict[Shape, list[list[Any]]] | None = None
+        self.resolved: dict[str, int] = {}  # keys of contents that changes of this transaction spoke of, by digest
+        self._declared: dict[int, str] | None = None
+        self._seen: tuple[sqlite3.Connection, int] | None = None
+
+    def begin(self, version: int) -> None:
+        """A transaction begins. `version`: of the database as this connection sees it; a new one: others have written.
+
+        Which indexes are declared is known as long as nobody else writes.
+        """
+        self.resolved.clear()
+        seen = (self._db.raw(), version)
+        if seen != self._seen:
+            self._declared, self._seen = None, seen
 
     def forget(self) -> None:
         """Keys seen in a transaction that was rolled back are not to be trusted."""
         self._keys.clear()
         self._terms = {"": 0}
+        self.resolved.clear()
+        self._declared = None
 
     def know(self, record_id: str, key: int) -> None:
         """The key of a record that is being made: whoever names it next need not look it up."""
@@ -127,6 +156,12 @@ class Executor:
                 self._write(self._db.raw(), shape, rows)
 
     def _one(self, connection: sqlite3.Connection, seq: int, operation: Operation) -> None:
+        if isinstance(operation, Describe):
+            self._describe(connection, seq, operation)
+            return
+        if isinstance(operation, Survey):
+            self._survey(connection, self._resolve(connection, seq, {"": operation.index})[0])
+            return
         if isinstance(operation, Insert):
             table = operation.table
             layout = _compose_layout(table, tuple(operation.values))
@@ -139,6 +174,8 @@ class Executor:
             self._insert(connection, (table, layout.columns), values)
             return
         self._write_waiting(operation.table)
+        if operation.table == "metadata_index":
+            self._declared = None
         if isinstance(operation, Update):
             columns = _compose_layout(operation.table, tuple(operation.values)).columns
             values = self._resolve(connection, seq, {column: operation.values[column] for column in columns})
@@ -149,16 +186,60 @@ class Executor:
             values = self._resolve(connection, seq, operation.where)
             connection.execute(_compose_delete(operation.table, tuple(operation.where)), values)
 
+    def _describe(self, connection: sqlite3.Connection, seq: int, said: Describe) -> None:
+        """What the declared indexes have of an artifact becomes what its newest revision is about to say."""
+        declared = self._indexes()
+        if not declared:
+            return
+        key = self._resolve(connection, seq, {"": said.artifact})[0]
+        before = {} if said.new else self._metadata(connection, key, None)
+        number = said.metadata.number if isinstance(said.metadata, RevisionOf) else None
+        after = said.metadata if isinstance(said.metadata, dict) else self._metadata(connection, key, number)
+        for index, field in declared.items():
+            old, new = metadata.key_in(before, field), metadata.key_in(after, field)
+            if old == new and type(old) is type(new):
+                continue
+            if old is not None:
+                self._one(connection, seq, Delete("metadata_value", {"declared": index, "value": old, "artifact": key}))
+            if new is not None:
+                self._one(connection, seq, Insert("metadata_value", {"declared": index, "value": new, "artifact": key}))
+
+    def _indexes(self) -> dict[int, str]:
+        if self._declared is None:
+            self._write_waiting("metadata_index")
+            self._declared = {row[0]: row[1] for row in self._db.rows(DECLARED)}
+        return self._declared
+
+    def _metadata(self, connection: sqlite3.Connection, artifact: int, number: int | None) -> dict[str, Any]:
+        """Of a revision of an artifact; without a number, of the one that its row says is the newest."""
+        self._write_waiting("artifact")
+        self._write_waiting("revision")
+        which, found = (
+            ("v.number = ?2", (artifact, number)) if number is not None else ("v.key = a.newest", (artifact,))
+        )
+        row = connection.execute(_METADATA + which, found).fetchone()
+        return {} if row is None else metadata.parsed(row[0])
+
+    def _survey(self, connection: sqlite3.Connection, index: int) -> None:
+        self._write_waiting()
+        self._declared = None
+        field, after = self._indexes()[index], -1
+        while page := connection.execute(_DESCRIBED, (after,)).fetchall():
+            after = page[-1][0]
+            keys = ((artifact, metadata.key_in(metadata.parsed(text), field)) for artifact, text in page)
+            rows = [[index, key, artifact] for artifact, key in keys if key is not None]
+            connection.executemany(_compose_insert("metadata_value", _VALUE, 1), rows)
+
     def _resolve(self, connection: sqlite3.Connection, seq: int, cells: Cells) -> list[Any]:
         return [self._cell(connection, seq, cell) for cell in cells.values()]
 
-    def _cell(self, connection: sqlite3.Connection, seq: int, cell: Cell) -> int | str | bytes | None:
+    def _cell(self, connection: sqlite3.Connection, seq: int, cell: Cell) -> int | float | str | bytes | None:
         if isinstance(cell, Term):
             key = self._terms.get(cell.text)
             return self._term(connection, seq, cell) if key is None else key
         if isinstance(cell, KeyOf):
             return self._key(connection, seq, cell.id)
-        if cell is None or isinstance(cell, (int, str, bytes)):
+        if cell is None or isinstance(cell, (int, float, str, bytes)):
             return cell
         if isinstance(cell, ContentOf):
             return self._content(connection, seq, cell)
@@ -213,6 +294,12 @@ class Executor:
             raise mapped(error, self._db.path) from error
 
     def _content(self, connection: sqlite3.Connection, seq: int, content: ContentOf) -> int:
+        if len(self.resolved) >= _CACHED_KEYS:
+            self.resolved.clear()
+        key = self.resolved[content.digest] = self._content_key(connection, seq, content)
+        return key
+
+    def _content_key(self, connection: sqlite3.Connection, seq: int, content: ContentOf) -> int:
         raw = digest.raw(content.digest)
         key = self._contents.get(content.digest)
         if key is None and self._waiting is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.index import proof
-from holdfast.index.tables import KIND_CODES, LOOSE
+from holdfast.index.tables import KIND_CODES, LOOSE, RECIPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,19 @@ _PLACES = (
     ),
 )  # fmt: skip
 
+_DECLARED = (
+    Invariant(
+        "metadata-value-index", "metadata_value", "a value in a declared index belongs to one that is there",
+        "SELECT DISTINCT v.declared FROM metadata_value v LEFT JOIN metadata_index m ON m.key = v.declared "
+        "WHERE m.live IS NOT 1",
+    ),
+    Invariant(
+        "metadata-value-artifact", "metadata_value", "a declared index has each artifact once at most",
+        "SELECT v.artifact FROM metadata_value v LEFT JOIN artifact a ON a.key = v.artifact WHERE a.key IS NULL "
+        "UNION SELECT artifact FROM metadata_value GROUP BY declared, artifact HAVING count(*) > 1",
+    ),
+)  # fmt: skip
+
 _HISTORY = (
     Invariant(
         "artifact-newest", "artifact", "the newest revision of an artifact exists and is its own",
@@ -125,11 +138,20 @@ _HISTORY = (
         "LEFT JOIN container k ON k.key = b.container WHERE c.key IS NULL OR k.key IS NULL",
     ),
     Invariant(
-        "container-loose", "container", "one container is of loose files, each beginning at 0; the others are packs",
+        "container-loose", "container",
+        "one container is of loose files, one of recipes, each file beginning at 0; the others are packs",
         f"SELECT {LOOSE} WHERE NOT EXISTS "
         f"(SELECT 1 FROM container WHERE key = {LOOSE} AND kind = 'loose' AND name = 'loose') "
-        f"UNION SELECT content FROM blob WHERE container = {LOOSE} AND (offset <> 0 OR start <> 0) "
-        f"UNION SELECT key FROM container WHERE key <> {LOOSE} AND (kind <> 'pack' OR key < 0)",
+        f"UNION SELECT {RECIPES} WHERE NOT EXISTS "
+        f"(SELECT 1 FROM container WHERE key = {RECIPES} AND kind = 'recipes' AND name = 'recipes') "
+        f"UNION SELECT content FROM blob WHERE container <= {LOOSE} AND (offset <> 0 OR start <> 0) "
+        f"UNION SELECT key FROM container WHERE key NOT IN ({LOOSE}, {RECIPES}) AND (kind <> 'pack' OR key < 0)",
+    ),
+    Invariant(
+        "chunk-place", "chunk", "a chunk has a digest of 32 bytes that no other has, and lies in a pack",
+        "SELECT h.key FROM chunk h LEFT JOIN container k ON k.key = h.container WHERE k.kind IS NOT 'pack' "
+        "OR typeof(h.digest) <> 'blob' OR length(h.digest) <> 32 OR h.size <= 0 "
+        "UNION SELECT max(key) FROM chunk GROUP BY substr(digest, 1, 8), digest HAVING count(*) > 1",
     ),
     Invariant(
         "tag-record", "tagging", "a tag belongs to a record",
@@ -166,12 +188,15 @@ INVARIANTS: tuple[Invariant, ...] = (
     *_record_of("run", "run"),
     *_record_of("step", "step"),
     *_record_of("relationship_type", "relationship-type"),
+    *_record_of("metadata_index", "metadata-index"),
+    _live_flag("metadata_index"),
     _live_flag("collection"),
     _live_flag("artifact"),
     _unique("collection", "parent"),
     _unique("artifact", "collection"),
     *_PLACES,
     *_HISTORY,
+    *_DECLARED,
     _refers("revision", "artifact", "artifact"),
     _refers("revision", "run", "run"),
     _refers("step", "run", "run"),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from holdfast.formats import paths
 from holdfast.formats.pack import Spot
 from holdfast.index import proof
 from holdfast.index.apply.artifacts import STATE_KEPT
+from holdfast.index.chunked import ChunkRows
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE
 from holdfast.values import digest
@@ -28,7 +30,8 @@ _DATED = proof.changed("container", ["condemned_us"])
 _MOVED = proof.changed("blob", ["container", "offset", "start", "stored_bytes"])
 _PLACED = proof.changed("blob", ["container", "offset", "start", "stored_bytes", "frames"])
 _NOW = f"""SELECT b.content, CASE b.container WHEN {LOOSE} THEN NULL ELSE k.name END, b.offset, b.start
-    FROM json_each(?) CROSS JOIN blob b JOIN container k ON k.key = b.container WHERE b.content = json_each.value"""
+    FROM json_each(?) CROSS JOIN blob b JOIN container k ON k.key = b.container WHERE b.content = json_each.value
+    AND b.container >= {LOOSE}"""
 _USABLE = """typeof(b.offset) = 'integer' AND typeof(b.start) = 'integer' AND typeof(b.stored_bytes) = 'integer'
     AND typeof(c.digest) = 'blob' AND length(c.digest) = 32 AND typeof(c.size) = 'integer'"""
 _TAKEN_IN = proof.changed("blob", ["container", "offset", "start", "stored_bytes", "frames"])
@@ -39,25 +42,34 @@ _KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
 
 @dataclass(frozen=True, slots=True)
 class PackRow:
-    """A pack as the index knows it. `members`, `content`: how many, and bytes of, those that have a row.
+    """A pack as the index knows it. `members`, `content`: how many, and bytes of, those that have a row, chunks too.
 
-    `condemned_us`: since when nothing is in it; None: something is, or was when it was looked at last.
+    `condemned_us`: since when nothing is in it; None: something is, or was when it was looked at last. `chunks`,
+    `chunk_bytes`: those of them that are chunks and no contents.
     """
 
     name: str
     members: int
     content: int
     condemned_us: int | None
+    chunks: int = 0
+    chunk_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PackedRow:
-    """A member's row. `condemned_us`: since when gc means to remove it; None: it does not."""
+    """A member's row. `condemned_us`: since when gc means to remove it; None: it does not. `chunk`: it is one."""
 
     key: int
     digest: str
     spot: Spot
     condemned_us: int | None
+    chunk: bool = False
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Members are in this order in a file."""
+        return self.spot.offset, self.spot.start
 
 
 class Placed(Protocol):
@@ -88,25 +100,34 @@ class PackRows:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self.chunks = ChunkRows(database)
 
     def each(self) -> Iterator[PackRow]:
         """Every pack that has a row, by name, in short reads."""
         after = ""
         while page := self._db.rows(_PACKS.format("name > ?", "1"), (after,)):
-            yield from (PackRow(*row) for row in page)
+            yield from self._with_chunks(page).values()
             after = page[-1][0]
 
     def named(self, names: Sequence[str], *, gone_us: int | None = None) -> dict[str, PackRow]:
         """Those of up to PAGE packs that have a row, by name.
 
         `gone_us`: members that were condemned up to then and that no kept revision refers to do not count; EVER: all
-        that none refers to.
+        that none refers to. Chunks likewise, after marking.
         """
         stays = "1"
         if gone_us is not None:
             stays = f"({REFERENCED} OR ifnull(b.condemned_us, {EVER}) > {int(gone_us)})"
         sql = _PACKS.format(f"name IN ({', '.join('?' * len(names))})", stays)
-        return {row[0]: PackRow(*row) for row in self._db.rows(sql, tuple(names))}
+        return self._with_chunks(self._db.rows(sql, tuple(names)), gone_us=gone_us)
+
+    def _with_chunks(self, found: Sequence[tuple[Any, ...]], *, gone_us: int | None = None) -> dict[str, PackRow]:
+        chunks = self.chunks.in_packs([row[0] for row in found], gone_us=gone_us) if found else {}
+        rows = {}
+        for name, members, content, condemned_us in found:
+            more, size = chunks.get(name, (0, 0))
+            rows[name] = PackRow(name, members + more, content + size, condemned_us, more, size)
+        return rows
 
     def one(self, name: str) -> PackRow | None:
         """One pack; None if it has no row."""
@@ -114,6 +135,10 @@ class PackRows:
 
     def members(self, name: str) -> Iterator[PackedRow]:
         """The members of a pack that have a row, in the order of the file, in short reads."""
+        chunks = (PackedRow(c.key, c.digest, c.spot, c.condemned_us, chunk=True) for c in self.chunks.members(name))
+        return heapq.merge(self._contents(name), chunks, key=lambda row: row.place)
+
+    def _contents(self, name: str) -> Iterator[PackedRow]:
         offset, start = -1, -1
         sql = f"""SELECT b.content, c.digest, c.size, b.offset, b.stored_bytes, b.start, b.condemned_us
                   FROM blob b JOIN content c ON c.key = b.content
@@ -144,6 +169,8 @@ class PackRows:
         """A member was written again elsewhere: its row says so. False if the row is not what it was."""
         sql = f"""UPDATE blob SET container = ?1, offset = ?2, start = ?3, stored_bytes = ?4, crc = {_MOVED}
                   WHERE content = ?5 AND container = {_KEY.replace("?", "?6")} AND offset = ?7 AND start = ?8"""
+        if row.chunk:
+            return self.chunks.move(row.key, row.spot, spot, self.key_of(spot.pack))
         old, place = row.spot, (self.key_of(spot.pack), spot.offset, spot.start, spot.stored_bytes)
         return self._db.run(sql, (*place, row.key, old.pack, old.offset, old.start)).rowcount == 1
 
@@ -182,8 +209,9 @@ class PackRows:
 
     def condemn(self, now_us: int) -> int:
         """Condemn the packs that nothing is in; how many were newly condemned."""
-        sql = f"""UPDATE container SET condemned_us = ?1, crc = {_DATED} WHERE key <> {LOOSE} AND condemned_us IS NULL
-                  AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.container > {LOOSE} AND b.container = container.key)"""
+        sql = f"""UPDATE container SET condemned_us = ?1, crc = {_DATED} WHERE key > {LOOSE} AND condemned_us IS NULL
+                  AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.container > {LOOSE} AND b.container = container.key)
+                  AND NOT EXISTS (SELECT 1 FROM chunk h WHERE h.container = container.key)"""
         return self._db.run(sql, (now_us,)).rowcount
 
     def forget(self, name: str) -> None:

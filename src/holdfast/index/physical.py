@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED, PackRows
 from holdfast.index.planned import RepackPlan
-from holdfast.index.tables import LOOSE
+from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import digest, moment
 
 _PAGE = 1_000
@@ -25,7 +25,7 @@ NOTED = "noted"
 class Place:
     """Where one content is. `condemned_us`: since when gc means to remove it; None: it does not.
 
-    `spot`: its place in a pack; None if it has a file of its own.
+    `spot`: its place in a pack; None if it has a file of its own. `cut`: that file is a recipe.
     """
 
     key: int
@@ -35,15 +35,16 @@ class Place:
     frames: int
     condemned_us: int | None
     spot: Spot | None = None
+    cut: bool = False
 
 
 _PROVEN = f"{proof.proven('blob', 'blob')}, {proof.proven('content', 'content')}"
 _IN = f"(SELECT k.name FROM container k WHERE k.key = blob.container AND {proof.proven('container', 'k')})"
 _COLUMNS = f"""content.key, content.digest, content.size, blob.stored_bytes, blob.frames, blob.condemned_us,
-    blob.container, blob.offset, blob.start, CASE blob.container WHEN {LOOSE} THEN NULL ELSE {_IN} END, {_PROVEN}"""
+    blob.container, blob.offset, blob.start, CASE WHEN blob.container <= {LOOSE} THEN NULL ELSE {_IN} END, {_PROVEN}"""
 _CONDEMNED = proof.changed("blob", ["condemned_us"])
 _FROM = "FROM blob JOIN content ON content.key = blob.content"
-_OWN_BYTES = f"coalesce(sum(CASE blob.container WHEN {LOOSE} THEN blob.stored_bytes ELSE 0 END), 0)"
+_OWN_BYTES = f"coalesce(sum(CASE WHEN blob.container <= {LOOSE} THEN blob.stored_bytes ELSE 0 END), 0)"
 """What removing blobs frees at once: in packs nothing."""
 _PACK_KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
 _OF_MANY = """json_each(?1) AS n CROSS JOIN content ON substr(content.digest, 1, 8) = substr(?2, n.key * 32 + 1, 8)
@@ -56,12 +57,16 @@ _TOGETHER = 64
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A blob that is there: what its row is to say. `spot`: its place in a pack, None if it has a file of its own."""
+    """A blob that is there: what its row is to say. `spot`: its place in a pack, None if it has a file of its own.
+
+    `cut`: that file is a recipe, which lists `frames` chunks.
+    """
 
     digest: str
     stored_bytes: int
     frames: int
     spot: Spot | None = None
+    cut: bool = False
 
 
 @functools.cache
@@ -75,8 +80,8 @@ def _insertion(rows: int) -> str:
 
 def _place(row: tuple[Any, ...]) -> Place:
     key, raw, size, stored_bytes, frames, condemned_us, container, offset, start, name = row[:10]
-    spot = None if container == LOOSE else Spot(name or "", offset, stored_bytes, start, size)
-    return Place(key, digest.text(raw), size, stored_bytes, frames, condemned_us, spot)
+    spot = None if container <= LOOSE else Spot(name or "", offset, stored_bytes, start, size)
+    return Place(key, digest.text(raw), size, stored_bytes, frames, condemned_us, spot, container == RECIPES)
 
 
 class PhysicalRows:
@@ -85,6 +90,7 @@ class PhysicalRows:
     def __init__(self, database: Database) -> None:
         self._db = database
         self.packs = PackRows(database)
+        self.chunks = self.packs.chunks
         self.repack_plan = RepackPlan(database)
 
     def place(self, content_digest: str) -> Place | None:
@@ -131,25 +137,53 @@ class PhysicalRows:
         """The largest offset of a pack that a row speaks of; 0 if none does. Rows come after syncs."""
         sql = f"SELECT max(blob.offset) FROM blob WHERE blob.container > {LOOSE} AND blob.container = {_PACK_KEY}"
         row = self._db.one(sql, (pack,))
-        return int(row[0] or 0) if row else 0
+        return max(int(row[0] or 0) if row else 0, self.chunks.vouched(pack))
 
-    def register(self, content_digest: str, stored_bytes: int, frames: int, *, spot: Spot | None = None) -> bool:
-        """A blob is there: its row, no longer condemned. False if no change speaks of the content."""
+    def is_cut(self, content_digest: str) -> bool:
+        """Whether a content is stored as chunks."""
+        place = self.place(content_digest)
+        return place is not None and place.cut
+
+    def chunk(self, chunk_digest: str) -> Spot | None:
+        """The place of a chunk; None if it has none."""
+        found = self.chunks.place(chunk_digest)
+        return None if found is None else found.spot
+
+    def has_chunk(self, raw: bytes) -> bool:
+        """Whether a chunk, by its raw digest, is here to stay."""
+        return self.chunks.has(raw)
+
+    def register_chunk(self, chunk_digest: str, spot: Spot) -> None:
+        """A chunk is there: its row, or its new place; no longer condemned."""
+        self.chunks.register(chunk_digest, spot, self.packs.key_of(spot.pack))
+
+    def register(
+        self, content_digest: str, stored_bytes: int, frames: int, *, spot: Spot | None = None, cut: bool = False
+    ) -> bool:
+        """A blob is there: its row, no longer condemned. False if no change speaks of the content.
+
+        `cut`: it has a recipe, which lists `frames` chunks.
+        """
         key = self.content_key(content_digest)
         if key is None:
             return False
-        self._write([self._cells(key, Found(content_digest, stored_bytes, frames, spot), {})])
+        self._write([self._cells(key, Found(content_digest, stored_bytes, frames, spot, cut), {})])
         return True
 
-    def register_all(self, found: Sequence[Found]) -> None:
-        """As `register` for each, all of which changes must speak of, with few statements."""
-        raws = [digest.raw(one.digest) for one in found]
+    def register_all(self, found: Sequence[Found], known: Mapping[str, int]) -> None:
+        """As `register` for each, all of which changes must speak of, with few statements.
+
+        `known`: keys of contents that the open transaction has looked up or made, by digest.
+        """
+        keys = {one.digest: known[one.digest] for one in found if one.digest in known}
+        raws = [digest.raw(one.digest) for one in found if one.digest not in known]
         sql = f"SELECT content.digest, content.key FROM {_OF_MANY}"
-        keys = dict(self._db.rows(sql, (_zeros(raws), b"".join(raws)))) if raws else {}
+        rest = self._db.rows(sql, (_zeros(raws), b"".join(raws))) if raws else []
+        keys |= {digest.text(raw): key for raw, key in rest}
         packs: dict[str, int] = {}
-        if not keys.keys() >= set(raws):
+        if not keys.keys() >= {one.digest for one in found}:
             raise proof.damaged("content", "of a change just made")
-        rows = [self._cells(keys[raw], one, packs) for raw, one in zip(raws, found, strict=True)]
+        rows = [self._cells(keys[one.digest], one, packs) for one in found]
         for start in range(0, len(rows), _TOGETHER):
             self._write(rows[start : start + _TOGETHER])
 
@@ -157,7 +191,7 @@ class PhysicalRows:
         """A row of `blob`. `packs`: keys of packs that were looked up before."""
         spot = one.spot
         if spot is None:
-            return (key, LOOSE, 0, 0, one.stored_bytes, one.frames, None)
+            return (key, RECIPES if one.cut else LOOSE, 0, 0, one.stored_bytes, one.frames, None)
         if spot.pack not in packs:
             packs[spot.pack] = self.packs.key_of(spot.pack)
         return (key, packs[spot.pack], spot.offset, spot.start, one.stored_bytes, one.frames, None)
@@ -229,7 +263,8 @@ class PhysicalRows:
         """Empty the physical tables, before they are filled from files."""
         self.lose_notes()
         self._db.run("DELETE FROM blob")
-        self._db.run(f"DELETE FROM container WHERE key <> {LOOSE}")
+        self._db.run("DELETE FROM chunk")
+        self._db.run(f"DELETE FROM container WHERE key > {LOOSE}")
 
 
 def _zeros(items: Sequence[object]) -> str:

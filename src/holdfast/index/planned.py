@@ -39,8 +39,9 @@ _PLAN = f"""WITH home AS (
     FROM home h JOIN artifact a ON a.key = h.artifact LEFT JOIN revision n ON n.key = a.newest
     WHERE h.container <> {LOOSE} OR h.size <= ?2 OR {_OTHERS} ORDER BY {_ORDER}"""
 _STORED = f"CASE WHEN b.container = {LOOSE} OR b.start = 0 THEN b.stored_bytes ELSE 0 END"
+_GOES = f"b.container > {LOOSE} AND NOT EXISTS (SELECT 1 FROM chunk h WHERE h.container = b.container)"
 _TOTALS = f"""SELECT count(*), coalesce(sum(c.size), 0), coalesce(sum({_STORED}), 0),
-    coalesce(sum(b.container = {LOOSE}), 0), count(DISTINCT nullif(b.container, {LOOSE}))
+    coalesce(sum(b.container = {LOOSE}), 0), count(DISTINCT CASE WHEN {_GOES} THEN b.container END)
     FROM temp.repack_plan p JOIN blob b ON b.content = p.content JOIN content c ON c.key = p.content"""
 _READ = f"""SELECT p.n, p.artifact, p.whole, c.key, c.digest, c.size, b.container, k.name, b.offset, b.start,
     b.stored_bytes, {proof.proven("blob", "b")}, {proof.proven("content", "c")}, {proof.proven("container", "k")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 SLOT_TYPE, SLOT_MEDIA, SLOT_SOURCE, SLOT_ACTOR, SLOT_TENANT, SLOT_OWNER, SLOT_STATUS = range(7)
 SLOTS = 8
@@ -47,7 +48,7 @@ class DeletedWith:
 
 
 Symbol = KeyOf | Term | ContentOf | RevisionOf | DeletedWith
-Cell = int | str | bytes | None | Symbol
+Cell = int | float | str | bytes | None | Symbol
 Cells = dict[str, Cell]
 
 
@@ -76,4 +77,24 @@ class Delete:
     where: Cells = field(default_factory=dict)
 
 
-Operation = Insert | Update | Delete
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """The newest revision of an artifact has this metadata from now on. `new`: the artifact is made by this change.
+
+    Before the row of the artifact says so: what the declared indexes have of it follows from its row. `metadata` may be
+    that of a revision made earlier.
+    """
+
+    artifact: Cell
+    metadata: dict[str, Any] | RevisionOf
+    new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A declared index gets the values of all artifacts that there are."""
+
+    index: Cell
+
+
+Operation = Insert | Update | Delete | Describe | Survey

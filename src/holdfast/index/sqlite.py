@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from holdfast.index.physical import PhysicalRows
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.contents import Contents
+from holdfast.index.select.declared import DeclaredRows
 from holdfast.index.select.ends import EndRows
 from holdfast.index.select.finding import Finder
 from holdfast.index.select.lineage import LineageRows
@@ -58,7 +58,8 @@ class SqliteIndex:
         self.collections = CollectionRows(self.database, self.lookups)
         self.artifacts = ArtifactRows(self.database, self.lookups)
         self.contents = Contents(self.database)
-        self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.lookups)
+        self.declared = DeclaredRows(self.database, self.lookups)
+        self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.declared)
         self.ends = EndRows(self.database)
         self.relationships = RelationshipRows(self.database, self.lookups, self.ends)
         self.runs = RunRows(self.database, self.lookups)
@@ -101,7 +102,7 @@ class SqliteIndex:
     def begin(self) -> None:
         """Start a write transaction on this thread's connection."""
         self.database.run("BEGIN IMMEDIATE")
-        self.sights.begin()
+        self.executor.begin(self.sights.begin())
         self._changes_before = self.database.raw().total_changes if self._log_bytes() == 0 else None
 
     def commit(self) -> None:
@@ -109,9 +110,11 @@ class SqliteIndex:
         if self._changes_before not in (None, self.database.raw().total_changes):
             self._sign_log(kept=1)  # a transaction that changed nothing leaves no byte behind
         self.database.run("COMMIT")
+        self.sights.end()
 
     def rollback(self) -> None:
         """Undo the open transaction; nothing happens if SQLite has done so itself."""
+        self.sights.end()
         if self.database.raw().in_transaction:
             self.database.run("ROLLBACK")
         self.executor.forget()
@@ -191,7 +194,7 @@ class SqliteIndex:
         SQLite lays a log over whatever database stands beside it. One of another day would give rows of both.
         """
         before = (self.meta(LOG) or NO_LOG).split()
-        self.set_meta(LOG, " ".join([*before[-kept:], secrets.token_hex(4)]))
+        self.set_meta(LOG, " ".join([*before[-kept:], os.urandom(4).hex()]))
 
     def log_is_own(self) -> bool:
         """Whether the write-ahead log belongs to the database it lies beside. Only while nobody else has it open."""

@@ -7,8 +7,9 @@ Keys are small on purpose: the key of a row is the seq of the change that made i
 table), so a rebuild gives the same keys, and a key is unique across all kinds of records. Terms (types, media types,
 actors …) stand once; their key is seq * 8 + slot, for one change can bring several.
 
-`crc` is the checksum of the row (proof.py): pages have none. Two tables go without: the tags of a record are covered by
-`record.tags`, and what stands in `schema_version` is compared with what this software knows.
+`crc` is the checksum of the row (proof.py): pages have none. Three tables go without: the tags of a record are covered
+by `record.tags`, what stands in `schema_version` is compared with what this software knows, and `metadata_value` only
+narrows a search down to rows that prove themselves.
 
 SQL is composed from one set of model classes that no database stands behind: no row ever goes through them, so stores
 and threads cannot mix (docs/design/003).
@@ -36,16 +37,23 @@ LOGICAL = (
     "step",
     "run_link",
     "relationship_type",
+    "metadata_index",
+    "metadata_value",
 )
-PHYSICAL = ("container", "blob")
+PHYSICAL = ("container", "blob", "chunk")
 
-KIND_CODES = {"collection": 1, "artifact": 2, "relationship": 3, "run": 4, "step": 5, "relationship-type": 6}
+KIND_CODES = {
+    "collection": 1, "artifact": 2, "relationship": 3, "run": 4, "step": 5, "relationship-type": 6, "metadata-index": 7,
+}  # fmt: skip
 """How a record's kind stands in its row. Codes are never given anew."""
 
 KIND_NAMES = {code: name for name, code in KIND_CODES.items()}
 
 LOOSE = 0
 """Key of the container that stands for all loose blob files."""
+
+RECIPES = -1
+"""Key of the container that stands for all recipes. Those of packs are positive."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,11 @@ class Tables:
     Step: type[Model]
     RunLink: type[Model]
     RelationshipType: type[Model]
+    MetadataIndex: type[Model]
+    MetadataValue: type[Model]
     Container: type[Model]
     Blob: type[Model]
+    Chunk: type[Model]
     Meta: type[Model]
     SchemaVersion: type[Model]
 
@@ -96,6 +107,7 @@ def make(database: Database) -> Tables:
         *_links(base),
         *_executions(base),
         *_words(base),
+        *_declared(base),
         *_files(base),
     )
 
@@ -295,10 +307,32 @@ def _words(base: type[Model]) -> list[type[Model]]:
     return [RelationshipType]
 
 
+def _declared(base: type[Model]) -> list[type[Model]]:
+    class MetadataIndex(base):  # type: ignore[misc, valid-type]
+        key = _key()
+        field = TextField()
+        live = IntegerField(null=True)
+        crc = IntegerField()
+
+    MetadataIndex.add_index(MetadataIndex.index(MetadataIndex.field, unique=True).where(SQL("live = 1")))
+
+    class MetadataValue(base):  # type: ignore[misc, valid-type]
+        # What the newest revision of an artifact has at a declared path, as metadata.py makes it: of any type.
+        declared = IntegerField()
+        value = BlobField()
+        artifact = IntegerField()
+
+        class Meta:
+            primary_key = CompositeKey("declared", "value", "artifact")
+            without_rowid = True
+
+    return [MetadataIndex, MetadataValue]
+
+
 def _files(base: type[Model]) -> list[type[Model]]:
     class Container(base):  # type: ignore[misc, valid-type]
         key = _key()
-        kind = TextField()  # loose, or pack
+        kind = TextField()  # loose, recipes, or pack
         name = TextField(unique=True)
         condemned_us = IntegerField(null=True)  # since when nothing in it has a row: its file may go
         crc = IntegerField()
@@ -317,6 +351,22 @@ def _files(base: type[Model]) -> list[type[Model]]:
     Blob.add_index(Blob.index(Blob.container, Blob.offset).where(SQL("container > 0")))
     Blob.add_index(Blob.index(Blob.condemned_us).where(SQL("condemned_us IS NOT NULL")))
 
+    class Chunk(base):  # type: ignore[misc, valid-type]
+        # Chunks are no contents: no change speaks of them. Which content has which is in recipes alone.
+        key = _key()
+        digest = BlobField()
+        size = IntegerField()
+        container = IntegerField()
+        offset = IntegerField()
+        start = IntegerField()
+        stored_bytes = IntegerField()
+        condemned_us = IntegerField(null=True)
+        crc = IntegerField()
+
+    Chunk.add_index(SQL('CREATE INDEX "chunk_digest" ON "chunk" (substr("digest", 1, 8))'))
+    Chunk.add_index(Chunk.index(Chunk.container, Chunk.offset))
+    Chunk.add_index(Chunk.index(Chunk.condemned_us).where(SQL("condemned_us IS NOT NULL")))
+
     class Meta(base):  # type: ignore[misc, valid-type]
         key = TextField(primary_key=True)
         value = TextField()
@@ -330,4 +380,4 @@ def _files(base: type[Model]) -> list[type[Model]]:
         name = TextField()
         checksum = TextField()
 
-    return [Container, Blob, Meta, SchemaVersion]
+    return [Container, Blob, Chunk, Meta, SchemaVersion]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from holdfast.disk import Disk
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, NoSpaceError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Garbage, Located, Rough
 from holdfast.journal import segment
@@ -143,9 +143,20 @@ class Journal:
             self._open(first_seq)
         assert self._fd is not None
         if self._end + length > self._reserved_to:
-            wanted = max(length, RESERVE_BYTES)
-            self._disk.reserve(self._fd, self._end, wanted, self._open_path)
-            self._reserved_to = self._end + wanted
+            self._reserved_to = self._end + self._reserve(length)
+
+    def _reserve(self, length: int) -> int:
+        """Claim space for many appends; on a disk that is nearly full for this one alone, so that it can be emptied."""
+        assert self._fd is not None
+        for wanted in (max(length, RESERVE_BYTES), length):
+            try:
+                self._disk.reserve(self._fd, self._end, wanted, self._open_path)
+            except NoSpaceError:
+                if wanted == length:
+                    raise
+            else:
+                return wanted
+        return length
 
     def _moved(self) -> bool:
         """Whether another handle has written since, or the file is not there any more."""

@@ -45,6 +45,14 @@ def artifact(handle: Handle, ref: ArtifactRef, *, deleted: bool = False) -> Arti
     return found
 
 
+def newest_digest(handle: Handle, ref: ArtifactRef) -> str:
+    """The digest of the newest revision of the live artifact that `ref` names; "" if there is none."""
+    try:
+        return artifact(handle, ref).digest
+    except NotFoundError:
+        return ""
+
+
 def path_of(ref: object) -> str | bytes:
     """A ref that must be a path; InvalidValueError."""
     if not isinstance(ref, (str, bytes)):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from holdfast.engine import cutting
 from holdfast.engine.content import Source, staging
+from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
 from holdfast.errors import (
@@ -39,13 +41,16 @@ class Artifacts:
         Raises ExpectationError, NameTakenError, InvalidInputError. Durable when it returns.
         """
         described = revising.describe(said)
-        with staging(self._handle, content) as incoming:
+        grown = Grown(self._handle, lambda: addresses.newest_digest(self._handle, path))
+        with staging(self._handle, content, cutter=grown) as incoming:
             try:
                 with write(self._handle, tx=tx, what="put") as unit:
-                    return revising.put_staged(unit, path, incoming, described, expect=expect)
+                    result = revising.put_staged(unit, path, incoming, described, expect=expect)
             except TransactionReusedError:
                 assert tx is not None
                 return repeats.put_before(self._handle, tx, path, incoming)
+        cutting.follow(self._handle, incoming.digest, incoming.before)
+        return result
 
     def put_many(self, contents: Iterable[many.Given], **said: Any) -> many.ManyResult:
         """Keep many contents: (path, content) or (path, content, fields) each, in the order given, as `put` would.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from holdfast.blobs.packs import PACK_UP_TO
-from holdfast.engine import content
+from holdfast.engine import content, cutting
 from holdfast.engine.content import Incoming, Source
+from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
 from holdfast.errors import InvalidValueError
@@ -77,10 +79,11 @@ class _Many:
         source = given[1]
         if isinstance(source, str):
             source = content.utf8(source)
-        if isinstance(source, (bytes, bytearray, memoryview)) and len(source) <= content.IN_MEMORY_BYTES:
+        if isinstance(source, (bytes, bytearray, memoryview)) and len(source) < content.IN_MEMORY_BYTES:
             incoming = content.held(bytes(source))
         else:
-            incoming = content.stage(self._handle, source, durable=False)
+            grown = Grown(self._handle, functools.partial(addresses.newest_digest, self._handle, given[0]))
+            incoming = content.stage(self._handle, source, durable=False, cutter=grown)
         return Item(folder, name, incoming, described.file or FileFacts(), described.source, said=described)
 
     def _take(self, item: Item) -> None:
@@ -118,6 +121,8 @@ class _Many:
                     raise item.refused
         for item in batch:
             self._counts[item.outcome or Outcome.UNCHANGED] += 1
+            if item.incoming is not None and item.outcome is Outcome.REVISED:
+                cutting.follow(self._handle, item.incoming.digest, item.incoming.before)
         self._total += self._bytes
         self._batch, self._bytes, self._in_memory = [], 0, 0
         self._under_way.clear()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import mimetypes
+import functools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mimetypes import MimeTypes
 
 DEFAULT = "application/octet-stream"
 TEXT = "text/plain"
 
-# The table that Python ships, without the machine's own files, and what it lacks.
-_KNOWN = mimetypes.MimeTypes(filenames=())
+# What the table that Python ships lacks.
 _MORE = {
     ".md": "text/markdown",
     ".rst": "text/x-rst",
@@ -52,13 +55,21 @@ _MAGIC = (
 )
 
 
+@functools.cache
+def _known() -> MimeTypes:
+    """The table that Python ships, without the machine's own files."""
+    import mimetypes  # noqa: PLC0415 - start-up time
+
+    return mimetypes.MimeTypes(filenames=())
+
+
 def detect(name: str, head: bytes) -> str:
     """The media type by ending, else by magic number, else text or bytes. `head`: the first few kilobytes."""
     dot = name.rfind(".")
     ending = name[dot:].lower() if dot > 0 else ""
     if ending in _MORE:
         return _MORE[ending]
-    guess, encoding = _KNOWN.guess_type("x" + ending, strict=True) if ending else (None, None)
+    guess, encoding = _known().guess_type("x" + ending, strict=True) if ending else (None, None)
     if encoding is not None:
         return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
             encoding, DEFAULT

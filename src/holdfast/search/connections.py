@@ -129,7 +129,8 @@ class Connections:
         code = file.primary_code(error)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise LockedError("the search index is busy", lock="search", holder=None, waited_s=file.WAIT_S) from error
-        if code == sqlite3.SQLITE_FULL:
+        # Where the `-shm` cannot grow, SQLite says "I/O error" for what is a full disk.
+        if code == sqlite3.SQLITE_FULL or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
             raise NoSpaceError(f"no space left to write {self.path}", path=self.path) from error
         if code == sqlite3.SQLITE_READONLY:
             raise ReadOnlyError(f"may not write {self.path}", path=self.path) from error

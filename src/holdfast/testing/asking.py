@@ -20,7 +20,8 @@ Answers = dict[Question, Any]
 Store = holdfast.Store
 FINDS: dict[str, dict[str, Any]] = {
     "type": {"type": "document"}, "status": {"status": "final"}, "tag": {"tag": "x"}, "name": {"name": "*.txt"},
-    "under": {"under": "docs"}, "media": {"media_type": "text/markdown"}, "deleted": {"deleted": True},
+    "under": {"under": "docs"}, "media": {"media_type": "text/markdown"},
+    "score": {"where": holdfast.field("metadata.score") > 1}, "deleted": {"deleted": True},
     **{order: {"order": order} for order in ("created", "updated", "name", "size")},
     **{f"-{order}": {"order": f"-{order}"} for order in ("created", "updated", "name", "size")},
 }  # fmt: skip

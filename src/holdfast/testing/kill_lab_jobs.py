@@ -19,8 +19,10 @@ from holdfast.engine import open as opening
 from holdfast.errors import NotAStoreError
 from holdfast.formats import paths
 from holdfast.store import Store
+from holdfast.testing import kill_lab_chunks as chunks
 from holdfast.testing import kill_lab_packs as packs
 from holdfast.testing.kill_lab_books import artifact, content, digest
+from holdfast.testing.kill_lab_chunks import into_chunks
 from holdfast.testing.kill_lab_packs import into_packs
 from holdfast.testing.kill_lab_tracing import COMMITTED, Moment
 from holdfast.testing.kill_lab_writers import WRITERS, Bench
@@ -290,6 +292,10 @@ def _spoiled_packs(bench: Bench) -> None:
     packs.spoiled(bench, _little)
 
 
+def _spoiled_chunks(bench: Bench) -> None:
+    chunks.spoiled(bench, _little)
+
+
 _TORN = Moment("half write", "segment", COMMITTED)
 _TORN_PACK = Moment("half write", "pack")
 _BEHIND = Moment("write", "segment", COMMITTED)
@@ -322,6 +328,17 @@ JOBS = (
     Job("rebuild with packs", into_packs(_rebuild), before=into_packs(some)),
     Job(
         "repair of packs", into_packs(packs.repaired), before=into_packs(_spoiled_packs), mend=packs.repaired, anew=True
+    ),
+    Job("put of chunks", into_chunks(chunks.grown), beside=True),
+    Job("gc of chunks", into_chunks(chunks.collected)),
+    Job("redact chunks", into_chunks(chunks.redacted), before=into_chunks(_little), anew=True),
+    Job("rebuild with chunks", into_chunks(_rebuild), before=into_chunks(chunks.grown)),
+    Job(
+        "repair of chunks",
+        into_chunks(packs.repaired),
+        before=into_chunks(_spoiled_chunks),
+        mend=packs.repaired,
+        anew=True,
     ),
 )
 """All jobs: writers first, then what looks after a store, then what needs one of its own."""

@@ -49,28 +49,37 @@ def into_packs(work: Work) -> Work:
 
 
 def _tell_parts(bench: Bench) -> None:
-    told, now = bench.doing, [""]
-
-    def doing(what: str) -> None:
-        now[0] = what
-        told(what)
-
-    bench.doing = doing
     for owner, name, part in _PARTS:
-        setattr(owner, name, _telling(getattr(owner, name), part, told, now))
+        tell_part(bench, owner, name, part)
 
 
-def _telling(real: Callable[..., Any], part: str, told: Callable[[str], None], now: list[str]) -> Callable[..., Any]:
+class _Doing:
+    """What is being done, for the lab and for whoever has to say it again when a part is over."""
+
+    def __init__(self, told: Callable[[str], None]) -> None:
+        self._told = told
+        self.now = ""
+
+    def __call__(self, what: str) -> None:
+        self.now = what
+        self._told(what)
+
+
+def tell_part(bench: Bench, owner: Any, name: str, part: str) -> None:
+    """From now on the lab is told when a function of the product is at work, and what goes on when it is done."""
+    doing = bench.doing if isinstance(bench.doing, _Doing) else _Doing(bench.doing)
+    bench.doing = doing
+    real = getattr(owner, name)
+
     def call(*arguments: Any, **options: Any) -> Any:
-        before, now[0] = now[0], part
-        told(part)
+        before = doing.now
+        doing(part)
         try:
             return real(*arguments, **options)
         finally:
-            now[0] = before
-            told(before)
+            doing(before)
 
-    return call
+    setattr(owner, name, call)
 
 
 def collected(bench: Bench) -> None:
@@ -148,11 +157,12 @@ def spoiled(bench: Bench, few: Work) -> None:
     with bench.open() as store:
         spots = [store._handle.index.physical.spot(one) for one in digests]  # noqa: SLF001
     first, *_, last = [spot for spot in spots if spot is not None]
-    _flip(bench, paths.pack_file(first.pack), first.offset - 20)
-    _flip(bench, paths.pack_file(last.pack), last.offset + last.stored_bytes // 2)
+    flip(bench, paths.pack_file(first.pack), first.offset - 20)
+    flip(bench, paths.pack_file(last.pack), last.offset + last.stored_bytes // 2)
 
 
-def _flip(bench: Bench, path: str, at: int) -> None:
+def flip(bench: Bench, path: str, at: int) -> None:
+    """Change a byte of a file of the store."""
     with open(os.path.join(bench.root, path), "r+b") as file:
         file.seek(at)
         byte = file.read(1)

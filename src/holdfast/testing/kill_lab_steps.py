@@ -67,6 +67,9 @@ write pack (in transaction)             | in an open transaction: before an appe
 half write pack (in transaction)        | in an open transaction: half of an append written
 fsync pack (in transaction)             | in an open transaction: appended to a pack, before its sync
 fsync_dir packs (in transaction)        | in an open transaction: a new pack synced, folder not synced
+fsync_dir store (in transaction)        | before the first recipe of this handle gets its name | put_of_chunks
+link recipe (in transaction)            | chunks and recipe durable, before the recipe gets its name
+fsync_dir recipes (in transaction)      | recipe named, folder not synced
 journal mode search                     | opening the full text: before it keeps a log | search gc
 journal mode search (locked)            | opening the full text under the lock: before it keeps a log | redact
 """
@@ -94,13 +97,28 @@ link sealed segment (in transaction)    | sealing: proven, before the sealed seg
 fsync_dir journal (in transaction)      | sealing: sealed segment named, folder not synced
 unlink segment (in transaction)         | sealing: before the plain original goes
 unlink temporary (in transaction)       | before a file in tmp/ goes
-begin search                            | purged: before the words go, too
+row index                               | before needed chunks are marked, in tables that vanish | gc_of_chunks
+unlink recipe (in transaction)          | before a recipe that is not needed goes
+begin search                            | purged: before the words go, too | gc
 row search                              | purged: before the words are marked as gone for good
 commit search                           | purged: words dropped, before COMMIT
 half commit search                      | purged: in COMMIT of dropped words
 vacuum search                           | purged: before the full text is written anew
 checkpoint search                       | purged: before the log of the full text is emptied
 half checkpoint search                  | purged: the full text half written anew
+""",
+    "cutting the one before": """
+write pack                              | before chunks of the revision before are appended | put_of_chunks
+half write pack                         | chunks of the revision before half appended
+fsync pack                              | chunks of the revision before appended, before the sync
+write temporary                         | before the recipe of the revision before is written
+fsync temporary                         | recipe of the revision before written, before its sync
+link recipe (in transaction)            | recipe of the revision before durable, before it gets its name
+fsync_dir recipes (in transaction)      | recipe of the revision before named, folder not synced
+row index (in transaction)              | rows of chunks half made, the file still the content's place
+commit index (in transaction)           | the revision before is in chunks, before COMMIT
+half commit index (in transaction)      | in COMMIT of rows of chunks
+release writer lock (committed)         | the file of the revision before superseded by its recipe
 """,
     "live rebuild": """
 backup index (locked)                   | derived beside, before the rows go into the live index | live_rebuild
@@ -140,11 +158,12 @@ fsync_dir journal (locked)              | successor in place, folder not synced
 """,
     "create": """
 mkdir blobs                             | before the first folder is made | create
-mkdir journal                           | two folders made
 mkdir packs                             | one folder made
-mkdir quarantine                        | three folders made
-mkdir tmp                               | four folders made
-mkdir locks                             | five folders made
+mkdir recipes                           | two folders made
+mkdir journal                           | three folders made
+mkdir quarantine                        | four folders made
+mkdir tmp                               | five folders made
+mkdir locks                             | six folders made
 create temporary                        | folders made, before the marker's file
 write temporary                         | marker's file made, nothing written
 half write temporary                    | marker half written
@@ -191,6 +210,8 @@ unlink new index (locked)               | taken over, before the derived file go
 checkpoint index (locked)               | before the log is emptied of old pages
 half checkpoint index (locked)          | half of the pages moved
 fsync_dir packs (locked)                | a pack with what is erased is gone, folder not synced | redact_in_packs
+unlink recipe (locked)                  | chunks without rows, before their recipe goes | redact_chunks
+fsync_dir recipes (locked)              | recipe gone, folder not synced
 begin search (locked)                   | before the words go | redact
 row search (locked)                     | before the words are marked as gone for good
 commit search (locked)                  | words dropped, before COMMIT
@@ -273,7 +294,9 @@ rename quarantined (in transaction)     | before a damaged blob is set aside
 fsync_dir quarantine (in transaction)   | damaged blob set aside, folder not synced
 link blob (in transaction)              | before the content gets its name again
 fsync_dir blob folder (in transaction)  | content named again, folder not synced
-commit index (in transaction)           | content there again, before COMMIT
+fsync recipe (in transaction)           | the same recipe is there already, before its sync | repair_of_chunks
+link recipe (in transaction)            | chunks restored, before the recipe gets its name again
+commit index (in transaction)           | content there again, before COMMIT | repair
 release writer lock (committed)         | content there again, before the writer lock is let go
 """,
 }

@@ -167,7 +167,8 @@ def _kind(folder: str, name: str) -> str:
         return "blob folder"
     if folder.startswith(paths.BLOBS):
         return "blob"
-    return {paths.TMP: "temporary", paths.QUARANTINE: "quarantined", paths.PACKS: "pack", paths.LOCKS: "lock"}[folder]
+    named = {paths.TMP: "temporary", paths.QUARANTINE: "quarantined", paths.PACKS: "pack", paths.LOCKS: "lock"}
+    return {**named, paths.RECIPES: "recipe"}[folder]
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.blobs.compress import Shape
-from holdfast.blobs.packs import PackedBlobs
 from holdfast.care import rebuild
 from holdfast.engine import content as contents
 from holdfast.engine import handle
@@ -77,7 +77,7 @@ class Bench:
         """Open the store through the disk of the lab, with small frames; no packs unless the settings say so."""
         self.doing(doing)
         handle = opening.open_store(self.root, self.settings)
-        handle.blobs = PackedBlobs(
+        handle.blobs = ChunkedBlobs(
             self.root, self.settings.disk, handle.index.physical, shape=SHAPE, pack_up_to=self.settings.pack_up_to
         )
         return Store(handle)

@@ -7,6 +7,7 @@ time? What a damaged store does not give without saying so is counted for itself
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from holdfast.formats import paths
 from holdfast.journal import Journal
 from holdfast.testing import nothings
 from holdfast.testing.asking import Answers, Question, wrong_or_absent
+from holdfast.testing.chunk_workloads import small_chunks
 from holdfast.testing.damage import Case
 from holdfast.testing.harmed import Harmed
 
@@ -134,6 +136,26 @@ def with_packs(root: Path) -> Path:
     return root
 
 
+def with_chunks(root: Path) -> Path:
+    """A closed store with recipes that share chunks, in two packs; one content has a superseded file beside."""
+    rnd = random.Random(20)  # noqa: S311
+    log, model = rnd.randbytes(6_000), rnd.randbytes(5_000)
+    with small_chunks(), holdfast.create(root, actor="Ada") as store:
+        store._handle.blobs.pack_up_to = 3_000  # type: ignore[attr-defined]  # noqa: SLF001 - less than what is cut
+        _fill(store)
+        for turn in range(3):
+            store.put("log", log)
+            log += rnd.randbytes(1_500)
+            store.put("model", model)
+            model = model[: 1_000 * turn] + b"inserted" + model[1_000 * turn :]
+        store.gc(grace_s=0)
+        store._handle.blobs.writer.seal()  # type: ignore[attr-defined]  # noqa: SLF001
+        store.put("both", log)
+        store.put("both", log + model)
+        store.search("words")
+    return root
+
+
 def shrink(store: holdfast.Store) -> None:
     """Small frames and small segments, so that a small store has many."""
     handle = store._handle  # noqa: SLF001
@@ -146,6 +168,7 @@ def _fill(store: holdfast.Store) -> None:
     put("docs/a.md", "first words\n", metadata={"score": 1.5, "who": "Ada"}, tags=["x", "y"])
     put("docs/a.md", "second words\n", message="better")
     put("docs/deep/b.txt", ("b" * 40 + "end\n") * 20)
+    store.indexes.declare("metadata.score")
     put("gone.txt", "gone\n")
     store.artifacts.delete("gone.txt")
     put("many.bin", MANY_FRAMES)

@@ -20,6 +20,23 @@ __all__ = ["End", "Link", "Model", "Place", "Refused", "Rev", "Said", "Thing", "
 class Model(Walks):
     """All of a store, in memory."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.indexes: dict[str, int] = {}
+
+    def declare(self, field: str) -> int:
+        """`indexes.declare`; the same again changes nothing."""
+        if field not in self.indexes:
+            self.indexes[field] = self.new_handle()
+            self.note("metadata-index", "create", self.indexes[field])
+        return self.indexes[field]
+
+    def drop(self, field: str) -> None:
+        """`indexes.drop`."""
+        if field not in self.indexes:
+            raise Refused("not-found")
+        self.note("metadata-index", "delete", self.indexes.pop(field))
+
     def copy(self) -> Model:
         """A model that goes its own way: what a transaction comes back to when it fails."""
         return copy.deepcopy(self)

@@ -30,7 +30,7 @@ def why(files: Mapping[str, bytes], path: str, after: bytes | None) -> str:
     if nothing_refers_to(path):
         return "nothing refers to it"
     if after is None:
-        return _twin_of_segment(files, path)
+        return _twin_of_segment(files, path) or _superseded(files, path)
     if before == after:
         return "the same bytes"
     if path.startswith(paths.PACKS + "/"):
@@ -53,6 +53,11 @@ def nothing_refers_to(path: str) -> bool:
 def _twin_of_segment(files: Mapping[str, bytes], path: str) -> str:
     twin = path.removesuffix(".zst") if path.endswith(".jsonl.zst") else path + ".zst"
     return "the other form of the segment is whole" if path.startswith(paths.JOURNAL) and twin in files else ""
+
+
+def _superseded(files: Mapping[str, bytes], path: str) -> str:
+    recipe = paths.recipe_file(bytes.fromhex(Path(path).stem)) if path.startswith(paths.BLOBS) else ""
+    return "a recipe lists the chunks of the content" if recipe in files else ""
 
 
 def _padding(before: bytes, after: bytes) -> str:

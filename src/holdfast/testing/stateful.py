@@ -19,6 +19,7 @@ from holdfast.testing.machine import moving
 from holdfast.testing.machine.care import TransactionRules
 from holdfast.testing.machine.corners import CornerRules
 from holdfast.testing.machine.driver import Way
+from holdfast.testing.machine.indexes import IndexRules
 from holdfast.testing.machine.looks import LookRules
 from holdfast.testing.machine.ordeals import Ordeals
 from holdfast.testing.machine.places import CollectionRules
@@ -44,7 +45,7 @@ class EveryRule:
 
 class StoreMachine(
     Scenes, ArtifactRules, CollectionRules, TreeRules, CornerRules, RelationshipRules, RunRules, TransactionRules,
-    TogetherRules, LookRules, Ordeals,
+    TogetherRules, LookRules, IndexRules, Ordeals,
 ):  # fmt: skip
     """All rules. After each step lists and audit trail are compared; now and then everything."""
 

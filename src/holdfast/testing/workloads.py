@@ -7,6 +7,7 @@ import os
 
 from holdfast.engine import open as opening
 from holdfast.testing import care_workloads as care
+from holdfast.testing import chunk_workloads as chunks
 from holdfast.testing import pack_workloads as packs
 from holdfast.testing.ledger import Fate
 from holdfast.testing.workbench import Bench, Workload, made
@@ -169,5 +170,8 @@ WORKLOADS = (
     Workload("repack, then recover", care.repacked, made, care.recovered, packs=True),
     Workload("repair with packs", care.repaired, care.damaged, care.repaired_once, needs_index=True, packs=True),
     Workload("repair of packs", care.repaired_from, care.bereft_of_packs, care.repaired_from_once, packs=True),
+    Workload("chunks", chunks.grown, made),
+    Workload("chunks beside packs, then recover", chunks.grown, made, care.recovered, packs=True),
+    Workload("chunks where packs are repacked", chunks.repacked, made, packs=True),
 )
 """Each records 200 operations and more."""

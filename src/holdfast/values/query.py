@@ -56,6 +56,8 @@ class Condition:
 class Plan:
     """How a query is answered. `steps`: what the database does, in its words; `indexes`: which it uses, by name.
 
+    A declared index goes by its field.
+
     `scans`: tables that it goes through from one end to the other until enough is found. What a condition says beyond
     the steps is decided on each record that they give.
     """
@@ -261,6 +263,9 @@ def _glob(pattern: str) -> re.Pattern[str]:
 _STEP = re.compile(r'"((?:[^"\\]|\\.)*)"|\[([0-9]{1,18})\]|([^.\[\]"]+)', re.S)
 
 
+_PLAIN_STEP = re.compile(r'[^.\[\]"\s=!<>]+')
+
+
 def _unquoted(quoted: str, field_name: str) -> str:
     try:
         return str(canon.decode(f'"{quoted}"'))
@@ -284,6 +289,18 @@ def path_of(field_name: str) -> list[str | int]:
     if not steps:
         raise InvalidQueryError("an empty path", query=field_name, reason="empty")
     return steps
+
+
+def path_text(steps: list[str | int]) -> str:
+    """The path of some steps: what `path_of` takes apart, quoted only where it must be."""
+    shown = ""
+    for step in steps:
+        if isinstance(step, int):
+            shown += f"[{step}]"
+        else:
+            plain = step.isprintable() and _PLAIN_STEP.fullmatch(step)
+            shown += ("." if shown else "") + (step if plain else canon.dumps(step))
+    return shown
 
 
 def dig(value: Any, steps: list[str | int]) -> Any:

@@ -257,6 +257,16 @@ class RunManifest:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataIndex:
+    """A declared index on a field of artifacts' metadata. `artifacts`: how many of them, deleted or not, have it."""
+
+    id: str
+    field: str
+    artifacts: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One entry of the audit trail: who did what to which record, and how it was before and after."""
 

@@ -111,6 +111,10 @@ class PackedBlobs(LocalBlobs):
             return self._stage_small(head, durable=durable)
         return super().stage(_Rejoined(head, source), durable=durable)  # type: ignore[arg-type]
 
+    def stage_chunk(self, content: bytes) -> Staged:
+        """Take one chunk in, into a pack whatever its size; not durable before `settle`."""
+        return self._stage_small(content, durable=False)
+
     def stage_all(self, contents: Mapping[str, bytes]) -> list[Staged]:
         """As the contract says. What is small becomes one append, compressed by another thread until it is settled."""
         small = {digest: content for digest, content in contents.items() if 0 < len(content) <= self.pack_up_to}

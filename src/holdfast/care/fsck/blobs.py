@@ -72,17 +72,20 @@ def _pairs(scene: Scene, *, tell: bool) -> Iterator[Pair]:
             assert raw is not None
             yield Pair(raw, None, file.stored_bytes)
             file = next(files, None)
-        elif raw is None or row.digest < raw or row.spot is not None:
-            # A file of a content that a pack has too is met after it, as one that no row speaks of.
-            yield Pair(row.digest, row, _frame_bytes(scene, row))
+        elif raw is None or row.digest < raw or row.spot is not None or row.cut:
+            # A file of a content that a pack or a recipe has too is met after it, as one that no row speaks of.
+            yield Pair(row.digest, row, _stored(scene, row))
             row = next(rows, None)
         else:
             yield Pair(raw, row, file.stored_bytes if file else None)
             row, file = next(rows, None), next(files, None)
 
 
-def _frame_bytes(scene: Scene, row: ContentRow) -> int | None:
-    """How many bytes of its frame the pack of a member has; None if there is no such pack, or it is in none."""
+def _stored(scene: Scene, row: ContentRow) -> int | None:
+    """Bytes of its recipe, or of its frame as far as its pack has them; None if there is no such, or it is loose."""
+    if row.cut:
+        facts = scene.facts(paths.recipe_file(row.digest))
+        return facts.st_size if facts is not None and flags.S_ISREG(facts.st_mode) else None
     if row.spot is None:
         return None
     facts = scene.facts(paths.pack_file(row.spot.pack))
@@ -158,9 +161,9 @@ def _judge_unknown(scene: Scene, pair: Pair) -> tuple[str, str] | None:
 
 
 def _is_superseded(scene: Scene, pair: Pair) -> bool:
-    """Whether a pack has the content too: gc has appended it there, and removes the file when it has waited."""
+    """Whether a pack has the content too, or a recipe: gc removes the file when it has waited."""
     row = scene.needs.content(pair.raw) if scene.needs else None
-    return row is not None and row.spot is not None
+    return row is not None and (row.spot is not None or row.cut)
 
 
 def _judge_row(scene: Scene, pair: Pair, row: ContentRow) -> tuple[str, str] | None:
@@ -197,15 +200,15 @@ def _look_again(scene: Scene, suspects: list[Pair]) -> None:
 
 def _renewed(scene: Scene, pair: Pair) -> Pair:
     row = scene.needs.content(pair.raw) if scene.needs else pair.row
-    if row is not None and row.spot is not None and pair.row is None:
-        row = None  # a file beside what a pack has
+    if row is not None and (row.spot is not None or row.cut) and pair.row is None:
+        row = None  # a file beside what a pack or a recipe has
     renewed = Pair(pair.raw, row, None, pair.seen)
     facts = scene.facts(renewed.path)
     size = facts.st_size if facts is not None and flags.S_ISREG(facts.st_mode) else None
-    if row is not None and row.spot is not None:
-        size = _frame_bytes(scene, row)
+    if row is not None and (row.spot is not None or row.cut):
+        size = _stored(scene, row)
     renewed.file_bytes = size
-    if renewed.spot != pair.spot and not scene.quick:
+    if (renewed.spot, renewed.cut) != (pair.spot, pair.cut) and not scene.quick:
         renewed.seen = verified(scene, renewed)
     if size is not None and (pair.file_bytes is None or isinstance(pair.seen, BlobMissingError)) and not scene.quick:
         renewed.seen = verified(scene, renewed)  # it came back just now

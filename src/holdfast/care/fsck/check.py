@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.contract import BlobStore
-from holdfast.care.fsck import blobs, index, journal, layout, packs, passes, rows
+from holdfast.care.fsck import blobs, index, journal, layout, packs, passes, recipes, rows
 from holdfast.care.fsck.chosen import Chosen
 from holdfast.care.fsck.passes import Pass
 from holdfast.care.fsck.portion import Portion, Way
@@ -117,6 +117,7 @@ def _check_rows_and_blobs(scene: Scene, portion: Portion | None) -> None:
             scene.needs = stand_in
             _check_blobs(scene, portion)
             packs.check_packs(scene)
+            recipes.check_recipes(scene)
         scene.needs = None
         return
     # Rows that are not what the chain gives break rules too; saying both would only be louder.
@@ -124,6 +125,7 @@ def _check_rows_and_blobs(scene: Scene, portion: Portion | None) -> None:
         rows.check_rules(scene)
     _check_blobs(scene, portion)
     packs.check_packs(scene)
+    recipes.check_recipes(scene)
 
 
 def _check_blobs(scene: Scene, portion: Portion | None) -> None:
@@ -162,6 +164,7 @@ def _find_in_packs(scene: Scene, found: Audit) -> None:
     placing.from_packs(
         found.index.physical, scene.root, scene.disk, wanted=found.index.physical.wanted, seen=lambda _: None
     )
+    placing.from_recipes(found.index.physical, scene.root, scene.disk, wanted=found.index.physical.wanted)
     found.index.commit()
 
 

@@ -14,7 +14,8 @@ from holdfast.index.audit import ContentRow
 
 @dataclass(slots=True)
 class Pair:
-    """A content and its file, either of which may be missing; of a member of a pack, its frame stands for the file.
+    """A content and its file, either of which may be missing. Of a member of a pack, its frame stands for the file; of
+    content that was cut, its recipe.
 
     `seen`: what reading the file gave; None if it was not read. `left`: it was to be read, and there was no time.
     """
@@ -28,7 +29,14 @@ class Pair:
     @property
     def path(self) -> str:
         """Where the file, or the pack, is or should be."""
+        if self.cut:
+            return paths.recipe_file(self.raw)
         return paths.blob_file(self.raw) if self.spot is None else paths.pack_file(self.spot.pack)
+
+    @property
+    def cut(self) -> bool:
+        """Whether it is stored as chunks."""
+        return self.row is not None and self.row.cut
 
     @property
     def spot(self) -> Spot | None:

@@ -127,6 +127,11 @@ _TABLE = (
     ),
     Kind("transactions-lost", _E, "Neither journal nor index has these transactions.", _BACKUP),
     Kind(
+        "transactions-torn", _W,
+        "The journal ends within a transaction, and no index tells whether that was acknowledged: it may be lost.",
+        _BACKUP,
+    ),
+    Kind(
         "chain-fork", _E, "Two different histories claim the same place in the chain.",
         "Keep a copy of the store as it is, and find out which files came from elsewhere. Nothing mends by itself.",
     ),

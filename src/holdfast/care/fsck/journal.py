@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -248,11 +249,37 @@ def _judge(scene: Scene, reading: _Reading, doubt: dict[str, bool]) -> None:
         for span in without([gap], lost):
             detail = reading.near.get(gap, "")
             scene.out.found("journal-gap", words(span), detail, first=span[0], end=span[1], **doubt)
+    if not altered and scene.index is None and _is_begun(scene, reading):
+        span = (end, in_journal.missing()[-1][1])
+        scene.out.found("transactions-torn", f"perhaps {words(span)}", _at(reading.rest), first=end, **doubt)
     _tell_garbage(scene, reading.rest)
     _tell_ends(scene, in_journal, in_index, lost=lost, doubt=doubt)
     if lost or reading.forked:
         scene.knows_all = False
     _tell_redactions(scene, in_journal, in_index, doubt)
+
+
+def _is_begun(scene: Scene, reading: _Reading) -> bool:
+    """Whether the end of the journal looks as if there had been more: a crash leaves that, or a loss.
+
+    A last segment without any transaction is named after one. A last line that lacks its newline alone lacks nothing:
+    the next open ends it.
+    """
+    place, head = reading.place, reading.held.head
+    if not place.offset and place.first >= head.next_seq:
+        return True
+    path, garbage = reading.rest[0] if reading.rest else ("", Garbage(0, 0, ""))
+    if not garbage.length or path.endswith(".zst"):
+        return False
+    with contextlib.suppress(HoldfastError, FileNotFoundError):
+        fd = scene.disk.open_read(os.path.join(scene.root, path))
+        try:
+            data = scene.disk.pread(fd, min(garbage.length, _BLOCK), garbage.offset, path)
+        finally:
+            scene.disk.close(fd)
+        whole = any(isinstance(item, Located) for item in lines.scan([data, b"\n"]))
+        return lines.may_begin(data, head) and not whole
+    return False
 
 
 def _tell_ends(scene: Scene, in_journal: Held, in_index: Held, *, lost: list[Range], doubt: dict[str, bool]) -> None:

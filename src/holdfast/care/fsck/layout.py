@@ -100,6 +100,8 @@ def _belongs(folder: str, name: str) -> bool:
         return paths.parse_segment(name) is not None
     if folder == paths.PACKS:
         return paths.parse_pack(name) is not None
+    if folder == paths.RECIPES:
+        return paths.parse_recipe(name) is not None
     return folder == paths.LOCKS and name in _LOCKS
 
 

@@ -172,8 +172,9 @@ def _is_still_so(scene: Scene, row: PackedRow) -> bool:
     """Whether the row still says so: gc may have moved it, or the bytes came after the pack was scanned."""
     if scene.needs is None:
         return False
-    place = scene.needs.index.physical.place(row.digest)
-    return place is not None and place.spot == row.spot and not _is_listed(scene, row)
+    physical = scene.needs.index.physical
+    spot = physical.chunk(row.digest) if row.chunk else physical.spot(row.digest)
+    return spot == row.spot and not _is_listed(scene, row)
 
 
 def _is_listed(scene: Scene, row: PackedRow) -> bool:

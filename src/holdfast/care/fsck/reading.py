@@ -12,6 +12,7 @@ from itertools import islice
 from holdfast.blobs.contract import BlobStat
 from holdfast.blobs.packs import bulk
 from holdfast.blobs.packs.store import stat_of
+from holdfast.care.fsck import recipes
 from holdfast.care.fsck.chosen import Pair
 from holdfast.care.fsck.scene import Scene
 from holdfast.errors import HoldfastError
@@ -101,6 +102,8 @@ def verified(scene: Scene, pair: Pair) -> BlobStat | HoldfastError | None:
         return None
     digest = digests.text(pair.raw)
     try:
+        if pair.cut:
+            return recipes.proven(scene, digest)
         if pair.spot is not None:
             scene.packs.read(digest, pair.spot)
             return stat_of(digest, pair.spot)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from holdfast.blobs import LocalBlobs
+from holdfast.blobs.chunks import RecipeFolder
 from holdfast.blobs.contract import BlobStore
 from holdfast.blobs.packs import PackFolder
 from holdfast.care.fsck.chosen import Chosen
@@ -68,12 +69,14 @@ class Scene:
     leaves_no_trace: bool = False
     packs: PackFolder = field(init=False)
     loose: LocalBlobs = field(init=False)
+    recipes: RecipeFolder = field(init=False)
     _patience_s: float = field(default_factory=lambda: _PATIENCE_S)
 
     def __post_init__(self) -> None:
         """Files are looked for where they should be, whatever an open handle believes."""
         self.packs = PackFolder(self.root, self.disk)
         self.loose = LocalBlobs(self.root, self.disk)
+        self.recipes = RecipeFolder(self.root, self.disk)
 
     def facts(self, path: str) -> os.stat_result | None:
         """What stands at a path relative to the store; None if nothing does, or nothing can be known of it."""

@@ -8,11 +8,12 @@ from typing import BinaryIO, cast
 
 from holdfast.blobs.contract import BlobStore, Staged
 from holdfast.blobs.reader import buffered
-from holdfast.care.repair import packs
+from holdfast.care.repair import packs, recipes
 from holdfast.care.repair.packs import keep_aside
 from holdfast.care.repair.plan import Spool
 from holdfast.care.repair.report import Bench
 from holdfast.care.repair.sources import Sources
+from holdfast.engine import chunk_rows
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
 from holdfast.errors import BlobDamagedError, BlobMissingError, HoldfastError, NoSpaceError
@@ -28,6 +29,7 @@ _MARK = {"holdfast": "lost and found"}
 def mend_contents(bench: Bench, handle: Handle, contents: Spool, sources: Sources) -> None:
     """Each content by itself, the writer lock held for a moment at a time. Durable on return."""
     sources.look_for(contents)
+    recipes.heal(bench, handle, contents, sources)
     for digest, _ in contents:
         staged = None if is_sound(handle.blobs, digest) else _fetched(handle, digest, sources)
         try:
@@ -72,14 +74,16 @@ def _mend(bench: Bench, handle: Handle, digest: str, staged: tuple[str, Staged] 
     path = paths.blob_file(digests.raw(digest))
     if staged is not None:
         (new,) = handle.blobs.publish([staged[1]])
-        physical.register(digest, new.stored_bytes, new.frames, spot=new.spot)
+        chunk_rows.place(physical, new)
     try:
         stat = handle.blobs.verify(digest)
     except BlobMissingError:
-        _give_up(bench, handle, digest, "no file holds it")
+        _give_up(bench, handle, digest, "no file holds it")  # of cut content, a chunk
     except BlobDamagedError as error:
         place = physical.place(digest)
-        if place is not None and place.spot is not None:
+        if place is not None and place.cut:
+            _give_up(bench, handle, digest, recipes.set_aside(bench, handle, digest, error))
+        elif place is not None and place.spot is not None:
             aside = keep_aside(bench, digest, place.spot)
             _give_up(bench, handle, digest, f"its damaged frame was copied to {aside}")
         else:
@@ -89,11 +93,11 @@ def _mend(bench: Bench, handle: Handle, digest: str, staged: tuple[str, Staged] 
         place = physical.place(digest)
         if staged is not None:
             bench.did("restore-blob", path, f"from {staged[0]}")
-        elif place is None or (place.stored_bytes, place.frames, place.spot) != (
-            stat.stored_bytes, stat.frames, stat.spot,
+        elif place is None or (place.stored_bytes, place.frames, place.spot, place.cut) != (
+            stat.stored_bytes, stat.frames, stat.spot, stat.cut is not None,
         ):  # fmt: skip
             bench.did("register-blob", path, "its file is sound")
-        physical.register(digest, stat.stored_bytes, stat.frames, spot=stat.spot)
+        chunk_rows.place(physical, stat)
 
 
 def _give_up(bench: Bench, handle: Handle, digest: str, why: str) -> None:
@@ -111,8 +115,8 @@ def _give_up(bench: Bench, handle: Handle, digest: str, why: str) -> None:
 def keep_strangers(bench: Bench, handle: Handle, strangers: Spool) -> None:
     """Sound files that no row speaks of become artifacts in `lost+found`, named by digest; damaged ones go aside."""
     artifacts = Artifacts(handle)
-    raws = {digests.raw(digest) for digest, _ in strangers}
-    packed = packs.places([bench.root], raws, bench.disk)
+    known = {digests.raw(digest): size for digest, size in strangers}
+    packed = packs.places([bench.root], known, bench.disk)
     for digest, _ in strangers:
         physical = handle.index.physical
         path = paths.blob_file(digests.raw(digest))
@@ -137,6 +141,8 @@ def _stranger(bench: Bench, handle: Handle, digest: str, packed: packs.Found) ->
     """A content without a row, proven: from a pack, or a file of its own."""
     for _, data in packs.contents(packed, digests.raw(digest), bench.disk):
         return io.BytesIO(data)
+    for _, file in packs.by_recipe(bench.root, digest, bench.disk):
+        return file
     handle.blobs.verify(digest)
     return cast("BinaryIO", buffered(handle.blobs.open(digest)))
 

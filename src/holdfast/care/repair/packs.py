@@ -7,32 +7,69 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO, cast
 
-from holdfast.blobs.packs import PackFolder
+from holdfast.blobs.chunks import ChunkedReader, RecipeFolder
+from holdfast.blobs.packs import Hole, PackFolder
 from holdfast.blobs.packs.writer import opened
+from holdfast.blobs.reader import buffered
+from holdfast.care.repair import holes
 from holdfast.care.repair.report import Bench
 from holdfast.disk import Disk
 from holdfast.engine import repacking
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
-from holdfast.errors import HoldfastError
+from holdfast.errors import BlobMissingError, HoldfastError
 from holdfast.formats import paths
-from holdfast.formats.pack import Spot
+from holdfast.formats.pack import Header, Spot
 from holdfast.values import digest as digests
 
 Found = dict[bytes, list[tuple[str, Spot]]]
 """Places in packs of some contents, by raw digest: (the store's folder, the place)."""
 
 
-def places(stores: list[str], wanted: set[bytes], disk: Disk) -> Found:
-    """Where the packs of some stores list contents that are looked for. Nothing is read of the contents."""
+def places(stores: list[str], wanted: holes.Wanted, disk: Disk) -> Found:
+    """Where the packs of some stores have contents that are looked for: as headers list them, then without headers."""
     found: Found = {}
     for store in stores:
-        with contextlib.suppress(HoldfastError):
-            for name, member in PackFolder(store, disk).members():
-                if member.digest in wanted:
-                    found.setdefault(member.digest, []).append((store, member.spot(name)))
+        folder = PackFolder(store, disk)
+        gaps: list[tuple[str, Hole]] = []
+        try:
+            for name, part in _parts(folder):
+                if isinstance(part, Hole):
+                    gaps.append((name, part))
+                    continue
+                for member in part.each():
+                    if member.digest in wanted:
+                        found.setdefault(member.digest, []).append((store, member.spot(name)))
+            for raw, spot in _in_gaps(folder, gaps, wanted):
+                found.setdefault(raw, []).append((store, spot))
+        finally:
+            folder.close()
     return found
+
+
+def _parts(folder: PackFolder) -> Iterator[tuple[str, Header | Hole]]:
+    """All appends and holes of all packs, as far as they can be read."""
+    with contextlib.suppress(HoldfastError):
+        for name in folder.names():
+            with contextlib.suppress(HoldfastError, FileNotFoundError), folder.scan(name) as scan:
+                for part in scan.parts():
+                    yield name, part
+
+
+def _in_gaps(folder: PackFolder, gaps: list[tuple[str, Hole]], wanted: holes.Wanted) -> Iterator[tuple[bytes, Spot]]:
+    """What no header lists; what other headers list may stand beside it."""
+    if not gaps:
+        return
+    neighbours = holes.Neighbours(wanted)
+    for _, part in _parts(folder):
+        if isinstance(part, Header):
+            for digest, size in part.members:
+                neighbours.add(digest, size)
+    for name, gap in gaps:
+        with contextlib.suppress(HoldfastError, FileNotFoundError):
+            yield from holes.spots(folder, name, gap, wanted, neighbours)
 
 
 def contents(found: Found, raw: bytes, disk: Disk) -> Iterator[tuple[str, bytes]]:
@@ -44,6 +81,23 @@ def contents(found: Found, raw: bytes, disk: Disk) -> Iterator[tuple[str, bytes]
                 yield f"{store}/{paths.pack_file(spot.pack)}", folder.read(digests.text(raw), spot)
         finally:
             folder.close()
+
+
+def by_recipe(store: str, digest: str, disk: Disk) -> Iterator[tuple[str, BinaryIO]]:
+    """(where, the content) as the recipe of a store lists it, and its packs have the chunks. Nothing is proven yet."""
+    try:
+        recipe, stored = RecipeFolder(store, disk).read(digest)
+    except HoldfastError:
+        return
+    found = places([store], dict(recipe), disk)
+
+    def fetch(raw: bytes) -> bytes:
+        for _, data in contents(found, raw, disk):
+            return data
+        raise BlobMissingError(f"no pack holds chunk {digests.text(raw)}", digest=digests.text(raw), path=paths.PACKS)
+
+    where = os.path.join(store, paths.recipe_file(digests.raw(digest)))
+    yield where, cast("BinaryIO", buffered(ChunkedReader(recipe, fetch, stored)))
 
 
 def keep_aside(bench: Bench, digest: str, spot: Spot) -> str:

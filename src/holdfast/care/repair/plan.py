@@ -17,6 +17,8 @@ _INDEX = {
     "row-differs", "rule-broken",
 }  # fmt: skip
 _JOURNAL = {"journal-gap", "journal-order", "segment-name", "segment-differs"}
+_DAMAGED_END = {"journal-garbage", "journal-behind"}
+"""What the journal lacks at its end may stand there damaged: it is written anew, not written behind that."""
 _LEVEL = {"journal-behind", "index-behind"}
 _CONTENT = {"blob-missing", "blob-damaged", "blob-row-missing", "blob-row-wrong"}
 _NO_INDEX = {"index-missing", "index-damaged"}
@@ -56,7 +58,7 @@ class Spool:
 class Plan:
     """What has to be done. Paths are relative to the store; `aside`: (path, why) of what goes to quarantine.
 
-    `lost`: (first seq, in words) of transactions that neither copy of the chain has.
+    `lost`: (first seq, in words) of transactions that neither copy of the chain has, or that may be lost.
     """
 
     marker: bool = False
@@ -78,7 +80,7 @@ class Plan:
         self.codes.add(code)
         self.marker |= code in _MARKER
         self.index |= code in _INDEX
-        self.journal |= code in _JOURNAL
+        self.journal |= code in _JOURNAL or self.codes >= _DAMAGED_END
         self.level |= code in _LEVEL
         if code == "folder-missing":
             self.folders.append(finding.object.rstrip("/"))
@@ -92,7 +94,7 @@ class Plan:
             self.search.append(finding.object)
         elif code in _CONTENT:
             self.contents.add(fields["digest"], fields.get("size"))
-        elif code == "transactions-lost":
+        elif code in ("transactions-lost", "transactions-torn"):
             self.lost.append((fields["first"], finding.object))
         elif code == "blob-unreferenced":
             self.strangers.add(fields["digest"], None)

@@ -58,7 +58,8 @@ class Sources:
             return
         self._salvage.look_for(wanted)
         raws = {digests.raw(digest) for digest, _ in wanted}
-        self._packed = packs.places([self._root, *self.stores], raws, self._disk)
+        known = {digests.raw(digest): size for digest, size in wanted}
+        self._packed = packs.places([self._root, *self.stores], known, self._disk)
         if not self._folders:
             return
         sizes = {size for _, size in wanted}
@@ -89,6 +90,7 @@ class Sources:
             with contextlib.suppress(HoldfastError, OSError):
                 reader = LocalBlobs(store, self._disk).open(digest)
                 yield store, cast("BinaryIO", buffered(reader))
+            yield from packs.by_recipe(store, digest, self._disk)
         for where, data in packs.contents(self._packed, raw, self._disk):
             yield where, io.BytesIO(data)
         if raw in self._found:
@@ -108,11 +110,11 @@ class Sources:
                     yield f"{paths.QUARANTINE}/{name}", cast("BinaryIO", buffered(reader))
 
     @contextlib.contextmanager
-    def chains(self, *, asked: bool = True) -> Iterator[list[Iterator[Transaction]]]:
-        """The copies of the chain that the sources hold, in journals and indexes; none if not asked."""
+    def chains(self, *, of: Sequence[str] | None = None) -> Iterator[list[Iterator[Transaction]]]:
+        """The copies of the chain that the sources hold, in journals and indexes; `of`: only those of these stores."""
         with contextlib.ExitStack() as stack:
             found: list[Iterator[Transaction]] = []
-            for store in self.stores if asked else ():
+            for store in self.stores if of is None else of:
                 found.append(recover.from_journal(Journal(store, self._disk)))
                 view = View(store)
                 stack.callback(view.close)

@@ -137,7 +137,7 @@ def _mend_files(
 
 
 def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: HandlesLock) -> None:
-    proven = proven_id(bench, sources.stores) if plan.renews_marker else None
+    proven = proven_id(bench, sources) if plan.renews_marker else None
     if plan.search or any(path in paths.DATABASES for path, _ in plan.aside):
         users.acquire(shared=False, wait_s=1.0)
     for path, why in sorted(plan.aside, key=lambda one: one[0] != paths.QUARANTINE):  # first, where the others go
@@ -222,7 +222,7 @@ def _renew(
     if plan.codes & HOLLOW:
         users.acquire(shared=False, wait_s=1.0)  # the old index has to be kept, not written over
     own = pieced if hollow or plan.journal else []
-    with sources.chains(asked=hollow) as others:
+    with sources.chains(of=None if hollow else []) as others:
         result, _ = rebuild_locked(bench.root, found, settings, users, progress, others=[*own, *others])
     bench.did("rebuild-index", paths.INDEX, f"{result.transactions} transactions, {result.changes} changes")
     if result.unreachable:
@@ -269,8 +269,8 @@ def _foretell(bench: Bench, plan: Plan, sources: Sources, wanted: Wanted) -> lis
     bench.steps += [Step("quarantine", path, why) for path, why in plan.aside]
     bench.steps += [Step("quarantine", path, "damaged; it holds nothing of its own") for path in plan.search]
     bench.steps += [Step("make-folder", folder + "/") for folder in plan.folders]
-    if plan.renews_marker and proven_id(bench, sources.stores) is not None:
-        bench.did("restore-marker", paths.MARKER, "its id is proven by the first transaction")
+    if plan.renews_marker and proven_id(bench, sources) is not None:
+        bench.did("restore-marker", paths.MARKER, "its id is proven by the chain")
     if plan.renews_index:
         bench.did("rebuild-index", paths.INDEX, "from the journal and the transactions of the old index")
     if plan.journal and not plan.chain_is_short:

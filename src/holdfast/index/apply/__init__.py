@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from holdfast.errors import ChainBrokenError
-from holdfast.index.apply import artifacts, collections, relationships, runs
+from holdfast.index.apply import artifacts, collections, declared, relationships, runs
 from holdfast.index.rows import Operation
 from holdfast.values.change import Body
 
@@ -20,6 +20,7 @@ REDUCERS: dict[tuple[str, str], Reducer] = {
     **artifacts.REDUCERS,
     **relationships.REDUCERS,
     **runs.REDUCERS,
+    **declared.REDUCERS,
 }
 
 

@@ -14,6 +14,7 @@ from holdfast.index.rows import (
     Cell,
     Cells,
     ContentOf,
+    Describe,
     Insert,
     KeyOf,
     Operation,
@@ -42,10 +43,13 @@ def _create(seq: int, body: Body) -> Iterator[Operation]:
         },
     )
     yield _revision(seq, seq, 1, new["revision"], body.get("run"))
+    if metadata := new["revision"].get("metadata"):
+        yield Describe(seq, metadata, new=True)
 
 
 def _revise(seq: int, body: Body) -> Iterator[Operation]:
     new = body["new"]
+    yield Describe(KeyOf(body["id"]), new["revision"].get("metadata") or {})
     yield _revision(seq, KeyOf(body["id"]), new["number"], new["revision"], body.get("run"))
     yield Update("artifact", {"key": KeyOf(body["id"])}, {"newest": seq})
     yield from record.touched(seq, body, own_row=True)
@@ -111,7 +115,9 @@ def _withdraw(seq: int, body: Body) -> Iterator[Operation]:
     yield from record.touched(seq, body)
     yield from _state(body, STATE_WITHDRAWN)
     if "newest" in body:
-        yield Update("artifact", {"key": KeyOf(body["id"])}, {"newest": RevisionOf(body["id"], body["newest"])})
+        newest = RevisionOf(body["id"], body["newest"])
+        yield Describe(KeyOf(body["id"]), newest)
+        yield Update("artifact", {"key": KeyOf(body["id"])}, {"newest": newest})
 
 
 def _redact(seq: int, body: Body) -> Iterator[Operation]:

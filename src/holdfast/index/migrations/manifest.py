@@ -7,8 +7,8 @@ transaction with its record. The texts are made by tools/schema_sql.py from the 
 from __future__ import annotations
 
 import hashlib
+import pkgutil
 from dataclasses import dataclass
-from importlib import resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,10 @@ class Migration:
 
 
 def _statements(resource: str) -> tuple[str, ...]:
-    text = resources.files(__package__).joinpath(resource).read_text("utf-8")
+    # Not by importlib.resources, which takes a tenth of the time that a short command takes.
+    data = pkgutil.get_data(__package__, resource)
+    assert data is not None
+    text = data.decode("utf-8")
     code = [line for line in text.splitlines() if line and not line.startswith("--")]
     return tuple(part.strip() for part in "\n".join(code).split(";\n") if part.strip())
 

@@ -1,6 +1,6 @@
-"""Conditions → SQL that gives every artifact that may meet them, and pages of those that do.
+"""Pages of the artifacts that meet a condition.
 
-SQL narrows as far as it is exact or sure not to lose anything; what a condition means is decided once, in
+SQL narrows (narrowing.py) as far as it is sure not to lose anything; what a condition means is decided once, in
 values/query.py, on each record that SQL lets through. So every backend gives the same answers.
 """
 
@@ -17,10 +17,11 @@ from holdfast.errors import InvalidDigestError, InvalidQueryError, InvalidValueE
 from holdfast.index import proof
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import Database
-from holdfast.index.select import artifacts, plans
+from holdfast.index.select import artifacts, narrowing, plans
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
-from holdfast.index.select.lookups import Lookups
+from holdfast.index.select.declared import DeclaredRows, Part
+from holdfast.index.select.narrowing import Narrower, Way
 from holdfast.values import canon, digest, moment, query
 from holdfast.values.names import Name
 from holdfast.values.query import MISSING, All, Any_, Compare, Condition, Not, Order, Plan
@@ -33,20 +34,6 @@ ORDERS = {
     "size": "t4.size",
 }
 _FETCH = 500
-_EXACT_INTEGER = 1 << 53
-_LONGEST_GLOB = 1_000
-_SLACK = 1e-12
-"""SQLite reads decimal fractions a little off (it promises 15 digits), so numbers are narrowed with this much room."""
-_TINY = 1e-300
-_TERMS = {
-    "type": "t1.type",
-    "status": "t1.status",
-    "media_type": "t3.media_type",
-    "tenant": "t2.tenant",
-    "owner": "t2.owner",
-}
-_NUMBERS = {"size": "t4.size", "revision": "t3.number"}
-_TIMES = {"created": "t1.key", "updated": "t2.changed"}
 _READ: dict[str, Callable[[Artifact], Any]] = {
     "id": lambda a: a.id,
     "name": lambda a: a.name,
@@ -68,13 +55,8 @@ _READ: dict[str, Callable[[Artifact], Any]] = {
     "collection": lambda a: a.path.rpartition("/")[0],
     "metadata": lambda a: a.metadata,
 }
-NO_ROWS = SQL("0")
 _ORDER_AT = {"created": 0, "updated": 14, "name": 2, "size": 34}
 """Where in a row of artifacts.COLUMNS the value stands by which is ordered."""
-_MANY_FOLDERS = 900
-_OF_CONTENT = """t1.key IN (SELECT v.artifact FROM content c CROSS JOIN revision v ON v.content = c.key
-    WHERE substr(c.digest, 1, 8) = ? AND c.digest = ?)"""
-_OF_RUN = "t1.key IN (SELECT v.artifact FROM revision v WHERE v.run = (SELECT key FROM record WHERE id = ?))"
 _JOINS = {
     "t2.": "LEFT JOIN record t2 ON t2.key = t1.key",
     "t3.": "LEFT JOIN revision t3 ON t3.key = t1.newest",
@@ -82,7 +64,6 @@ _JOINS = {
 }
 _IN_COLLECTION = f"""{artifacts.SELECT} WHERE t1.collection = ? AND t1.live = 1 AND (t1.name, t1.stray) > (?, ?)
     ORDER BY t1.name, t1.stray LIMIT ?"""
-Narrowing = SQL | None
 
 
 def reader(artifact: Artifact) -> Callable[[str], Any]:
@@ -116,9 +97,9 @@ def checked(condition: Condition) -> Condition:
     elif name not in _READ:
         raise InvalidQueryError(f"artifacts have no field {name!r}", query=name, reason="field",
                                 remedy=f"Fields: {', '.join(sorted([*_READ, 'under']))}, metadata.…")  # fmt: skip
-    if name in _TIMES and isinstance(condition.value, datetime) and condition.value.tzinfo is None:
+    if name in narrowing.TIMES and isinstance(condition.value, datetime) and condition.value.tzinfo is None:
         raise InvalidQueryError(f"{condition.value} has no time zone", query=name, reason="time")
-    if name in _TIMES and isinstance(condition.value, str):
+    if name in narrowing.TIMES and isinstance(condition.value, str):
         try:
             return Compare(name, condition.op, moment.to_datetime(moment.from_text(condition.value)))
         except InvalidValueError as error:
@@ -147,13 +128,13 @@ class Finder:
         artifacts: ArtifactRows,
         collections: CollectionRows,
         chain: ChainRows,
-        lookups: Lookups,
+        declared: DeclaredRows,
     ) -> None:
         self._db = database
         self._artifacts = artifacts
         self._collections = collections
-        self._chain = chain
-        self._lookups = lookups
+        self._declared = declared
+        self._narrower = Narrower(collections, chain, declared)
 
     def page(
         self, condition: Condition | None, order: Order, *, limit: int, token: str | None = None, deleted: bool = False
@@ -185,8 +166,8 @@ class Finder:
     def explain(self, condition: Condition | None, order: Order, *, deleted: bool = False) -> Plan:
         """How `page` would ask for the first of them."""
         wanted = None if condition is None else checked(condition)
-        sql, parameters = self._query(wanted, order, None, deleted=deleted, limit=1)
-        return plans.read(self._db, sql, parameters)
+        sql, parameters = self._query(wanted, order, None, deleted=deleted, limit=_FETCH)
+        return plans.read(self._db, sql, parameters, self._declared.fields())
 
     def _judge(self, condition: Condition | None) -> Callable[[Artifact], bool]:
         """What decides whether an artifact meets a condition."""
@@ -212,67 +193,27 @@ class Finder:
         self, condition: Condition | None, order: Order, position: list[Any] | None, *, deleted: bool, limit: int
     ) -> tuple[str, tuple[Any, ...]]:
         """The text and parameters of a query. The same shape gives the same text, which SQLite then knows prepared."""
+        column, sign = ORDERS[order.field], "<" if order.descending else ">"
+        turned = "DESC" if order.descending else "ASC"
+        by_age = column == "t1.key"
+        first = self._narrower.first(condition, limit) if by_age else None
         parts = [SQL("t1.live IS NULL" if deleted else "t1.live = 1")]
-        narrowed = None if condition is None else self._narrow(condition)
+        if first is not None:
+            parts.append(first[1].where)
+            column = f"{first[1].alias}.artifact"
+        way = Way(first and first[0], limit if by_age else None)
+        narrowed = None if condition is None else self._narrower.narrow(condition, way)
         if narrowed is not None:
             parts.append(narrowed)
-        column, sign = ORDERS[order.field], "<" if order.descending else ">"
-        if position is not None:
+        if position is not None and by_age:
+            parts.append(SQL(f"{column} {sign} ?", (position[1],)))
+        elif position is not None:
             parts.append(SQL(f"({column}, t1.key) {sign} (?, ?)", tuple(position)))
-        way = "DESC" if order.descending else "ASC"
         where = " AND ".join(part.sql for part in parts)
-        sql = f"{artifacts.SELECT} WHERE {where} ORDER BY {column} {way}, t1.key {way} LIMIT ?"
-        if column == "t1.key":
-            sql = _by_key(where, way)
+        sql = f"{artifacts.SELECT} WHERE {where} ORDER BY {column} {turned}, t1.key {turned} LIMIT ?"
+        if by_age:
+            sql = _by_key(where, turned, first and first[1])
         return sql, (*(cell for part in parts for cell in part.params or ()), limit)
-
-    def _narrow(self, condition: Condition) -> Narrowing:
-        """SQL that holds for every artifact that meets the condition; None if nothing is known."""
-        if isinstance(condition, All):
-            parts = [part for part in map(self._narrow, condition.parts) if part is not None]
-            return _joined(parts, " AND ") if parts else None
-        if isinstance(condition, Any_):
-            found = [self._narrow(part) for part in condition.parts]
-            known = [part for part in found if part is not None]
-            return _joined(known, " OR ") if known and len(known) == len(found) else None
-        return self._narrow_one(condition) if isinstance(condition, Compare) else None
-
-    def _narrow_one(self, one: Compare) -> Narrowing:
-        name, op, value = one.field, one.op, one.value
-        if name in _TERMS and op == "=" and isinstance(value, str):
-            key = self._lookups.term_key(value)
-            return NO_ROWS if key is None else SQL(f"{_TERMS[name]} = ?", (key,))
-        if name in _NUMBERS and op in ("=", "<", "<=", ">", ">=") and _plain_number(value):
-            return SQL(f"{_NUMBERS[name]} {op} ?", (value,))
-        if name in _TIMES and op in (">", ">=", "=") and isinstance(value, datetime):
-            return SQL(f"{_TIMES[name]} >= ?", (self._chain.seq_at(moment.from_datetime(value)),))
-        if name in _TIMES and op in ("<", "<=") and isinstance(value, datetime):
-            return self._before(_TIMES[name], moment.from_datetime(value))
-        if name == "name" and isinstance(value, str) and "\0" not in value:
-            if op == "=":
-                return SQL("t1.name = ?", (value,))
-            # GLOB of SQLite and of Python agree but for classes; a class is left to Python, as is what is too long.
-            plain = "[" not in value and len(value) <= _LONGEST_GLOB
-            return SQL("t1.name GLOB ?", (value,)) if op == "glob" and plain else None
-        if name == "tag" and op == "=" and isinstance(value, str):
-            return SQL("t1.key IN (SELECT record FROM tagging WHERE tag = ?)", (value,))
-        if name == "digest" and op == "=" and isinstance(value, str):
-            return _digest_is(value)
-        if name == "under":
-            return self._in_collections(self._collections.subtree(value)[0])
-        if name == "run" and op == "=" and isinstance(value, str) and moment.is_id(value):
-            return SQL(_OF_RUN, (moment.id_bytes(value),))
-        return _narrow_metadata(one) if name.startswith("metadata.") else None
-
-    def _before(self, column: str, time_us: int) -> Narrowing:
-        """Nothing can be said where the changes of a transaction that is still open may be meant."""
-        head, at = self._chain.head(), self._chain.seq_at(time_us + 1)
-        return None if head is None or at >= head.next_seq else SQL(f"{column} < ?", (at,))
-
-    def _in_collections(self, keys: list[int]) -> SQL:
-        if len(keys) > _MANY_FOLDERS:  # a great part of the store: better gone through in the order that was asked for
-            return SQL("+t1.collection IN (SELECT value FROM json_each(?))", (str(keys),))
-        return SQL(f"t1.collection IN ({','.join('?' * len(keys))})", tuple(keys))
 
     def in_collection(self, collection: int, *, after: Name | None, limit: int) -> list[Artifact]:
         """Live artifacts right in a collection, by name, beyond a name."""
@@ -296,43 +237,6 @@ class Finder:
         return found[0]
 
 
-def _joined(parts: list[SQL], word: str) -> SQL:
-    return SQL("(" + word.join(part.sql for part in parts) + ")", tuple(p for part in parts for p in part.params or ()))
-
-
-def _digest_is(value: str) -> SQL:
-    try:
-        raw = digest.raw(value)
-    except InvalidDigestError:
-        return NO_ROWS
-    return SQL(_OF_CONTENT, (raw[:8], raw))
-
-
-def _plain_number(value: Any) -> bool:
-    return type(value) in (int, float) and -_EXACT_INTEGER <= value <= _EXACT_INTEGER
-
-
-def _narrow_metadata(one: Compare) -> Narrowing:
-    """Only where SQLite's JSON cannot go wrong: short paths of plain keys, text, and numbers below 2^53."""
-    steps = query.path_of(one.field.removeprefix("metadata."))
-    # Keys that JSON writes with an escape are compared as they are written, not as they are meant.
-    if any(isinstance(step, str) and ('"' in step or "\\" in step or min(step, default=" ") < " ") for step in steps):
-        return None
-    path = "$" + "".join(f"[{step}]" if isinstance(step, int) else f'."{step}"' for step in steps)
-    if one.op == "exists":
-        return None
-    if one.op == "=" and isinstance(one.value, str) and "\0" not in one.value:
-        return SQL("json_extract(t3.metadata, ?) = ?", (path, one.value))
-    if not _plain_number(one.value) or one.op not in ("=", "<", "<=", ">", ">="):
-        return None
-    room = abs(one.value) * _SLACK + _TINY
-    low = None if one.op in ("<", "<=") else one.value - room
-    high = None if one.op in (">", ">=") else one.value + room
-    bounds = [(sign, bound) for sign, bound in ((">=", low), ("<=", high)) if bound is not None]
-    sql = " AND ".join(f"json_extract(t3.metadata, ?) {sign} ?" for sign, _ in bounds)
-    return SQL(f"({sql})", tuple(value for _, bound in bounds for value in (path, bound)))
-
-
 def _unders(condition: Condition | None) -> list[str]:
     if isinstance(condition, (All, Any_)):
         return [path for part in condition.parts for path in _unders(part)]
@@ -347,14 +251,18 @@ def _is_only_under(condition: Condition) -> bool:
     return isinstance(condition, Compare) and condition.field == "under"
 
 
-def _by_key(where: str, way: str) -> str:
+def _by_key(where: str, way: str, first: Part | None) -> str:
     """In the order of keys, the keys are found first, from indexes if these have all that is asked: what makes an
     artifact is fetched only for those.
     """
     needed = [alias for alias in _JOINS if alias in where and not (alias == "t3." and "t4." in where)]
     joins = "".join(f" {_JOINS[alias]}" for alias in needed)
-    return f"""SELECT {artifacts.COLUMNS} FROM (SELECT t1.key AS key FROM artifact t1{joins} WHERE {where}
-        ORDER BY t1.key {way} LIMIT ?) k CROSS JOIN artifact t1 ON t1.key = k.key {artifacts.OTHERS}
+    source, key = "artifact t1", "t1.key"
+    if first is not None:
+        source = f"metadata_value {first.alias} CROSS JOIN artifact t1 ON t1.key = {first.alias}.artifact"
+        key = f"{first.alias}.artifact"
+    return f"""SELECT {artifacts.COLUMNS} FROM (SELECT t1.key AS key FROM {source}{joins} WHERE {where}
+        ORDER BY {key} {way} LIMIT ?) k CROSS JOIN artifact t1 ON t1.key = k.key {artifacts.OTHERS}
         ORDER BY k.key {way}"""
 
 

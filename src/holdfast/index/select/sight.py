@@ -7,6 +7,7 @@ or another. Bounded by weight; when it is full it begins anew.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Folder:
 class Sight:
     """What holds for one version of the index. `version` None: for the moment only, inside a transaction."""
 
-    __slots__ = ("_weight", "folders", "pages", "subtrees", "version", "ways")
+    __slots__ = ("_weight", "declared", "folders", "pages", "subtrees", "version", "ways")
 
     def __init__(self, version: tuple[int, int, int] | None) -> None:
         self.version = version
@@ -49,6 +50,7 @@ class Sight:
         self.ways: dict[str | bytes, int] = {}
         self.subtrees: dict[str, tuple[list[int], frozenset[str]]] = {}
         self.pages: dict[Any, Sequence[Row]] = {}
+        self.declared: dict[tuple[str | int, ...], tuple[int, str]] | None = None
         self._weight = 0
 
     def keep(self, asked: Any, rows: Sequence[Row]) -> None:
@@ -92,18 +94,32 @@ class Sights:
         changes = connection.total_changes
         if connection.in_transaction and getattr(self._own, "began", -1) != changes:
             return Sight(None)  # a roll-back would not show in the version
-        try:
-            version = (self._epoch, connection.execute(_VERSION).fetchone()[0], changes)
-        except Exception as error:
-            raise mapped(error, self._db.path) from error
+        known = getattr(self._own, "known", None) if connection.in_transaction else None
+        version = (self._epoch, self._version(connection) if known is None else known, changes)
         sight: Sight | None = getattr(self._own, "sight", None)
         if sight is None or sight.version != version:
             sight = self._own.sight = Sight(version)
         return sight
 
-    def begin(self) -> None:
-        """This thread's connection has begun a write transaction: until it changes a row, what was seen holds."""
-        self._own.began = self._db.raw().total_changes
+    def begin(self) -> int:
+        """This thread's connection has begun a write transaction: until it changes a row, what was seen holds.
+
+        The version of the database, which nobody else changes until `end`.
+        """
+        connection = self._db.raw()
+        self._own.began = connection.total_changes
+        version = self._own.known = self._version(connection)
+        return version
+
+    def end(self) -> None:
+        """The write transaction is over."""
+        self._own.known = None
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        try:
+            return int(connection.execute(_VERSION).fetchone()[0])
+        except Exception as error:
+            raise mapped(error, self._db.path) from error
 
     def forget(self) -> None:
         """All rows were made anew."""

@@ -16,7 +16,7 @@ PROVEN_ROWS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Sizes in bytes. `logical`: of all kept revisions; `unique`: each content once; `stored`: as compressed files.
+    """Sizes in bytes. `logical`: of all kept revisions; `unique`: each content once; `stored`: compressed.
 
     `condemned`: blobs that gc means to remove, `condemned_bytes` as files.
     """
@@ -65,7 +65,11 @@ class Totals:
                 FROM blob b LEFT JOIN content c ON c.key = b.content
                 WHERE {self._proven("blob", "b")} AND {self._proven("content", "c")}"""
         )
-        return Contents(revisions, logical, blobs, unique, stored, condemned, condemned_bytes)
+        (chunks,) = self._row(
+            f"SELECT sum(CASE h.start WHEN 0 THEN h.stored_bytes ELSE 0 END) FROM chunk h "
+            f"WHERE {self._proven('chunk', 'h')}"
+        )
+        return Contents(revisions, logical, blobs, unique, stored + chunks, condemned, condemned_bytes)
 
     def schema_version(self) -> int:
         """The version of the schema."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -68,7 +69,12 @@ metadata = st.dictionaries(st.sampled_from(["k", "ü", "a.b", "", "0"]), _values
 """A JSON object with integers beyond 64 bits, 1 beside 1.0 and True, text in both forms of Unicode, NUL."""
 
 texts = st.lists(st.sampled_from(WORDS), max_size=4).map(lambda words: " ".join(words).encode())
-contents = texts | st.binary(max_size=12) | st.sampled_from([b"", b"\n" * 9, Long(b"0123456789abcdef" * 20_000)])
+_BASE = random.Random(20).randbytes(9_000)  # noqa: S311
+GROWN = (Long(_BASE[:6_000]), Long(_BASE), Long(_BASE[:2_000] + b"an edit" + _BASE[2_000:]), Long(_BASE[4_000:]))
+"""Large enough to be cut where chunks are small (testing.chunk_workloads), and with much in common."""
+
+_ODD = (b"", b"\n" * 9, Long(b"0123456789abcdef" * 20_000))
+contents = texts | st.binary(max_size=12) | st.sampled_from([*_ODD, *GROWN])
 tags = st.sets(st.sampled_from(TAGS), max_size=2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from holdfast.testing.machine import values
 from holdfast.testing.machine.driver import Driver
 from holdfast.testing.machine.values import Known, Way, among, by, some
 from holdfast.testing.model import Model, Thing
-from holdfast.values.records import Artifact
+from holdfast.values.records import Artifact, PutResult
 
 
 def _known(machine: Driver, things: Iterable[Thing]) -> list[Known]:
@@ -63,6 +64,10 @@ expectations = st.none() | st.none() | st.integers(0, 3)
 new_names = st.none() | values.names
 
 
+def _put(store: Store, *, path: bytes, given: Any) -> PutResult:
+    return store.put(path, given)
+
+
 class ArtifactRules(Driver):
     """Verbs of artifacts."""
 
@@ -99,6 +104,13 @@ class ArtifactRules(Driver):
         self.both(
             lambda s: s.put(its, content, expect=expect, **said), lambda m: m.put(mine, content, said, expect=expect)
         )
+
+    @rule(path=values.paths, contents=st.permutations(values.GROWN), how=st.sampled_from(["bytes", "stream", "path"]))
+    def grow(self, path: bytes, contents: list[bytes], how: str) -> None:
+        """Large contents with much in common, one after the other: they are cut where chunks are small."""
+        for content in contents[:3]:
+            given = self.given(content, how)
+            self.both(partial(_put, path=path, given=given), partial(Model.put, ref=path, content=content, said={}))
 
     @rule(path=values.paths, contents=st.lists(values.contents, min_size=1, max_size=3), said=values.described())
     def put_many(self, path: bytes, contents: list[bytes], said: dict[str, Any]) -> None:

@@ -1,0 +1,146 @@
+"""Decides which content is cut into chunks: large content that is put where an artifact is, and the one before it.
+
+How content is stored is no change of it: what is done to the revision before concerns physical rows and files alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, cast
+
+from holdfast.blobs.chunks import CUT_FROM, ChunkedBlobs, available, cutter
+from holdfast.blobs.contract import BlobReader, Staged
+from holdfast.engine import chunk_rows
+from holdfast.engine.handle import Handle
+from holdfast.engine.transaction import write
+from holdfast.errors import DamageError, HoldfastError
+from holdfast.formats.pack import Spot
+from holdfast.formats.recipe import Recipe
+
+log = logging.getLogger("holdfast.engine")
+
+WORTH = 8
+"""A content stored whole is cut later if one byte of it in so many is in chunks that are stored already."""
+
+
+class Grown:
+    """Cuts content if it is a later revision of something. `newest` tells the digest that is there now; "": nothing.
+
+    `before`: that digest, once content was cut. `may_lock`: nobody who waits for this holds the writer lock.
+    """
+
+    def __init__(self, handle: Handle, newest: Callable[[], str], *, may_lock: bool = True) -> None:
+        self._handle = handle
+        self._newest = newest
+        self._may_lock = may_lock
+        self.before = ""
+
+    def __call__(self, source: BinaryIO, *, durable: bool) -> Staged | None:
+        """The content staged as chunks; None, and nothing was read, if it is not to be cut."""
+        blobs = cuts(self._handle)
+        before = self._newest() if blobs is not None else ""
+        if blobs is None or not before:
+            return None
+        self.before = before
+        keep_early = self._keep if self._may_lock else None
+        return blobs.stage_cut(source, durable=durable, keep=keep_early, old=_recipe(self._handle, blobs, before))
+
+    def _keep(self, fresh: Sequence[tuple[bytes, Spot]]) -> None:
+        keep(self._handle, fresh)
+
+
+def _recipe(handle: Handle, blobs: ChunkedBlobs, digest: str) -> Recipe | None:
+    """The recipe of a content if it is cut, and every chunk in it has a row that gc does not mean to remove."""
+    physical = handle.index.physical
+    try:
+        found = blobs.recipes.read(digest)[0] if physical.is_cut(digest) else None
+    except DamageError:
+        return None  # the content that comes is cut from its beginning, and fsck names this one
+    whole = found is not None and next(physical.chunks.doubtful(found.digests), None) is None
+    return found if whole else None
+
+
+def cuts(handle: Handle) -> ChunkedBlobs | None:
+    """The blob store if it can cut content here and now."""
+    return handle.blobs if isinstance(handle.blobs, ChunkedBlobs) and available() else None
+
+
+def keep(handle: Handle, fresh: Sequence[tuple[bytes, Spot]]) -> None:
+    """Commit rows for chunks that no recipe lists yet, so that their packs need not stay open."""
+    with write(handle, what="put: chunks"):
+        chunk_rows.register(handle.index.physical, fresh)
+
+
+def follow(handle: Handle, digest: str, before: str) -> bool:
+    """Content with a digest was committed: if it was cut, cut the one before it too, where that saves; whether it was.
+
+    Never fails what was acknowledged before: trouble is logged.
+    """
+    physical = handle.index.physical
+    try:
+        if not before or before == digest or not physical.is_cut(digest):
+            return False
+        return cut_whole(handle, before)
+    except HoldfastError as error:
+        log.warning("not-cut", extra={"holdfast": {"code": error.code}})
+        return False
+
+
+def cut_whole(handle: Handle, digest: str) -> bool:
+    """Cut content that is stored whole, if enough of it is stored as chunks already; whether it was. Durable on return.
+
+    Its file stays: gc removes it when the grace period is over. Raises what reading and writing raise.
+    """
+    blobs, place = cuts(handle), handle.index.physical.place(digest)
+    if blobs is None or place is None or place.cut or place.spot is not None or place.size < CUT_FROM:
+        return False
+    if place.condemned_us is not None or not _is_worth_it(handle, blobs, digest):
+        return False
+    reader = blobs.open(digest)
+    try:
+        source = cast("BinaryIO", _Reading(reader))
+        staged = blobs.stage_cut(source, keep=lambda fresh: keep(handle, fresh))
+    finally:
+        reader.close()
+    try:
+        with write(handle, what="cut"):
+            again = handle.index.physical.place(digest)
+            if staged.digest != digest or again is None or again.cut or again.spot is not None:
+                return False
+            (stat,) = blobs.publish([staged])
+            chunk_rows.place(handle.index.physical, stat)
+    finally:
+        blobs.discard([staged])
+    return True
+
+
+def _is_worth_it(handle: Handle, blobs: ChunkedBlobs, digest: str) -> bool:
+    """Whether enough is shared: only cut and hashed, and no further than the answer needs."""
+    known = passed = 0
+    reader = blobs.open(digest)
+    try:
+        for raw, size in cutter.digests_of(_Reading(reader).read):
+            passed += size
+            known += size if handle.index.physical.has_chunk(raw) else 0
+            if known * WORTH >= reader.size:
+                return True
+            if (known + reader.size - passed) * WORTH < reader.size:
+                return False
+    finally:
+        reader.close()
+    return False
+
+
+class _Reading:
+    """A blob read from its beginning, without a second digest: what comes of it is compared as a whole."""
+
+    def __init__(self, reader: BlobReader) -> None:
+        self._reader = reader
+        self._at = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes."""
+        data = self._reader.read_at(self._at, size)
+        self._at += len(data)
+        return data
