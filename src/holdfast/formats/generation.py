@@ -19,7 +19,7 @@ FORMAT_VERSION = 0
 MOST_BYTES = 16 << 20
 """No marker and no record is larger."""
 
-COPIED = (paths.BLOBS, paths.PACKS, paths.JOURNAL)
+COPIED = (paths.BLOBS, paths.PACKS, paths.RECIPES, paths.JOURNAL)
 """The folders of a store whose files a backup holds, in the order in which it lists them; the rest is made anew.
 
 What stands right in the store's folder, its marker and index, is listed last.

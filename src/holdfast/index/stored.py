@@ -16,11 +16,16 @@ _HEAD = "substr(c.digest, 1, 8)"
 _OF_FILES = f"""SELECT c.digest, {proof.proven("content", "c")}, {proof.proven("blob", "b")}
     FROM content c CROSS JOIN blob b ON b.content = c.key
     WHERE b.container = ?1 AND ({_HEAD}, c.digest) > (?2, ?3) ORDER BY {_HEAD}, c.digest LIMIT {_PAGE}"""
-_MEMBERS = (f"SELECT container, offset + stored_bytes AS reach FROM blob WHERE container > {LOOSE}",)
+_MEMBERS = (
+    f"SELECT container, offset + stored_bytes AS reach FROM blob WHERE container > {LOOSE}",
+    "SELECT container, offset + stored_bytes AS reach FROM chunk",
+)
 """Every table that has members of packs."""
 
 _HAS = (
     f"""SELECT 1 FROM content c JOIN blob b ON b.content = c.key JOIN container k ON k.key = b.container
+    WHERE {_HEAD} = ?1 AND c.digest = ?2 AND k.name = ?3""",
+    f"""SELECT 1 FROM chunk c JOIN container k ON k.key = c.container
     WHERE {_HEAD} = ?1 AND c.digest = ?2 AND k.name = ?3""",
 )
 """For each of them: whether a digest is a member of a pack."""

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from holdfast.blobs.chunks import RecipeFolder
 from holdfast.blobs.files import open_file
 from holdfast.blobs.packs.scan import PackScan
 from holdfast.blobs.reader import copy_to
@@ -145,6 +146,43 @@ class Pack:
         if self.snapshot.handle.index.physical.packs.one(self.name) is None:
             raise MovedError(self.path)
         return Proven(None, [Lacking(self.path, "", "the pack is missing")])
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a large content is made of. Its name is the digest of that: two recipes can have one name."""
+
+    snapshot: Snapshot
+    raw: bytes
+
+    @property
+    def path(self) -> str:
+        """By the digest of the content."""
+        return paths.recipe_file(self.raw)
+
+    def is_still(self, entry: Entry) -> bool:
+        """By what the store's file looks like."""
+        return entry.path == self.path and entry.seen == self._seen() != generation.UNSEEN
+
+    def proven(self) -> Proven:
+        """By its own digest; its chunks are proven with their packs."""
+        digest, seen = digests.text(self.raw), self._seen()
+        try:
+            RecipeFolder(self.snapshot.handle.root, self.snapshot.disk).read(digest)
+        except BlobMissingError as error:
+            place = self.snapshot.handle.index.physical.place(digest)
+            if place is None or not place.cut:
+                raise MovedError(self.path) from error
+            return Proven(None, [Lacking(self.path, digest, "the recipe is missing")])
+        except (DamageError, StorageIOError) as error:
+            return Proven(None, [Lacking(self.path, digest, error.message)])
+        return Proven(read(self.snapshot.disk, self.snapshot.place(self.path)), seen=seen)
+
+    def _seen(self) -> str:
+        facts = self.snapshot.disk.stat(self.snapshot.place(self.path))
+        if facts is None:
+            return generation.UNSEEN
+        return f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}:{facts.st_ino}"
 
 
 class _Bytes:

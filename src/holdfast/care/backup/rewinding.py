@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.blobs import LocalBlobs
+from holdfast.blobs.chunks import RecipeFolder
 from holdfast.blobs.packs import PackFolder
 from holdfast.care.backup.destination import Destination
 from holdfast.care.backup.folder import Folder
@@ -151,6 +152,9 @@ def _remove_unneeded(root: str, settings: Settings, index: SqliteIndex) -> None:
     """Files of contents that no change up to here speaks of."""
     place = Folder(root, settings.disk)
     for entry in list(LocalBlobs(root, settings.disk).walk()):
+        if entry.digest is not None and index.physical.place(entry.digest) is None:
+            place.remove(entry.path)
+    for entry in list(RecipeFolder(root, settings.disk).walk()):
         if entry.digest is not None and index.physical.place(entry.digest) is None:
             place.remove(entry.path)
     packs = PackFolder(root, settings.disk)

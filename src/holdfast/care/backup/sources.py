@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdfast.care.backup.chain import segments
-from holdfast.care.backup.contents import Loose, Pack
+from holdfast.care.backup.contents import Loose, Pack, Recipe
 from holdfast.care.backup.source import Snapshot, Source
 from holdfast.index.stored import StoredFiles
+from holdfast.index.tables import RECIPES
 
 
 def sources(snapshot: Snapshot) -> Iterator[Source]:
@@ -15,4 +16,5 @@ def sources(snapshot: Snapshot) -> Iterator[Source]:
     stored = StoredFiles(snapshot.index.database)
     yield from (Loose(snapshot, raw) for raw in stored.loose())
     yield from (Pack(snapshot, name, reach) for name, reach in stored.packs())
+    yield from (Recipe(snapshot, raw) for raw in stored.loose(RECIPES))
     yield from segments(snapshot)
