@@ -128,6 +128,21 @@ def test_every_file_of_a_backup_is_read_only_by_what_the_list_says(store: Store,
     assert report.copied_files == len(found)
 
 
+def test_standard_tools_prove_every_byte_of_a_generation(store: Store, dest: Path) -> None:
+    fill(store)
+    store.backup(dest)
+    page = (Path(__file__).parents[2] / "store-layout.md").read_text()
+    (recipe,) = [line.strip() for line in page.splitlines() if "sha256sum --quiet -c" in line]
+
+    def proven() -> int:
+        done = subprocess.run(["bash", "-c", f"set -o pipefail; {recipe}"], cwd=generation(dest, 1), check=False)
+        return done.returncode
+
+    assert proven() == 0
+    damage(generation(dest, 1), "packs")
+    assert proven() != 0
+
+
 # -- only what is new --------------------------------------------------------------------------------------------------
 
 
