@@ -441,6 +441,27 @@ def test_verify_names_every_damaged_file_of_a_backup(store: Store, dest: Path, f
     assert {one.path for one in found.findings} >= {str(spoiled.relative_to(dest))}
 
 
+def test_a_damaged_file_is_named_in_every_generation_that_shares_it(store: Store, dest: Path) -> None:
+    fill(store)
+    store.backup(dest)
+    store.put("more", "x")
+    store.backup(dest)
+    spoiled = damage(generation(dest, 1), "blobs")
+    found = holdfast.verify_backup(dest).findings
+    assert {(one.generation, Path(one.path).name) for one in found} == {(1, spoiled.name), (2, spoiled.name)}
+
+
+def test_a_damaged_list_hides_nothing_of_the_other_generations(store: Store, dest: Path) -> None:
+    fill(store)
+    store.backup(dest)
+    store.put("more", "x")
+    store.backup(dest)
+    spoiled = damage(generation(dest, 1), "packs")
+    (dest / "generations" / "000002.files").write_bytes(b"nonsense\n")
+    found = {one.path for one in holdfast.verify_backup(dest).findings}
+    assert found == {"generations/000002.files", str(spoiled.relative_to(dest))}
+
+
 def test_verify_names_what_is_missing_what_is_added_and_records_that_were_edited(store: Store, dest: Path) -> None:
     fill(store)
     store.backup(dest)

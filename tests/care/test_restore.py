@@ -197,6 +197,9 @@ def test_without_any_copy_of_the_history_nothing_is_called_a_store(store: Store,
     with pytest.raises(BackupDamagedError, match="does not open"):
         holdfast.restore(copies, new)
     assert not (new / "holdfast.json").exists()
+    report = holdfast.drill(copies)
+    assert [one.what for one in report.tried] == ["it can be restored"]
+    assert report.exit_code == 4
 
 
 # -- as of an earlier change -------------------------------------------------------------------------------------------

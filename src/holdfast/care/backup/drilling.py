@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from holdfast import disk
@@ -20,7 +20,7 @@ from holdfast.care.fsck import check_path
 from holdfast.engine.open import Settings, open_store
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
-from holdfast.errors import HoldfastError
+from holdfast.errors import BackupDamagedError, HoldfastError
 from holdfast.formats.generation import Generation
 from holdfast.index.stored import StoredFiles
 from holdfast.values import moment
@@ -100,28 +100,45 @@ def drill(
     began_s, at_us = time.monotonic(), time.time_ns() // 1000
     store_id, one = generations.store_id(source), chosen(source, None)
     with _place(scratch) as folder:
-        root = os.path.join(folder, "restored")
-        restored = restore(source, root, Wanted(one.number), Settings(Actor("drill", "schedule")), progress)
-        took_s = time.monotonic() - began_s
-        checked = check_path(root, progress=progress)
-        whole = not restored.damaged and not restored.lacks
-        damage = _damage(len(restored.damaged), restored.files)
-        tried = [
-            Tried("every file is what was written", not restored.damaged, damage),
-            Tried("nothing was lacking when it was made", not one.lacks, f"{len(one.lacks)} contents or files lacking"),
-            Tried("fsck finds nothing", checked.exit_code == 0 and whole,
-                  ", ".join(f"{count} {code}" for code, count in sorted(checked.counts.items())) or "all is well"),
-            _same_inside(root, one),
-        ]  # fmt: skip
-        behind = None
-        if store is not None:
-            compared, behind = _same_as_store(store, store_id, one)
-            tried += compared
+        seen = _tried_out(source, one, os.path.join(folder, "restored"), progress)
+        took_s, tried, behind = time.monotonic() - began_s, seen.tried, None
+    if store is not None:
+        compared, behind = _same_as_store(store, store_id, one)
+        tried += compared
     return DrillReport(
         source.where, store, store_id, one.number, moment.to_text(at_us), moment.to_text(one.made_us),
-        (at_us - one.made_us) / 1e6, one.head.next_seq - 1, one.head.hash.hex(), behind, restored.files, restored.bytes,
-        one.counts, dict(checked.counts), tuple(tried), took_s, time.monotonic() - began_s,
+        (at_us - one.made_us) / 1e6, one.head.next_seq - 1, one.head.hash.hex(), behind, seen.files, seen.bytes,
+        one.counts, seen.fsck_counts, tuple(tried), seen.restore_s, took_s,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What came of the restore."""
+
+    tried: list[Tried]
+    restore_s: float
+    files: int = 0
+    bytes: int = 0
+    fsck_counts: dict[str, int] = field(default_factory=dict)
+
+
+def _tried_out(source: Destination, one: Generation, root: str, progress: Progress | None) -> _Seen:
+    began_s = time.monotonic()
+    try:
+        restored = restore(source, root, Wanted(one.number), Settings(Actor("drill", "schedule")), progress)
+    except BackupDamagedError as error:
+        return _Seen([Tried("it can be restored", passed=False, answer=error.message)], time.monotonic() - began_s)
+    restore_s = time.monotonic() - began_s
+    checked = check_path(root, progress=progress)
+    found = ", ".join(f"{count} {code}" for code, count in sorted(checked.counts.items())) or "all is well"
+    tried = [
+        Tried("every file is what was written", not restored.damaged, _damage(len(restored.damaged), restored.files)),
+        Tried("nothing was lacking when it was made", not one.lacks, f"{len(one.lacks)} contents or files lacking"),
+        Tried("fsck finds nothing", checked.exit_code == 0, found),
+        _same_inside(root, one),
+    ]
+    return _Seen(tried, restore_s, restored.files, restored.bytes, dict(checked.counts))
 
 
 @contextlib.contextmanager

@@ -20,17 +20,21 @@ MOST_FINDINGS = 10_000
 
 @dataclass(slots=True)
 class _Check:
+    """A check under way. `wrong`: names of files that were found damaged, and how, up to MOST_FINDINGS."""
+
     destination: Destination
     progress: Progress | None
     total: int = 0
     files: int = 0
     bytes: int = 0
     findings: list[Finding] = field(default_factory=list)
+    wrong: dict[str, str] = field(default_factory=dict)
 
     def found(self, number: int, path: str, reason: str, digest: str = "") -> None:
         """Note it, up to MOST_FINDINGS."""
         if len(self.findings) < MOST_FINDINGS:
             self.findings.append(Finding(number, path, reason, digest))
+            self.wrong[path] = reason
 
 
 def verify(destination: Destination, *, only: int | None = None, progress: Progress | None = None) -> VerifyReport:
@@ -48,8 +52,7 @@ def verify(destination: Destination, *, only: int | None = None, progress: Progr
     check.total = sum(one.files for one in records)
     newer: Generation | None = None
     for one in records:
-        _check_generation(check, one, newer)
-        newer = one
+        newer = one if _check_generation(check, one, newer) else None
     return VerifyReport(
         destination.where, tuple(numbers), check.files, check.bytes, time.monotonic() - began_s, tuple(check.findings)
     )
@@ -67,8 +70,8 @@ def _record(check: _Check, number: int, only: int | None) -> Generation | None:
     return None
 
 
-def _check_generation(check: _Check, one: Generation, newer: Generation | None) -> None:
-    """What a generation shares with the next newer one was read with that."""
+def _check_generation(check: _Check, one: Generation, newer: Generation | None) -> bool:
+    """Whether its list is sound. What a generation shares with the next newer one was read with that."""
     for lost in one.lacks:
         check.found(one.number, f"{generation.folder_of(one.number)}/{lost.path}",
                     f"it was damaged in the store: {lost.reason}", lost.digest)  # fmt: skip
@@ -81,6 +84,8 @@ def _check_generation(check: _Check, one: Generation, newer: Generation | None) 
             check.found(one.number, name, "it does not belong here: no list has it")
     except (BackupDamagedError, StorageIOError) as error:
         check.found(one.number, generation.list_of(one.number), error.message)
+        return False
+    return True
 
 
 def _with_newer(destination: Destination, one: Generation, newer: Generation | None) -> Iterator[tuple[Entry, bool]]:
@@ -98,6 +103,8 @@ def _check_file(check: _Check, number: int, entry: Entry, shared_with: int | Non
     other = None if shared_with is None else f"{generation.folder_of(shared_with)}/{entry.path}"
     if other is not None and check.destination.same(name, other):
         check.total -= 1
+        if other in check.wrong:
+            check.found(number, name, check.wrong[other])
         return
     check.files += 1
     try:
