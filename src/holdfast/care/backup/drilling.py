@@ -101,7 +101,8 @@ def drill(
     store_id, one = generations.store_id(source), chosen(source, None)
     with _place(scratch) as folder:
         seen = _tried_out(source, one, os.path.join(folder, "restored"), progress)
-        took_s, tried, behind = time.monotonic() - began_s, seen.tried, None
+    took_s, tried = time.monotonic() - began_s, seen.tried
+    behind: int | None = None
     if store is not None:
         compared, behind = _same_as_store(store, store_id, one)
         tried += compared
