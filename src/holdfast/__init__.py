@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 from holdfast.version import __version__
 
 if TYPE_CHECKING:
+    from holdfast.care.backup.calls import backup_path as backup
+    from holdfast.care.backup.calls import drill_path as drill
+    from holdfast.care.backup.calls import restore_path as restore
+    from holdfast.care.backup.calls import verify_path as verify_backup
     from holdfast.care.fsck.portion import Portion
     from holdfast.store import Store, doctor, import_store
     from holdfast.store import create_store as create
@@ -28,8 +32,10 @@ _HOMES = {
     "FileFacts": ("holdfast.values.records", "FileFacts"),
     "Portion": ("holdfast.care.fsck.portion", "Portion"),
     "Store": ("holdfast.store", "Store"),
+    "backup": ("holdfast.care.backup.calls", "backup_path"),
     "create": ("holdfast.store", "create_store"),
     "doctor": ("holdfast.store", "doctor"),
+    "drill": ("holdfast.care.backup.calls", "drill_path"),
     "field": ("holdfast.values.query", "field"),
     "fsck": ("holdfast.store", "fsck_store"),
     "import_store": ("holdfast.store", "import_store"),
@@ -38,6 +44,8 @@ _HOMES = {
     "rebuild": ("holdfast.store", "rebuild_store"),
     "recover": ("holdfast.store", "recover_store"),
     "repair": ("holdfast.store", "repair_store"),
+    "restore": ("holdfast.care.backup.calls", "restore_path"),
+    "verify_backup": ("holdfast.care.backup.calls", "verify_path"),
 }
 
 __all__ = [
@@ -47,8 +55,10 @@ __all__ = [
     "Portion",
     "Store",
     "__version__",
+    "backup",
     "create",
     "doctor",
+    "drill",
     "field",
     "fsck",
     "import_store",
@@ -57,6 +67,8 @@ __all__ = [
     "rebuild",
     "recover",
     "repair",
+    "restore",
+    "verify_backup",
 ]
 
 

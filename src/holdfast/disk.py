@@ -205,6 +205,11 @@ class Disk:
             return False
         return True
 
+    def rmdir(self, path: str) -> None:
+        """Remove an empty folder; FileNotFoundError if it is gone."""
+        with typed("remove folder", path):
+            os.rmdir(path)
+
     def stat(self, path: str) -> os.stat_result | None:
         """What is at `path`, links not followed; None if nothing is."""
         try:

@@ -22,9 +22,12 @@ HoldfastError
 │   ├── ContentPurgedError                  the bytes were given up on purpose
 │   ├── ChainBrokenError                    a transaction does not follow from the one before
 │   ├── ChainForkedError                    index and journal tell two different histories
-│   └── IndexDamagedError                   the index file cannot be read as a database
+│   ├── IndexDamagedError                   the index file cannot be read as a database
+│   └── BackupDamagedError                  a file of a backup is not what was written
 ├── StoreError                          the store as a whole
 │   ├── NotAStoreError            (exit 10)
+│   ├── NotABackupError           (exit 10)
+│   ├── BackupRefusedError                  a backup of this store does not belong there
 │   ├── StoreExistsError
 │   ├── LockedError               (exit 11)
 │   ├── FormatTooNewError         (exit 12)
@@ -236,6 +239,16 @@ class IndexDamagedError(DamageError):
     default_remedy = "Run `holdfast fsck --repair`: the index is made anew from journal and blobs."
 
 
+class BackupDamagedError(DamageError):
+    """A file of a backup is missing, or not what was written. Fields: `path`, `reason`."""
+
+    code = "backup-damaged"
+    default_remedy = (
+        "Run `holdfast backup verify DEST`: it names every damaged file. Another generation may be whole "
+        "(`holdfast restore --generation N`); `holdfast backup --whole DEST` makes a new one that shares no file."
+    )
+
+
 class StoreError(HoldfastError):
     """The store as a whole cannot be used as asked."""
 
@@ -248,6 +261,26 @@ class NotAStoreError(StoreError):
     code = "not-a-store"
     exit_code = 10
     default_remedy = "Make one with `holdfast init`, or name another folder with -C or HOLDFAST_STORE."
+
+
+class NotABackupError(StoreError):
+    """The folder holds no backup. Fields: `path`."""
+
+    code = "not-a-backup"
+    exit_code = 10
+    default_remedy = "Name the folder that was given to `holdfast backup`; a plain copy of a store is opened as it is."
+
+
+class BackupRefusedError(StoreError):
+    """What is in the destination does not lead on to this store; nothing was touched there.
+
+    Fields: `path`, `reason`: `other-store`, `forked` (a change that the store has not is in the backup), `older` (the
+    backup goes on where the store ends), `occupied` (something that is no backup), `inside` (it lies in the
+    store); `seq`.
+    """
+
+    code = "backup-refused"
+    default_remedy = "Back up to a new folder, and keep this one until you know what happened."
 
 
 class StoreExistsError(StoreError):

@@ -25,6 +25,7 @@ from holdfast.values.records import Artifact, Collection, PutResult, Record
 # ruff: noqa: PLC0415
 if TYPE_CHECKING:
     from holdfast.care.audit import Auditing
+    from holdfast.care.backup import BackupReport
     from holdfast.care.fsck import FsckReport, OnFinding, Portion
     from holdfast.care.gc import GcReport
     from holdfast.care.rebuild import RebuildReport
@@ -217,6 +218,16 @@ class Store:
 
         return checking.check(self._handle, quick=quick, portion=portion, progress=progress, on_finding=on_finding)
 
+    def backup(
+        self, destination: str | os.PathLike[str], *, keep: int | None = None, whole: bool = False,
+        progress: Progress | None = None,
+    ) -> BackupReport:  # fmt: skip
+        """Back up into a folder, while others write; only what is new is copied: see `holdfast.backup`."""
+        from holdfast.care import backup as backing
+
+        way = backing.Way(keep=backing.kept(keep), whole=whole)
+        return backing.backup(self._handle, backing.Folder(os.fspath(destination)), way, progress)
+
     def redact(
         self, record: Record | str, *, fields: Iterable[str] | None = None, revisions: Iterable[int] | None = None,
         note: str = "", dry_run: bool = False,
@@ -260,7 +271,7 @@ def open_store(
 ) -> Store:
     """Open the store in a folder; with `create`, make it if the folder is empty or absent."""
     settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only)
-    root = os.fspath(path)
+    root = opening.place_of(os.fspath(path))
     if create:
         try:
             return Store(opening.open_store(root, settings))

@@ -96,6 +96,7 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "run exec": (["true", "--", "true"], {"id", "status", "exit_code", "outputs"}),
     "fsck": ([], {"summary"}),
     "gc": (["--dry-run"], {"summary"}),
+    "backup": (["copies"], {"summary"}),
     "audit head": ([], {"head"}),
     "audit verify": ([], {"proven", "head"}),
     "redact": (["docs/a.md", "--dry-run"], {"dry_run"}),
@@ -114,10 +115,20 @@ FROM_A_TREE = {"import": ["tree", "--dry-run"]}
 LISTS = {"cat": ["docs/a.md", "top.txt"], "mkdir": ["one", "two"]}
 WITH_A_RUN = {"run show": [], "run begin": [], "run finish": [], "run step": ["fit"], "run input": ["top.txt"],
               "run output": ["top.txt"], "run delete": []}  # fmt: skip
+WITH_A_BACKUP = {"restore": ["copies", "new", "--verify"], "drill": ["copies"]}
 
 
 def test_every_command_is_called_by_the_json_tests() -> None:
-    assert {*SUCCEEDS, *LISTS, *WITH_A_RUN, *FROM_A_TREE} == set(WORDS)
+    assert {*SUCCEEDS, *LISTS, *WITH_A_RUN, *WITH_A_BACKUP, *FROM_A_TREE} == set(WORDS)
+
+
+@pytest.mark.parametrize("words", WITH_A_BACKUP)
+def test_it_answers_in_json_of_a_backup(words: str, filled: Path, call: Any) -> None:
+    assert call("backup", "copies").code == 0
+    answer = call(words, "--json", *WITH_A_BACKUP[words])
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.messages[-1]["message_type"] == "summary"
+    assert answer.messages[-1]["exit_code"] == 0
 
 
 @pytest.mark.parametrize("words", SUCCEEDS)

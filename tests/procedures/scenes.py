@@ -46,6 +46,11 @@ class Scene:
         """The store."""
         return self.folder / "store"
 
+    @property
+    def backup(self) -> Path:
+        """A plain copy of it, from before the last put."""
+        return self.folder / "backup"
+
 
 def make(folder: Path) -> Path:
     """A store, its backup from before the last put, a copy of today, and the original files; once for all pages."""
@@ -107,6 +112,14 @@ def locked(scene: Scene) -> None:
         holder.communicate()
 
     scene.clean_up.append(end)
+
+
+def backed_up(scene: Scene) -> None:
+    """There is a backup from before the last put, and nothing is left of what was written since but the originals."""
+    place = scene.folder / "backups"
+    with holdfast.open(scene.backup, read_only=True) as before:
+        before.backup(place)
+    scene.names["BACKUPS"] = str(place)
 
 
 def redaction_killed(scene: Scene) -> None:

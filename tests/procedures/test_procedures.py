@@ -77,6 +77,7 @@ PAGES: dict[tuple[str, str], Expected] = {
     ("copied-in-use", ""): Expected(ends="store.copy"),
     ("forked", ""): Expected(has=("ours.txt@1", "theirs.txt@1")),
     ("disk-full", ""): Expected(plant=scenes.no_space),
+    ("store-lost", ""): Expected(plant=scenes.backed_up, without=("docs/later.txt@1",), has=("later.txt@1",)),
     ("failing-disk", ""): Expected(ends="rescued", without=()),
     ("read-only", ""): Expected(plant=scenes.on_read_only, ends="medium.writable"),
     ("lock-stuck", ""): Expected(plant=scenes.locked),

@@ -44,6 +44,7 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
     """
     started = time.monotonic()
     root = os.path.abspath(root)
+    opening.demand_no_backup(root)
     found = opening.read_marker(root, settings.disk)
     writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
     users = HandlesLock(os.path.join(root, paths.HANDLES_LOCK))

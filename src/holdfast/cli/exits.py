@@ -27,7 +27,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.USAGE: "The call itself is wrong: an unknown option, a malformed value. Nothing was written.",
     Exit.PARTLY: "Partly done: some items were left out, each reported; all others are in the store. "
     "`fsck --max-duration`: nothing found so far, and time was up; the next goes on.",
-    Exit.FINDINGS: "`fsck` or `audit verify` has findings that are still there.",
+    Exit.FINDINGS: "`fsck`, `audit verify`, `backup`, `restore` or `drill` has findings that are still there.",
     Exit.REPAIRED: "`fsck` had findings, and all of them are repaired.",
     Exit.NOT_A_STORE: "The folder is not a store.",
     Exit.LOCKED: "Somebody else holds the lock, for longer than `--lock-wait` allows.",

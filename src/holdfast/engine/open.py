@@ -21,9 +21,10 @@ from holdfast.errors import (
     LockedError,
     NoSpaceError,
     NotAStoreError,
+    ReadOnlyError,
     StoreExistsError,
 )
-from holdfast.formats import lines, marker, paths
+from holdfast.formats import generation, lines, marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
@@ -118,10 +119,35 @@ def read_marker(root: str, disk: Disk) -> Marker:
         raise
 
 
+def place_of(path: str) -> str:
+    """The folder of the store that a path stands for: of a folder of backups, its newest generation that is whole."""
+    if os.path.lexists(os.path.join(path, paths.MARKER)) or not os.path.isfile(os.path.join(path, generation.MARKER)):
+        return path
+    names = Disk().listdir(os.path.join(path, generation.FOLDER))
+    numbers = [number for name in names if (number := generation.number_of(name)) is not None]
+    return os.path.join(path, generation.folder_of(max(numbers))) if numbers else path
+
+
+def demand_no_backup(root: str) -> None:
+    """Raise ReadOnlyError for a backup, or a generation of one: whoever wrote to it would write to others too."""
+    root = os.path.abspath(root)
+    above = os.path.dirname(root)
+    is_one = os.path.basename(above) == generation.FOLDER and os.path.lexists(
+        os.path.join(os.path.dirname(above), generation.MARKER)
+    )
+    if is_one or place_of(root) != root:
+        raise ReadOnlyError(
+            f"{root} is a backup, or a generation of one", path=root,
+            remedy="Open it with read_only=True, or make a store of it: `holdfast restore`.",
+        )  # fmt: skip
+
+
 def open_store(root: str, settings: Settings) -> Handle:
     """Open a store. Rows that cannot be trusted (a missing or copied index) are derived anew first."""
     root = os.path.abspath(root)
     disk = settings.disk
+    if not settings.read_only:
+        demand_no_backup(root)
     found = read_marker(root, disk)
     if settings.read_only:
         return _open_to_read(root, found, settings)

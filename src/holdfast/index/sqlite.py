@@ -264,10 +264,13 @@ class SqliteIndex:
         for table in tables_of_interest:
             proof.prove_all(self.database, table)
 
-    def backup_into(self, target: SqliteIndex) -> None:
-        """Copy this whole database over another one that is open, by SQLite's own backup."""
+    def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:
+        """Copy this whole database over another one that is open, by SQLite's own backup.
+
+        `at_once`: in one read, so that whoever commits meanwhile does not make it begin again.
+        """
         with self.database.errors():
-            self.database.raw().backup(target.database.raw(), pages=1024)
+            self.database.raw().backup(target.database.raw(), pages=-1 if at_once else 1024)
 
 
 def file_identity(path: str) -> str:

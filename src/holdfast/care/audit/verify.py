@@ -17,7 +17,7 @@ from holdfast.care.audit.report import AuditFinding, AuditReport
 from holdfast.care.fsck.view import View, nobody_writes
 from holdfast.disk import Disk
 from holdfast.engine.handle import Handle
-from holdfast.engine.open import read_marker
+from holdfast.engine.open import place_of, read_marker
 from holdfast.engine.recover import Progress, more_redacted
 from holdfast.errors import HoldfastError, InvalidValueError
 from holdfast.formats import lines
@@ -50,7 +50,7 @@ def verify_path(root: str, *, expected: str | None = None, progress: Progress | 
     "SEQ:HASH", NotAStoreError.
     """
     started = time.monotonic()
-    wanted, root, disk = _parsed(expected), os.path.abspath(root), Disk()
+    wanted, root, disk = _parsed(expected), os.path.abspath(place_of(root)), Disk()
     walk = Walk(change.origin(read_marker(root, disk).store_id), wanted, progress)
     view = View(root)
     try:

@@ -19,6 +19,7 @@ from holdfast.care.fsck.view import View
 from holdfast.disk import Disk
 from holdfast.engine import placing, recover, transaction
 from holdfast.engine.handle import Handle
+from holdfast.engine.open import place_of
 from holdfast.errors import ChainForkedError, ConflictError, HoldfastError, InvalidValueError, NotAStoreError
 from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
@@ -65,7 +66,7 @@ def check_path(
     Raises NotAStoreError if the folder has nothing of a store, NoSpaceError (no room for the temporary index),
     InvalidValueError (`quick` and `portion`).
     """
-    root = os.path.abspath(os.fspath(path))
+    root = os.path.abspath(place_of(os.fspath(path)))
     if not os.path.isdir(root):
         raise NotAStoreError(f"{root} is not a folder", path=root)
     _compatible(quick=quick, portion=portion)

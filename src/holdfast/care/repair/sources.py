@@ -19,6 +19,7 @@ from holdfast.care.repair.plan import Spool
 from holdfast.care.repair.salvage import Salvage
 from holdfast.disk import Disk
 from holdfast.engine import content, recover
+from holdfast.engine.open import place_of
 from holdfast.errors import HoldfastError, InvalidValueError
 from holdfast.formats import paths
 from holdfast.journal import Journal
@@ -41,7 +42,7 @@ class Sources:
         self._found: dict[bytes, str] = {}
         self._packed: packs.Found = {}
         self._salvage = Salvage(root, disk)
-        for path in map(os.path.abspath, given):
+        for path in map(os.path.abspath, map(place_of, given)):
             if not os.path.exists(path):
                 raise InvalidValueError(f"{path} is not there", where="from", reason="absent")
             if os.path.isdir(root) and os.path.samefile(path, root):

@@ -61,6 +61,7 @@ class Wanted:
 def repair(root: str, settings: Settings, wanted: Wanted, progress: Progress | None = None) -> RepairReport:
     """Mend the store in a folder, also one that does not open. See `holdfast.repair`."""
     root = os.path.abspath(root)
+    opening.demand_no_backup(root)
     bench = Bench(root, settings.disk)
     sources = Sources(root, wanted.sources, settings.disk)
     before = after = None

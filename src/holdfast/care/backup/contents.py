@@ -1,0 +1,218 @@
+"""Files with contents, proven against their digests as they are copied."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from holdfast.blobs.chunks import RecipeFolder
+from holdfast.blobs.files import open_file
+from holdfast.blobs.packs.scan import PackScan
+from holdfast.blobs.reader import copy_to
+from holdfast.care.backup.source import MovedError, Proven, Snapshot, read
+from holdfast.disk import Disk
+from holdfast.errors import BlobMissingError, DamageError, StorageIOError
+from holdfast.formats import frame, generation, paths
+from holdfast.formats.generation import Entry, Lacking
+from holdfast.formats.pack import Header
+from holdfast.index.stored import StoredFiles
+from holdfast.values import digest as digests
+
+_AT_ONCE = 64 << 20
+"""Packs of up to so many bytes are read once, and proven from memory: all that this software writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loose:
+    """A content that has a file of its own: the name says what is in it."""
+
+    snapshot: Snapshot
+    raw: bytes
+
+    @property
+    def path(self) -> str:
+        """By its digest."""
+        return paths.blob_file(self.raw)
+
+    def is_still(self, entry: Entry) -> bool:
+        """Always: nothing else can have the name."""
+        return entry.path == self.path
+
+    def proven(self) -> Proven:
+        """Compared with its digest before the first byte is given."""
+        digest, path = digests.text(self.raw), self.snapshot.place(self.path)
+        try:
+            data = _small(self.snapshot.disk, path)
+            if data is not None:
+                if hashlib.sha256(frame.decode(data)).digest() != self.raw:
+                    raise frame.damage("the content has another digest")
+                return Proven(iter((data,)))
+        except FileNotFoundError:
+            return self._gone(digest)
+        except (DamageError, StorageIOError):
+            pass  # perhaps of many small frames; if not, what follows says what is wrong
+        try:
+            reader = open_file(self.snapshot.disk, path, digest)
+            try:
+                copy_to(reader, lambda _: None)
+            finally:
+                reader.close()
+        except BlobMissingError:
+            return self._gone(digest)
+        except (DamageError, StorageIOError) as error:
+            return Proven(None, [Lacking(self.path, digest, error.message)])
+        return Proven(read(self.snapshot.disk, path))
+
+    def _gone(self, digest: str) -> Proven:
+        """gc or repack was here; or it is lost."""
+        place = self.snapshot.handle.index.physical.place(digest)
+        if place is None or place.spot is not None:
+            raise MovedError(self.path)
+        return Proven(None, [Lacking(self.path, digest, "the file is missing")])
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack. It only grows: what stands before `reach`, the end of what the snapshot speaks of, never changes."""
+
+    snapshot: Snapshot
+    name: str
+    reach: int
+
+    @property
+    def path(self) -> str:
+        """By its name."""
+        return paths.pack_file(self.name)
+
+    def is_still(self, entry: Entry) -> bool:
+        """Whether the copy reaches far enough."""
+        return entry.path == self.path and entry.size >= self.reach and entry.seen != generation.SUSPECT
+
+    def proven(self) -> Proven:
+        """Each member compared with its digest. A sealed pack comes whole, an open one up to what is needed."""
+        disk, path = self.snapshot.disk, self.snapshot.place(self.path)
+        try:
+            fd = disk.open_read(path)
+        except FileNotFoundError:
+            return self._gone()
+        except StorageIOError as error:
+            return Proven(None, [Lacking(self.path, "", error.message)])
+        try:
+            return self._proven(_Bytes(disk, fd, path))
+        except StorageIOError as error:
+            return Proven(None, [Lacking(self.path, "", error.message)])
+        finally:
+            disk.close(fd)
+
+    def _proven(self, held: _Bytes) -> Proven:
+        if held.size < self.reach:
+            return Proven(read(held.disk, held.path), [Lacking(self.path, "", "the pack was cut")])
+        scan = PackScan(held.disk, held.fd, path=held.path, name=self.name)
+        lacks: list[Lacking] = []
+        end = 0
+        for part in scan.parts():
+            if isinstance(part, Header):
+                if part.position >= self.reach and not end:
+                    end = part.position
+                lacks += self._of_append(part, held) if part.position < self.reach else []
+            elif part.offset < self.reach:
+                where = f"bytes {part.offset} to {part.offset + part.length}"
+                lacks.append(Lacking(self.path, "", f"{where}: {part.reason}"))
+        end = scan.size if scan.sealed else end or min(scan.tail, scan.size)
+        return Proven(held.up_to(max(end, self.reach)), lacks)
+
+    def _of_append(self, header: Header, held: _Bytes) -> list[Lacking]:
+        """What of an append is damaged and needed."""
+        stored = held.frames(header)
+        contents = iter(frame.decode_many(stored))
+        lacks, content, start = [], next(contents), 0
+        sizes = iter(size for _, size in header.frames)
+        left = next(sizes)
+        for raw, size in header.members:
+            if start == left:
+                content, left, start = next(contents), next(sizes), 0
+            piece = b"" if content is None else content[start : start + size]
+            if hashlib.sha256(piece).digest() != raw and self._needs(raw):
+                lacks.append(Lacking(self.path, digests.text(raw), "the content has another digest"))
+            start += size
+        return lacks
+
+    def _needs(self, raw: bytes) -> bool:
+        """Whether the snapshot says that it is here. What no row speaks of is garbage, damaged or not."""
+        return StoredFiles(self.snapshot.index.database).is_member(raw, self.name)
+
+    def _gone(self) -> Proven:
+        if self.snapshot.handle.index.physical.packs.one(self.name) is None:
+            raise MovedError(self.path)
+        return Proven(None, [Lacking(self.path, "", "the pack is missing")])
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a large content is made of. Its name is the digest of that: two recipes can have one name."""
+
+    snapshot: Snapshot
+    raw: bytes
+
+    @property
+    def path(self) -> str:
+        """By the digest of the content."""
+        return paths.recipe_file(self.raw)
+
+    def is_still(self, entry: Entry) -> bool:
+        """By what the store's file looks like."""
+        return entry.path == self.path and entry.seen == self._seen() != generation.UNSEEN
+
+    def proven(self) -> Proven:
+        """By its own digest; its chunks are proven with their packs."""
+        digest, seen = digests.text(self.raw), self._seen()
+        try:
+            RecipeFolder(self.snapshot.handle.root, self.snapshot.disk).read(digest)
+        except BlobMissingError as error:
+            place = self.snapshot.handle.index.physical.place(digest)
+            if place is None or not place.cut:
+                raise MovedError(self.path) from error
+            return Proven(None, [Lacking(self.path, digest, "the recipe is missing")])
+        except (DamageError, StorageIOError) as error:
+            return Proven(None, [Lacking(self.path, digest, error.message)])
+        return Proven(read(self.snapshot.disk, self.snapshot.place(self.path)), seen=seen)
+
+    def _seen(self) -> str:
+        facts = self.snapshot.disk.stat(self.snapshot.place(self.path))
+        if facts is None:
+            return generation.UNSEEN
+        return f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}:{facts.st_ino}"
+
+
+class _Bytes:
+    """An open pack: whole in memory, unless it is larger than any that this software writes."""
+
+    def __init__(self, disk: Disk, fd: int, path: str) -> None:
+        self.disk, self.fd, self.path = disk, fd, path
+        self.size = disk.size(fd)
+        self._data = disk.pread(fd, self.size, 0, path) if self.size <= _AT_ONCE else None
+
+    def frames(self, header: Header) -> list[bytes]:
+        """The frames of an append."""
+        at, end = header.position + header.length, header.end
+        data = self.disk.pread(self.fd, end - at, at, self.path) if self._data is None else self._data[at:end]
+        found, at = [], 0
+        for stored, _ in header.frames:
+            found.append(data[at : at + stored])
+            at += stored
+        return found
+
+    def up_to(self, end: int) -> Iterator[bytes]:
+        """The bytes before `end`. Also after the file was closed."""
+        return read(self.disk, self.path, end) if self._data is None else iter((self._data[:end],))
+
+
+def _small(disk: Disk, path: str) -> bytes | None:
+    """A file that can be one frame, whole; None if it is larger. FileNotFoundError, StorageIOError."""
+    fd = disk.open_read(path)
+    try:
+        size = disk.size(fd)
+        return disk.pread(fd, size, 0, path) if size <= frame.ONE_FRAME_FILE_MAX else None
+    finally:
+        disk.close(fd)
