@@ -27,7 +27,8 @@ _SUSPECTS = 200
 class _Pack:
     """One pack under inspection. `unlisted`: rows of places that no header lists, some of them; `listed_not`: how many.
 
-    `live`: how many rows; `garbage`: bytes of content without a row; `spoiled`: contents among them that are damaged.
+    `live`: how many rows; `garbage`: bytes of content without a row; `spoiled`: contents among them that are damaged;
+    `strangers`: (digest, bytes) of those that no change was seen to speak of.
     """
 
     name: str
@@ -35,6 +36,7 @@ class _Pack:
     row: PackedRow | None = None
     holes: list[Hole] = field(default_factory=list)
     unlisted: list[PackedRow] = field(default_factory=list)
+    strangers: list[tuple[str, int]] = field(default_factory=list)
     listed_not: int = 0
     live: int = 0
     garbage: int = 0
@@ -91,6 +93,7 @@ def _check_pack(scene: Scene, pack: _Pack) -> None:
         scene.out.checked["bytes in packs that nothing refers to"] += pack.garbage
         _tell_shape(scene, pack, scan)
     _tell_rows(scene, pack)
+    _tell_strangers(scene, pack)
 
 
 # -- headers and rows, side by side ------------------------------------------------------------------------------------
@@ -133,9 +136,8 @@ def _check_garbage(scene: Scene, pack: _Pack, member: Member, content: bytes) ->
         return
     if scene.needs is None or not scene.knows_all:
         return
-    digest = digests.text(member.digest)
-    if scene.needs.index.physical.content_key(digest) is None and not _is_busy(scene, pack):
-        scene.out.found("blob-unreferenced", pack.path, f"{member.size} bytes", digest=digest)
+    if scene.needs.index.physical.content_key(digests.text(member.digest)) is None:
+        pack.strangers.append((digests.text(member.digest), member.size))
 
 
 # -- telling -----------------------------------------------------------------------------------------------------------
@@ -166,6 +168,18 @@ def _tell_rows(scene: Scene, pack: _Pack) -> None:
     for row in wrong:
         detail = "the pack lists something else where the index says that it is"
         scene.out.found("blob-row-wrong", pack.path, detail, digest=row.digest, size=row.spot.size, **doubt)
+
+
+def _tell_strangers(scene: Scene, pack: _Pack) -> None:
+    """Sound contents that no change speaks of: looked up again, for the change may have come after its bytes."""
+    if not pack.strangers or _is_busy(scene, pack):
+        return
+    with scene.look_again() as confirmed:
+        known = scene.needs.index.physical if scene.needs is not None and scene.knows_all else None
+        left = [one for one in pack.strangers if known is not None and known.content_key(one[0]) is None]
+    doubt = {} if confirmed else {"confirmed": False}
+    for digest, size in left:
+        scene.out.found("blob-unreferenced", pack.path, f"{size} bytes", digest=digest, **doubt)
 
 
 def _is_still_so(scene: Scene, row: PackedRow) -> bool:
