@@ -596,7 +596,7 @@ def test_a_store_that_is_to_have_no_packs_is_not_repacked(root, monkeypatch):
 ONE = st.tuples(st.integers(0, 4), st.integers(0, 3), st.sampled_from([0, 1, 30, 3_000, 70_000]), st.booleans())
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(ONE, max_size=25), st.data())
 def test_any_store_gives_the_same_answers_after_any_number_of_repacks(tmp_path_factory, puts, data):
     root = str(tmp_path_factory.mktemp("any") / "store")

@@ -2,7 +2,7 @@
 
 Each workload is recorded once; states that a power loss may leave are made (all of them where they are few, else drawn
 by a seed), opened, checked by fsck, compared with the ledger and used. HOLDFAST_CRASH_SEED repeats a run,
-HOLDFAST_CRASH_TRIES makes the short one longer, which tries three times as many of workloads with packs. The long one
+HOLDFAST_CRASH_TRIES makes the short one longer, which tries twice as many of workloads with packs. The long one
 goes to every crash point of every workload, which is some 12,000 states; HOLDFAST_CRASH_SOAK says how many of each
 workload it tries at least.
 """
@@ -49,7 +49,7 @@ def settle(report: CrashReport, tally: Tally, of: str) -> None:
 def test_no_legal_state_after_a_power_loss_lacks_what_was_acknowledged(
     workload: Workload, base: str, tally: Tally
 ) -> None:
-    tries = 3 * TRIES if workload.packs else TRIES
+    tries = 2 * TRIES if workload.packs else TRIES
     report = explore(record(workload, base, seed=SEED), base, tries=tries, seed=SEED)
     settle(report, tally, "legal states")
     assert report.tried == tries
