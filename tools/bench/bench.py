@@ -130,7 +130,9 @@ def _versions() -> dict[str, str]:
     for name, command in asked.items():
         if shutil.which(command[0]):
             said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-            found[name] = next((word.strip("v,") for word in said.split() if any(c.isdigit() for c in word)), said)
+            found[name] = next(
+                (word.strip("v,") for word in said.split() if "." in word and any(c.isdigit() for c in word)), said
+            )
     return found
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from marks import MARKS, OURS, Mark, stored
+from marks import MARKS, OURS, Mark, stored, stored_after_gc
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "performance.md"
@@ -59,7 +59,7 @@ def _about(about: dict[str, Any]) -> str:
     return (
         f"{found['date']}: {found['cores']} cores ({found['cpu']}, {sha} SHA instructions), {found['memory_gib']} GiB, "
         f"Linux {found['kernel']}; {versions}. Scale {about['scale']} (1: 50,000 small files, one of 2 GiB, a history of some 8,000 revisions); P8 at "
-        f"scale {about['revised']}; questions to {about['artifacts']:,} artifacts.\n"
+        f"scale {about['revised']}; questions to {about['artifacts']:,} artifacts.{about.get('note', '')}\n"
     )
 
 
@@ -109,7 +109,7 @@ def _marks(steps: Results) -> str:
 
 
 def _shown(value: float, mark: Mark) -> str:
-    if mark.of is stored:
+    if mark.of in (stored, stored_after_gc):
         return f"{value / 1e6:.1f} MB"
     return f"{value:,.0f} {mark.unit}" if value >= 100 else f"{value:.2f} {mark.unit}"
 
