@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from holdfast import disk
-from holdfast.errors import HandleDeadError, LockedError, StorageIOError, StoreError
+from holdfast.errors import HandleDeadError, LockedError, NoSpaceError, StorageIOError, StoreError
 from holdfast.values import moment
 
 _FIRST_PAUSE_S = 0.0002
@@ -150,7 +150,8 @@ class HandlesLock(FileLock):
         """Write who has the store open, since when and what for. Readers who may write nothing leave no name."""
         if not self._silent:
             self._signed = True
-            self._write(_signature(what), _SLOT_BYTES, self._slot * _SLOT_BYTES)
+            with contextlib.suppress(NoSpaceError):  # a name for people is no reason to keep a full store closed
+                self._write(_signature(what), _SLOT_BYTES, self._slot * _SLOT_BYTES)
 
     def settle(self) -> None:
         """Say that the store is at home here: what is found in another place later is a copy."""

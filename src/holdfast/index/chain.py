@@ -148,5 +148,5 @@ class ChainRows:
     def _decompress(first: int, data: bytes) -> bytes:
         try:
             return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_BYTES, allow_extra_data=False)
-        except zstandard.ZstdError as error:
+        except (zstandard.ZstdError, MemoryError) as error:  # a damaged header may claim any size
             raise ChainBrokenError(f"transaction {first} of the index is damaged", seq=first, where="index") from error
