@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ def test_there_is_silence_when_asked_for_and_where_there_is_no_terminal(
 
 def test_a_bar_shows_the_name_safely_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     outer, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (24, 120))
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLUMNS", raising=False)
     with open(inner, "w", encoding="utf-8") as terminal:
         monkeypatch.setattr("sys.stderr", terminal)
         monkeypatch.setattr(progress, "PATIENCE_S", 0)

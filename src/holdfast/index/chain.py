@@ -18,7 +18,7 @@ from holdfast.values import moment
 from holdfast.values.change import Head, Transaction
 
 _PAGE = 64
-_MAX_BYTES = 1 << 30
+_AT_ONCE_BYTES = 16 << 20
 _TX_PROVEN = proof.proven("tx", "tx")
 _PAGE_OF = f"""SELECT first, count, data, {proof.proven("tx", "tx")} FROM tx WHERE first > ?
                ORDER BY first LIMIT ?"""
@@ -147,6 +147,17 @@ class ChainRows:
     @staticmethod
     def _decompress(first: int, data: bytes) -> bytes:
         try:
-            return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_BYTES, allow_extra_data=False)
-        except (zstandard.ZstdError, MemoryError) as error:  # a damaged header may claim any size
+            return _whole(data)
+        except zstandard.ZstdError as error:
             raise ChainBrokenError(f"transaction {first} of the index is damaged", seq=first, where="index") from error
+
+
+def _whole(data: bytes) -> bytes:
+    """What one whole frame holds, or ZstdError. A damaged header may claim any size: room is made for what comes."""
+    if 0 <= zstandard.frame_content_size(data) <= _AT_ONCE_BYTES:
+        return zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+    stream = zstandard.ZstdDecompressor().decompressobj()
+    content = stream.decompress(data)
+    if not stream.eof or stream.unused_data:
+        raise zstandard.ZstdError("it is not one whole frame")
+    return content

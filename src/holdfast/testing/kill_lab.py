@@ -241,12 +241,13 @@ def kill_at_steps(
 
 
 def _somewhere(lab: Lab, sites: dict[str, Site], step: Step) -> None:
+    """Kill at a step of any job that comes to it; on a new store if none did: an old one may have outgrown the step."""
     jobs = [_BY_NAME[name] for name in step.jobs]
     lab.rnd.shuffle(jobs)
-    for job in jobs:
+    for job, fresh in [*((job, job.anew) for job in jobs), *((job, True) for job in jobs)]:
         place = "" if not job.anew else job.name
         site = sites.pop(place, None)
-        if site is None or job.anew or site.kills >= KILLS_OF_A_STORE or lab.failed(site):
+        if site is None or fresh or site.kills >= KILLS_OF_A_STORE or lab.failed(site):
             if site is not None:
                 lab.leave(site)
             site = lab.site(job)

@@ -292,15 +292,16 @@ def _ended_by_size(path: str, verb: str) -> Iterator[None]:
 def _half_moved(path: str) -> int:
     """The size at which about half of the pages in the log are in the database, and one of them in part.
 
-    Which frames were moved before is the first number behind both headers of the log's index
-    (https://www.sqlite.org/walformat.html).
+    How many frames are valid, how many pages the database then has (pages beyond are not moved) and how many frames
+    were moved before is in the header of the log's index (https://www.sqlite.org/walformat.html).
     """
     with contextlib.suppress(FileNotFoundError), open(path + "-wal", "rb") as log, open(path + "-shm", "rb") as shared:
-        header = log.read(_LOG_HEAD)
-        (done,) = struct.unpack_from("=I", shared.read(), 96)
-        log.seek(done * _FRAME, os.SEEK_CUR)
-        frames = iter(lambda: log.read(_FRAME), b"")
-        pages = sorted({int.from_bytes(one[:4]) for one in frames if one[8:16] == header[16:24]})
+        header = shared.read(100)
+        valid, size = struct.unpack_from("=II", header, 16)
+        (done,) = struct.unpack_from("=I", header, 96)
+        log.seek(_LOG_HEAD + done * _FRAME)
+        frames = (int.from_bytes(log.read(_FRAME)[:4]) for _ in range(done, valid))
+        pages = sorted({page for page in frames if page <= size})
         if pages:
             return (pages[len(pages) // 2] - 1) * _PAGE + _PAGE // 2
     return _size(path) // 2
