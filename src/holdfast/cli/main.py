@@ -31,7 +31,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "cat": ("getting", "Write contents to standard output."),
         "checkout": ("checkout", "Write a collection out as a working tree."),
         "export": ("exporting", "Write the store in another shape."),
-        "import": ("exporting", "Make a new store of an exported one."),
+        "import": ("exporting", "Take in an exported store, or merge it."),
+        "snapshot": ("snapshotting", "Put a store, or a part of it, into one file."),
     },
     "Look": {
         "ls": ("listing", "List artifacts and collections."),

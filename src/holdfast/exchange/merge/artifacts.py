@@ -1,0 +1,331 @@
+"""Artifacts with their revisions: new ones whole, known ones by what is new in theirs; conflicts as the policy says."""
+
+from __future__ import annotations
+
+from holdfast.exchange.merge.places import Places
+from holdfast.exchange.merge.report import Outcome, Policy
+from holdfast.exchange.merge.scene import Scene, name_of, pairs_of
+from holdfast.exchange.merge.target import emit
+from holdfast.index.select.whole import Value
+from holdfast.kinds.collections import name_change, name_fields
+from holdfast.values import moment
+from holdfast.values.change import ORIGIN, Body
+from holdfast.values.names import Name
+
+_TOGETHER = 500
+_SAID = {"type": "", "status": "", "tags": [], "owner": ""}
+_OF_REVISION = ("digest", "size", "media_type", "metadata", "message", "source", "mode", "mtime_ns")
+_SHOWN = ("digest", "media_type", "metadata", "mode")
+"""What makes a revision another one, as for `put`."""
+
+
+class Artifacts:
+    """Takes artifacts in, in the order in which they are given."""
+
+    def __init__(self, scene: Scene, places: Places) -> None:
+        self._scene = scene
+        self._places = places
+        self._waiting: list[tuple[list[Body], dict[str, int]]] = []
+
+    def take(self, row: Value) -> None:
+        """One artifact of theirs."""
+        scene = self._scene
+        key = scene.our_key(row["id"])
+        if key is None:
+            self._new(row)
+        elif row["changed"] < scene.theirs.base:
+            scene.say(row, Outcome.SAME)
+        else:
+            self.flush()
+            self._existing(row, key)
+
+    def flush(self) -> None:
+        """Make the changes that wait to be made together."""
+        waiting, self._waiting = self._waiting, []
+        needed: dict[str, int] = {}
+        for _, contents in waiting:
+            needed |= contents
+        self._scene.target.bring(needed)
+        emit(self._scene.target, [bodies for bodies, _ in waiting])
+
+    def revisions(self, their_id: str) -> list[Value]:
+        """The revisions of an artifact of theirs, by number."""
+        index = self._scene.theirs.index
+        return sorted(index.whole.beside("revisions", "artifact", index.key_of(their_id) or 0), key=_number)
+
+    # -- new ---------------------------------------------------------------------------------------------------------
+
+    def _new(self, row: Value) -> None:
+        scene, name = self._scene, name_of(row)
+        up = self._places.place(row["collection"])
+        dead = "deleted" in row
+        if up is None or (not dead and not self._places.alive(up)):
+            is_conflict = up is not None and scene.policy is Policy.FAIL
+            outcome = Outcome.CONFLICT if is_conflict else Outcome.SKIPPED
+            scene.leave_out(row, outcome, detail="the collection that holds it stays out, or was deleted")
+            return
+        parent = scene.index.key_of(up)
+        assert parent is not None
+        holder = scene.holder(parent, name) if parent < scene.target.first_new else None
+        if holder is not None and dead:
+            name = scene.free(parent, name, row["collection"])
+        elif holder is not None:
+            self.flush()
+            self._clash(row, up, holder)
+            return
+        self._whole(row, row["id"], up, name)
+        scene.say(row, Outcome.ADDED, path=scene.path(up, name), detail="deleted" if dead else "")
+
+    def _whole(self, row: Value, ours: str, up: str, name: Name) -> None:
+        """The artifact with all its revisions, as new changes; an id of its own if `ours` is another one."""
+        scene = self._scene
+        revisions = self.revisions(row["id"])
+        new = {"collection": up, **name_fields(name), **_given(row), "revision": _fields(revisions[0])}
+        bodies = [self._body(ours, "create", {"new": new}, revisions[0])]
+        for before, one in zip(revisions, revisions[1:], strict=False):
+            new = {"number": one["number"], "revision": _fields(one)}
+            bodies.append(self._body(ours, "revise", {"previous": before["digest"], "new": new}, one))
+        bodies += self._states(ours, revisions, {one["seq"]: one["number"] for one in revisions}, row)
+        if "deleted" in row:
+            bodies.append({**scene.delete(row), "id": ours})
+        self._waiting.append((scene.finished(row, bodies), _contents(revisions)))
+        if len(self._waiting) >= _TOGETHER:
+            self.flush()
+
+    def _body(self, ours: str, action: str, fields: Body, revision: Value) -> Body:
+        run = revision.get("run")
+        known = run is not None and self._scene.our_key(run) is not None
+        origin = self._scene.there.origin(revision["seq"])
+        more = {"run": run} if known else {}
+        return {"kind": "artifact", "action": action, "id": ours, **fields, **more, ORIGIN: origin}
+
+    def _states(self, ours: str, revisions: list[Value], numbers: dict[int, int], row: Value) -> list[Body]:
+        """What revisions lost: bytes that were given up, or that were taken back."""
+        found: list[Body] = []
+        origin = self._scene.there.origin(row["changed"])
+        gone = {state: [numbers[one["seq"]] for one in revisions if one["state"] == state]
+                for state in ("purged", "withdrawn")}  # fmt: skip
+        if gone["purged"]:
+            found.append({"kind": "artifact", "action": "purge", "id": ours, "revisions": gone["purged"]})
+        if gone["withdrawn"]:
+            newest = numbers.get(row["newest"])
+            body: Body = {"kind": "artifact", "action": "withdraw", "id": ours, "revisions": gone["withdrawn"]}
+            found.append(body | ({"newest": newest} if newest else {}))
+        return [{**body, ORIGIN: origin} for body in found]
+
+    # -- two artifacts with one name ---------------------------------------------------------------------------------
+
+    def _clash(self, row: Value, up: str, holder: tuple[str, int]) -> None:
+        scene, name = self._scene, name_of(row)
+        path = scene.path(up, name)
+        if holder[0] == "artifact" and self._is_held(row, holder[1]):
+            scene.say(row, Outcome.UNITED, path=path, detail="the same content")
+            return
+        decided = scene.decide(lambda: scene.is_newer(row, holder[1]))
+        if decided in (Policy.FAIL, Policy.SKIP):
+            outcome = Outcome.CONFLICT if decided is Policy.FAIL else Outcome.SKIPPED
+            scene.leave_out(row, outcome, path=path, detail=f"another {holder[0]} has its name")
+        elif decided is Policy.RENAME or holder[0] == "collection":
+            parent = scene.index.key_of(up)
+            assert parent is not None
+            new = scene.free(parent, name, row["collection"])
+            self._whole(row, row["id"], up, new)
+            self.flush()
+            scene.say(row, Outcome.RENAMED, path=scene.path(up, new), detail=f"another {holder[0]} has its name")
+        else:
+            mine = next(scene.index.whole.beside("artifacts", "key", holder[1]))
+            scene.united[row["id"]] = mine["id"]
+            self._grow(row, mine, self.revisions(row["id"]), decided)
+            outcome = Outcome.UNITED if decided is Policy.THEIRS else Outcome.KEPT
+            scene.say(row, outcome, path=path, detail="both have it; the other's revisions are in its history")
+
+    def _is_held(self, row: Value, key: int) -> bool:
+        """Whether ours has every revision of theirs, and the same newest: then it stands for theirs as it is."""
+        mine = sorted(self._scene.index.whole.beside("revisions", "artifact", key), key=_number)
+        held = {_key(one): one for one in mine}
+        theirs = self.revisions(row["id"])
+        if any(_key(one) not in held for one in theirs) or _key(theirs[-1]) != _key(mine[-1]):
+            return False
+        ours = next(self._scene.index.whole.beside("artifacts", "key", key))
+        if pairs_of(ours, row, _SAID):
+            return False
+        self._scene.united[row["id"]] = ours["id"]
+        self._scene.pins[row["id"]] = {one["number"]: (ours["id"], held[_key(one)]["number"]) for one in theirs}
+        return True
+
+    # -- here already ------------------------------------------------------------------------------------------------
+
+    def _existing(self, row: Value, key: int) -> None:
+        scene = self._scene
+        mine = next(scene.index.whole.beside("artifacts", "key", key), None)
+        if mine is None:
+            scene.leave_out(row, Outcome.CONFLICT, detail="its id is that of another kind of record here")
+            return
+        standing = scene.standing(row["id"], key)
+        if not standing.fresh:
+            scene.say(row, Outcome.SAME)
+            return
+        path = scene.path(mine["collection"], name_of(mine))
+        revisions = self.revisions(row["id"])
+        fresh = [one for one in revisions if scene.there.identity(one["seq"]) not in standing.known]
+        decided = Policy.THEIRS
+        if standing.own and not self._alike(row, mine, key, revisions):
+            decided = scene.decide(lambda: scene.is_newer(row, key))
+            if decided in (Policy.FAIL, Policy.SKIP):
+                outcome = Outcome.CONFLICT if decided is Policy.FAIL else Outcome.SKIPPED
+                scene.say(row, outcome, path=path, detail="both changed it")
+                return
+            if decided is Policy.RENAME:
+                self._beside(row, mine, revisions, fresh)
+                return
+        self._grow(row, mine, fresh, decided)
+        if decided is Policy.OURS:
+            scene.say(row, Outcome.KEPT, path=path, detail="both changed it; ours is newest")
+        else:
+            self._settle(row, mine)
+
+    def _alike(self, row: Value, mine: Value, key: int, revisions: list[Value]) -> bool:
+        """Whether both came to the same."""
+        ours = max(self._scene.index.whole.beside("revisions", "artifact", key), key=_number)
+        up = self._scene.united.get(row["collection"], row["collection"])
+        place = (mine["collection"], name_of(mine)) == (up, name_of(row))
+        gone = ("deleted" in row) == ("deleted" in mine)
+        return place and gone and _key(ours) == _key(revisions[-1]) and not pairs_of(mine, row, _SAID)
+
+    def _beside(self, row: Value, mine: Value, revisions: list[Value], fresh: list[Value]) -> None:
+        """Theirs as an artifact of its own, since one id cannot stand for both."""
+        scene = self._scene
+        if "deleted" in row or not fresh or "deleted" in mine:
+            scene.say(row, Outcome.KEPT, path=name_of(mine).text, detail="both changed it; ours stays as it is")
+            return
+        up = scene.index.key_of(mine["collection"])
+        assert up is not None
+        name, copy = scene.free(up, name_of(row), row["collection"]), moment.draw_id(scene.target.now_us)
+        self._whole(row, copy, mine["collection"], name)
+        self.flush()
+        self._pinned(row["id"], {one["number"]: (copy, one["number"]) for one in fresh})
+        path = scene.path(mine["collection"], name)
+        scene.say(row, Outcome.RENAMED, path=path, detail="both changed it; theirs is a copy with an id of its own")
+
+    def _grow(self, row: Value, mine: Value, fresh: list[Value], decided: Policy) -> None:
+        """Theirs' new revisions behind ours; with ours newest again where it is to stay so."""
+        scene, ours = self._scene, mine["id"]
+        key = scene.index.key_of(ours)
+        assert key is not None
+        before = sorted(scene.index.whole.beside("revisions", "artifact", key), key=_number)
+        newest = next(one for one in before if one["seq"] == mine["newest"])
+        number, previous, numbers, bodies = before[-1]["number"], newest["digest"], {}, []
+        for one in fresh:
+            number += 1
+            new = {"number": number, "revision": _fields(one)}
+            bodies.append(self._body(ours, "revise", {"previous": previous, "new": new}, one))
+            previous, numbers[one["seq"]] = one["digest"], number
+        bodies += self._states(ours, fresh, numbers, row)
+        wanted = newest if decided is Policy.OURS else self.revisions(row["id"])[-1]
+        if (decided is Policy.OURS and fresh) or previous != wanted["digest"]:
+            said = {name: value for name, value in _fields(wanted).items() if name != "message"}
+            new = {"number": number + 1, "revision": said}
+            bodies.append({"kind": "artifact", "action": "revise", "id": ours, "previous": previous, "new": new})
+            bodies[-1][ORIGIN] = scene.there.origin(row["changed"])
+            if decided is Policy.OURS:
+                del bodies[-1][ORIGIN]
+        self._pinned(row["id"], {one["number"]: (ours, numbers[one["seq"]]) for one in fresh})
+        if decided is not Policy.OURS:
+            pairs = pairs_of(mine, row, _SAID)
+            if pairs or not bodies:
+                bodies.append({"kind": "artifact", "action": "update", "id": ours, "set": pairs})
+            bodies = scene.finished(row, bodies)
+        scene.target.bring(_contents([*fresh, wanted]))
+        emit(scene.target, [bodies])
+
+    def _settle(self, row: Value, mine: Value) -> None:
+        """Where it lies, what it is called, and whether it is deleted, as theirs has it."""
+        scene = self._scene
+        gone = ("deleted" in row, "deleted" in mine)
+        path = scene.path(mine["collection"], name_of(mine))
+        if gone == (True, False):
+            scene.buried[mine["id"]] = "artifact", scene.cause(row), scene.there.origin(row["deleted"])
+            return
+        up, old, new = self._places.place(row["collection"]), name_of(mine), name_of(row)
+        if up is None or not self._places.alive(up):
+            scene.say(row, self._refusal(), path=path, detail="the collection that holds it stays out, or was deleted")
+            return
+        parent = scene.index.key_of(up)
+        assert parent is not None
+        raised = gone == (False, True)
+        if (mine["collection"], old) != (up, new) or raised:
+            if scene.holder(parent, new) is not None:
+                if scene.policy in (Policy.FAIL, Policy.SKIP):
+                    scene.say(row, self._refusal(), path=scene.path(up, new), detail="its name is taken")
+                    return
+                new = scene.free(parent, new, row["collection"])
+            self._move(mine, up, new, raised=raised)
+        scene.say(row, Outcome.CHANGED, path=scene.path(up, new))
+
+    def _move(self, mine: Value, up: str, new: Name, *, raised: bool) -> None:
+        old, bodies = name_of(mine), []
+        renamed = name_change(old, new) if old != new else {}
+        if raised:
+            body: Body = {"kind": "artifact", "action": "undelete", "id": mine["id"]}
+            bodies.append(body | ({"set": renamed} if renamed else {}))
+            renamed = {}
+        pairs = {**renamed, **({} if mine["collection"] == up else {"collection": [mine["collection"], up]})}
+        if pairs:
+            bodies.append({"kind": "artifact", "action": "update", "id": mine["id"], "set": pairs})
+        emit(self._scene.target, [bodies])
+
+    def _refusal(self) -> Outcome:
+        return Outcome.CONFLICT if self._scene.policy is Policy.FAIL else Outcome.SKIPPED
+
+    # -- revisions that somebody refers to -----------------------------------------------------------------------------
+
+    def pin(self, their_id: str, number: int) -> tuple[str, int] | None:
+        """(id, number) here of a revision of theirs; None if it is not here."""
+        scene = self._scene
+        if their_id in scene.out:
+            return None
+        if their_id not in scene.pins:
+            ours = scene.united.get(their_id, their_id)
+            key = scene.index.key_of(ours)
+            if key is None:
+                return None
+            if key >= scene.target.first_new:
+                return ours, number
+            scene.pins[their_id] = self._known(their_id, ours, key)
+        return scene.pins[their_id].get(number)
+
+    def _pinned(self, their_id: str, more: dict[int, tuple[str, int]]) -> None:
+        """Revisions of theirs that now are here under other numbers; what was known of the others stays."""
+        self.pin(their_id, 1)
+        self._scene.pins[their_id] = {**self._scene.pins.get(their_id, {}), **more}
+
+    def _known(self, their_id: str, ours: str, key: int) -> dict[int, tuple[str, int]]:
+        scene = self._scene
+        here = scene.here.numbers(key)
+        held = {_key(one): one["number"] for one in scene.index.whole.beside("revisions", "artifact", key)}
+        found = {}
+        for one in self.revisions(their_id):
+            number = here.get(scene.there.identity(one["seq"])) or held.get(_key(one))
+            if number is not None:
+                found[one["number"]] = (ours, number)
+        return found
+
+
+def _number(row: Value) -> int:
+    return int(row["number"])
+
+
+def _key(row: Value) -> str:
+    return repr([row.get(name) for name in _SHOWN] + [row["state"]])
+
+
+def _given(row: Value) -> Body:
+    return {name: row[name] for name in (*_SAID, "tenant") if row.get(name)}
+
+
+def _fields(revision: Value) -> Body:
+    return {name: revision[name] for name in _OF_REVISION if revision.get(name) is not None}
+
+
+def _contents(revisions: list[Value]) -> dict[str, int]:
+    return {one["digest"]: one["size"] for one in revisions if one["state"] == "kept"}
