@@ -51,9 +51,7 @@ def tree(inv: Invocation, dest: str, large_from: int | None, large: str | None, 
 
 @command("import")
 @click.argument("source", type=click.Path())
-@click.option(
-    "--on-conflict", type=click.Choice(WAYS), default="fail", help="Whose counts where both changed the same."
-)
+@click.option("--on-conflict", type=click.Choice(WAYS), default="fail", help="Whose counts if both changed the same.")
 @click.option("--mirror", is_flag=True, help="Delete what is not in SOURCE.")
 @click.option("--exact", is_flag=True, help="Refuse a folder that was edited, instead of taking the edits in.")
 @click.option("--max-bytes", type=FROM_ZERO, metavar="BYTES", help="Take a snapshot that claims to hold up to so much.")

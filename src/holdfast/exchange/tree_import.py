@@ -235,7 +235,7 @@ class Proof:
             yield from ((name, Leaf(leaf.stands_for, -1)) for name, leaf in pointers(entries))
 
     def incoming(self, handle: Handle, steps: Steps, name: bytes, leaf: Leaf) -> Incoming:
-        """A content out of the tree, held in memory if it is small, else staged. ImportRefusedError if it is another."""
+        """A content out of the tree, in memory if it is small, else staged. ImportRefusedError if it is another."""
         with self._ground.open(steps, name) as file:
             if 0 <= leaf.size <= IN_MEMORY_BYTES:
                 incoming = content.held(file.read(leaf.size + 1))

@@ -36,7 +36,7 @@ from holdfast.exchange.tree_import import (
 from holdfast.index.sqlite import SqliteIndex
 
 
-class _Only(Exception):
+class _RehearsedError(Exception):
     """Ends the transaction of a dry run."""
 
 
@@ -140,8 +140,8 @@ class _Merging:
             with write(self.handle, what="import") as unit:
                 self._change(unit)
                 if self.wish.dry_run:
-                    raise _Only
-        except _Only:
+                    raise _RehearsedError
+        except _RehearsedError:
             pass
 
     def _change(self, unit: Unit) -> None:

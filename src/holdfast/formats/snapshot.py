@@ -1,8 +1,8 @@
-"""The file of a snapshot: a tar in frames of zstd, then what lies where in it, then the seek table of the seekable format.
+"""The file of a snapshot: a tar in frames of zstd, then what lies where in it, then a seek table.
 
     frame 0 | frame 1 | … | contents (skippable) | seek table (skippable)
 
-Each frame holds FRAME bytes of the tar, the last one less, so that whoever wants a member reads only the frames that
+The seek table is that of zstd's seekable format. Each frame holds FRAME bytes of the tar, the last one less, so that whoever wants a member reads only the frames that
 it lies in. `zstd -dc` steps over both skippable frames: what it gives is the tar. docs/export-format.md has a chapter.
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from holdfast.exchange.merge.places import Places
 from holdfast.exchange.merge.report import Outcome, Policy
 from holdfast.exchange.merge.scene import Scene, name_of, pairs_of
@@ -82,7 +84,7 @@ class Artifacts:
         revisions = self.revisions(row["id"])
         new = {"collection": up, **name_fields(name), **_given(row), "revision": _fields(revisions[0])}
         bodies = [self._body(ours, "create", {"new": new}, revisions[0])]
-        for before, one in zip(revisions, revisions[1:], strict=False):
+        for before, one in itertools.pairwise(revisions):
             new = {"number": one["number"], "revision": _fields(one)}
             bodies.append(self._body(ours, "revise", {"previous": before["digest"], "new": new}, one))
         bodies += self._states(ours, revisions, {one["seq"]: one["number"] for one in revisions}, row)
@@ -176,7 +178,7 @@ class Artifacts:
                 scene.say(row, outcome, path=path, detail="both changed it")
                 return
             if decided is Policy.RENAME:
-                self._beside(row, mine, revisions, fresh)
+                self._beside(row, mine, fresh)
                 return
         self._grow(row, mine, fresh, decided)
         if decided is Policy.OURS:
@@ -192,7 +194,7 @@ class Artifacts:
         gone = ("deleted" in row) == ("deleted" in mine)
         return place and gone and _key(ours) == _key(revisions[-1]) and not pairs_of(mine, row, _SAID)
 
-    def _beside(self, row: Value, mine: Value, revisions: list[Value], fresh: list[Value]) -> None:
+    def _beside(self, row: Value, mine: Value, fresh: list[Value]) -> None:
         """Theirs as an artifact of its own, since one id cannot stand for both."""
         scene = self._scene
         if "deleted" in row or not fresh or "deleted" in mine:

@@ -153,9 +153,9 @@ class Places:
         if gone == (False, True) and not self._raise(row["id"]):
             scene.say(row, self._refusal(), path=path, detail="the collection that holds it was deleted")
             return
-        self._set(row, mine, key, pairs_of(mine, wanted, _FIELDS) | self._moved(mine, wanted, key))
+        self._set(row, mine, pairs_of(mine, wanted, _FIELDS) | self._moved(mine, wanted, key))
 
-    def _set(self, row: Value, mine: Value, key: int, pairs: dict[str, list[object]]) -> None:
+    def _set(self, row: Value, mine: Value, pairs: dict[str, list[object]]) -> None:
         # Without a field too: the change says up to where theirs was merged.
         self._emit(row, [{"kind": "collection", "action": "update", "id": mine["id"], "set": pairs}])
         found = self._scene.index.whole.one("collections", mine["id"]) or mine
@@ -182,7 +182,7 @@ class Places:
         return {**moved, **(name_change(old, new) if new != old else {})}
 
     def alive(self, ours: str) -> bool:
-        """Whether something live can lie in one of our collections; one that was deleted comes back if policy says so."""
+        """Whether something live can lie in a collection of ours; a deleted one comes back if the policy says so."""
         key = self._scene.index.key_of(ours)
         if key is None:
             return False

@@ -1,4 +1,4 @@
-"""What every part of a merge has in hand: both stores, the policy, and which record of ours stands for which of theirs."""
+"""What every part of a merge has in hand: both stores, the policy, and what of ours stands for what of theirs."""
 
 from __future__ import annotations
 

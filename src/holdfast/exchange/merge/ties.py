@@ -101,7 +101,7 @@ class Ties:
             self.flush()
 
     def _existing(self, row: Value, key: int) -> None:
-        """A relationship, run or step that is here: what theirs set last is set, unless ours did something of its own."""
+        """A relationship, run or step that is here: theirs counts, unless ours did something of its own."""
         scene, kind = self._scene, row["kind"]
         if row["changed"] < scene.theirs.base:
             scene.say(row, Outcome.SAME)
