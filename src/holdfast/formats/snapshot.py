@@ -2,8 +2,9 @@
 
     frame 0 | frame 1 | … | contents (skippable) | seek table (skippable)
 
-The seek table is that of zstd's seekable format. Each frame holds FRAME bytes of the tar, the last one less, so that whoever wants a member reads only the frames that
-it lies in. `zstd -dc` steps over both skippable frames: what it gives is the tar. docs/export-format.md has a chapter.
+The seek table is that of zstd's seekable format. Each frame holds FRAME bytes of the tar, the last one less, so that
+whoever wants a member reads only the frames that it lies in. `zstd -dc` steps over both skippable frames: what it gives
+is the tar. docs/export-format.md has a chapter.
 """
 
 from __future__ import annotations
