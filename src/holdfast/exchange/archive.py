@@ -21,6 +21,7 @@ from holdfast.formats.snapshot import END, FRAME, Member
 _CACHED = 4
 """Frames that are kept decompressed."""
 
+MOST_LIST_BYTES = 1 << 28
 FREE_BYTES, RATIO = 1 << 30, 200
 """What claims to be larger than the first, and than so many times the file, is taken for a trap unless one insists."""
 
@@ -45,15 +46,19 @@ class Archive:
 
     def _read_tail(self, most_bytes: int | None) -> None:
         size = os.fstat(self._file.fileno()).st_size
-        table = self._end(size, snapshot.table_bytes(self._end(size, snapshot.FOOT_BYTES)))
+        self.file_bytes = size
+        length = snapshot.table_bytes(self._end(size, snapshot.FOOT_BYTES))
+        allowed = max(FREE_BYTES, RATIO * size) if most_bytes is None else most_bytes
+        claimed = snapshot.most_tar_bytes(length)
+        if claimed > allowed + FRAME:  # before anything is read or made room for
+            raise snapshot.wrong(f"it would be {claimed} bytes, which is more than {allowed} (--max-bytes)")
+        table = self._end(size, length)
         stored = snapshot.frames_of(table)
         places = [*accumulate(stored, initial=0)]
-        tail = self._at(places[-1], size - len(table) - places[-1]) if places[-1] < size else b""
-        self.tail = snapshot.decode_tail(tail, table, stored)
-        self.file_bytes = size
-        allowed = max(FREE_BYTES, RATIO * size) if most_bytes is None else most_bytes
-        if self.tail.tar_bytes > allowed:
-            raise snapshot.wrong(f"it would be {self.tail.tar_bytes} bytes, which is more than {allowed} (--max-bytes)")
+        rest = size - len(table) - places[-1]
+        if not 0 < rest <= MOST_LIST_BYTES:
+            raise snapshot.wrong("there is no list of what is in it")
+        self.tail = snapshot.decode_tail(self._at(places[-1], rest), table, stored)
         self._places = places
         self._frames: OrderedDict[int, bytes] = OrderedDict()
         self._members: dict[bytes, Member] = {}

@@ -14,7 +14,7 @@ from holdfast.blobs import copy_to
 from holdfast.engine import past
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
-from holdfast.errors import BlobDamagedError, DestinationDiffersError, LockedError, NotFoundError
+from holdfast.errors import BlobDamagedError, DestinationDiffersError, InvalidValueError, LockedError, NotFoundError
 from holdfast.exchange.choosing import chosen
 from holdfast.exchange.tree import Leaf, Shape, Tree
 from holdfast.formats import frame, snapshot
@@ -50,9 +50,12 @@ def take(
     handle.alive()
     target = os.path.abspath(os.fsdecode(dest))
     if os.path.lexists(target) and not replace:
-        raise DestinationDiffersError(
-            f"{target!r} is there already", path=target, paths=[target], count=1,
-            remedy="Choose another name, or say --force to put the new file in its place.",
+        raise _taken(target)
+    folder, root = os.path.realpath(os.path.dirname(target)), os.path.realpath(handle.root)
+    if folder == root or folder.startswith(os.path.join(root, "")):
+        raise InvalidValueError(
+            f"{target!r} lies in the store itself", where="dest", reason="store",
+            remedy="Choose a folder outside the store.",
         )  # fmt: skip
     head = handle.index.chain.head()
     if head is None:
@@ -69,12 +72,26 @@ def take(
         report.seq = head.next_seq - 1
         with disk.typed("write", target):
             os.fsync(fd)
-            if replace:
-                os.replace(_passing(target), target)
-            else:
-                os.link(_passing(target), target)
+            _name(target, replace=replace)
     handle.disk.fsync_dir(os.path.dirname(target))
     return report
+
+
+def _name(target: str, *, replace: bool) -> None:
+    if replace:
+        os.replace(_passing(target), target)
+        return
+    try:
+        os.link(_passing(target), target)
+    except FileExistsError:
+        raise _taken(target) from None
+
+
+def _taken(target: str) -> DestinationDiffersError:
+    return DestinationDiffersError(
+        f"{target!r} is there already", path=target, paths=[target], count=1,
+        remedy="Choose another name, or say --force to put the new file in its place.",
+    )  # fmt: skip
 
 
 def _passing(target: str) -> str:

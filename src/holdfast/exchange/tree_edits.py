@@ -99,7 +99,8 @@ class Applying:
 
     def _put(self, found: Artifact, incoming: Incoming, said: Description) -> None:
         if self._wish.dry_run:
-            self._say("artifact", found.id, found.path, Outcome.CHANGED, "edited")
+            is_same = self._comes_to_same(found, incoming, said)
+            self._say("artifact", found.id, found.path, Outcome.SAME if is_same else Outcome.CHANGED, "edited")
             return
         result = revising.revise(self._unit, found, incoming, said)
         is_new = result.changed or bool(revising.own_changes(found, said))

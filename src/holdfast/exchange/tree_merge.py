@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import BinaryIO, cast
 
 from holdfast.engine import content
@@ -34,6 +34,8 @@ from holdfast.exchange.tree_import import (
     refused,
 )
 from holdfast.index.sqlite import SqliteIndex
+
+_LOOKED_UP = 500
 
 
 class _RehearsedError(Exception):
@@ -94,10 +96,10 @@ class _Merging:
     def _wanted(self) -> list[str]:
         """Stage what is not here; digests of what cannot be found."""
         absent = set()
-        for digest, _, _ in self.tree.index.whole.kept():
-            place = self.handle.index.physical.place(digest)
-            if place is None or place.condemned_us is not None:
-                absent.add(digest)
+        kept = (digest for digest, _, _ in self.tree.index.whole.kept())
+        while some := list(islice(kept, _LOOKED_UP)):
+            here = self.handle.index.physical.places(some)
+            absent |= {one for one in some if one not in here or here[one].condemned_us is not None}
         waiting: list[tuple[Steps, bytes, Leaf]] = []
         size = 0
         for steps, entries in self.tree.folders() if absent else ():

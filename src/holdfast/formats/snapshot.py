@@ -33,7 +33,6 @@ _CONTENTS = struct.Struct("<6sHQQ32s")
 _WITH_CHECKSUMS = 0x80
 FOOT_BYTES = _FOOT.size
 MOST_FRAMES = 1 << 27
-_LINES_A_FRAME = 4_000
 _LINE = re.compile(rb"(sha256:[0-9a-f]{64}) (0|[1-9][0-9]{0,17}) (0|[1-9][0-9]{0,17}) ([^\n]+)")
 MOST_PATH_BYTES = 1 << 16
 
@@ -76,14 +75,14 @@ END = b"\0" * (2 * BLOCK)
 
 def encode_tail(members: Iterable[Member], stored: list[int], checks: list[bytes], tar_bytes: int) -> bytes:
     """Contents and seek table for frames of these sizes with these checksums (the last four bytes of each)."""
-    count, made, waiting = 0, [], []
+    count, made, waiting = 0, [], bytearray()
     for one in members:
-        waiting.append(b"%s %d %d %s\n" % (one.digest.encode(), one.size, one.offset, one.path))
+        waiting += b"%s %d %d %s\n" % (one.digest.encode(), one.size, one.offset, one.path)
         count += 1
-        if len(waiting) == _LINES_A_FRAME:
-            made.append(frame.encode(b"".join(waiting)))
-            waiting = []
-    made.append(frame.encode(b"".join(waiting)))
+        if len(waiting) >= FRAME:
+            made.append(frame.encode(bytes(waiting)))
+            waiting.clear()
+    made.append(frame.encode(bytes(waiting)))
     lines = b"".join(made)
     body = _CONTENTS.pack(_TAG, VERSION, count, tar_bytes, hashlib.sha256(lines).digest()) + lines
     sizes = [FRAME] * (tar_bytes // FRAME) + ([tar_bytes % FRAME] if tar_bytes % FRAME else [])
@@ -102,6 +101,11 @@ def table_bytes(foot: bytes) -> int:
     if magic != _FOOT_MAGIC or flags != _WITH_CHECKSUMS or not 0 < frames <= MOST_FRAMES:
         raise wrong("it does not end as a snapshot does: it is none, or was cut off")
     return _HEAD.size + 12 * int(frames) + FOOT_BYTES
+
+
+def most_tar_bytes(table_length: int) -> int:
+    """What a tar can have at most whose seek table has so many bytes."""
+    return (table_length - _HEAD.size - FOOT_BYTES) // 12 * FRAME
 
 
 def frames_of(table: bytes) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import os
 
 from holdfast.engine import open as opening
 from holdfast.engine.open import Settings
-from holdfast.exchange import importing, snapshot, tree_export
+from holdfast.exchange import importing
 from holdfast.exchange.merge.report import Policy, Wish
 from holdfast.store import Store
 from holdfast.testing.workbench import Bench
@@ -25,11 +25,12 @@ def merged(bench: Bench) -> None:
             wanted = {f"{turn % 2}/{n}": bench.content() for n in range(turn, turn + 4)}
             theirs.put_many(wanted.items())
             source = os.path.join(bench.beside, f"source {turn}")
+            theirs.export_tree(source)
+            with open(os.path.join(source, "changes", f"{1:016d}.jsonl"), "rb") as file:
+                chain = file.read()
             if turn % 2:
-                snapshot.take(theirs._handle, source)
-            else:
-                tree_export.export_tree(theirs._handle, source)
-            chain = b"".join(theirs._handle.index.chain.read())
+                source += ".snapshot"
+                theirs.snapshot(source)
             wanted[f".holdfast/chains/{theirs.id}.jsonl"] = chain
         with bench.ledger.call({path: bench.ledger.after_put(path, data) for path, data in wanted.items()}):
             importing.import_path(bench.root, source, bench.settings, wish=Wish(Policy.FAIL))

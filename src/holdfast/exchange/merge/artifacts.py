@@ -28,6 +28,7 @@ class Artifacts:
         self._scene = scene
         self._places = places
         self._waiting: list[tuple[list[Body], dict[str, int]]] = []
+        self._names: set[tuple[str, Name]] = set()
 
     def take(self, row: Value) -> None:
         """One artifact of theirs."""
@@ -44,6 +45,7 @@ class Artifacts:
     def flush(self) -> None:
         """Make the changes that wait to be made together."""
         waiting, self._waiting = self._waiting, []
+        self._names.clear()
         needed: dict[str, int] = {}
         for _, contents in waiting:
             needed |= contents
@@ -81,6 +83,9 @@ class Artifacts:
     def _whole(self, row: Value, ours: str, up: str, name: Name) -> None:
         """The artifact with all its revisions, as new changes; an id of its own if `ours` is another one."""
         scene = self._scene
+        if (up, name) in self._names:  # one that is deleted, but is not yet
+            self.flush()
+        self._names.add((up, name))
         revisions = self.revisions(row["id"])
         new = {"collection": up, **name_fields(name), **_given(row), "revision": _fields(revisions[0])}
         bodies = [self._body(ours, "create", {"new": new}, revisions[0])]

@@ -81,7 +81,7 @@ class _Work:
         whole = self._scene.theirs.index.whole
         for first in whole.shards(what):
             for row in whole.rows(what, first):
-                if self._scene.theirs.takes(row.get("id") or row["run"]):
+                if self._scene.theirs.takes(row["run"] if what in ("steps", "run-links") else row["id"]):
                     yield row
                 self._done += 1
                 if self._progress and self._done % 500 == 0:
