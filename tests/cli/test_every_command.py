@@ -74,6 +74,9 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "get": (["docs/a.md", "-o", "out.md"], {"file", "revision", "id", "path"}),
     "checkout": (["docs", "out"], {"summary"}),
     "export tree": (["tree"], {"summary"}),
+    "snapshot take": (["file.snapshot"], {"summary"}),
+    "snapshot ls": (["file.snapshot"], {"file", "summary"}),
+    "snapshot extract": (["file.snapshot", "out"], {"summary"}),
     "ls": (["docs"], {"collection", "artifact", "summary"}),
     "find": (["--tag", "draft"], {"artifact", "summary"}),
     "search": (["zebra"], {"hits", "indexed_to", "head"}),
@@ -97,6 +100,7 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "fsck": ([], {"summary"}),
     "gc": (["--dry-run"], {"summary"}),
     "backup": (["copies"], {"summary"}),
+    "audit foreign": ([], {"chains"}),
     "audit head": ([], {"head"}),
     "audit verify": ([], {"proven", "head"}),
     "redact": (["docs/a.md", "--dry-run"], {"dry_run"}),
@@ -110,7 +114,11 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "completion": (["bash"], {"shell", "script"}),
     "version": ([], {"holdfast"}),
 }
-BEFORE = {"index drop": ["index", "declare", "metadata.k"]}
+BEFORE = {
+    "index drop": ["index", "declare", "metadata.k"],
+    "snapshot ls": ["snapshot", "take", "file.snapshot"],
+    "snapshot extract": ["snapshot", "take", "file.snapshot"],
+}
 FROM_A_TREE = {"import": ["tree", "--dry-run"]}
 LISTS = {"cat": ["docs/a.md", "top.txt"], "mkdir": ["one", "two"]}
 WITH_A_RUN = {"run show": [], "run begin": [], "run finish": [], "run step": ["fit"], "run input": ["top.txt"],
