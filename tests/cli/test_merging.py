@@ -43,7 +43,8 @@ def test_each_item_is_told(theirs: Path, call: Any, source: str) -> None:
 
 
 def test_the_kept_chain_is_proven(theirs: Path, call: Any) -> None:
-    assert "no chain" in call("audit", "foreign").err
+    before = call("audit", "foreign")
+    assert "no chain" in before.err + before.text
     call("import", str(theirs), "--on-conflict", "theirs")
     answer = call("audit", "foreign")
     assert (answer.code, answer.text.split()[0]) == (0, "proven")

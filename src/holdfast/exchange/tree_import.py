@@ -21,7 +21,14 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
-from holdfast.errors import FormatTooNewError, HoldfastError, ImportRefusedError, NoSpaceError, SourceUnreadableError
+from holdfast.errors import (
+    FormatTooNewError,
+    HoldfastError,
+    ImportRefusedError,
+    InvalidValueError,
+    NoSpaceError,
+    SourceUnreadableError,
+)
 from holdfast.exchange.ground import Readable, Steps
 from holdfast.exchange.merge.report import Item
 from holdfast.exchange.tree import CHANGES, FORMAT, Entries, Label, Leaf, Tree, label_of, place
@@ -279,7 +286,7 @@ def _blocks(file: BinaryIO, where: str) -> Iterator[bytes]:
 def _readable() -> Iterator[None]:
     try:
         yield
-    except SourceUnreadableError as error:
+    except (SourceUnreadableError, InvalidValueError) as error:
         raise refused([error.message], 1) from error
 
 

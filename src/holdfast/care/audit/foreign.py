@@ -13,7 +13,7 @@ from holdfast.formats import lines
 from holdfast.formats.lines import Garbage
 from holdfast.values import canon, change, moment
 from holdfast.values.change import FOREIGN_CHAIN, ORIGIN, Entry, Head
-from holdfast.values.records import Artifact
+from holdfast.values.records import Artifact, Revision, RevisionState
 
 _BLOCK = 1 << 20
 _NAMED = 20
@@ -65,9 +65,6 @@ class _Proof:
             self._chain()
         except HoldfastError as error:
             self._trouble(f"it cannot be read: {error.message}")
-        said = (self._found.metadata.get("next"), self._found.metadata.get("hash"))
-        if said != (self._head.next_seq, self._head.hash.hex()):
-            self._trouble(f"it does not end as the merge noted, with change {said[0]}")
         merged = self._merged()
         head = self._head
         return ForeignChain(
@@ -79,7 +76,16 @@ class _Proof:
         self._problems.append(what)
 
     def _chain(self) -> None:
-        with buffered(self._handle.blobs.open(self._found.digest)) as file:
+        """The newest revision last: forks of one store are kept as revisions of one artifact."""
+        key = self._handle.index.artifacts.key_of(self._found.id)
+        assert key is not None
+        for revision in reversed(self._handle.index.artifacts.history(key, self._found.id)):
+            if revision.state is RevisionState.KEPT:
+                self._head = change.origin(self._store)
+                self._revision(revision)
+
+    def _revision(self, revision: Revision) -> None:
+        with buffered(self._handle.blobs.open(revision.digest)) as file:
             for item in lines.scan(iter(lambda: file.read(_BLOCK), b"")):
                 if isinstance(item, Garbage):
                     self._trouble(f"at byte {item.offset}: {item.reason}")
@@ -87,11 +93,15 @@ class _Proof:
                 entry = item.transaction.entry
                 if not lines.follows(item.transaction, self._head):
                     self._trouble(f"change {entry.first} does not follow from the one before")
-                    return
+                    break
                 self._head = item.transaction.head
                 self._entries[entry.tx] = entry
                 if self._progress and len(self._entries) % 500 == 0:
                     self._progress(self._head.next_seq - 1, None, "proving a foreign chain", "changes")
+
+        said = (revision.metadata.get("next"), revision.metadata.get("hash"))
+        if said != (self._head.next_seq, self._head.hash.hex()):
+            self._trouble(f"revision {revision.number} does not end as the merge noted, with change {said[0]}")
 
     def _merged(self) -> int:
         count = 0

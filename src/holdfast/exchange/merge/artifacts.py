@@ -148,14 +148,17 @@ class Artifacts:
 
     def _is_held(self, row: Value, key: int) -> bool:
         """Whether ours has every revision of theirs, and the same newest: then it stands for theirs as it is."""
-        mine = sorted(self._scene.index.whole.beside("revisions", "artifact", key), key=_number)
+        scene = self._scene
+        ours = next(scene.index.whole.beside("artifacts", "key", key))
+        mine = sorted(scene.index.whole.beside("revisions", "artifact", key), key=_number)
         held = {_key(one): one for one in mine}
         theirs = self.revisions(row["id"])
-        if any(_key(one) not in held for one in theirs) or _key(theirs[-1]) != _key(mine[-1]):
+        is_newest = _key(_newest(row, theirs)) == _key(_newest(ours, mine))
+        if any(_key(one) not in held for one in theirs) or not is_newest or pairs_of(ours, row, _SAID):
             return False
-        ours = next(self._scene.index.whole.beside("artifacts", "key", key))
-        if pairs_of(ours, row, _SAID):
-            return False
+        # The change says up to where theirs is known, so that a later one of theirs is no conflict.
+        body: Body = {"kind": "artifact", "action": "update", "id": ours["id"], "set": {}}
+        emit(scene.target, [scene.finished(row, [body])])
         self._scene.united[row["id"]] = ours["id"]
         self._scene.pins[row["id"]] = {one["number"]: (ours["id"], held[_key(one)]["number"]) for one in theirs}
         return True
@@ -174,7 +177,7 @@ class Artifacts:
             return
         path = scene.path(mine["collection"], name_of(mine))
         revisions = self.revisions(row["id"])
-        fresh = [one for one in revisions if scene.there.identity(one["seq"]) not in standing.known]
+        fresh = [one for one in revisions if one["seq"] in standing.fresh]
         decided = Policy.THEIRS
         if standing.own and not self._alike(row, mine, key, revisions):
             decided = scene.decide(lambda: scene.is_newer(row, key))
@@ -193,11 +196,11 @@ class Artifacts:
 
     def _alike(self, row: Value, mine: Value, key: int, revisions: list[Value]) -> bool:
         """Whether both came to the same."""
-        ours = max(self._scene.index.whole.beside("revisions", "artifact", key), key=_number)
+        ours = _newest(mine, list(self._scene.index.whole.beside("revisions", "artifact", key)))
         up = self._scene.united.get(row["collection"], row["collection"])
         place = (mine["collection"], name_of(mine)) == (up, name_of(row))
         gone = ("deleted" in row) == ("deleted" in mine)
-        return place and gone and _key(ours) == _key(revisions[-1]) and not pairs_of(mine, row, _SAID)
+        return place and gone and _key(ours) == _key(_newest(row, revisions)) and not pairs_of(mine, row, _SAID)
 
     def _beside(self, row: Value, mine: Value, fresh: list[Value]) -> None:
         """Theirs as an artifact of its own, since one id cannot stand for both."""
@@ -220,7 +223,7 @@ class Artifacts:
         key = scene.index.key_of(ours)
         assert key is not None
         before = sorted(scene.index.whole.beside("revisions", "artifact", key), key=_number)
-        newest = next(one for one in before if one["seq"] == mine["newest"])
+        newest = _newest(mine, before)
         number, previous, numbers, bodies = before[-1]["number"], newest["digest"], {}, []
         for one in fresh:
             number += 1
@@ -239,11 +242,27 @@ class Artifacts:
         self._pinned(row["id"], {one["number"]: (ours, numbers[one["seq"]]) for one in fresh})
         if decided is not Policy.OURS:
             pairs = pairs_of(mine, row, _SAID)
-            if pairs or not bodies:
+            # Without a field too: the change says up to where theirs was merged. A delete says so itself.
+            if pairs or not (bodies or ("deleted" in row and "deleted" not in mine)):
                 bodies.append({"kind": "artifact", "action": "update", "id": ours, "set": pairs})
             bodies = scene.finished(row, bodies)
         scene.target.bring(_contents([*fresh, wanted]))
         emit(scene.target, [bodies])
+
+    def _lost(self, row: Value, ours: str, theirs: list[Value], before: list[Value]) -> list[Body]:
+        """What theirs gave up, or took back, of revisions that were known here before."""
+        here = {one["number"]: one for one in before}
+        numbers: dict[int, int] = {}
+        for one in theirs:
+            pinned = self.pin(row["id"], one["number"])
+            if pinned is not None and pinned[0] == ours and pinned[1] in here:
+                numbers[one["seq"]] = pinned[1]
+        lost = [
+            one
+            for one in theirs
+            if one["seq"] in numbers and one["state"] != "kept" and here[numbers[one["seq"]]]["state"] == "kept"
+        ]
+        return self._states(ours, lost, numbers, row)
 
     def _settle(self, row: Value, mine: Value) -> None:
         """Where it lies, what it is called, and whether it is deleted, as theirs has it."""
@@ -251,7 +270,7 @@ class Artifacts:
         gone = ("deleted" in row, "deleted" in mine)
         path = scene.path(mine["collection"], name_of(mine))
         if gone == (True, False):
-            scene.buried[mine["id"]] = "artifact", scene.cause(row), scene.there.origin(row["deleted"])
+            scene.buried[mine["id"]] = "artifact", scene.cause(row), scene.there.origin(row["changed"])
             return
         up, old, new = self._places.place(row["collection"]), name_of(mine), name_of(row)
         if up is None or not self._places.alive(up):
@@ -316,6 +335,10 @@ class Artifacts:
             if number is not None:
                 found[one["number"]] = (ours, number)
         return found
+
+
+def _newest(row: Value, revisions: list[Value]) -> Value:
+    return next(one for one in revisions if one["seq"] == row["newest"])
 
 
 def _number(row: Value) -> int:

@@ -148,7 +148,7 @@ class Places:
                 scene.say(row, outcome, path=path, detail="both changed it")
                 return
         if gone == (True, False):
-            scene.buried[row["id"]] = "collection", scene.cause(row), scene.there.origin(row["deleted"])
+            scene.buried[row["id"]] = "collection", scene.cause(row), scene.there.origin(row["changed"])
             return
         if gone == (False, True) and not self._raise(row["id"]):
             scene.say(row, self._refusal(), path=path, detail="the collection that holds it was deleted")

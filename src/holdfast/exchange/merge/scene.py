@@ -111,7 +111,7 @@ class Scene:
         cause = self.united.get(cause, cause)
         key = self.index.key_of(cause) if cause else None
         is_gone = key is not None and self.index.collections.deleted_seq(key)
-        body = {"kind": row["kind"], "action": "delete", "id": row["id"], ORIGIN: self.there.origin(row["deleted"])}
+        body = {"kind": row["kind"], "action": "delete", "id": row["id"], ORIGIN: self.there.origin(row["changed"])}
         return {**body, **({"cause": cause} if is_gone else {})}
 
     # -- names -------------------------------------------------------------------------------------------------------

@@ -126,7 +126,8 @@ class _Work:
         decided = scene.decide(lambda: False)
         if decided is Policy.THEIRS:
             for kind, one in left:
-                scene.buried[one] = kind, collection, scene.buried[collection][2]
+                cause = scene.buried[collection][1] or collection
+                scene.buried[one] = kind, cause, {}
                 if kind == "collection":
                     self._empty(one, [found for found in self._inside(one) if found[1] not in scene.buried])
             return True
