@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from holdfast.exchange.merge.pins import Pins, newest_of, number_of, shown_by
 from holdfast.exchange.merge.places import Places
 from holdfast.exchange.merge.report import Outcome, Policy
 from holdfast.exchange.merge.scene import Scene, name_of, pairs_of
@@ -17,16 +18,15 @@ from holdfast.values.names import Name
 _TOGETHER = 500
 _SAID = {"type": "", "status": "", "tags": [], "owner": ""}
 _OF_REVISION = ("digest", "size", "media_type", "metadata", "message", "source", "mode", "mtime_ns")
-_SHOWN = ("digest", "media_type", "metadata", "mode")
-"""What makes a revision another one, as for `put`."""
 
 
 class Artifacts:
     """Takes artifacts in, in the order in which they are given."""
 
-    def __init__(self, scene: Scene, places: Places) -> None:
+    def __init__(self, scene: Scene, places: Places, pins: Pins) -> None:
         self._scene = scene
         self._places = places
+        self._pins = pins
         self._waiting: list[tuple[list[Body], dict[str, int]]] = []
         self._names: set[tuple[str, Name]] = set()
 
@@ -51,11 +51,6 @@ class Artifacts:
             needed |= contents
         self._scene.target.bring(needed)
         emit(self._scene.target, [bodies for bodies, _ in waiting])
-
-    def revisions(self, their_id: str) -> list[Value]:
-        """The revisions of an artifact of theirs, by number."""
-        index = self._scene.theirs.index
-        return sorted(index.whole.beside("revisions", "artifact", index.key_of(their_id) or 0), key=_number)
 
     # -- new ---------------------------------------------------------------------------------------------------------
 
@@ -86,7 +81,7 @@ class Artifacts:
         if (up, name) in self._names:  # one that is deleted, but is not yet
             self.flush()
         self._names.add((up, name))
-        revisions = self.revisions(row["id"])
+        revisions = self._pins.revisions(row["id"])
         new = {"collection": up, **name_fields(name), **_given(row), "revision": _fields(revisions[0])}
         bodies = [self._body(ours, "create", {"new": new}, revisions[0])]
         for before, one in itertools.pairwise(revisions):
@@ -142,7 +137,7 @@ class Artifacts:
         else:
             mine = next(scene.index.whole.beside("artifacts", "key", holder[1]))
             scene.united[row["id"]] = mine["id"]
-            self._grow(row, mine, self.revisions(row["id"]), decided)
+            self._grow(row, mine, self._pins.revisions(row["id"]), decided)
             outcome = Outcome.UNITED if decided is Policy.THEIRS else Outcome.KEPT
             scene.say(row, outcome, path=path, detail="both have it; the other's revisions are in its history")
 
@@ -150,17 +145,17 @@ class Artifacts:
         """Whether ours has every revision of theirs, and the same newest: then it stands for theirs as it is."""
         scene = self._scene
         ours = next(scene.index.whole.beside("artifacts", "key", key))
-        mine = sorted(scene.index.whole.beside("revisions", "artifact", key), key=_number)
-        held = {_key(one): one for one in mine}
-        theirs = self.revisions(row["id"])
-        is_newest = _key(_newest(row, theirs)) == _key(_newest(ours, mine))
-        if any(_key(one) not in held for one in theirs) or not is_newest or pairs_of(ours, row, _SAID):
+        mine = sorted(scene.index.whole.beside("revisions", "artifact", key), key=number_of)
+        held = {shown_by(one): one for one in mine}
+        theirs = self._pins.revisions(row["id"])
+        is_newest = shown_by(newest_of(row, theirs)) == shown_by(newest_of(ours, mine))
+        if any(shown_by(one) not in held for one in theirs) or not is_newest or pairs_of(ours, row, _SAID):
             return False
         # The change says up to where theirs is known, so that a later one of theirs is no conflict.
         body: Body = {"kind": "artifact", "action": "update", "id": ours["id"], "set": {}}
         emit(scene.target, [scene.finished(row, [body])])
         self._scene.united[row["id"]] = ours["id"]
-        self._scene.pins[row["id"]] = {one["number"]: (ours["id"], held[_key(one)]["number"]) for one in theirs}
+        self._scene.pins[row["id"]] = {one["number"]: (ours["id"], held[shown_by(one)]["number"]) for one in theirs}
         return True
 
     # -- here already ------------------------------------------------------------------------------------------------
@@ -176,7 +171,7 @@ class Artifacts:
             scene.say(row, Outcome.SAME)
             return
         path = scene.path(mine["collection"], name_of(mine))
-        revisions = self.revisions(row["id"])
+        revisions = self._pins.revisions(row["id"])
         fresh = [one for one in revisions if one["seq"] in standing.fresh]
         decided = Policy.THEIRS
         if standing.own and not self._alike(row, mine, key, revisions):
@@ -196,11 +191,12 @@ class Artifacts:
 
     def _alike(self, row: Value, mine: Value, key: int, revisions: list[Value]) -> bool:
         """Whether both came to the same."""
-        ours = _newest(mine, list(self._scene.index.whole.beside("revisions", "artifact", key)))
+        ours = newest_of(mine, list(self._scene.index.whole.beside("revisions", "artifact", key)))
         up = self._scene.united.get(row["collection"], row["collection"])
-        place = (mine["collection"], name_of(mine)) == (up, name_of(row))
-        gone = ("deleted" in row) == ("deleted" in mine)
-        return place and gone and _key(ours) == _key(_newest(row, revisions)) and not pairs_of(mine, row, _SAID)
+        is_there = (mine["collection"], name_of(mine)) == (up, name_of(row))
+        is_gone = ("deleted" in row) == ("deleted" in mine)
+        same = shown_by(ours) == shown_by(newest_of(row, revisions))
+        return is_there and is_gone and same and not pairs_of(mine, row, _SAID)
 
     def _beside(self, row: Value, mine: Value, fresh: list[Value]) -> None:
         """Theirs as an artifact of its own, since one id cannot stand for both."""
@@ -213,7 +209,7 @@ class Artifacts:
         name, copy = scene.free(up, name_of(row), row["collection"]), moment.draw_id(scene.target.now_us)
         self._whole(row, copy, mine["collection"], name)
         self.flush()
-        self._pinned(row["id"], {one["number"]: (copy, one["number"]) for one in fresh})
+        self._pins.note(row["id"], {one["number"]: (copy, one["number"]) for one in fresh})
         path = scene.path(mine["collection"], name)
         scene.say(row, Outcome.RENAMED, path=path, detail="both changed it; theirs is a copy with an id of its own")
 
@@ -222,8 +218,8 @@ class Artifacts:
         scene, ours = self._scene, mine["id"]
         key = scene.index.key_of(ours)
         assert key is not None
-        before = sorted(scene.index.whole.beside("revisions", "artifact", key), key=_number)
-        newest = _newest(mine, before)
+        before = sorted(scene.index.whole.beside("revisions", "artifact", key), key=number_of)
+        newest = newest_of(mine, before)
         number, previous, numbers, bodies = before[-1]["number"], newest["digest"], {}, []
         for one in fresh:
             number += 1
@@ -231,15 +227,19 @@ class Artifacts:
             bodies.append(self._body(ours, "revise", {"previous": previous, "new": new}, one))
             previous, numbers[one["seq"]] = one["digest"], number
         bodies += self._states(ours, fresh, numbers, row)
-        wanted = newest if decided is Policy.OURS else self.revisions(row["id"])[-1]
-        if (decided is Policy.OURS and fresh) or previous != wanted["digest"]:
+        theirs = self._pins.revisions(row["id"])
+        if decided is not Policy.OURS:
+            bodies += self._lost(row, ours, theirs, before)
+        wanted = newest if decided is Policy.OURS else newest_of(row, theirs)
+        is_elsewhere = bool(fresh) if decided is Policy.OURS else previous != wanted["digest"]
+        if is_elsewhere and wanted["state"] == "kept":
             said = {name: value for name, value in _fields(wanted).items() if name != "message"}
             new = {"number": number + 1, "revision": said}
             bodies.append({"kind": "artifact", "action": "revise", "id": ours, "previous": previous, "new": new})
             bodies[-1][ORIGIN] = scene.there.origin(row["changed"])
             if decided is Policy.OURS:
                 del bodies[-1][ORIGIN]
-        self._pinned(row["id"], {one["number"]: (ours, numbers[one["seq"]]) for one in fresh})
+        self._pins.note(row["id"], {one["number"]: (ours, numbers[one["seq"]]) for one in fresh})
         if decided is not Policy.OURS:
             pairs = pairs_of(mine, row, _SAID)
             # Without a field too: the change says up to where theirs was merged. A delete says so itself.
@@ -254,7 +254,7 @@ class Artifacts:
         here = {one["number"]: one for one in before}
         numbers: dict[int, int] = {}
         for one in theirs:
-            pinned = self.pin(row["id"], one["number"])
+            pinned = self._pins.find(row["id"], one["number"])
             if pinned is not None and pinned[0] == ours and pinned[1] in here:
                 numbers[one["seq"]] = pinned[1]
         lost = [
@@ -302,51 +302,6 @@ class Artifacts:
 
     def _refusal(self) -> Outcome:
         return Outcome.CONFLICT if self._scene.policy is Policy.FAIL else Outcome.SKIPPED
-
-    # -- revisions that somebody refers to -----------------------------------------------------------------------------
-
-    def pin(self, their_id: str, number: int) -> tuple[str, int] | None:
-        """(id, number) here of a revision of theirs; None if it is not here."""
-        scene = self._scene
-        if their_id in scene.out:
-            return None
-        if their_id not in scene.pins:
-            ours = scene.united.get(their_id, their_id)
-            key = scene.index.key_of(ours)
-            if key is None:
-                return None
-            if key >= scene.target.first_new:
-                return ours, number
-            scene.pins[their_id] = self._known(their_id, ours, key)
-        return scene.pins[their_id].get(number)
-
-    def _pinned(self, their_id: str, more: dict[int, tuple[str, int]]) -> None:
-        """Revisions of theirs that now are here under other numbers; what was known of the others stays."""
-        self.pin(their_id, 1)
-        self._scene.pins[their_id] = {**self._scene.pins.get(their_id, {}), **more}
-
-    def _known(self, their_id: str, ours: str, key: int) -> dict[int, tuple[str, int]]:
-        scene = self._scene
-        here = scene.here.numbers(key)
-        held = {_key(one): one["number"] for one in scene.index.whole.beside("revisions", "artifact", key)}
-        found = {}
-        for one in self.revisions(their_id):
-            number = here.get(scene.there.identity(one["seq"])) or held.get(_key(one))
-            if number is not None:
-                found[one["number"]] = (ours, number)
-        return found
-
-
-def _newest(row: Value, revisions: list[Value]) -> Value:
-    return next(one for one in revisions if one["seq"] == row["newest"])
-
-
-def _number(row: Value) -> int:
-    return int(row["number"])
-
-
-def _key(row: Value) -> str:
-    return repr([row.get(name) for name in _SHOWN] + [row["state"]])
 
 
 def _given(row: Value) -> Body:

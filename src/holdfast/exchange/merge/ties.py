@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.exchange.merge.artifacts import Artifacts
+from holdfast.exchange.merge.pins import Pins
 from holdfast.exchange.merge.report import Outcome, Policy
 from holdfast.exchange.merge.scene import Scene, pairs_of
 from holdfast.exchange.merge.target import emit
@@ -28,9 +28,9 @@ _PARTS = {"relationship": "relationships", "run": "runs", "step": "steps"}
 class Ties:
     """Takes in what refers to other records. Records that it refers to have to be there, or to stay out."""
 
-    def __init__(self, scene: Scene, artifacts: Artifacts) -> None:
+    def __init__(self, scene: Scene, pins: Pins) -> None:
         self._scene = scene
-        self._artifacts = artifacts
+        self._pins = pins
         self._waiting: list[list[Body]] = []
 
     def flush(self) -> None:
@@ -89,7 +89,7 @@ class Ties:
             return None
         if end.get("revision") is None:
             return {**end, "id": ours}
-        pinned = self._artifacts.pin(end["id"], end["revision"])
+        pinned = self._pins.find(end["id"], end["revision"])
         return None if pinned is None else {**end, "id": pinned[0], "revision": pinned[1]}
 
     def _queue(self, row: Value, bodies: list[Body]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from holdfast.engine.recover import Progress
 from holdfast.errors import MergeConflictError
 from holdfast.exchange.merge.artifacts import Artifacts
+from holdfast.exchange.merge.pins import Pins
 from holdfast.exchange.merge.places import Places
 from holdfast.exchange.merge.report import Item, Outcome, Policy
 from holdfast.exchange.merge.scene import Scene
@@ -40,8 +41,9 @@ class _Work:
         self._scene = scene
         self._progress = progress
         self._places = Places(scene)
-        self._artifacts = Artifacts(scene, self._places)
-        self._ties = Ties(scene, self._artifacts)
+        pins = Pins(scene)
+        self._artifacts = Artifacts(scene, self._places, pins)
+        self._ties = Ties(scene, pins)
         self._done = 0
 
     def take(self) -> None:
