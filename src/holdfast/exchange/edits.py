@@ -61,6 +61,15 @@ class Edits:
                 with self.ground.open(one.at[:-1], one.at[-1]) as file:
                     self.incoming[one.at] = content.stage_stream(handle, file)
 
+    def new_paths(self, index: SqliteIndex) -> frozenset[bytes]:
+        """Where the new files are, by the paths of theirs."""
+        found = []
+        for one in self.found:
+            above = index.collections.by_id(one.path[0]) if one.path[1] else None
+            if above is not None:
+                found.append(b"/".join([*([above.path_bytes] if above.path_bytes else []), *one.path[1]]))
+        return frozenset(found)
+
     def look(self, one: Edit) -> Incoming:
         """What is staged of an edit; in a dry run only its digest."""
         found = self.incoming.get(one.at)

@@ -154,7 +154,8 @@ class _Merging:
         report.merged = True
         report.items = scene.account.items
         if not self.is_ours:
-            merge(scene, mirror=self.wish.mirror, progress=self.progress)
+            spare = self.edits.new_paths(self.tree.index)
+            merge(scene, mirror=self.wish.mirror, spare=spare, progress=self.progress)
         Applying(unit, scene, self.edits, self.wish).run()
         if not self.is_ours and not self.wish.dry_run:
             assert self.kept is not None

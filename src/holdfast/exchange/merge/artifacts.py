@@ -231,14 +231,14 @@ class Artifacts:
         if decided is not Policy.OURS:
             bodies += self._lost(row, ours, theirs, before)
         wanted = newest if decided is Policy.OURS else newest_of(row, theirs)
-        is_elsewhere = bool(fresh) if decided is Policy.OURS else previous != wanted["digest"]
+        now = fresh[-1] if fresh else newest
+        is_elsewhere = bool(fresh) if decided is Policy.OURS else shown_by(now) != shown_by(wanted)
         if is_elsewhere and wanted["state"] == "kept":
             said = {name: value for name, value in _fields(wanted).items() if name != "message"}
             new = {"number": number + 1, "revision": said}
             bodies.append({"kind": "artifact", "action": "revise", "id": ours, "previous": previous, "new": new})
-            bodies[-1][ORIGIN] = scene.there.origin(row["changed"])
-            if decided is Policy.OURS:
-                del bodies[-1][ORIGIN]
+            if decided is not Policy.OURS:
+                bodies[-1][ORIGIN] = scene.there.origin(row["changed"])
         self._pins.note(row["id"], {one["number"]: (ours, numbers[one["seq"]]) for one in fresh})
         if decided is not Policy.OURS:
             pairs = pairs_of(mine, row, _SAID)
@@ -267,10 +267,10 @@ class Artifacts:
     def _settle(self, row: Value, mine: Value) -> None:
         """Where it lies, what it is called, and whether it is deleted, as theirs has it."""
         scene = self._scene
-        gone = ("deleted" in row, "deleted" in mine)
         path = scene.path(mine["collection"], name_of(mine))
-        if gone == (True, False):
-            scene.buried[mine["id"]] = "artifact", scene.cause(row), scene.there.origin(row["changed"])
+        if "deleted" in row:
+            if "deleted" not in mine:
+                scene.buried[mine["id"]] = "artifact", scene.cause(row), scene.there.origin(row["changed"])
             return
         up, old, new = self._places.place(row["collection"]), name_of(mine), name_of(row)
         if up is None or not self._places.alive(up):
@@ -278,27 +278,15 @@ class Artifacts:
             return
         parent = scene.index.key_of(up)
         assert parent is not None
-        raised = gone == (False, True)
-        if (mine["collection"], old) != (up, new) or raised:
+        if (mine["collection"], old) != (up, new) or "deleted" in mine:
             if scene.holder(parent, new) is not None:
                 if scene.policy in (Policy.FAIL, Policy.SKIP):
                     scene.say(row, self._refusal(), path=scene.path(up, new), detail="its name is taken")
                     return
                 new = scene.free(parent, new, row["collection"])
-            self._move(mine, up, new, raised=raised)
+            bodies = _moved(mine, up, new)
+            emit(scene.target, [[{**body, ORIGIN: scene.there.origin(row["changed"])} for body in bodies]])
         scene.say(row, Outcome.CHANGED, path=scene.path(up, new))
-
-    def _move(self, mine: Value, up: str, new: Name, *, raised: bool) -> None:
-        old, bodies = name_of(mine), []
-        renamed = name_change(old, new) if old != new else {}
-        if raised:
-            body: Body = {"kind": "artifact", "action": "undelete", "id": mine["id"]}
-            bodies.append(body | ({"set": renamed} if renamed else {}))
-            renamed = {}
-        pairs = {**renamed, **({} if mine["collection"] == up else {"collection": [mine["collection"], up]})}
-        if pairs:
-            bodies.append({"kind": "artifact", "action": "update", "id": mine["id"], "set": pairs})
-        emit(self._scene.target, [bodies])
 
     def _refusal(self) -> Outcome:
         return Outcome.CONFLICT if self._scene.policy is Policy.FAIL else Outcome.SKIPPED
@@ -314,3 +302,18 @@ def _fields(revision: Value) -> Body:
 
 def _contents(revisions: list[Value]) -> dict[str, int]:
     return {one["digest"]: one["size"] for one in revisions if one["state"] == "kept"}
+
+
+def _moved(mine: Value, up: str, new: Name) -> list[Body]:
+    """The changes that bring an artifact back, if it is deleted, and to its place and name."""
+    old = name_of(mine)
+    bodies: list[Body] = []
+    pairs = name_change(old, new) if old != new else {}
+    if "deleted" in mine:
+        bodies.append({"kind": "artifact", "action": "undelete", "id": mine["id"], **({"set": pairs} if pairs else {})})
+        pairs = {}
+    if mine["collection"] != up:
+        pairs = {**pairs, "collection": [mine["collection"], up]}
+    if pairs:
+        bodies.append({"kind": "artifact", "action": "update", "id": mine["id"], "set": pairs})
+    return bodies

@@ -19,15 +19,18 @@ from holdfast.values.change import FOREIGN_CHAIN, ORIGIN, Body
 _NAMED = 20
 
 
-def merge(scene: Scene, *, mirror: bool = False, progress: Progress | None = None) -> None:
+def merge(
+    scene: Scene, *, mirror: bool = False, spare: frozenset[bytes] = frozenset(), progress: Progress | None = None
+) -> None:  # fmt: skip
     """Make the changes that bring what theirs knows into ours. All of them, or MergeConflictError.
 
+    `mirror`: what theirs has not is deleted, but for artifacts at the paths to `spare`, which an edit brought.
     Memory: some hundreds of bytes for each record that comes in, and for each collection of theirs.
     """
     work = _Work(scene, progress)
     work.take()
     if mirror:
-        work.mirror()
+        work.mirror(spare)
     work.bury()
     conflicts = scene.account.conflicts
     if conflicts:
@@ -160,7 +163,7 @@ class _Work:
 
     # -- mirror --------------------------------------------------------------------------------------------------------
 
-    def mirror(self) -> None:
+    def mirror(self, spare: frozenset[bytes]) -> None:
         """What ours has and theirs has not is deleted, so that the same is live in both."""
         scene = self._scene
         standing_in = set(scene.united.values())
@@ -171,8 +174,17 @@ class _Work:
                         continue
                     if row.get("type") == FOREIGN_CHAIN or (what == "collections" and self._keeps_chains(row)):
                         continue
-                    if not self._is_live_there(row["id"]):
+                    if not self._is_live_there(row["id"]) and not self._is_spared(row, spare):
                         scene.buried.setdefault(row["id"], (row["kind"], "", {}))
+
+    def _is_spared(self, row: Value, spare: frozenset[bytes]) -> bool:
+        """Whether a new file in the tree is in its place, or below it."""
+        if not spare or row["kind"] not in ("artifact", "collection"):
+            return False
+        index = self._scene.index
+        found = (index.artifacts if row["kind"] == "artifact" else index.collections).by_id(row["id"])
+        path = b"" if found is None else found.path_bytes
+        return path in spare or any(one.startswith(path + b"/") for one in spare)
 
     def _keeps_chains(self, row: Value) -> bool:
         """The root, and the collections that hold chains of other stores."""
