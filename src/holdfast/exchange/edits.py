@@ -84,7 +84,8 @@ def find_edits(ground: Readable, tree: Tree, *, exact: bool) -> Edits:
 
     `exact`: any difference is refused. Memory: some hundreds of bytes for each edit.
     """
-    edits, wrong = Edits(ground), []
+    edits = Edits(ground)
+    wrong: list[str] = []
     by_record: dict[str, Edit] = {}
     finder = _Finder(ground, tree)
     for one in differences(ground, tree):
@@ -179,7 +180,8 @@ class _Finder:
             newest = self._tree.index.whole.one("artifacts", record)
             if newest is None or newest["newest"] != old["seq"]:
                 return f"{into.where}: only the newest revision of {record} can be edited"
-        edit = Edit(into.where, **{"collection" if what == "collections" else "artifact": record})
+        is_folder = what == "collections"
+        edit = Edit(into.where, artifact="" if is_folder else record, collection=record if is_folder else "")
         facts = self._ground.look((RECORDS, what.encode()), into.where.rpartition("/")[2].encode())
         edit = _of(into.edits, into.by_record, record, edit)
         edit.fields |= pairs

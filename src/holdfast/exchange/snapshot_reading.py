@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast import disk
@@ -101,7 +102,7 @@ class _Extracting:
             size = 0
             for one in todo:
                 steps = tuple(one.path.split(b"/"))
-                window.append((steps, staging.write(lambda write, one=one: self._copy(one, write), FileFacts())))  # type: ignore[misc]
+                window.append((steps, staging.write(functools.partial(self._copy, one), FileFacts())))
                 size += one.size
                 self._report.bytes += one.size
                 if len(window) >= WINDOW_FILES or size >= WINDOW_BYTES:
@@ -112,7 +113,8 @@ class _Extracting:
         return self._report
 
     def _missing(self, wanted: list[Member]) -> list[Member]:
-        todo, differing = [], []
+        todo: list[Member] = []
+        differing: list[str] = []
         for one in wanted:
             *steps, name = one.path.split(b"/")
             try:
@@ -134,13 +136,12 @@ class _Extracting:
             )  # fmt: skip
         return todo
 
-    def _copy(self, one: Member, write: object) -> None:
-        assert callable(write)
+    def _copy(self, one: Member, write: Callable[[bytes], object]) -> None:
         *steps, name = one.path.split(b"/")
         found = self._archive.digest(tuple(steps), name)
         if found != one.digest:
             raise DigestMismatchError(
-                f"{snapshot.shown(one.path)} does not hash to its digest", digest=one.digest, found=found
+                f"{snapshot.shown(one.path)} does not hash to its digest", expected=one.digest, found=found
             )
         with self._archive.open(tuple(steps), name) as file:
             while piece := file.read(FRAME):

@@ -75,7 +75,8 @@ END = b"\0" * (2 * BLOCK)
 
 def encode_tail(members: Iterable[Member], stored: list[int], checks: list[bytes], tar_bytes: int) -> bytes:
     """Contents and seek table for frames of these sizes with these checksums (the last four bytes of each)."""
-    count, made, waiting = 0, [], bytearray()
+    count, waiting = 0, bytearray()
+    made: list[bytes] = []
     for one in members:
         waiting += b"%s %d %d %s\n" % (one.digest.encode(), one.size, one.offset, one.path)
         count += 1

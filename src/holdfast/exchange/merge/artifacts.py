@@ -220,7 +220,9 @@ class Artifacts:
         assert key is not None
         before = sorted(scene.index.whole.beside("revisions", "artifact", key), key=number_of)
         newest = newest_of(mine, before)
-        number, previous, numbers, bodies = before[-1]["number"], newest["digest"], {}, []
+        number, previous = before[-1]["number"], newest["digest"]
+        numbers: dict[int, int] = {}
+        bodies: list[Body] = []
         for one in fresh:
             number += 1
             new = {"number": number, "revision": _fields(one)}

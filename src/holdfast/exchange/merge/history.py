@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, change, moment
@@ -69,9 +68,10 @@ class History:
         """Which change made which revision of an artifact: identity to number."""
         found = {}
         for seq, identity, _ in self.marks(key):
-            body: dict[str, Any] = (self.at(seq) or ({}, {}))[1]  # type: ignore[assignment]
-            if "revision" in body.get("new", {}):
-                found[identity] = int(body["new"].get("number", 1))
+            entry = self.at(seq)
+            new = entry[1].get("new", {}) if entry is not None else {}
+            if "revision" in new:
+                found[identity] = int(new.get("number", 1))
         return found
 
 

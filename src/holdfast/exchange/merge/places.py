@@ -193,7 +193,8 @@ class Places:
         scene = self._scene
         if scene.policy in (Policy.FAIL, Policy.SKIP, Policy.OURS) and not self._undeleted_there(ours):
             return False
-        index, waiting = scene.index, []
+        index = scene.index
+        waiting: list[int] = []
         key = index.key_of(ours)
         while key is not None and index.collections.deleted_seq(key):
             waiting.append(key)

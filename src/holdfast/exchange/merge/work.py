@@ -144,7 +144,8 @@ class _Work:
         return False
 
     def _delete(self, ids: list[str], *, with_cause: bool) -> None:
-        scene, bodies = self._scene, []
+        scene = self._scene
+        bodies: list[Body] = []
         for one in ids:
             kind, cause, origin = scene.buried[one]
             body: Body = {"kind": kind, "action": "delete", "id": one, **({ORIGIN: origin} if origin else {})}
@@ -181,8 +182,8 @@ class _Work:
         """Whether a new file in the tree is in its place, or below it."""
         if not spare or row["kind"] not in ("artifact", "collection"):
             return False
-        index = self._scene.index
-        found = (index.artifacts if row["kind"] == "artifact" else index.collections).by_id(row["id"])
+        index, record_id = self._scene.index, row["id"]
+        found = index.artifacts.by_id(record_id) if row["kind"] == "artifact" else index.collections.by_id(record_id)
         path = b"" if found is None else found.path_bytes
         return path in spare or any(one.startswith(path + b"/") for one in spare)
 
