@@ -22,7 +22,6 @@ from holdfast.engine import open as opening
 from holdfast.engine.open import Settings
 from holdfast.errors import (
     BlobMissingError,
-    ConflictError,
     DestinationDiffersError,
     FormatTooNewError,
     HoldfastError,
@@ -582,17 +581,11 @@ def test_a_chain_that_verifies_and_means_harm_is_refused(tmp_path: Path, what: s
     assert os.listdir(tmp_path) == ["tree"]
 
 
-def test_a_store_with_a_history_is_not_imported_into(full: Store, tmp_path: Path) -> None:
+def test_importing_a_store_into_itself_changes_nothing(full: Store, tmp_path: Path) -> None:
     full.export_tree(tmp_path / "tree")
-    with holdfast.create(tmp_path / "other") as other:
-        other.put("mine", "x")
-        head = other.changes.head()
-    with pytest.raises(ConflictError, match="history of its own"):
-        holdfast.import_store(tmp_path / "other", tmp_path / "tree")
-    with holdfast.open(tmp_path / "other") as other:
-        assert (other.changes.head(), other.read("mine")) == (head, b"x")
-    with pytest.raises(ConflictError):
-        holdfast.import_store(full.path, tmp_path / "tree")
+    head = full.changes.head()
+    assert holdfast.import_store(full.path, tmp_path / "tree").merged
+    assert full.changes.head() == head
 
 
 def test_an_empty_store_becomes_the_one_that_was_exported(full: Store, tmp_path: Path) -> None:
