@@ -14,10 +14,11 @@ import pytest
 
 from holdfast.blobs.contract import BlobStat, Staged, WalkEntry
 from holdfast.blobs.packs import Hole, PackedBlobs, PackFolder
-from holdfast.blobs.packs.writer import PackWriter, prepare, somebody_appends
+from holdfast.blobs.packs.writer import PackWriter, somebody_appends
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, InvalidValueError, StorageIOError
 from holdfast.formats import pack, paths
+from holdfast.formats.appending import prepare
 from holdfast.formats.pack import Header, Spot
 from holdfast.testing.blobs import BlobStoreTests
 from holdfast.testing.faults import FaultyDisk

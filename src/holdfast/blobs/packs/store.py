@@ -22,9 +22,10 @@ from holdfast.blobs.files import ContentReader, FramedReader
 from holdfast.blobs.local import LocalBlobs
 from holdfast.blobs.packs import bulk
 from holdfast.blobs.packs.folder import PackFolder
-from holdfast.blobs.packs.writer import Batch, PackWriter, Written, prepare
+from holdfast.blobs.packs.writer import PackWriter, Written
 from holdfast.disk import Disk
 from holdfast.errors import BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
+from holdfast.formats.appending import Batch, prepare
 from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
 
@@ -127,6 +128,20 @@ class PackedBlobs(LocalBlobs):
                 group.members.append(place)
                 staged[digest] = Staged(digest, len(content), len(content), durable=False, place=place)
         return [staged[digest] for digest in contents]
+
+    def stage_batch(self, batch: Batch) -> list[Staged]:
+        """As the contract says. What is small enough becomes one append as it is."""
+        if max(size for _, size in batch.members) > self.pack_up_to:
+            return super().stage_batch(batch)
+        ready: Future[Batch] = Future()
+        ready.set_result(batch)
+        group = _Group(ready, [_Small(_State.HELD) for _ in batch.members])
+        for place in group.members:
+            place.group = group
+        return [
+            Staged(digests.text(raw), size, size, durable=False, place=place)
+            for (raw, size), place in zip(batch.members, group.members, strict=True)
+        ]
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Small content is appended in the order in which it is given, neighbours together: one sync for all of it.
