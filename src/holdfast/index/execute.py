@@ -47,9 +47,9 @@ interpreter's lock once, and beside busy reader threads getting it back costs mo
 
 Shape = tuple[str, tuple[str, ...]]
 
-_CREATED = ("record", "artifact", "revision")
-_EVERY = {table: proof.COLUMNS[table] for table in (*_CREATED, "content")}
-"""Columns of rows that are always given whole, in their order."""
+_CREATED = [((table, proof.COLUMNS[table]), proof.FORMS[table]) for table in ("record", "artifact", "revision")]
+_NEW_CONTENT = ("content", proof.COLUMNS["content"])
+"""Shapes of rows that are always given whole, in the order of their columns."""
 
 _PLAIN = frozenset({int, float, str, bytes, type(None)})
 """Types of cells that are values already, and need no look."""
@@ -137,9 +137,8 @@ class Executor:
             if body["kind"] != "artifact" or body["action"] != "create":
                 self.apply(seq, reduce(seq, body))
                 continue
-            for table, cells in zip(_CREATED, artifacts.creation(seq, body, self), strict=True):
-                row = [*cells, crc32(ascii((table, *cells)).encode())]
-                self._insert(connection, (table, _EVERY[table]), row)
+            for (shape, form), cells in zip(_CREATED, artifacts.creation(seq, body, self), strict=True):
+                self._insert(connection, shape, [*cells, crc32(form % cells)])
             new = body["new"]
             for tag in new.get("tags", ()):
                 self._one(connection, seq, Insert("tagging", {"record": seq, "tag": tag}))
@@ -345,7 +344,7 @@ class Executor:
             if row is not None:
                 return int(row[0])
         signed = [seq, raw, size, proof.checksum("content", seq, raw, size)]
-        self._insert(connection, ("content", _EVERY["content"]), signed)
+        self._insert(connection, _NEW_CONTENT, signed)
         if self._waiting is not None:
             self._contents[content_digest] = seq
         return seq

@@ -51,6 +51,9 @@ class Item:
     refused: NameTakenError | None = None
 
 
+_NOTHING = Description()
+"""What is said of most items but where they come from."""
+
 TOGETHER = 1_000
 """Items that are looked up with one query and become rows together."""
 
@@ -177,10 +180,16 @@ class Bulk:
 
     def _creation(self, item: Item, parent: Place, artifact_id: str) -> Body:
         incoming = _content(item)
-        said = item.said or Description(file=item.file, source=item.source)
-        media_type = said.media_type or self._media_type(item, incoming, None)
-        run = self._run if said.run is None else revising.run_of(self._unit, said)
-        return revising.creation(artifact_id, parent[1], item.name, incoming, said, media_type, run=run)
+        said = item.said
+        if said is None:
+            said, media_type, run = _NOTHING, self._media_type(item, incoming, None), self._run
+        else:
+            media_type = said.media_type or self._media_type(item, incoming, None)
+            run = self._run if said.run is None else revising.run_of(self._unit, said)
+        made = revising.creation(artifact_id, parent[1], item.name, incoming, said, media_type, run=run)
+        if said is _NOTHING:
+            revising.add_origin(made["new"]["revision"], item.file, item.source)
+        return made
 
     def _media_type(self, item: Item, incoming: Incoming, known: str | None) -> str:
         """A link is a link; a file keeps the type it has, unless it was a link before."""

@@ -196,14 +196,19 @@ def _revision_fields(
         fields["metadata"] = metadata
     if said.message:
         fields["message"] = said.message
-    if said.source:
-        fields["source"] = said.source
-    if said.file is not None:
-        if said.file.mode is not None:
-            fields["mode"] = said.file.mode
-        if said.file.mtime_ns is not None:
-            fields["mtime_ns"] = said.file.mtime_ns
+    add_origin(fields, said.file, said.source)
     return fields
+
+
+def add_origin(fields: dict[str, Any], file: FileFacts | None, source: str) -> None:
+    """Add to the fields of a revision where its content comes from."""
+    if source:
+        fields["source"] = source
+    if file is not None:
+        if file.mode is not None:
+            fields["mode"] = file.mode
+        if file.mtime_ns is not None:
+            fields["mtime_ns"] = file.mtime_ns
 
 
 def own_changes(found: Artifact, said: Description) -> dict[str, list[Any]]:

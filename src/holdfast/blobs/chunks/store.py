@@ -204,8 +204,7 @@ class ChunkedBlobs(PackedBlobs):
 
     def _published(self, item: Staged) -> BlobStat:
         place = item.place
-        if not isinstance(place, _Cutting):
-            return super()._published(item)
+        assert isinstance(place, _Cutting)
         target = self.recipes.path(item.digest)
         if not self._folder_is_named:
             # Copying tools drop empty folders; one made by a process that was killed then looks like any other.

@@ -68,12 +68,13 @@ def creation(seq: int, body: Body, names: Names) -> tuple[tuple[Any, ...], tuple
     In one piece, because most changes of most stores are these.
     """
     new = body["new"]
-    term = names.term
+    get, term = new.get, names.term
+    tenant, owner, tags, stray = get("tenant", ""), get("owner", ""), get("tags", ()), get("name_hex", "")
     record_row = (
-        seq, moment.id_bytes(body["id"]), _KIND, term(seq, new.get("tenant", ""), SLOT_TENANT),
-        term(seq, new.get("owner", ""), SLOT_OWNER), seq, 0, proof.of_tags(new.get("tags", ())),
+        seq, moment.id_bytes(body["id"]), _KIND, term(seq, tenant, SLOT_TENANT) if tenant else 0,
+        term(seq, owner, SLOT_OWNER) if owner else 0, seq, 0, proof.of_tags(tags) if tags else 0,
     )  # fmt: skip
-    stray = bytes.fromhex(new.get("name_hex") or "")
+    stray = bytes.fromhex(stray) if stray else b""
     artifact_row = (
         seq, names.key(seq, new["collection"]), new["name"], stray, term(seq, new["type"], SLOT_TYPE),
         term(seq, new["status"], SLOT_STATUS), seq, 1,
@@ -110,10 +111,10 @@ def _revision(seq: int, artifact: Cell, number: int, body: Body, names: Names) -
     get = revision.get
     content = names.content(seq, revision["digest"], revision["size"])
     media_type = names.term(seq, revision["media_type"], SLOT_MEDIA)
-    source = get("source", "")
+    source, metadata = get("source", ""), get("metadata")
     folder, slash, name = source.rpartition("/")
     return (
-        seq, artifact, number, content, media_type, record.json_text(get("metadata")), get("message"),
+        seq, artifact, number, content, media_type, record.json_text(metadata) if metadata else None, get("message"),
         # The folder stands once for all files of it.
         names.term(seq, folder + slash, SLOT_SOURCE) if source else None, name or None, get("mode"), get("mtime_ns"),
         names.key(seq, run) if run else None, STATE_KEPT,
