@@ -7,7 +7,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -303,7 +302,7 @@ def test_a_place_that_cannot_be_is_damage_and_reads_nothing(tmp_path, store):
     wrong = {"offset": (-1, spot.offset + 1), "stored_bytes": (0, 1 << 40, -1), "start": (-7,), "size": (-1,)}
     for changed in ({field: value} for field, values in wrong.items() for value in values):
         with pytest.raises(BlobDamagedError):
-            store.packs.read(stat.digest, replace(spot, **changed))
+            store.packs.read(stat.digest, spot._replace(**changed))
 
 
 def test_every_flipped_byte_of_a_pack_is_noticed_by_headers_or_by_content(tmp_path, store):
@@ -382,7 +381,7 @@ def test_b10_a_place_that_is_not_the_members_is_no_harm(tmp_path: Path, wrong: d
     store = WithRows(str(tmp_path))
     contents = [f"content {number} ".encode() * 9 for number in range(20)]
     found = store.publish([store.stage(content) for content in contents])
-    said = [(stat.digest, replace(stat.spot, **wrong)) for stat in found if stat.spot is not None]
+    said = [(stat.digest, stat.spot._replace(**wrong)) for stat in found if stat.spot is not None]
     assert len(said) == 20
     assert dict(store.read_many(said)) == dict(enumerate(contents))
     assert [store.read(digest, spot=spot) for digest, spot in said] == contents

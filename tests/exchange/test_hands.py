@@ -168,7 +168,8 @@ def test_a_file_that_looks_otherwise_by_now_is_not_taken_for_the_one_that_was_se
     path.write_bytes(b"after!")
     assert hand.read_all([looks]) == [None]
     path.unlink()
-    assert hand.take_in([looks, b"given"], 3)[0] == [None, (hand.take_in([b"given"], 3)[0][0][0], 5, b"giv")]
+    found = hand.take_in([looks, b"given", b"other"], b"\1\1\0", 3)[0]
+    assert [one and one[1:] for one in found] == [None, (5, b"giv"), (5, b"")]
 
 
 def test_a_process_answers_as_the_function_does(tmp_path: Path) -> None:

@@ -78,15 +78,20 @@ def _read(fd: int, looks: Looks) -> bytes | None:
     return data if same and len(data) == looks[1] else None
 
 
-def take_in(files: Sequence[Looks | bytes], heads: int) -> tuple[list[tuple[bytes, int, bytes] | None], Any]:
-    """Of each file its raw digest, size and first `heads` bytes, None for one that looks otherwise by now.
+def take_in(
+    files: Sequence[Looks | bytes], wanted: bytes, heads: int
+) -> tuple[list[tuple[bytes, int, bytes] | None], Any]:
+    """Of each file its raw digest, size and, where `wanted` has a 1, its first `heads` bytes.
 
-    And all of it as a Batch: its frames, members and bytes; None if nothing could be read.
+    None for one that looks otherwise by now. And all of it as a Batch: its frames, members and bytes; None if nothing could be read.
     """
     import hashlib  # noqa: PLC0415 - likewise
 
     contents = read_all(files)
-    found = [None if one is None else (hashlib.sha256(one).digest(), len(one), one[:heads]) for one in contents]
+    found = [
+        None if one is None else (hashlib.sha256(one).digest(), len(one), one[:heads] if want else b"")
+        for one, want in zip(contents, wanted, strict=True)
+    ]
     fresh: dict[bytes, bytes] = {}
     for one, content in zip(found, contents, strict=True):
         if one is not None and content is not None:

@@ -25,19 +25,20 @@ from holdfast.errors import SourceError
 from holdfast.exchange import hand, hands
 from holdfast.exchange.hand import Looks
 from holdfast.exchange.hands import Hands
-from holdfast.exchange.walking import Found, Tell
+from holdfast.exchange.walking import Found, Tell, shown
 from holdfast.formats.appending import Batch
 from holdfast.kinds import addresses
 from holdfast.kinds.bulk import Item
-from holdfast.kinds.media import ending
+from holdfast.kinds.media import ending, of_name
 from holdfast.values import digest as digests
 from holdfast.values import names
+from holdfast.values.names import Name
 from holdfast.values.records import FileFacts
 
 LARGE_READERS = 2
 """Files too large for packs are read by so many threads: each has compressing threads of its own."""
 
-AHEAD_BYTES = 16 << 20
+AHEAD_BYTES = 8 << 20
 """So many bytes are under way between the walk and whoever commits."""
 
 TOGETHER_BYTES = 1 << 20
@@ -53,7 +54,10 @@ class _Under:
     """A thing under way: one of a group's files (by number), or a file that a thread reads, or neither (a folder)."""
 
     found: Found
+    name: Name
+    media_type: str | None = None
     number: int = -1
+    is_link: bool = False
     job: Future[Incoming] | None = None
 
 
@@ -66,6 +70,11 @@ class _Group:
     bytes: int = 0
     weight: int = 0
     done: Future[Any] | None = None
+
+    def untyped(self) -> bytes:
+        """A 1 for each of its files whose type is not known by its name."""
+        small = sorted((under for under in self.every if under.number >= 0), key=lambda under: under.number)
+        return bytes(not (under.media_type or under.is_link) for under in small)
 
     def sort(self) -> None:
         """Files of one kind come to lie together: 2 % less space, and no cost. `number` of each follows."""
@@ -95,7 +104,6 @@ class Reader:
         self._group = _Group()
         self._waiting: deque[_Group] = deque()
         self._weight = self._groups = 0
-        self._places: tuple[object, bytes] = (None, b"")
 
     def items(self, found: Iterable[Found]) -> Generator[Item, None, None]:
         """Items with staged content; what cannot be read is told."""
@@ -115,13 +123,14 @@ class Reader:
 
     def _begin(self, found: Found) -> None:
         mode, size = found.facts.st_mode, found.facts.st_size
-        under, group = _Under(found), self._group
+        under, group = _Under(found, names.from_raw(found.raw)), self._group
         if stat.S_ISREG(mode):
             if 0 < size <= PACK_UP_TO:
                 facts = found.facts
                 group.files.append((found.path, size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino))
                 group.bytes += size
                 under.number = len(group.files) - 1
+                under.media_type = of_name(under.name.text)
             else:
                 under.job = self._threads().submit(self._staged_file, found)
         elif stat.S_ISLNK(mode):
@@ -133,7 +142,7 @@ class Reader:
                 return
             group.files.append(target)
             group.bytes += len(target)
-            under.number = len(group.files) - 1
+            under.number, under.is_link = len(group.files) - 1, True
         elif not stat.S_ISDIR(mode):
             self._tell(found.path, "special", "neither a file, a folder nor a link")
             return
@@ -161,7 +170,7 @@ class Reader:
         self._weight += group.weight
         group.sort()
         if group.files and self._groups > ALONE_GROUPS and self._hands.count:
-            group.done = self._hands.ask("take in", group.files, content.HEAD_BYTES)
+            group.done = self._hands.ask("take in", group.files, group.untyped(), content.HEAD_BYTES)
         self._waiting.append(group)
 
     def _next(self) -> Generator[Item, None, None]:
@@ -208,11 +217,14 @@ class Reader:
         found = under.found
         facts, job = found.facts, under.job
         mode = facts.st_mode
-        item = Item(found.folder.into, found.name, taken, source=found.source, path=found.folder.absolute + found.raw)
+        folder, name = found.folder, under.name
+        source = folder.shown + (shown(found.raw) if name.stray else name.text)
+        item = Item(folder.into, name, taken, source=source, path=folder.absolute + found.raw)
+        item.media_type = under.media_type
         if stat.S_ISDIR(mode):
             item.file = FileFacts(stat.S_IMODE(mode), facts.st_mtime_ns)
             return item
-        if stat.S_ISLNK(mode):
+        if under.is_link:
             item.file, item.symlink, item.facts = FileFacts(None, facts.st_mtime_ns), True, facts
             return item
         if taken is None:

@@ -34,7 +34,7 @@ class Item:
 
     `path`, `facts`: the file that it is of, and what the file system said of it. When it was put, `outcome` says what
     became of it, `refused` why it was not taken, `revision` the seq of the revision that has its content now.
-    `said`: all that is said of it, if that is more than `file` and `source`.
+    `media_type`: what its name says, if that is known by now. `said`: all that is said of it, if that is more than `file` and `source`.
     """
 
     folder: tuple[Name, ...]
@@ -45,6 +45,7 @@ class Item:
     path: bytes = b""
     facts: os.stat_result | Facts | None = None
     symlink: bool = False
+    media_type: str | None = None
     said: Description | None = None
     revision: int = 0
     outcome: Outcome | None = None
@@ -197,7 +198,7 @@ class Bulk:
             return SYMLINK_MEDIA_TYPE
         if known is not None and known != SYMLINK_MEDIA_TYPE:
             return known
-        return media.detect(item.name.text, incoming.head)
+        return item.media_type or media.detect(item.name.text, incoming.head)
 
     def _folder(self, path: tuple[Name, ...], file: FileFacts | None) -> Place:
         known = self._folders.get(path)

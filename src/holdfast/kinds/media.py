@@ -65,8 +65,7 @@ def _known() -> MimeTypes:
 
 def detect(name: str, head: bytes) -> str:
     """The media type by ending, else by magic number, else text or bytes. `head`: the first few kilobytes."""
-    dot = name.rfind(".")
-    known = of_ending(name[dot:].lower()) if dot > 0 else None
+    known = of_name(name)
     if known is not None:
         return known
     for magic, media_type in _MAGIC:
@@ -75,9 +74,14 @@ def detect(name: str, head: bytes) -> str:
     return TEXT if _looks_like_text(head) else DEFAULT
 
 
+def of_name(name: str) -> str | None:
+    """What the ending of a name says; None if nothing."""
+    dot = name.rfind(".")
+    return _of_ending(name[dot:].lower()) if dot > 0 else None
+
+
 @functools.lru_cache(maxsize=1_000)
-def of_ending(ending: str) -> str | None:
-    """What an ending alone says, with its dot and in lower case; None if nothing."""
+def _of_ending(ending: str) -> str | None:
     if ending in _MORE:
         return _MORE[ending]
     guess, encoding = _known().guess_type("x" + ending, strict=True)
