@@ -83,7 +83,8 @@ def take_in(
 ) -> tuple[list[tuple[bytes, int, bytes] | None], Any]:
     """Of each file its raw digest, size and, where `wanted` has a 1, its first `heads` bytes.
 
-    None for one that looks otherwise by now. And all of it as a Batch: its frames, members and bytes; None if nothing could be read.
+    None for one that looks otherwise by now. And all of it as a Batch: its frames, members and bytes; None if nothing
+    could be read.
     """
     import hashlib  # noqa: PLC0415 - likewise
 

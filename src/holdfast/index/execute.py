@@ -6,18 +6,13 @@ much as running it (docs/design/003).
 
 from __future__ import annotations
 
-import functools
-import operator
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 from zlib import crc32
 
-from peewee import SQL
-
 from holdfast.errors import ChainBrokenError
-from holdfast.index import metadata, proof, tables
+from holdfast.index import composing, metadata, proof
 from holdfast.index.apply import artifacts, reduce
 from holdfast.index.database import Database, mapped
 from holdfast.index.rows import (
@@ -156,7 +151,7 @@ class Executor:
 
     def _insert(self, connection: sqlite3.Connection, shape: Shape, values: list[Any]) -> None:
         if self._waiting is None:
-            connection.execute(_compose_insert(*shape, 1), values)
+            connection.execute(composing.insert(*shape, 1), values)
             return
         rows = self._waiting.setdefault(shape, [])
         rows.append(values)
@@ -165,9 +160,9 @@ class Executor:
 
     def _write(self, connection: sqlite3.Connection, shape: Shape, rows: list[list[Any]]) -> None:
         if len(rows) == TOGETHER:
-            connection.execute(_compose_insert(*shape, TOGETHER), [cell for row in rows for cell in row])
+            connection.execute(composing.insert(*shape, TOGETHER), [cell for row in rows for cell in row])
         else:
-            connection.executemany(_compose_insert(*shape, 1), rows)
+            connection.executemany(composing.insert(*shape, 1), rows)
         rows.clear()
 
     def _write_waiting(self, table: str | None = None) -> None:
@@ -185,7 +180,7 @@ class Executor:
             return
         if isinstance(operation, Insert):
             table = operation.table
-            layout = _compose_layout(table, tuple(operation.values))
+            layout = composing.layout(table, tuple(operation.values))
             values = [
                 cell if type(cell) in _PLAIN else self._cell(connection, seq, cell)
                 for cell in layout.given(operation.values)
@@ -198,14 +193,14 @@ class Executor:
         if operation.table == "metadata_index":
             self._declared = None
         if isinstance(operation, Update):
-            columns = _compose_layout(operation.table, tuple(operation.values)).columns
+            columns = composing.layout(operation.table, tuple(operation.values)).columns
             values = self._resolve(connection, seq, {column: operation.values[column] for column in columns})
             values += self._resolve(connection, seq, operation.where)
-            sql = _compose_update(operation.table, columns, tuple(operation.where))
+            sql = composing.update(operation.table, columns, tuple(operation.where))
             connection.execute(sql, values)
         else:
             values = self._resolve(connection, seq, operation.where)
-            connection.execute(_compose_delete(operation.table, tuple(operation.where)), values)
+            connection.execute(composing.delete(operation.table, tuple(operation.where)), values)
 
     def _describe(self, connection: sqlite3.Connection, seq: int, said: Describe) -> None:
         """What the declared indexes have of an artifact becomes what its newest revision is about to say."""
@@ -249,7 +244,7 @@ class Executor:
             after = page[-1][0]
             keys = ((artifact, metadata.key_in(metadata.parsed(text), field)) for artifact, text in page)
             rows = [[index, key, artifact] for artifact, key in keys if key is not None]
-            connection.executemany(_compose_insert("metadata_value", _VALUE, 1), rows)
+            connection.executemany(composing.insert("metadata_value", _VALUE, 1), rows)
 
     # What stands for keys in the rows of new artifacts: keys.
 
@@ -348,66 +343,3 @@ class Executor:
         if self._waiting is not None:
             self._contents[content_digest] = seq
         return seq
-
-
-# Composed once for each shape in a process: a handful of shapes in all.
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Columns as Peewee lays them out, in the order of the model's fields, whatever order they are given in.
-
-    `given` takes their cells out of an operation; `signed`, out of (*cells, None), those that a row's checksum covers,
-    in its order; None: no checksum.
-    """
-
-    columns: tuple[str, ...]
-    given: Callable[[Cells], tuple[Cell, ...]]
-    signed: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None
-
-
-@functools.cache
-def _compose_layout(table: str, given: tuple[str, ...]) -> _Layout:
-    every = tables.models().named(table)._meta.sorted_field_names
-    columns = tuple(sorted(given, key=every.index))
-    places = {column: place for place, column in enumerate(columns)}
-    signed = [places.get(column, len(columns)) for column in proof.COLUMNS.get(table, ())]
-    return _Layout(columns, _getter(columns), _getter(signed) if signed else None)
-
-
-def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """What takes these out, always as a tuple."""
-    if len(keys) > 1:
-        return operator.itemgetter(*keys)
-    return lambda found: tuple(found[key] for key in keys)
-
-
-@functools.cache
-def _compose_insert(table: str, columns: tuple[str, ...], rows: int) -> str:
-    model = tables.models().named(table)
-    every = (*columns, proof.CHECKSUM) if table in proof.COLUMNS else columns
-    one = str(model.insert({model._meta.fields[c]: 0 for c in every}).sql()[0])
-    head, values, marks = one.rpartition(" VALUES ")
-    return head + values + ", ".join([marks] * rows)  # composing that many would take longer than most commands
-
-
-@functools.cache
-def _compose_update(table: str, columns: tuple[str, ...], where: tuple[str, ...]) -> str:
-    model = tables.models().named(table)
-    fields = model._meta.fields
-    values: dict[Any, Any] = {fields[c]: 0 for c in columns}
-    if table in proof.COLUMNS:
-        values[fields[proof.CHECKSUM]] = SQL(proof.changed(table, columns))
-    query = model.update(values)
-    for column in where:
-        query = query.where(fields[column] == 0)
-    return str(query.sql()[0])
-
-
-@functools.cache
-def _compose_delete(table: str, where: tuple[str, ...]) -> str:
-    model = tables.models().named(table)
-    query = model.delete()
-    for column in where:
-        query = query.where(model._meta.fields[column] == 0)
-    return str(query.sql()[0])

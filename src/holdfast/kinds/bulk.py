@@ -34,7 +34,8 @@ class Item:
 
     `path`, `facts`: the file that it is of, and what the file system said of it. When it was put, `outcome` says what
     became of it, `refused` why it was not taken, `revision` the seq of the revision that has its content now.
-    `media_type`: what its name says, if that is known by now. `said`: all that is said of it, if that is more than `file` and `source`.
+    `media_type`: what its name says, if that is known by now. `said`: all that is said of it, if that is more than
+    `file` and `source`.
     """
 
     folder: tuple[Name, ...]
