@@ -67,7 +67,7 @@ class _Group:
 
     every: list[_Under] = field(default_factory=list)
     files: list[Looks | bytes] = field(default_factory=list)
-    bytes: int = 0
+    size: int = 0
     weight: int = 0
     done: Future[Any] | None = None
 
@@ -111,7 +111,7 @@ class Reader:
             for one in found:
                 self._begin(one)
                 group = self._group
-                if group.bytes >= TOGETHER_BYTES or len(group.every) >= TOGETHER_ITEMS or group.weight > AHEAD_BYTES:
+                if group.size >= TOGETHER_BYTES or len(group.every) >= TOGETHER_ITEMS or group.weight > AHEAD_BYTES:
                     self._send()
                     while self._waiting and (self._weight > AHEAD_BYTES or not self._hands.count):
                         yield from self._next()
@@ -128,7 +128,7 @@ class Reader:
             if 0 < size <= PACK_UP_TO:
                 facts = found.facts
                 group.files.append((found.path, size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino))
-                group.bytes += size
+                group.size += size
                 under.number = len(group.files) - 1
                 under.media_type = of_name(under.name.text)
             else:
@@ -141,7 +141,7 @@ class Reader:
                 self._refuse(found, error)
                 return
             group.files.append(target)
-            group.bytes += len(target)
+            group.size += len(target)
             under.number, under.is_link = len(group.files) - 1, True
         elif not stat.S_ISDIR(mode):
             self._tell(found.path, "special", "neither a file, a folder nor a link")
