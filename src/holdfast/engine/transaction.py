@@ -34,6 +34,7 @@ from holdfast.errors import (
 from holdfast.formats import lines
 from holdfast.index.physical import Place
 from holdfast.values import canon, moment
+from holdfast.values.bodies import encode
 from holdfast.values.change import Body, Entry, Head, Transaction, root_of
 
 log = logging.getLogger("holdfast.engine")
@@ -81,8 +82,9 @@ class Unit:
 
         The seq of the first; the others follow.
         """
-        bodies = [self._noted(body) for body in bodies]
-        encoded = [canon.encode(body) for body in bodies]
+        if self.note:
+            bodies = [self._noted(body) for body in bodies]
+        encoded = [encode(body) for body in bodies]
         first = self.next_seq
         self.handle.index.apply_all(first, bodies)
         self._bodies += encoded

@@ -146,7 +146,7 @@ class SqliteIndex:
         while part := list(itertools.islice(numbered, _TOGETHER)):
             for seq, body in part:
                 self._know(seq, body)
-            self.executor.apply_all([(seq, reduce(seq, body)) for seq, body in part])
+            self.executor.apply_all(part)
 
     def _know(self, seq: int, body: Body) -> None:
         """What lies in a new collection names it: nearly always the next changes do."""
