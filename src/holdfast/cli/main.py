@@ -17,6 +17,7 @@ from holdfast.cli.exits import Exit
 from holdfast.cli.invocation import Invocation, common_options, write_options
 from holdfast.cli.output import failure
 from holdfast.errors import CancelledError, HoldfastError
+from holdfast.index.drivers import load_peewee
 
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Start": {
@@ -94,6 +95,7 @@ class Root(click.Group):
         """Load the module that has the subcommand."""
         if name not in TABLE:
             return None
+        load_peewee()
         found: click.Command = getattr(
             import_module(f"holdfast.cli.{TABLE[name][0]}"), f"{name}_" if iskeyword(name) else name
         )
