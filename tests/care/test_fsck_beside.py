@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import tempfile
 
 import pytest
 
 import holdfast
-from holdfast.care.fsck import beside, check_path
+from holdfast.care.fsck import beside, check_path, rows
 from holdfast.testing import damage
 
 
@@ -109,8 +110,6 @@ def test_two_processes_find_and_tell_what_one_does(root, children, monkeypatch, 
 
 
 def test_a_sound_store_is_gone_over_once_and_no_row_is_derived(root, children, monkeypatch):
-    from holdfast.care.fsck import rows
-
     monkeypatch.setattr(rows, "derived", None)
     report = check_path(root)
     assert children
@@ -134,8 +133,6 @@ def test_where_the_child_is_killed_one_process_does_it_all(root, children, monke
 
 
 def test_an_error_here_ends_the_child_and_leaves_no_folder(root, children, monkeypatch, tmp_path):
-    import tempfile
-
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(beside, "_look", lambda *_: signal.pause())
 
