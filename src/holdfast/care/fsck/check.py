@@ -123,8 +123,8 @@ def _check_at_once(scene: Scene, marker: Marker | None) -> bool:
         if aside is not None:
             scene.out = apart
             try:
-                rows.check_rules(scene)
-                _check_contents(scene)
+                rows.check_rules(scene, matched=True)
+                _check_contents(scene, None)
                 sound = aside.sound()
             finally:
                 scene.out = out
@@ -141,8 +141,8 @@ def _check_at_once(scene: Scene, marker: Marker | None) -> bool:
     return True
 
 
-def _check_contents(scene: Scene) -> None:
-    _check_blobs(scene, None)
+def _check_contents(scene: Scene, portion: Portion | None) -> None:
+    _check_blobs(scene, portion)
     packs.check_packs(scene)
     recipes.check_recipes(scene)
 
@@ -151,17 +151,13 @@ def _check_rows_and_blobs(scene: Scene, portion: Portion | None) -> None:
     if scene.needs is None:
         with _stand_in(scene) as stand_in:
             scene.needs = stand_in
-            _check_blobs(scene, portion)
-            packs.check_packs(scene)
-            recipes.check_recipes(scene)
+            _check_contents(scene, portion)
         scene.needs = None
         return
     # Rows that are not what the chain gives break rules too; saying both would only be louder.
     if scene.quick or rows.check_rows(scene):
-        rows.check_rules(scene)
-    _check_blobs(scene, portion)
-    packs.check_packs(scene)
-    recipes.check_recipes(scene)
+        rows.check_rules(scene, matched=scene.rows is not None)
+    _check_contents(scene, portion)
 
 
 def _check_blobs(scene: Scene, portion: Portion | None) -> None:
