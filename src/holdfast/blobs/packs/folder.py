@@ -112,7 +112,7 @@ class PackFolder:
     def frame(
         self, name: str, offset: int, stored_bytes: int, digest: str = "", *, end: int = frame.MAX_CONTENT
     ) -> bytes:
-        """The content of one frame of a pack, up to `end`, which its checksum then does not prove.
+        """The content of one frame of a pack, at least up to `end`, which its checksum then need not prove.
 
         `digest` is for errors only. BlobMissingError, BlobDamagedError.
         """
