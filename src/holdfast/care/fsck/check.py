@@ -125,6 +125,7 @@ def _check_at_once(scene: Scene, marker: Marker | None) -> bool:
             try:
                 rows.check_rules(scene, matched=True)
                 _check_contents(scene, None)
+                out.step(0, None, "checking the index", "changes")
                 sound = aside.sound()
             finally:
                 scene.out = out
