@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import Any
 
 _DRIVERS = ("psycopg2cffi", "psycopg2", "psycopg", "MySQLdb", "pymysql")
 
@@ -16,7 +17,8 @@ def load_peewee() -> None:
     if "peewee" in sys.modules:
         return
     hidden = [name for name in _DRIVERS if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type] - Python's own way to say: no such module
+    none_there: Any = dict.fromkeys(hidden)  # Python's own way to say that there is no such module
+    sys.modules.update(none_there)
     try:
         import_module("peewee")
     finally:

@@ -11,6 +11,7 @@ from holdfast.blobs import LocalBlobs
 from holdfast.blobs.contract import BlobStore
 from holdfast.care.fsck import beside, blobs, index, journal, layout, packs, passes, recipes, rows
 from holdfast.care.fsck.chosen import Chosen
+from holdfast.care.fsck.matched import MALFORMED
 from holdfast.care.fsck.passes import Pass
 from holdfast.care.fsck.portion import Portion, Way
 from holdfast.care.fsck.report import TOO_NEW, FsckReport, Gathered, OnFinding, Progress
@@ -186,7 +187,7 @@ def _stand_in(scene: Scene) -> Iterator[Audit | None]:
             scene.knows_all = scene.knows_all and not result.unreachable and not result.trouble
         except ChainForkedError as error:
             scene.out.found("not-checked", "which content is needed", error.message)
-        except rows.MALFORMED as error:
+        except MALFORMED as error:
             scene.out.found("chain-not-applicable", "chain", str(error))
         yield found
 

@@ -189,7 +189,8 @@ def _held(row: Row, *, read_next: bool) -> Held | None:
     """`read_next`: the caller reads the bytes, and these prove by their digest what the content's row says of them."""
     proof.prove("revision", row[4:17], row[17])
     raw, size = row[19:21]
-    spot = _spot(*row[:4], size) if type(size) is int else None
+    offset, stored, start, pack = row[:4]
+    spot = _spot(offset, stored, start, pack, size) if type(size) is int else None
     if not read_next or spot is None or type(raw) is not bytes:
         proof.prove("content", row[18:21], row[21])
     return Held(digest.text(raw), size, spot) if row[16] == STATE_KEPT else None
