@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,10 @@ from holdfast.cli.exits import Exit
 from holdfast.cli.invocation import Invocation, common_options, write_options
 from holdfast.cli.output import failure
 from holdfast.errors import CancelledError, HoldfastError
+from holdfast.index.drivers import load_peewee
+
+_GARBAGE_AFTER = 10_000
+"""So many new objects before garbage is looked for: a start makes many that stay, and looking takes a tenth of it."""
 
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Start": {
@@ -94,6 +99,7 @@ class Root(click.Group):
         """Load the module that has the subcommand."""
         if name not in TABLE:
             return None
+        load_peewee()
         found: click.Command = getattr(
             import_module(f"holdfast.cli.{TABLE[name][0]}"), f"{name}_" if iskeyword(name) else name
         )
@@ -233,4 +239,5 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    gc.set_threshold(_GARBAGE_AFTER)
     cli.main(prog_name="holdfast")

@@ -160,14 +160,14 @@ def decode(data: bytes) -> bytes:
 
 
 def decode_part(data: bytes, end: int) -> bytes:
-    """The first `end` bytes of the content of exactly one frame; nothing behind them is decompressed.
+    """The first `end` bytes, or all, of the content of exactly one frame: what need not be is not decompressed.
 
     Then zstd has not compared its checksum: whoever asks must have a digest of what was asked for.
     Raises BlobDamagedError.
     """
     content = _alone(data)
     if content <= max(end, _PART_FROM):
-        return _whole(data, content)[:end]
+        return _whole(data, content)
     try:
         with _contexts.decompressor.stream_reader(data) as reader:
             out = bytes(reader.read(end))

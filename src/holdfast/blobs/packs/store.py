@@ -6,7 +6,6 @@ no use to anybody. So nothing is done to a pack when a member is published or de
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import hashlib
 import os
@@ -31,6 +30,9 @@ from holdfast.values import digest as digests
 
 PACK_UP_TO = 64 * 1024
 """Content of up to so many bytes goes to packs; HOLDFAST_PACK_UP_TO makes it less. Measured: docs/design/013."""
+
+KEPT_BYTES = 8 * 1024 * 1024
+"""So much content of frames with several members is kept, of those read last one by one: docs/design/029."""
 
 _APPEND_BYTES = 4 * 1024 * 1024
 
@@ -91,7 +93,7 @@ class PackedBlobs(LocalBlobs):
         self, root: str, disk: Disk, places: Places, *, shape: Shape | None = None, pack_up_to: int | None = None
     ) -> None:
         super().__init__(root, disk, shape=shape)
-        self.packs = PackFolder(root, disk)
+        self.packs = PackFolder(root, disk, kept_bytes=KEPT_BYTES)
         self.writer = PackWriter(root, disk, self.packs, places.vouched)
         self._places = places
         self._guard = threading.Lock()
@@ -227,8 +229,10 @@ class PackedBlobs(LocalBlobs):
     def read(self, digest: str, *, spot: Spot | None = None) -> bytes:
         """As the contract says. The bytes prove the place, not the place the bytes."""
         if spot is not None:
-            with contextlib.suppress(HoldfastError):  # asked for again below, which says what is wrong
+            try:
                 return self.packs.read(digest, spot)
+            except HoldfastError:
+                pass  # asked for again below, which says what is wrong
         return super().read(digest)
 
     def read_many(self, wanted: Sequence[tuple[str, Spot | None]]) -> Iterator[tuple[int, bytes]]:

@@ -25,11 +25,11 @@ from holdfast.index.sqlite import SqliteIndex
 _WAIT_S = 30.0
 _TRIES = 500
 _PATIENCE = 30
-_COPIED = ("", "-wal", "-journal")
+COPIED = ("", "-wal", "-journal")
 
 
 class View:
-    """An index as fsck sees it. `audit` reads it; None while it is not open."""
+    """An index as fsck sees it. `audit` reads it; None while it is not open. `copy`: where it is, if it is a copy."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -37,6 +37,7 @@ class View:
         self._held = contextlib.ExitStack()
         self._copied: tuple[object, ...] | None = None
         self.audit: Audit | None = None
+        self.copy: str | None = None
 
     def open(self) -> Audit:
         """Look at the index as it is now; FileNotFoundError, and typed errors if it cannot be read."""
@@ -56,7 +57,7 @@ class View:
     def close(self) -> None:
         """Let go of it."""
         self.audit = None
-        self._copied = None
+        self._copied = self.copy = None
         self._held.close()
 
     def _found(self, stack: contextlib.ExitStack) -> str:
@@ -86,13 +87,13 @@ class View:
         """Copy the index and what belongs to it; "" if it changed meanwhile."""
         folder = stack.enter_context(scratch_folder())
         before = _facts(self._path)
-        for suffix in _COPIED:
+        for suffix in COPIED:
             with disk.typed("copy", self._path), contextlib.suppress(*[FileNotFoundError] if suffix else []):
                 shutil.copyfile(self._path + suffix, os.path.join(folder, paths.INDEX + suffix))
         if before != _facts(self._path):
             return ""
-        self._copied = before
-        return os.path.join(folder, paths.INDEX)
+        self._copied, self.copy = before, os.path.join(folder, paths.INDEX)
+        return self.copy
 
 
 @contextlib.contextmanager
@@ -122,7 +123,7 @@ def _alone(users: FileLock) -> bool:
 def _facts(path: str) -> tuple[object, ...]:
     """What changes when an index is written to or replaced. Only looked at, never opened."""
     found: list[object] = []
-    for suffix in _COPIED:
+    for suffix in COPIED:
         try:
             facts = os.stat(path + suffix)
         except OSError:
