@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching
+    from holdfast.kinds.view import View
 
 
 class Store:
@@ -115,6 +116,16 @@ class Store:
     def transaction(self, *, id: str | None = None, note: str = "") -> AbstractContextManager[Unit]:
         """Many changes, all or nothing; transactions nest. What was acknowledged at the outermost end is durable."""
         return write(self._handle, tx=id, note=note, what="transaction")
+
+    def at(self, at: When, *, progress: Progress | None = None) -> View:
+        """The store as it was after the change with this seq, or at a time: a view to read: see `holdfast.View`.
+
+        Use it in a `with`, or close it. It shows what was committed until then, whatever is written meanwhile. The
+        first look at a state derives its rows, in a folder for temporary files; they are kept while the store is open.
+        """
+        from holdfast.kinds import view
+
+        return view.view_at(self._handle, at, progress=progress)
 
     # -- shorthands --------------------------------------------------------------------------------------------------
 
