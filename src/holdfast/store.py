@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from holdfast.engine.recover import Progress
     from holdfast.exchange.delivery import CheckoutReport
     from holdfast.exchange.folder import AddReport
+    from holdfast.exchange.standards import Standards
     from holdfast.exchange.tree_export import ExportReport
     from holdfast.exchange.tree_import import ImportReport
     from holdfast.kinds.changes import Changes
@@ -105,6 +106,13 @@ class Store:
         from holdfast.kinds.searching import Searching
 
         return Searching(self._handle)
+
+    @functools.cached_property
+    def standards(self) -> Standards:
+        """Packages, lineage and runs in the forms of others: BagIt, RO-Crate, W3C PROV, OpenLineage."""
+        from holdfast.exchange.standards import Standards
+
+        return Standards(self._handle)
 
     @functools.cached_property
     def audit(self) -> Auditing:
