@@ -93,7 +93,7 @@ class _Document:
         self.document = model.ProvDocument()
         self._own = self.document.add_namespace("holdfast", f"urn:holdfast:{view.id}:")
         self._dcterms = self.document.add_namespace("dcterms", "http://purl.org/dc/terms/")
-        self._prov = model.PROV
+        self._prov, self._literal, self._long = model.PROV, model.Literal, model.XSD["long"]
         self._flows = {one.name: one.flow for one in view.relationships.types()}
         self.report = ProvReport(view.seq)
 
@@ -147,8 +147,8 @@ class _Document:
     def _revision(self, found: Artifact, one: Revision) -> str:
         facts = {
             "prov:label": f"{found.path}@{one.number}", "prov:generatedAtTime": one.created_at,
-            "dcterms:format": one.media_type, "dcterms:extent": one.size, "holdfast:digest": one.digest,
-            "holdfast:state": str(one.state),
+            "dcterms:format": one.media_type, "dcterms:extent": self._literal(str(one.size), self._long),
+            "holdfast:digest": one.digest, "holdfast:state": str(one.state),
         }  # fmt: skip
         return self._entity(f"revision-{found.id}-{one.number}", facts)
 
