@@ -10,7 +10,7 @@ from holdfast.cli import text
 from holdfast.cli.exits import Exit
 from holdfast.cli.exporting import export
 from holdfast.cli.exporting import import_ as tree
-from holdfast.cli.invocation import Invocation, command
+from holdfast.cli.invocation import Invocation, command, common_options, write_options
 from holdfast.cli.refs import PATH
 
 if TYPE_CHECKING:
@@ -131,20 +131,31 @@ for _one in (bagit, ro_crate, prov, openlineage):
 class Incoming(click.Group):
     """What is no word of a form is the folder of an exported tree: `holdfast import DIR`."""
 
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.common = common_options()
+        self.params.extend(self.common)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The common options, and the forms."""
+        write_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The form that the first word names; else a tree."""
+        """The form that the first word names; else an exported tree."""
         if args and args[0] in self.commands:
             return super().resolve_command(ctx, args)
-        return "tree", self.commands["tree"], args
+        return "exported", self.commands["exported"], args
 
 
 @click.group("import", cls=Incoming, context_settings={"ignore_unknown_options": True})
 def import_() -> None:
     """Take in what was exported.
 
-    `holdfast import DIR` is `holdfast import tree DIR`. A folder that is itself called as one of these: ./bag.
+    `holdfast import DIR` makes a new store of an exported tree, as `holdfast import exported DIR` does. A folder that
+    is itself called as one of these: ./bag.
     """
 
 
@@ -200,6 +211,6 @@ def crate(inv: Invocation, source: str, into: str, dry_run: bool) -> int:
     return _taken(inv, report)
 
 
-import_.add_command(tree, "tree")
+import_.add_command(tree, "exported")
 import_.add_command(bag)
 import_.add_command(crate)

@@ -29,6 +29,9 @@ from holdfast.values.redaction import NOTHING
 KEPT = 4
 """So many states that nobody looks at any more are kept for the next look."""
 
+_ASKED = 500
+"""So many places are asked for with one query."""
+
 _TAKING = (b'"action":"redact"', b'"action":"purge"', b'"action":"withdraw"')
 
 
@@ -220,9 +223,14 @@ class PastBlobs:
             return self._blobs.read(digest, spot=spot)
 
     def read_many(self, wanted: Sequence[tuple[str, Spot | None]]) -> Iterator[tuple[int, bytes]]:
-        """As the store's own."""
+        """As the store's own; rows of then do not know where the bytes are, so those of now are asked."""
+        spots: dict[str, Spot | None] = {}
+        digests = [digest for digest, spot in wanted if spot is None]
+        for start in range(0, len(digests), _ASKED):
+            places = self._live.index.physical.places(set(digests[start : start + _ASKED]))
+            spots |= {digest: place.spot for digest, place in places.items()}
         with self._explained(""):
-            yield from self._blobs.read_many(wanted)
+            yield from self._blobs.read_many([(digest, spot or spots.get(digest)) for digest, spot in wanted])
 
     def stat(self, digest: str) -> BlobStat | None:
         """As the store's own."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from holdfast.errors import NotFoundError
+from holdfast.index.select.lookups import Written
+from holdfast.kinds import view as views
 from holdfast.kinds.view import View
 from holdfast.values.records import Artifact, Endpoint, Run, RunLink
 
@@ -26,8 +28,13 @@ def runs(view: View, touches: Callable[[Endpoint], bool] | None = None) -> Itera
     for run in view.runs.find():
         inputs, outputs = (tuple(view.runs.links(run, way)) for way in ("input", "output"))
         if touches is None or any(touches(link.endpoint) for link in (*inputs, *outputs)):
-            first = next(view.changes.list(record=run.id, limit=1))
-            yield Done(run, first.actor, first.actor_kind, inputs, outputs)
+            made = written(view, views.index_of(view).key_of(run.id) or 0)
+            yield Done(run, made.who, made.kind, inputs, outputs)
+
+
+def written(view: View, seq: int) -> Written:
+    """Who made a change, and when."""
+    return views.index_of(view).lookups.written(seq)
 
 
 def artifact(view: View, end: Endpoint) -> Artifact | None:

@@ -142,7 +142,7 @@ class _Document:
             before = own
 
     def _kind(self, one: Revision) -> str:
-        return next(self._view.changes.list(since_seq=one.seq, limit=1)).actor_kind
+        return doings.written(self._view, one.seq).kind
 
     def _revision(self, found: Artifact, one: Revision) -> str:
         facts = {

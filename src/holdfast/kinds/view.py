@@ -17,6 +17,7 @@ from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import Unit, write
 from holdfast.errors import NotInThePastError
 from holdfast.formats import lines
+from holdfast.index.sqlite import SqliteIndex
 from holdfast.kinds.changes import Changes
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.indexes import Indexes
@@ -40,6 +41,12 @@ def view_at(handle: Handle, at: When, *, progress: Progress | None = None) -> Vi
     show, but for what was given up for good. InvalidValueError for a seq beyond the newest, or what is no time.
     """
     return View(PastHandle(handle, past.seq_of(handle, at), progress))
+
+
+def index_of(view: View) -> SqliteIndex:
+    """The rows that a view shows, for those who read many of them."""
+    view._handle.alive()  # noqa: SLF001
+    return view._handle.index  # noqa: SLF001
 
 
 class View:
