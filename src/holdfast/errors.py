@@ -36,7 +36,6 @@ HoldfastError
 │   ├── MigrationChangedError
 │   ├── NoSpaceError              (exit 13)
 │   ├── ReadOnlyError
-│   ├── NotInThePastError                   an earlier state of the store cannot be asked that
 │   ├── StorageIOError                      the operating system refused; the handle is poisoned if a sync failed
 │   └── HandleDeadError                     closed, forked or poisoned handle
 ├── SourceError                         what was to be taken in could not be
@@ -342,15 +341,6 @@ class ReadOnlyError(StoreError):
 
     code = "read-only"
     default_remedy = "Open the store for writing on a writable medium."
-
-
-class NotInThePastError(StoreError):
-    """What is kept of the store as it is, and not as it was. Fields: `what`, `seq`."""
-
-    code = "not-in-the-past"
-    default_remedy = (
-        "Ask the store as it is (without --at); of an earlier state ask with `find`: names, tags, types and metadata."
-    )
 
 
 class StorageIOError(StoreError):

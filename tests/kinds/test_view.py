@@ -23,9 +23,9 @@ from holdfast.engine.scratch import PREFIX
 from holdfast.errors import (
     ContentPurgedError,
     HandleDeadError,
+    InvalidQueryError,
     InvalidValueError,
     NotFoundError,
-    NotInThePastError,
     ReadOnlyError,
 )
 
@@ -314,7 +314,7 @@ def test_a_transaction_cannot_be_opened_in_the_past(view: View) -> None:
 
 
 def test_full_text_says_that_it_knows_the_present_only(view: View) -> None:
-    with pytest.raises(NotInThePastError, match="full text"):
+    with pytest.raises(InvalidQueryError, match="full text"):
         view.search("one")
 
 

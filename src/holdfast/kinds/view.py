@@ -15,7 +15,7 @@ from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.past import When
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import Unit, write
-from holdfast.errors import NotInThePastError
+from holdfast.errors import InvalidQueryError
 from holdfast.formats import lines
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.kinds.changes import Changes
@@ -93,12 +93,12 @@ class View:
         """What opening the store had to do."""
         return self._handle.opened
 
-    def search(self, words: str, **more: Any) -> NoReturn:  # noqa: ARG002
-        """Full text is kept of the newest revisions only: raises NotInThePastError."""
+    def search(self, words: str, **_: Any) -> NoReturn:
+        """Full text is kept of the newest revisions only: raises InvalidQueryError."""
         self._handle.alive()
-        raise NotInThePastError(
-            f"the full text is of the store as it is, not as it was after change {self.seq}", what="search",
-            seq=self.seq,
+        raise InvalidQueryError(
+            f"the full text is of the store as it is, not as it was after change {self.seq}", query=words, reason="past",
+            remedy="Search the store as it is; of an earlier state ask with `find`: names, tags, types and metadata.",
         )  # fmt: skip
 
     def losses(self) -> Iterator[Loss]:
