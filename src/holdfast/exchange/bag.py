@@ -12,8 +12,8 @@ DECLARATION, INFO, FETCH = "bagit.txt", "bag-info.txt", "fetch.txt"
 MANIFEST, TAG_MANIFEST = "manifest-sha256.txt", "tagmanifest-sha256.txt"
 DECLARED = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 ALGORITHMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
-MAX_TAG_BYTES = 1 << 30
-"""A manifest of more bytes is refused: it would have more than ten million lines."""
+MAX_TAG_BYTES = 256 << 20
+"""A manifest of more bytes is refused: it would have some millions of lines, all held in memory."""
 
 _MAX_LINE = 64 << 10
 _VERSION = re.compile(r"BagIt-Version: (0\.9[3-7]|1\.0)")

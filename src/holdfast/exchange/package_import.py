@@ -28,7 +28,9 @@ from holdfast.values import names
 
 NAMED = 20
 MOST_FILES = 1_000_000
-MAX_DOCUMENT_BYTES = 1 << 30
+MAX_DOCUMENT_BYTES = 256 << 20
+"""The document is read whole, and takes several times its bytes in memory."""
+
 _PIECE = 1 << 20
 
 

@@ -97,7 +97,7 @@ class View:
         """Full text is kept of the newest revisions only: raises InvalidQueryError."""
         self._handle.alive()
         raise InvalidQueryError(
-            f"the full text is of the store as it is, not as it was after change {self.seq}", query=words, reason="past",
+            f"full text is of the store as it is, not as it was after change {self.seq}", query=words, reason="past",
             remedy="Search the store as it is; of an earlier state ask with `find`: names, tags, types and metadata.",
         )  # fmt: skip
 
