@@ -7,6 +7,8 @@ import datetime as dt
 import gc
 import inspect
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -433,6 +435,24 @@ def test_a_forked_child_finds_its_views_dead(store: Store) -> None:
             os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
         assert view.read("a") == b"1"
+
+
+def test_a_forked_child_that_ends_leaves_the_rows_to_its_parent(root: str, own_place: Path) -> None:
+    """An ordinary end clears up what the child has inherited: that must not be what its parent looks at."""
+    program = f"""
+import os, sys, tempfile, holdfast
+tempfile.tempdir = {str(own_place)!r}
+with holdfast.create({root!r}) as store:
+    store.put("a", "1")
+    with store.at(1) as view:
+        if os.fork() == 0:
+            sys.exit(0)
+        os.wait()
+        print(view.read("a"), len(os.listdir(tempfile.tempdir)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "b'1' 1\n"
+    assert list(own_place.iterdir()) == []
 
 
 def test_names_that_were_given_away_since_are_back(store: Store) -> None:

@@ -66,9 +66,12 @@ class Pasts:
         with self._guard:
             state = self._states.pop(seq, None) or self._derive(seq, progress)
             self._states[seq] = state  # the newest asked for is last
-            self.fresh(state)
             state.users += 1
-            return state
+            try:
+                return self.fresh(state)
+            except BaseException:
+                self.give_back(state)
+                raise
 
     def give_back(self, state: _State) -> None:
         """One view less looks at it."""
@@ -125,23 +128,26 @@ class Pasts:
         head = self.live.index.chain.head()
         seen = head.next_seq if head else 1
         path = os.path.join(self._folder, f"{seq}-{next(self._numbers)}.sqlite3")
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(_unlink, path)
             index = past.derive_at(self.live, seq, path, progress)
+            undo.callback(index.close)
             take_away(index, self.live.index, seq)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            raise
+            undo.pop_all()
         return _State(seq, seen, index)
 
     @staticmethod
     def _remove(index: SqliteIndex) -> None:
         index.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(index.path)
+        _unlink(index.path)
 
     def _taken_since(self, next_seq: int) -> bool:
         return any(word in data for data in self.live.index.chain.read(next_seq) for word in _TAKING)
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def pasts_of(live: Handle) -> Pasts:
