@@ -120,7 +120,7 @@ class Pasts:
         """In a forked child: the files are the parent's; what must be kept so that nothing of it is closed."""
         states, self._states = self._states, {}
         self._folder = ""
-        return [one.index.database.abandon() for one in states.values()] + [self._held]
+        return [*(one.index.database.abandon() for one in states.values()), self._held]
 
     def _derive(self, seq: int, progress: Progress | None) -> _State:
         if not self._folder:
