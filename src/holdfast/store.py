@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from holdfast.engine.recover import Progress
     from holdfast.exchange.delivery import CheckoutReport
     from holdfast.exchange.folder import AddReport
+    from holdfast.exchange.standards import Standards
     from holdfast.exchange.tree_export import ExportReport
     from holdfast.exchange.tree_import import ImportReport
     from holdfast.kinds.changes import Changes
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching
+    from holdfast.kinds.view import View
 
 
 class Store:
@@ -106,6 +108,13 @@ class Store:
         return Searching(self._handle)
 
     @functools.cached_property
+    def standards(self) -> Standards:
+        """Packages, lineage and runs in the forms of others: BagIt, RO-Crate, W3C PROV, OpenLineage."""
+        from holdfast.exchange.standards import Standards
+
+        return Standards(self._handle)
+
+    @functools.cached_property
     def audit(self) -> Auditing:
         """Proofs that nothing in the history was edited, dropped or reordered."""
         from holdfast.care.audit import Auditing
@@ -115,6 +124,16 @@ class Store:
     def transaction(self, *, id: str | None = None, note: str = "") -> AbstractContextManager[Unit]:
         """Many changes, all or nothing; transactions nest. What was acknowledged at the outermost end is durable."""
         return write(self._handle, tx=id, note=note, what="transaction")
+
+    def at(self, at: When, *, progress: Progress | None = None) -> View:
+        """The store as it was after the change with this seq, or at a time: a view to read: see `holdfast.View`.
+
+        Use it in a `with`, or close it. It shows what was committed until then, whatever is written meanwhile. The
+        first look at a state derives its rows, in a folder for temporary files; they are kept while the store is open.
+        """
+        from holdfast.kinds import view
+
+        return view.view_at(self._handle, at, progress=progress)
 
     # -- shorthands --------------------------------------------------------------------------------------------------
 

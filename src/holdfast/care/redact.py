@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdfast.engine import erasing
+from holdfast.engine.asof import pasts_of
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import from_index
 from holdfast.engine.transaction import current, write
@@ -106,6 +107,7 @@ def redact(
                 unit.change(plan.body(record_id))
             tx = unit.tx if plan.erased else ""
         done = erasing.finish(handle)
+        pasts_of(handle).erase()
         forget_notes(handle.root, handle.disk)  # names and paths of what was added stand there
     report = _report(handle, record_id, plan, tuple(done.kept), dry_run=False)
     return replace(report, tx=tx, blobs=done.blobs, segments=done.segments, quarantined=done.quarantined)

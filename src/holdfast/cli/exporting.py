@@ -17,7 +17,8 @@ EMPTY = "Interrupted: the store is empty, or has all of it. The same command aga
 def export() -> None:
     """Write the store in another shape.
 
-    `tree`: readable files for git, from which `holdfast import` makes an equal store.
+    `tree`: readable files for git, from which `holdfast import` makes an equal store. The others are forms that the
+    field has agreed on; see docs/standards.md.
     """
 
 

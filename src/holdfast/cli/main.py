@@ -35,8 +35,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "get": ("getting", "Write a content to a file."),
         "cat": ("getting", "Write contents to standard output."),
         "checkout": ("checkout", "Write a collection out as a working tree."),
-        "export": ("exporting", "Write the store in another shape."),
-        "import": ("exporting", "Make a new store of an exported one."),
+        "export": ("packages", "Write the store in another shape."),
+        "import": ("packages", "Take in what was exported."),
     },
     "Look": {
         "ls": ("listing", "List artifacts and collections."),

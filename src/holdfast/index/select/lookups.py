@@ -43,12 +43,13 @@ _TIMES = f"""SELECT s.value, s.value < x.first + x.count, {proof.proven("tx", "x
 
 @dataclass(frozen=True, slots=True, order=True)
 class Written:
-    """Which seqs a transaction wrote ([first, end)), when, and who."""
+    """Which seqs a transaction wrote ([first, end)), when, and who; `kind`: of actor."""
 
     first: int
     end: int
     when: datetime
     who: str
+    kind: str = ""
 
 
 class Lookups:
@@ -92,7 +93,8 @@ class Lookups:
         first, _, count, time_us, actor = row[:5]
         if seq >= first + count:
             raise proof.damaged("tx", seq)
-        found = Written(first, first + count, moment.to_datetime(time_us), self.term(actor).partition(":")[2])
+        kind, _, who = self.term(actor).partition(":")
+        found = Written(first, first + count, moment.to_datetime(time_us), who, kind)
         with self._guard:
             firsts, known = self._written
             if len(firsts) >= _CACHED:
