@@ -14,7 +14,7 @@ from holdfast.engine import open as opening
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.open import Settings, actor_of
 from holdfast.engine.transaction import Unit, write
-from holdfast.errors import NotAStoreError
+from holdfast.errors import InvalidValueError, NotAStoreError
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.many import ManyResult
 from holdfast.kinds.readings import Artifacts
@@ -268,10 +268,15 @@ def open_store(
     create: bool = False,
     read_only: bool = False,
     lock_wait_s: float = 30.0,
+    blobs: str | os.PathLike[str] | None = None,
 ) -> Store:
-    """Open the store in a folder; with `create`, make it if the folder is empty or absent."""
-    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only)
-    root = opening.place_of(os.fspath(path))
+    """Open the store in a folder; with `create`, make it if the folder is empty or absent.
+
+    `path` may be the URL of an index in PostgreSQL (docs/postgresql.md); `blobs` is the folder of the store then.
+    """
+    folder, index = _places(path, blobs)
+    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index)
+    root = opening.place_of(folder)
     if create:
         try:
             return Store(opening.open_store(root, settings))
@@ -280,11 +285,32 @@ def open_store(
     return Store(opening.open_store(root, settings))
 
 
-def create_store(path: str | os.PathLike[str], *, actor: Actor | str | None = None) -> Store:
-    """Make an empty store in a new or empty folder and open it; StoreExistsError."""
-    settings = Settings(actor_of(actor))
-    opening.create(os.fspath(path), settings)
-    return Store(opening.open_store(os.fspath(path), settings))
+def create_store(
+    path: str | os.PathLike[str], *, actor: Actor | str | None = None, blobs: str | os.PathLike[str] | None = None
+) -> Store:
+    """Make an empty store in a new or empty folder and open it; StoreExistsError.
+
+    `path` may be the URL of a PostgreSQL database; `blobs` is the folder then, and the database gets the index.
+    """
+    folder, index = _places(path, blobs)
+    settings = Settings(actor_of(actor), index=index)
+    opening.create(folder, settings)
+    return Store(opening.open_store(folder, settings))
+
+
+def _places(path: str | os.PathLike[str], blobs: str | os.PathLike[str] | None) -> tuple[str, str | None]:
+    """The folder of a store, and the URL of its index if that is on a server."""
+    given = os.fspath(path)
+    if not given.startswith(("postgresql://", "postgres://")):
+        if blobs is not None:
+            raise InvalidValueError("`blobs` goes with the URL of an index", where="blobs", reason="no URL")
+        return given, None
+    if blobs is None:
+        raise InvalidValueError(
+            "an index in PostgreSQL needs a folder for contents and journal", where="blobs", reason="missing",
+            remedy="Say which: blobs=FOLDER.",
+        )  # fmt: skip
+    return os.fspath(blobs), given
 
 
 def recover_store(

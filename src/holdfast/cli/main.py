@@ -69,6 +69,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "restore": ("backing", "Make a store of a backup, as of now or of an earlier change."),
         "drill": ("backing", "Try a backup out: restore it, check it, compare it, report."),
         "migrate": ("migrate", "Show or change the schema of the index."),
+        "schema": ("schema", "Print the tables of an index as SQL."),
     },
     "The command itself": {
         "completion": ("completion", "Print a completion script for a shell."),
