@@ -5,7 +5,7 @@ DO $d$ BEGIN
   IF current_setting('server_version_num')::int >= 180000 THEN EXECUTE $x$CREATE OR REPLACE FUNCTION crc_of(said text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $f$
   SELECT pg_catalog.crc32(convert_to(said, 'UTF8'))
 $f$$x$;
-  ELSE EXECUTE $x$CREATE OR REPLACE FUNCTION crc_of(said text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $f$
+  ELSE EXECUTE $x$CREATE OR REPLACE FUNCTION crc_of(said text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $f$
 DECLARE
   crc bigint := 4294967295;
   data bytea := convert_to(said, 'UTF8');
@@ -80,7 +80,7 @@ $f$
 CREATE OR REPLACE FUNCTION tags_proven(stored bigint, joined text) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $f$
 BEGIN
-  IF stored IS DISTINCT FROM CASE WHEN joined IS NULL THEN 0 ELSE crc_of(joined) END THEN
+  IF stored IS DISTINCT FROM coalesce(crc_of(joined), 0) THEN
     RAISE EXCEPTION 'tagging' USING ERRCODE = 'HF001';
   END IF;
   RETURN true;
