@@ -98,15 +98,21 @@ def fill(store: Store) -> None:
         two = store.put("docs/b.md", "other", metadata={"n": 2}).artifact
     store.indexes.declare("metadata.n")
     store.put("docs/a.md", "text, revised", metadata={"n": 1.5})
-    store.relationships.create("derived_from", one, two)
-    run = store.runs.create("made", parameters={"k": "v"})
-    store.runs.start(run)
+    store.relationships.relate(one, "derived_from", two)
+    with store.runs.start("made", parameters={"k": "v"}) as run:
+        run.input(one)
     store.put("big", os.urandom(70_000))
     store.artifacts.delete(two)
 
 
 def rows_of(index: Any) -> dict[str, list[Any]]:
     return {table: list(index.dump(table)) for table in LOGICAL}
+
+
+def chain_is_whole(store: Store) -> bool:
+    """Both copies of the chain are the same, and fsck derives the same rows from it."""
+    found = store.fsck()
+    return store.audit.verify().proven and not found.findings
 
 
 # -- the contract ------------------------------------------------------------------------------------------------------
@@ -200,8 +206,8 @@ def test_metadata_come_back_as_they_were_given_i8(store: Store) -> None:
 
     assert found == NUMBERS
     assert repr(found) == repr(dict(sorted(NUMBERS.items())))
-    assert [one.path for one in store.find(where="metadata.float = 1e16")] == ["a"]
-    assert [one.path for one in store.find(where='metadata.nul = "a\\u0000b"')] == ["a"]
+    assert [one.path for one in store.find(holdfast.parse_condition("metadata.float = 1e16"))] == ["a"]
+    assert [one.path for one in store.find(holdfast.field("metadata.nul") == "a\0b")] == ["a"]
 
 
 def test_a_damaged_row_is_never_returned_and_never_signed_i10(store: Store, url: str) -> None:
@@ -279,7 +285,7 @@ def test_a_lost_connection_is_replaced_and_a_transaction_on_it_fails_whole_i12(s
 
     store.put("e", "5")
     assert [one.path for one in store.find(order="name")] == ["a", "b", "e"]
-    assert store.audit.verify().sound
+    assert chain_is_whole(store)
 
 
 def test_many_make_the_schema_at_once_and_one_does_i13(url: str) -> None:
@@ -346,7 +352,7 @@ def test_several_processes_write_at_once_and_nothing_is_lost(store: Store, url: 
     assert store.get("both").number == 24
     seqs = [change.seq for change in store.changes.list()]
     assert sorted(seqs) == list(range(1, len(seqs) + 1))
-    assert store.audit.verify().sound
+    assert chain_is_whole(store)
 
 
 # -- whose index, and what becomes of it -------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from holdfast.disk import Disk
 from holdfast.engine import derive, presence, recover
 from holdfast.engine.derive import Distrust, Judge
-from holdfast.engine.handle import Opened
+from holdfast.engine.handle import Opened, handle_on
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.recover import Derived
 from holdfast.errors import HoldfastError, IndexElsewhereError
@@ -27,6 +27,7 @@ from holdfast.values import change
 from holdfast.values.change import Transaction
 
 if TYPE_CHECKING:
+    from holdfast.index.postgres.connection import Place
     from holdfast.index.postgres.index import PostgresIndex
 
 ENVIRONMENT = "HOLDFAST_INDEX"
@@ -86,6 +87,28 @@ def _url(site: Site, url: str | None) -> str:
             f"the index of {site.root} is a file in it", path=site.root, reason="file",
             remedy="Open the folder without a URL; `holdfast init --index URL` makes a store with an index there.",
         )  # fmt: skip
+    return url
+
+
+def place_of(root: str, disk: Disk) -> str | Place | None:
+    """Where the index of a store is, if it is on a server; None if it is a file.
+
+    An open handle of this process knows; else HOLDFAST_INDEX says, or IndexElsewhereError is raised.
+    """
+    path = os.path.join(root, paths.MARKER)
+    try:
+        found = marker.decode(disk.read_file(path, marker.MAX_BYTES), path, served=True)
+    except (HoldfastError, FileNotFoundError):
+        return None
+    if marker.SERVED not in found.features:
+        return None
+    known = handle_on(root)
+    if known is not None and hasattr(known.index, "place"):
+        place: Place = known.index.place
+        return place
+    url = os.environ.get(ENVIRONMENT)
+    if url is None:
+        raise IndexElsewhereError(f"the index of {root} is in PostgreSQL", path=root, reason="postgresql")
     return url
 
 

@@ -42,6 +42,7 @@ except ImportError as error:  # pragma: no cover - the extra is there wherever t
 LOCK_WAIT_MS = 30_000
 CONNECT_S = 10
 _PREPARED = 512
+_STREAMED = 1_000
 _SETUP = """SET search_path = "{schema}"; SET lock_timeout = {wait}; SET client_min_messages = warning;
 SET timezone = 'UTC'; SET default_transaction_isolation = 'read committed';
 SET default_transaction_read_only = {read_only};
@@ -236,6 +237,16 @@ class Link:
         except (psycopg.Error, UnicodeError) as error:
             raise mapped(error, self._where) from None
         self.total_changes += len(rows)
+
+    def stream(self, sql: str) -> Iterator[Row]:
+        """Rows of a long answer, a thousand fetched at a time, in the open transaction."""
+        said = translated(sql)
+        try:
+            with self._connection.cursor(name="stream") as cursor:
+                cursor.itersize = _STREAMED
+                yield from cursor.execute(said.text)
+        except (psycopg.Error, UnicodeError) as error:
+            raise mapped(error, self._where) from None
 
     def script(self, text: str) -> None:
         """Statements of PostgreSQL's own, without parameters, in one message. Not repeated whatever happens."""

@@ -19,7 +19,7 @@ from typing import Any
 from holdfast.errors import IndexDamagedError
 from holdfast.index.postgres import lists, proving
 from holdfast.index.postgres.proving import Row
-from holdfast.index.postgres.tokens import closing, dropped, is_name, joined, tokens
+from holdfast.index.postgres.tokens import closing, dropped, is_name, joined, parts, tokens
 
 _SPECIAL = {
     # What SQLite keeps about itself is a row here: it changes with every commit that changed something.
@@ -28,6 +28,7 @@ _SPECIAL = {
         "SELECT 1 WHERE to_regclass('schema_version') IS NOT NULL"
     ),
     "BEGIN IMMEDIATE": "BEGIN",
+    "PRAGMA quick_check(3)": "SELECT 'ok'",  # the server checks its own pages
 }
 _FUNCTIONS = {"ifnull": "coalesce", "group_concat": "string_agg", "char": "chr"}
 _TYPES = {"INTEGER": "BIGINT", "BLOB": "BYTEA", "TEXT": 'TEXT COLLATE "C"'}
@@ -181,6 +182,8 @@ def _names(found: list[str]) -> list[str]:
             out.append(f"pg_temp.{word[5:]}")
         elif word == "offset":
             out.append('"offset"')
+        elif word in ("max", "min") and len(parts(found[place + 2 : closing(found, place + 1)])) > 1:
+            out.append({"max": "greatest", "min": "least"}[word])
         elif word in _FUNCTIONS and found[place + 1 : place + 2] == ["("]:
             out.append(_FUNCTIONS[word])
         else:
