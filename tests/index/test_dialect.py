@@ -39,6 +39,10 @@ SAME = [
         "SELECT 1 FROM each (%s) AS json_each CROSS JOIN blob b WHERE b.content = (json_each.value #>> '{}') ::bigint",
     ),
     (
+        "SELECT a.x FROM json_each(?) n CROSS JOIN a ON a.key = n.value",
+        "SELECT a.x FROM each (%s) AS n JOIN a ON a.key = (n.value #>> '{}') ::bigint",
+    ),
+    (
         "SELECT a FROM t WHERE key IN (SELECT value FROM json_each(?))",
         "SELECT a FROM t WHERE key IN (SELECT (value #>> '{}') ::bigint FROM each (%s) AS json_each)",
     ),

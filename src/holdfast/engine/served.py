@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from holdfast.disk import Disk
 from holdfast.engine import derive, presence, recover
 from holdfast.engine.derive import Distrust, Judge
-from holdfast.engine.handle import Opened, handle_on
+from holdfast.engine.handle import Handle, Opened, handle_on
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.recover import Derived
 from holdfast.errors import HoldfastError, IndexElsewhereError
@@ -110,6 +110,15 @@ def place_of(root: str, disk: Disk) -> str | Place | None:
     if url is None:
         raise IndexElsewhereError(f"the index of {root} is in PostgreSQL", path=root, reason="postgresql")
     return url
+
+
+def demand_file(handle: Handle, what: str) -> None:
+    """Raise IndexElsewhereError, before anything is touched, where only an index in a file will do so far."""
+    if marker.SERVED in handle.marker.features:
+        raise IndexElsewhereError(
+            f"{what} is not possible yet with an index in PostgreSQL", path=handle.root, reason="postgresql",
+            remedy="`holdfast copy` makes the same store with its index in a file; see docs/postgresql.md.",
+        )  # fmt: skip
 
 
 def _settle(site: Site, *, read_only: bool) -> None:

@@ -15,7 +15,10 @@ from typing import Any
 
 ENVIRONMENT = "HOLDFAST_TEST_POSTGRES"
 VERSION = "HOLDFAST_TEST_POSTGRES_VERSION"
-_FAST = "ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off; SELECT pg_reload_conf()"
+_FAST = (
+    *(f"ALTER SYSTEM SET {switch} = off" for switch in ("fsync", "full_page_writes", "autovacuum")),
+    "SELECT pg_reload_conf()",
+)
 """A test of what survives a power loss must not use this server."""
 
 
@@ -46,8 +49,8 @@ def server() -> Iterator[str]:
     try:
         url = started.get_uri()
         with psycopg.connect(url, autocommit=True) as connection:
-            for statement in _FAST.split("; "):
-                connection.execute(statement)
+            for statement in _FAST:
+                connection.execute(statement.encode())
         yield url
     finally:
         started.cleanup()

@@ -158,9 +158,9 @@ class PostgresIndex(SqliteIndex):
         for table in tables_of_interest:
             proof.prove_all(self.database, table)
 
-    def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:  # noqa: ARG002
+    def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:
         """Not possible: there are no pages to copy."""
-        raise self.unable("a copy of the index's pages")
+        raise NotImplementedError("there are no pages to copy; who asks looks first (engine/served.demand_file)")
 
     def size_bytes(self) -> int:
         """What the tables and their indexes take on the server."""
@@ -196,11 +196,3 @@ class PostgresIndex(SqliteIndex):
         """Remove the schema with all that is in it: of an index that did not come to be used."""
         self.rollback()
         self._link().script(f'DROP SCHEMA IF EXISTS "{self.place.schema}" CASCADE')
-
-    @staticmethod
-    def unable(what: str) -> InvalidValueError:
-        """The error for what only an index in a file can do so far."""
-        return InvalidValueError(
-            f"{what} is not possible yet with an index in PostgreSQL", where="index", reason="postgresql",
-            remedy="docs/postgresql.md says what is, and how to go back to an index in a file.",
-        )  # fmt: skip

@@ -11,12 +11,11 @@ from holdfast.index import tables
 from holdfast.index.postgres.tokens import closing, is_name
 
 _SIGNS = frozenset({"=", "<", "<=", ">", ">="})
-_TEXTS = frozenset(
-    field.column_name
-    for model in tables.models().all()
-    for field in model._meta.sorted_fields
-    if isinstance(field, TextField)
+_FIELDS = [field for model in tables.models().all() for field in model._meta.sorted_fields]
+_TEXTS = frozenset(field.column_name for field in _FIELDS if isinstance(field, TextField)) - frozenset(
+    field.column_name for field in _FIELDS if not isinstance(field, TextField)
 )
+"""Columns that hold text in every table that has one of that name."""
 _EACH = "json_each"
 _VALUES_OF = '"metadata_value"'
 _DECLARED = re.compile(r"d\d+\.value")
