@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -20,14 +21,16 @@ import holdfast
 from holdfast import Store
 from holdfast.engine import derive, recover
 from holdfast.errors import (
+    HandleDeadError,
     HoldfastError,
     IndexDamagedError,
     IndexElsewhereError,
     InvalidValueError,
     LockedError,
+    ReadOnlyError,
     StorageIOError,
 )
-from holdfast.index import proof
+from holdfast.index import contract, proof
 from holdfast.index.contract import Index
 from holdfast.index.postgres import connection, schema, sortable
 from holdfast.index.postgres.connection import Place, PostgresDatabase
@@ -148,6 +151,57 @@ def test_what_is_not_committed_nobody_else_sees_i1_i3(store: Store) -> None:
 
     assert seen == [False, False, True]
     assert [one.path for one in store.find()] == ["a"]
+
+
+def test_what_was_committed_stays_whatever_becomes_of_the_connection_i2(
+    store: Store, url: str, root: str, kill: Kill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("a", "1")
+    script = connection.Link.script
+
+    def lose_it(link: connection.Link, text: str) -> None:
+        if "COMMIT" in text:
+            kill()
+        script(link, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection.Link, "script", lose_it)
+        with pytest.raises(StorageIOError):
+            store.put("b", "2")
+    with pytest.raises(HandleDeadError):
+        store.put("c", "3")
+
+    with holdfast.open(url, blobs=root) as again:
+        assert [one.path for one in again.find()] == ["a"]
+        again.put("b", "2")
+        assert chain_is_whole(again)
+
+
+def test_a_reader_waits_for_no_writer_i5(store: Store, url: str, root: str) -> None:
+    store.put("a", "1")
+    with holdfast.open(url, blobs=root, read_only=True) as reader, store.transaction():
+        store.put("b", "2")
+        assert [one.path for one in reader.find()] == ["a"]
+        with pytest.raises(ReadOnlyError):
+            reader.put("c", "3")
+
+
+@pytest.mark.parametrize("order", ["created", "-created", "name", "-name", "size", "updated"])
+def test_order_and_page_tokens_are_those_of_sqlite_i9(tmp_path: Path, url: str, order: str) -> None:
+    names = ["b", "B", "é", "e\u0301", "~", "a b", "\uffff", "\U00010000", "_", "Ж", "10", "9"]
+    with holdfast.create(tmp_path / "s") as store:
+        for n, name in enumerate(names):
+            store.put(name, "x" * (n % 4), metadata={"n": n % 5})
+        store.copy(tmp_path / "served", index=url)
+        with holdfast.open(url, blobs=tmp_path / "served") as served:
+            tokens: list[str | None] = [None]
+            while True:
+                page = store.artifacts.page(order=order, limit=5, token=tokens[-1])
+                assert served.artifacts.page(order=order, limit=5, token=tokens[-1]) == page
+                if page.token is None:
+                    break
+                tokens.append(page.token)
+    assert len(tokens) == 3
 
 
 def test_a_second_writer_waits_for_the_first_i4(index: PostgresIndex, url: str) -> None:
@@ -327,6 +381,13 @@ def test_threads_write_and_read_at_once_and_leave_no_connection_behind_i14(store
 
     assert len(list(store.find())) == 21
     assert len(server._every) <= 5
+
+
+def test_every_sentence_of_the_contract_is_shown_by_a_test_that_names_it() -> None:
+    sentences = set(re.findall(r"^(I-\d+) ", contract.__doc__ or "", re.MULTILINE))
+    shown = {f"I-{n}" for name in globals() if name.startswith("test_") for n in re.findall(r"_i(\d+)(?=_|$)", name)}
+
+    assert shown == sentences
 
 
 # -- several processes -------------------------------------------------------------------------------------------------
