@@ -276,7 +276,10 @@ class IndexElsewhereError(StoreError):
     """The index of this store is in PostgreSQL, or its URL belongs to another store. Fields: `path`, `reason`."""
 
     code = "index-elsewhere"
-    default_remedy = "Give the index's URL: --index or HOLDFAST_INDEX; holdfast.open(URL, blobs=FOLDER)."
+    default_remedy = (
+        "Give the index's URL: HOLDFAST_INDEX, or holdfast.open(URL, blobs=FOLDER). What refuses it even then wants an "
+        "index in a file: `holdfast copy` makes one."
+    )
 
 
 class BackupRefusedError(StoreError):

@@ -63,9 +63,7 @@ class PostgresIndex(SqliteIndex):
             found = runner.check(self.database)
             for step in MANIFEST:
                 if step.version > found:
-                    for statement in schema.steps(step):
-                        link.script(statement)
-                    link.script(schema.record(step))
+                    link.script(";\n".join([*schema.steps(step), schema.record(step)]))
             link.script("COMMIT")
         except BaseException:
             self.rollback()
