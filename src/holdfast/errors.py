@@ -27,6 +27,7 @@ HoldfastError
 ├── StoreError                          the store as a whole
 │   ├── NotAStoreError            (exit 10)
 │   ├── NotABackupError           (exit 10)
+│   ├── IndexElsewhereError                 the store's index is on a server, and this call wants it in a file
 │   ├── BackupRefusedError                  a backup of this store does not belong there
 │   ├── StoreExistsError
 │   ├── LockedError               (exit 11)
@@ -269,6 +270,16 @@ class NotABackupError(StoreError):
     code = "not-a-backup"
     exit_code = 10
     default_remedy = "Name the folder that was given to `holdfast backup`; a plain copy of a store is opened as it is."
+
+
+class IndexElsewhereError(StoreError):
+    """The index of this store is in PostgreSQL, or its URL belongs to another store. Fields: `path`, `reason`."""
+
+    code = "index-elsewhere"
+    default_remedy = (
+        "Give the index's URL: HOLDFAST_INDEX, or holdfast.open(URL, blobs=FOLDER). What refuses it even then wants an "
+        "index in a file: `holdfast copy` makes one."
+    )
 
 
 class BackupRefusedError(StoreError):

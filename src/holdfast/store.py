@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from holdfast.engine import open as opening
+from holdfast.engine import places
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.open import Settings, actor_of
 from holdfast.engine.transaction import Unit, write
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.care.backup import BackupReport
     from holdfast.care.fsck import FsckReport, OnFinding, Portion
     from holdfast.care.gc import GcReport
+    from holdfast.care.moving import CopyReport
     from holdfast.care.rebuild import RebuildReport
     from holdfast.care.recover import RecoverReport
     from holdfast.care.redact import RedactReport
@@ -247,6 +249,14 @@ class Store:
         way = backing.Way(keep=backing.kept(keep), whole=whole)
         return backing.backup(self._handle, backing.Folder(os.fspath(destination)), way, progress)
 
+    def copy(
+        self, dest: str | os.PathLike[str], *, index: str | None = None, progress: Progress | None = None
+    ) -> CopyReport:
+        """Make this store again in a new folder, its index in a file or at the URL `index`: `holdfast.care.moving`."""
+        from holdfast.care import moving
+
+        return moving.copy_store(self._handle, os.fspath(dest), index, progress)
+
     def redact(
         self, record: Record | str, *, fields: Iterable[str] | None = None, revisions: Iterable[int] | None = None,
         note: str = "", dry_run: bool = False,
@@ -287,10 +297,15 @@ def open_store(
     create: bool = False,
     read_only: bool = False,
     lock_wait_s: float = 30.0,
+    blobs: str | os.PathLike[str] | None = None,
 ) -> Store:
-    """Open the store in a folder; with `create`, make it if the folder is empty or absent."""
-    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only)
-    root = opening.place_of(os.fspath(path))
+    """Open the store in a folder; with `create`, make it if the folder is empty or absent.
+
+    `path` may be the URL of an index in PostgreSQL (docs/postgresql.md); `blobs` is the folder of the store then.
+    """
+    folder, index = places.of(path, blobs)
+    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index)
+    root = opening.place_of(folder)
     if create:
         try:
             return Store(opening.open_store(root, settings))
@@ -299,11 +314,17 @@ def open_store(
     return Store(opening.open_store(root, settings))
 
 
-def create_store(path: str | os.PathLike[str], *, actor: Actor | str | None = None) -> Store:
-    """Make an empty store in a new or empty folder and open it; StoreExistsError."""
-    settings = Settings(actor_of(actor))
-    opening.create(os.fspath(path), settings)
-    return Store(opening.open_store(os.fspath(path), settings))
+def create_store(
+    path: str | os.PathLike[str], *, actor: Actor | str | None = None, blobs: str | os.PathLike[str] | None = None
+) -> Store:
+    """Make an empty store in a new or empty folder and open it; StoreExistsError.
+
+    `path` may be the URL of a PostgreSQL database; `blobs` is the folder then, and the database gets the index.
+    """
+    folder, index = places.of(path, blobs)
+    settings = Settings(actor_of(actor), index=index)
+    opening.create(folder, settings)
+    return Store(opening.open_store(folder, settings))
 
 
 def recover_store(

@@ -67,6 +67,8 @@ def test_every_command_takes_the_common_options_after_its_name(words: str) -> No
 # One call of each that succeeds on the store `filled`, and the message types or keys its answer must have.
 SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "init": (["elsewhere"], {"path", "id"}),
+    "copy": (["copied"], {"path", "store", "head"}),
+    "schema sql": ([], {"dialect", "sql"}),
     "status": ([], {"path", "id", "counts"}),
     "doctor": ([], {"versions"}),
     "add": (["file.txt"], {"summary"}),

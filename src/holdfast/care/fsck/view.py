@@ -12,8 +12,10 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from holdfast import disk
+from holdfast.engine import served
 from holdfast.engine.handle import open_here
 from holdfast.engine.locks import FileLock
 from holdfast.engine.scratch import scratch_folder
@@ -22,6 +24,9 @@ from holdfast.formats import paths
 from holdfast.index.audit import Audit
 from holdfast.index.sqlite import SqliteIndex
 
+if TYPE_CHECKING:
+    from holdfast.index.postgres.connection import Place
+
 _WAIT_S = 30.0
 _TRIES = 500
 _PATIENCE = 30
@@ -29,7 +34,8 @@ COPIED = ("", "-wal", "-journal")
 
 
 class View:
-    """An index as fsck sees it. `audit` reads it; None while it is not open. `copy`: where it is, if it is a copy."""
+    """An index as fsck sees it. `audit` reads it; None while it is not open. `copy`: where it is, if it is a copy.
+    `served`: it is on a server."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -38,15 +44,30 @@ class View:
         self._copied: tuple[object, ...] | None = None
         self.audit: Audit | None = None
         self.copy: str | None = None
+        self.served = False
 
     def open(self) -> Audit:
         """Look at the index as it is now; FileNotFoundError, and typed errors if it cannot be read."""
         self.close()
+        place = served.place_of(self._root, disk.Disk())
+        if place is not None:
+            return self._open_served(place)
         with contextlib.ExitStack() as stack:
             index = SqliteIndex(self._found(stack), read_only=True)
             stack.callback(index.close)
             self.audit = Audit(index)
             self._held = stack.pop_all()
+        return self.audit
+
+    def _open_served(self, place: str | Place) -> Audit:
+        """One on a server, which keeps its own house."""
+        from holdfast.index.postgres.audit import PostgresAudit  # noqa: PLC0415 - it needs an extra
+        from holdfast.index.postgres.index import PostgresIndex  # noqa: PLC0415
+
+        index = PostgresIndex(place, read_only=True)
+        self._held.callback(index.close)
+        self.served = True
+        self.audit = PostgresAudit(index)
         return self.audit
 
     def refresh(self) -> None:
