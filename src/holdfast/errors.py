@@ -14,6 +14,7 @@ HoldfastError
 │   ├── IllegalTransitionError              the life cycle has no such step
 │   ├── InUseError                          something still refers to it (`restrict`), or it still holds something
 │   ├── TransactionReusedError              a transaction id was given twice for different work
+│   ├── MergeConflictError                  both stores changed the same, and nobody said whose counts
 │   └── DestinationDiffersError             what is at a destination is not what was to be written there
 ├── DamageError                         bytes or rows are not what they must be
 │   ├── DigestMismatchError                 content does not hash to its digest
@@ -379,6 +380,16 @@ class ImportRefusedError(SourceError):
 
     code = "import-refused"
     default_remedy = "Nothing was changed. Export anew, or take the named files back as they were (`git checkout`)."
+
+
+class MergeConflictError(ConflictError):
+    """Both stores changed the same, and nobody said whose counts. Fields: `conflicts` (some, as text), `count`."""
+
+    code = "merge-conflict"
+    default_remedy = (
+        "Nothing was changed. Look with `--dry-run`, then say whose counts: `--on-conflict` skip, rename, newest, "
+        "theirs or ours."
+    )
 
 
 class SourceUnreadableError(SourceError):

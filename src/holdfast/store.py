@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from holdfast.engine.recover import Progress
     from holdfast.exchange.delivery import CheckoutReport
     from holdfast.exchange.folder import AddReport
+    from holdfast.exchange.snapshot import SnapshotReport
     from holdfast.exchange.standards import Standards
     from holdfast.exchange.tree_export import ExportReport
     from holdfast.exchange.tree_import import ImportReport
@@ -211,6 +212,18 @@ class Store:
         wanted = tree_export.Wanted(large_from, large_beside, force)
         return tree_export.export_tree(self._handle, dest, wanted=wanted, progress=progress)
 
+    def snapshot(
+        self, dest: str | bytes | os.PathLike[str], *, collections: Iterable[str | bytes] = (), force: bool = False,
+        progress: Progress | None = None,
+    ) -> SnapshotReport:  # fmt: skip
+        """Write the store, or some collections with all they refer to, to one file: see `holdfast.exchange.snapshot`.
+
+        `force`: a file that is there gives way.
+        """
+        from holdfast.exchange import snapshot
+
+        return snapshot.take(self._handle, dest, collections=collections, replace=force, progress=progress)
+
     # -- care --------------------------------------------------------------------------------------------------------
 
     def gc(self, *, dry_run: bool = False, grace_s: float | None = None, progress: Progress | None = None) -> GcReport:
@@ -342,14 +355,23 @@ def recover_store(
 
 
 def import_store(
-    path: str | os.PathLike[str], source: str | bytes | os.PathLike[str], *, dry_run: bool = False,
-    lock_wait_s: float = 30.0, progress: Progress | None = None,
+    path: str | os.PathLike[str], source: str | bytes | os.PathLike[str], *, on_conflict: str = "fail",
+    mirror: bool = False, exact: bool = False, dry_run: bool = False, max_bytes: int | None = None,
+    actor: Actor | str | None = None, lock_wait_s: float = 30.0, progress: Progress | None = None,
 ) -> ImportReport:  # fmt: skip
-    """Make a new or empty store equal to the one that a tree was exported from: see `holdfast.exchange.tree_import`."""
-    from holdfast.exchange import tree_import
+    """Take an exported tree or a snapshot in: a new store becomes equal to it, another one merges it.
 
-    settings = Settings(actor_of(None), wait_s=lock_wait_s)
-    return tree_import.import_tree(os.fspath(path), source, settings, dry_run=dry_run, progress=progress)
+    `on_conflict`: whose counts where both changed the same: "fail" (nothing is imported), "skip", "rename", "newest",
+    "theirs" or "ours". `mirror`: what is not in it is deleted. `exact`: an edit in a tree is refused, not taken.
+    `dry_run`: say of each item what would become of it, and write nothing. `max_bytes`: what a snapshot may hold at
+    most (None: 1 GiB, or 200 times its file). See `holdfast.exchange.importing`.
+    """
+    from holdfast.exchange import importing
+    from holdfast.exchange.merge import report
+
+    wish = report.Wish(report.policy_of(on_conflict), mirror=mirror, dry_run=dry_run, exact=exact, most_bytes=max_bytes)
+    settings = Settings(actor_of(actor), wait_s=lock_wait_s)
+    return importing.import_path(os.fspath(path), source, settings, wish=wish, progress=progress)
 
 
 def rebuild_store(

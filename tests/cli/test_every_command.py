@@ -80,6 +80,9 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "export ro-crate": (["crate"], {"summary"}),
     "export prov": (["lineage.json"], {"summary"}),
     "export openlineage": (["events.jsonl"], {"summary"}),
+    "snapshot take": (["file.snapshot"], {"summary"}),
+    "snapshot ls": (["file.snapshot"], {"file", "summary"}),
+    "snapshot extract": (["file.snapshot", "out"], {"summary"}),
     "ls": (["docs"], {"collection", "artifact", "summary"}),
     "find": (["--tag", "draft"], {"artifact", "summary"}),
     "search": (["zebra"], {"hits", "indexed_to", "head"}),
@@ -103,6 +106,7 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "fsck": ([], {"summary"}),
     "gc": (["--dry-run"], {"summary"}),
     "backup": (["copies"], {"summary"}),
+    "audit foreign": ([], {"chains"}),
     "audit head": ([], {"head"}),
     "audit verify": ([], {"proven", "head"}),
     "redact": (["docs/a.md", "--dry-run"], {"dry_run"}),
@@ -116,7 +120,11 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "completion": (["bash"], {"shell", "script"}),
     "version": ([], {"holdfast"}),
 }
-BEFORE = {"index drop": ["index", "declare", "metadata.k"]}
+BEFORE = {
+    "index drop": ["index", "declare", "metadata.k"],
+    "snapshot ls": ["snapshot", "take", "file.snapshot"],
+    "snapshot extract": ["snapshot", "take", "file.snapshot"],
+}
 FROM_A_TREE = {"import exported": ["tree", "--dry-run"]}
 FROM_A_PACKAGE = {"import bag": ["bag", "--into", "again"], "import ro-crate": ["bag/data", "--into", "again"]}
 LISTS = {"cat": ["docs/a.md", "top.txt"], "mkdir": ["one", "two"]}

@@ -36,7 +36,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "cat": ("getting", "Write contents to standard output."),
         "checkout": ("checkout", "Write a collection out as a working tree."),
         "export": ("packages", "Write the store in another shape."),
-        "import": ("packages", "Take in what was exported."),
+        "import": ("packages", "Take in what was exported, or merge it."),
+        "snapshot": ("snapshotting", "Put a store, or a part of it, into one file."),
     },
     "Look": {
         "ls": ("listing", "List artifacts and collections."),

@@ -154,8 +154,8 @@ class Incoming(click.Group):
 def import_() -> None:
     """Take in what was exported.
 
-    `holdfast import DIR` makes a new store of an exported tree, as `holdfast import exported DIR` does. A folder that
-    is itself called as one of these: ./bag.
+    `holdfast import SOURCE` takes in an exported tree or a snapshot, as `holdfast import exported SOURCE` does. A
+    folder that is itself called as one of these: ./bag.
     """
 
 

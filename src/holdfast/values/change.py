@@ -17,6 +17,12 @@ from holdfast.values.records import Change
 LINE_VERSION = 0
 Body = dict[str, Any]
 
+ORIGIN = "origin"
+"""Key of a body: of which change of another chain this one is the merge."""
+
+FOREIGN_CHAIN = "foreign-chain"
+"""Type of the artifacts that hold chains of other stores, whose records were merged."""
+
 ACTOR_KINDS = ("human", "api", "command-line", "schedule", "triage")
 
 
@@ -142,6 +148,31 @@ class Transaction:
         return [as_change(self.entry.first + n, canon.decode(body), self.entry) for n, body in enumerate(self.bodies)]
 
 
+def origin_of(store_id: str, entry: Entry, seq: int, body: Body) -> Body:
+    """What a change says that merges another chain's change: where, when and by whom that one was made.
+
+    A change that was itself merged passes on what it says, so the first maker is named however many hands it went
+    through. `tx` and `n` (its place in the transaction, from 0) identify it; forks of a store share seqs.
+    """
+    known = body.get(ORIGIN)
+    if known is not None:
+        return {key: value for key, value in known.items() if key != THROUGH}
+    return {
+        "store": store_id, "seq": seq, "tx": entry.tx, "n": seq - entry.first, "time": moment.to_text(entry.time_us),
+        "actor": {"kind": entry.actor.kind, "name": entry.actor.name},
+    }  # fmt: skip
+
+
+THROUGH = "through"
+"""In an origin: the last change of the other record that is in it, as `identity` names it; absent if it is itself."""
+
+
+def identity(entry: Entry, seq: int, body: Body) -> str:
+    """What names a change wherever it is merged to: the transaction that made it, and its place therein."""
+    known = body.get(ORIGIN)
+    return f"{known['tx']}:{known['n']}" if known is not None else f"{entry.tx}:{seq - entry.first}"
+
+
 def origin(store_id: str) -> Head:
     """The empty chain of a store: the first transaction's `prev` ties it to the store's id."""
     return Head(1, hashlib.sha256(b"holdfast chain of " + store_id.encode()).digest())
@@ -184,6 +215,7 @@ def as_change(seq: int, body: Body, entry: Entry) -> Change:
         note=body.get("note", ""),
         tx=entry.tx,
         run_id=body.get("run"),
+        origin=body.get(ORIGIN),
     )
 
 
@@ -191,6 +223,6 @@ def _images(body: Body) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     if "set" in body:
         pairs = body["set"]
         return {k: v[0] for k, v in pairs.items()}, {k: v[1] for k, v in pairs.items()}
-    rest = {k: v for k, v in body.items() if k not in ("kind", "id", "action", "new", "note", "run")}
+    rest = {k: v for k, v in body.items() if k not in ("kind", "id", "action", "new", "note", "run", ORIGIN)}
     after = {**body.get("new", {}), **rest}
     return None, after or None
