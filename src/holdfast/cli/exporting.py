@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from holdfast.cli import text
+from holdfast.cli import git, text
 from holdfast.cli.exits import Exit
 from holdfast.cli.invocation import Invocation, command
 from holdfast.cli.values import FROM_ZERO
@@ -17,7 +17,7 @@ EMPTY = "Interrupted: the store is empty, or has all of it. The same command aga
 def export() -> None:
     """Write the store in another shape.
 
-    `tree`: readable files for git, from which `holdfast import` makes an equal store.
+    `tree`: readable files for git, from which `holdfast import` makes an equal store. `git`: the history as commits.
     """
 
 
@@ -56,7 +56,7 @@ def import_(inv: Invocation, source: str, dry_run: bool) -> int:
 
     SOURCE is a folder that `holdfast export tree` wrote. The store that -C names must be new or empty; it becomes
     equal to the one that was exported, with the same ids and the same history. Everything is checked before anything
-    is written.
+    is written. `holdfast import git REPO` takes the history of a git repository in.
     """
     import holdfast  # noqa: PLC0415
 
@@ -78,3 +78,5 @@ def import_(inv: Invocation, source: str, dry_run: bool) -> int:
 
 
 export.add_command(tree)
+export.add_command(git.git_out)
+import_ = git.Importing(import_)
