@@ -159,7 +159,6 @@ def test_a_branch_that_has_gone_another_way_is_not_moved(store: Store, tmp_path:
     (tmp_path / "out" / "a").write_text("by hand")
     git(tmp_path / "out", "-c", "user.name=x", "-c", "user.email=x", "commit", "-qam", "by hand")
     before = git(tmp_path / "out", "rev-parse", "HEAD")
-    assert store.export_git(tmp_path / "out").commits == 0 if False else True
     store.put("a", "2")
     with pytest.raises(DestinationDiffersError, match="commits that the store does not know"):
         store.export_git(tmp_path / "out")
@@ -253,8 +252,7 @@ def test_work_goes_back_and_forth_between_store_and_repository(store: Store, tmp
         repo.commit({b"a": ("100644", ours), b"b": ("100644", b"theirs %d" % number)})
         assert store.import_git(repo.path, into="p").commits == 2
         assert standing(store, "p") == tree_of(repo.path)
-    assert store.export_git(repo.path, ref="p").commits == 0 or True
-    assert graph(repo.path) == graph(repo.path, repo.ids[-1].decode())
+    assert store.export_git(repo.path, ref="p").tip == repo.ids[-1].decode()
     store.export_git(tmp_path / "fresh.git", ref="p")
     assert graph(tmp_path / "fresh.git") == graph(repo.path)
 

@@ -70,22 +70,22 @@ class Loader:
 
     def parts(self, touched: Sequence[tuple[Commit, list[Touch]]]) -> Iterator[Part]:
         """The parts of some commits, with their contents; each is to be written before the next but some is asked."""
+        # What goes before what comes: a folder may come to stand where a file was.
+        ordered = [(c, sorted(touches, key=lambda touch: (touch.mode != b"", touch.path))) for c, touches in touched]
         self._texts.expect(
-            touch.object_id for _, touches in touched for touch in touches
+            touch.object_id for _, touches in ordered for touch in touches
             if touch.mode not in (b"", SUBMODULE) and not _harmful(touch.path)
         )  # fmt: skip
-        for commit, touches in touched:
+        for commit, touches in ordered:
             self._count(commit, touches)
             kept: Kept | None = Kept(0, commit.id, commit.raw, commit.parents)
-            # What goes before what comes: a folder may come to stand where a file was.
-            ordered = sorted(touches, key=lambda touch: (touch.mode != b"", touch.path))
             self._written = {touch.path for touch in touches if touch.mode}
-            for start in range(0, max(len(ordered), 1), PART):
-                part = Part(Load(commit), kept, ends=start + PART >= len(ordered))
+            for start in range(0, max(len(touches), 1), PART):
+                part = Part(Load(commit), kept, ends=start + PART >= len(touches))
                 if kept is not None:
-                    part.changes += [Change(touch.source) for touch in ordered if touch.source and touch.first]
+                    part.changes += [Change(touch.source) for touch in touches if touch.source and touch.first]
                     kept = None
-                self._fill(part, ordered[start : start + PART])
+                self._fill(part, touches[start : start + PART])
                 yield part
 
     def _fill(self, part: Part, touches: Sequence[Touch]) -> None:

@@ -109,7 +109,7 @@ class Telling:
             state = self._state(changes)
             if state is not None:
                 yield from self._kept(changes)
-                if state.closed:
+                if state.closed and state.last:
                     yield self._joined(changes, state)
                 return
         made = self._reading.commit(changes)
@@ -162,8 +162,8 @@ class Telling:
     def _joined(self, changes: list[Changed], state: State) -> Joined:
         last = changes[-1]
         who = self._reading.stamp(last)
-        said = f"Merge {state.tip.decode()}\n\nHoldfast-Transaction: {last.tx}\n"
+        said = f"Merge {state.last.decode()}\n\nHoldfast-Transaction: {last.tx}\n"
         return Joined(
-            state.tip, Native(who, who, said.encode()),
+            state.last, Native(who, who, said.encode()),
             lambda: self._reading.everything(self._scope.collection, b"", last.seq),
         )  # fmt: skip
