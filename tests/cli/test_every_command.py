@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from holdfast.cli.git import Importing
 from holdfast.cli.main import TABLE, cli
 
 
@@ -22,6 +23,8 @@ def leaves() -> Iterator[tuple[tuple[str, ...], click.Command]]:
         assert command is not None
         if isinstance(command, click.Group):
             yield from (((name, inner), one) for inner, one in command.commands.items())
+            if isinstance(command, Importing):
+                yield (name,), command.plain
         else:
             yield (name,), command
 
@@ -74,6 +77,7 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "get": (["docs/a.md", "-o", "out.md"], {"file", "revision", "id", "path"}),
     "checkout": (["docs", "out"], {"summary"}),
     "export tree": (["tree"], {"summary"}),
+    "export git": (["repo.git"], {"summary"}),
     "ls": (["docs"], {"collection", "artifact", "summary"}),
     "find": (["--tag", "draft"], {"artifact", "summary"}),
     "search": (["zebra"], {"hits", "indexed_to", "head"}),
@@ -112,6 +116,7 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
 }
 BEFORE = {"index drop": ["index", "declare", "metadata.k"]}
 FROM_A_TREE = {"import": ["tree", "--dry-run"]}
+FROM_A_REPOSITORY = {"import git": ["repo.git", "--into", "again"]}
 LISTS = {"cat": ["docs/a.md", "top.txt"], "mkdir": ["one", "two"]}
 WITH_A_RUN = {"run show": [], "run begin": [], "run finish": [], "run step": ["fit"], "run input": ["top.txt"],
               "run output": ["top.txt"], "run delete": []}  # fmt: skip
@@ -119,7 +124,7 @@ WITH_A_BACKUP = {"restore": ["copies", "new", "--verify"], "drill": ["copies"]}
 
 
 def test_every_command_is_called_by_the_json_tests() -> None:
-    assert {*SUCCEEDS, *LISTS, *WITH_A_RUN, *WITH_A_BACKUP, *FROM_A_TREE} == set(WORDS)
+    assert {*SUCCEEDS, *LISTS, *WITH_A_RUN, *WITH_A_BACKUP, *FROM_A_TREE, *FROM_A_REPOSITORY} == set(WORDS)
 
 
 @pytest.mark.parametrize("words", WITH_A_BACKUP)
@@ -151,6 +156,13 @@ def test_it_answers_in_json_about_an_exported_tree(filled: Path, call: Any) -> N
     answer = call("import", "--json", *FROM_A_TREE["import"])
     assert (answer.code, answer.err) == (0, "")
     assert answer.document["dry_run"] is True
+
+
+def test_it_answers_in_json_about_a_repository(filled: Path, call: Any) -> None:
+    call("export", "git", "repo.git")
+    answer = call("import", "git", "--json", *FROM_A_REPOSITORY["import git"])
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.messages[-1]["message_type"] == "summary"
 
 
 @pytest.mark.parametrize("words", LISTS)

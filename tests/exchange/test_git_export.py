@@ -262,8 +262,10 @@ def test_what_both_have_done_is_merged(store: Store, tmp_path: Path) -> None:
     repo.commit({b"a": ("100644", b"1"), b"b": ("100644", b"2")})
     store.import_git(repo.path, into="p")
     store.put("p/a", "ours")
+    store.export_git(tmp_path / "bits.git", ref="p")
     theirs = repo.commit({b"a": ("100644", b"1"), b"b": ("100644", b"theirs")})
     store.import_git(repo.path, into="p")
+    store.export_git(tmp_path / "bits.git", ref="p")
     store.put("p/c", "after")
     store.export_git(tmp_path / "out.git", ref="p")
     assert tree_of(tmp_path / "out.git") == standing(store, "p")
@@ -271,8 +273,13 @@ def test_what_both_have_done_is_merged(store: Store, tmp_path: Path) -> None:
     assert newest[0].startswith("Add c|")
     assert newest[1].startswith(f"Merge {theirs.decode()}|")
     assert newest[1].endswith(theirs.decode())
-    again = store.export_git(tmp_path / "two.git", ref="p")
-    assert again.tip == git(tmp_path / "out.git", "rev-parse", "HEAD").strip()
+    repo.commit({b"a": ("100644", b"1"), b"b": ("100644", b"theirs again")})
+    store.import_git(repo.path, into="p")
+    store.export_git(tmp_path / "out.git", ref="p")
+    store.export_git(tmp_path / "once.git", ref="p")
+    store.export_git(tmp_path / "bits.git", ref="p")
+    assert graph(tmp_path / "out.git") == graph(tmp_path / "once.git") == graph(tmp_path / "bits.git")
+    assert tree_of(tmp_path / "out.git") == standing(store, "p")
 
 
 def test_all_of_a_store_tells_of_what_was_taken_with_its_authors_and_dates(store: Store, tmp_path: Path) -> None:

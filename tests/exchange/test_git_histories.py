@@ -34,7 +34,7 @@ def check(history: list[Any], folder: Path) -> None:
     assert sound(folder / "again.git") == sound(repo.path)
 
 
-@settings(max_examples=12)
+@settings(max_examples=7)
 @given(HISTORIES)
 @example([([("put", b"a", b"x", "100644")], [], b"m", b"A <a> 1 +0000", b"A <a> 1 +0000"),
           ([("put", b"a/b", b"y", "100755")], [0], b"m", b"A <a> 1 +0000", b"A <a> 1 +0000"),

@@ -181,7 +181,7 @@ def test_a_damaged_repository_is_named(store: Store, repo: Repo) -> None:
 # -- interrupted -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stop", range(1, 9))
+@pytest.mark.parametrize("stop", [2, 3, 5, 7])
 def test_an_import_that_failed_anywhere_goes_on_and_ends_the_same(
     tmp_path: Path, repo: Repo, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
@@ -249,15 +249,30 @@ def _killed(*args: object) -> bool:
     return done.returncode != 0
 
 
+@pytest.mark.soak
+def test_killed_at_every_step_the_same_call_goes_on(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "repo.git")
+    for number in range(23):
+        repo.commit({b"f%d" % (n % 7): ("100644", b"%d" % (number * n)) for n in range(9)})
+    for step in range(1, 200):
+        if not _killed(tmp_path / "store", repo.path, step, "in"):
+            break
+    for step in range(1, 200):
+        if not _killed(tmp_path / "store", tmp_path / "out.git", step, "out"):
+            break
+    assert graph(tmp_path / "out.git") == graph(repo.path)
+    with holdfast.open(tmp_path / "store") as store:
+        assert standing(store, "p") == tree_of(repo.path)
+        assert not store.fsck().findings
+
+
 def test_killed_on_the_way_in_and_out_the_same_call_goes_on(tmp_path: Path) -> None:
     repo = Repo(tmp_path / "repo.git")
     for number in range(23):
         repo.commit({b"f%d" % (n % 7): ("100644", b"%d" % (number * n)) for n in range(9)})
-    for step in (3, 9):
-        assert _killed(tmp_path / "store", repo.path, step, "in")
+    assert _killed(tmp_path / "store", repo.path, 9, "in")
     assert not _killed(tmp_path / "store", repo.path, 0, "in")
-    for step in (2, 12):
-        assert _killed(tmp_path / "store", tmp_path / "out.git", step, "out")
+    assert _killed(tmp_path / "store", tmp_path / "out.git", 12, "out")
     assert not _killed(tmp_path / "store", tmp_path / "out.git", 0, "out")
     assert graph(tmp_path / "out.git") == graph(repo.path)
     with holdfast.open(tmp_path / "store") as store:

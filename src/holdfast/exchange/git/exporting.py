@@ -90,8 +90,7 @@ class _Export:
         self._position = stored.read(handle.marker.store_id, scope.collection)
         self._heads = Heads(dict(self._position.altered))
         self._head = self._position.head
-        self._old_tip = self._position.old_tip
-        self._seen_own = True
+        self._has_own = self._position.has_own
         self.report = GitExportReport(git.work_tree or git.folder, stored.branch)
 
     def run(self, place: tuple[Name, ...]) -> GitExportReport:
@@ -131,7 +130,7 @@ class _Export:
                 self._old(event, contents)
             elif isinstance(event, Native):
                 self._head = self._feed.native(event, [self._head] if self._head else [], contents)
-                self._seen_own = False
+                self._has_own = True
             elif isinstance(event, Joined):
                 self._join(event)
             else:
@@ -148,16 +147,15 @@ class _Export:
 
     def _old(self, event: Old, contents: Contents) -> None:
         made = self._feed.kept(event.kept, event.changes, contents)
-        if not self._seen_own and self._head and self._feed.id_of(self._head) == made:
-            self._seen_own = True  # a commit of ours that went to git and came back
+        if self._has_own and self._feed.id_of(self._head) == made:
+            self._has_own = False  # a commit of ours that went to git and came back
 
     def _join(self, event: Joined) -> None:
         """What was taken is the head now; with what the store had done meanwhile, if git does not know of that."""
-        if not self._head or self._seen_own or self._head == self._old_tip:
+        if not self._has_own:
             self._head = event.tip
         else:
             self._head = self._feed.whole(event.message, [self._head, event.tip], event.steps(), self._of_steps)
-        self._old_tip, self._seen_own = event.tip, True
 
     def _of_steps(self, steps: Sequence[Step]) -> Contents:
         return feed.read(self._handle, [step.digest for step in steps if isinstance(step, Put)])
@@ -181,7 +179,7 @@ class _Export:
         head = self._feed.id_of(self._head) if self._head else b""
         self._position = replace(
             self._position, seq=self._reached.next_seq - 1, hash=self._reached.hash, head=head,
-            old_tip=self._old_tip, altered=dict(self._heads.altered),
+            has_own=self._has_own, altered=dict(self._heads.altered),
         )  # fmt: skip
         self._stored.write(self._position)
         if self._progress:

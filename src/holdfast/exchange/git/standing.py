@@ -30,7 +30,8 @@ _REMEDY = (
 class Position:
     """`seq`, `hash`: where the chain ended that is told; `head`: the commit that tells it.
 
-    `old_tip`: the newest commit that was taken from git; `altered`: new ids of those that could not be as they were.
+    `has_own`: that is a commit of the store's own, which git is not known to have. `altered`: new ids of commits from
+    git that could not be as they were.
     """
 
     store: str
@@ -38,14 +39,14 @@ class Position:
     seq: int = 0
     hash: bytes = b""
     head: bytes = b""
-    old_tip: bytes = b""
+    has_own: bool = False
     altered: dict[bytes, bytes] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """As it stands in the note."""
         value = {
             "holdfast": "git export", "format": VERSION, "store": self.store, "collection": self.collection,
-            "seq": self.seq, "hash": self.hash.hex(), "head": self.head.decode(), "old_tip": self.old_tip.decode(),
+            "seq": self.seq, "hash": self.hash.hex(), "head": self.head.decode(), "has_own": self.has_own,
             "altered": {old.decode(): new.decode() for old, new in self.altered.items()},
         }  # fmt: skip
         return json.dumps(value, indent=1).encode() + b"\n"
@@ -96,7 +97,7 @@ class Stored:
                 value: Any = json.loads(file.read())
             found = Position(
                 value["store"], value["collection"], value["seq"], bytes.fromhex(value["hash"]),
-                value["head"].encode(), value["old_tip"].encode(),
+                value["head"].encode(), value["has_own"] is True,
                 {old.encode(): new.encode() for old, new in value["altered"].items()},
             )  # fmt: skip
         except FileNotFoundError:
