@@ -91,6 +91,8 @@ class _Export:
         self._heads = Heads(dict(self._position.altered))
         self._head = self._position.head
         self._has_own = self._position.has_own
+        self._reached: Head | None = None
+        self._settled = 0
         self.report = GitExportReport(git.work_tree or git.folder, stored.branch)
 
     def run(self, place: tuple[Name, ...]) -> GitExportReport:
@@ -161,14 +163,9 @@ class _Export:
         return feed.read(self._handle, [step.digest for step in steps if isinstance(step, Put)])
 
     def _stand(self, event: Stand) -> None:
-        self._reached: Head = event.head
-        self._pending = self._feed.counts.commits
-        if self._pending - self._settled >= SETTLE_COMMITS:
+        self._reached = event.head
+        if self._feed.counts.commits - self._settled >= SETTLE_COMMITS:
             self._settle()
-
-    _settled = 0
-    _pending = 0
-    _reached: Head | None = None  # type: ignore[assignment]
 
     def _settle(self) -> None:
         """What was fed is in the repository: note how far the export is."""

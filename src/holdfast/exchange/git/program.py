@@ -7,6 +7,7 @@ import functools
 import os
 import re
 import subprocess
+import tempfile
 from typing import IO, Self
 
 from holdfast.errors import GitError
@@ -66,10 +67,12 @@ class Running:
 
     def __init__(self, args: tuple[str | bytes, ...], *, given: bool, **more: object) -> None:
         self._what = _name_of(args)
+        # A pipe that nobody reads would stop it when it is full.
+        self._told: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
         with _typed(self._what):
             self.process = subprocess.Popen(  # type: ignore[call-overload]
                 _command(args), env=_environment(), stdin=subprocess.PIPE if given else subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=1 << 16, **more,
+                stdout=subprocess.PIPE, stderr=self._told, bufsize=1 << 16, **more,
             )  # fmt: skip
 
     @property
@@ -120,17 +123,19 @@ class Running:
             self.into.close()
         with contextlib.suppress(OSError):
             self.out.close()
-        told = self.process.stderr.read() if self.process.stderr else b""
-        return _failed(self._what, self.process.wait(), told)
+        return _failed(self._what, self.process.wait(), self._complaint())
 
     def finish(self) -> None:
         """It has all it needs: wait for its end. GitError if that is not a good one."""
         with contextlib.suppress(OSError):
             if self.process.stdin is not None:
                 self.process.stdin.close()
-        told = self.process.stderr.read() if self.process.stderr else b""
         if self.process.wait() != 0:
-            raise _failed(self._what, self.process.returncode, told)
+            raise _failed(self._what, self.process.returncode, self._complaint())
+
+    def _complaint(self) -> bytes:
+        self._told.seek(max(0, self._told.seek(0, os.SEEK_END) - _TOLD))
+        return self._told.read()
 
     def __enter__(self) -> Self:
         return self
@@ -141,10 +146,10 @@ class Running:
                 self.process.stdin.close()
         if self.process.poll() is None:
             self.process.kill()
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                pipe.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         self.process.wait()
+        self._told.close()
 
 
 def run(args: tuple[str | bytes, ...], *, given: bytes = b"", folder: str | None = None) -> bytes:

@@ -16,7 +16,7 @@ import base64
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from typing import Any, BinaryIO, cast
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import FormatTooNewError, ImportRefusedError, NotFoundError
@@ -113,7 +113,8 @@ class Chapter:
 
     def __init__(self, first: int) -> None:
         self.first = first
-        self.file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed by `close`
+        # Closed by `close`.
+        self.file = cast("BinaryIO", tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
 
     def begin(self, kept: Kept) -> None:
         """A commit; what it changes follows."""

@@ -83,8 +83,8 @@ class Stored:
 
     def _clear_abandoned(self) -> None:
         """What an export that was killed has left: nobody else is at work, and what it wrote is told again."""
-        for name in self._git.ask("for-each-ref", "--format=%(refname)", "refs/holdfast/").splitlines():
-            self._git.ask("update-ref", "-d", name)
+        for ref in self._git.ask("for-each-ref", "--format=%(refname)", "refs/holdfast/").splitlines():
+            self._git.ask("update-ref", "-d", ref)
         with contextlib.suppress(OSError):
             for name in os.listdir(self._git.folder):
                 if name.startswith("fast_import_crash_"):

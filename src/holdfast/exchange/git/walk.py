@@ -195,7 +195,7 @@ class Differences:
 
     def __init__(self, git: Git, paths: tuple[bytes, ...]) -> None:
         self._git = git
-        limits = ["--", *paths] if paths else []
+        limits: list[str | bytes] = ["--", *paths] if paths else []
         self._running: Running = git.start(
             "diff-tree", "--stdin", "--raw", "-r", "-z", "--always", "--no-abbrev", "-M", "-l400", *limits
         )
