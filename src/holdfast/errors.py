@@ -44,6 +44,7 @@ HoldfastError
 │   ├── ImportRefusedError                  an export that is not whole, not what it says, or harmful
 │   ├── SourceUnreadableError               a file or stream could not be read
 │   └── SourceChangedError                  a file kept changing while it was read
+├── GitError                            git is missing, too old, or refuses what was asked of it
 ├── MissingDependencyError              an extra is not installed
 └── CancelledError              (exit 130) interrupted by the user
 
@@ -404,6 +405,13 @@ class SourceChangedError(SourceError):
 
     code = "source-changed"
     default_remedy = "Add it again when nobody writes to it."
+
+
+class GitError(HoldfastError):
+    """git is missing, too old, or refuses. Fields: `command`, `status` (its exit status)."""
+
+    code = "git"
+    default_remedy = "Run `git fsck` on the repository; what git said is in the message."
 
 
 class MissingDependencyError(HoldfastError):

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from holdfast.engine.recover import Progress
     from holdfast.exchange.delivery import CheckoutReport
     from holdfast.exchange.folder import AddReport
+    from holdfast.exchange.git.exporting import GitExportReport
+    from holdfast.exchange.git.importing import GitImportReport
     from holdfast.exchange.snapshot import SnapshotReport
     from holdfast.exchange.standards import Standards
     from holdfast.exchange.tree_export import ExportReport
@@ -223,6 +225,33 @@ class Store:
         from holdfast.exchange import snapshot
 
         return snapshot.take(self._handle, dest, collections=collections, replace=force, progress=progress)
+
+    def import_git(
+        self, repo: str | bytes | os.PathLike[str], *, into: str | bytes | None = None, branch: str = "",
+        paths: Iterable[str | bytes] = (), range: str = "", progress: Progress | None = None,
+    ) -> GitImportReport:  # fmt: skip
+        """Take the history of a git repository into a collection: see `holdfast.exchange.git.importing`.
+
+        `branch`: a branch, tag or commit, else what HEAD is; `paths`: these only; `range`: `OLD..NEW` or `OLD..`.
+        The same call takes what is new since; after an interruption it goes on.
+        """
+        from holdfast.exchange.git import importing
+
+        wanted = importing.Wanted(branch, tuple(paths), range)
+        return importing.import_git(self._handle, repo, into=into, wanted=wanted, progress=progress)
+
+    def export_git(
+        self, repo: str | bytes | os.PathLike[str], *, ref: str | bytes | Collection = "", branch: str = "",
+        bare: bool = False, progress: Progress | None = None,
+    ) -> GitExportReport:  # fmt: skip
+        """Write the history of a collection, by default of all, as commits: see `holdfast.exchange.git.exporting`.
+
+        `branch`: by default the one that was taken in, else `main`; a repository that is not there is made, without a
+        work tree if `bare` or if its name ends with `.git`. The same call adds what is new since.
+        """
+        from holdfast.exchange.git import exporting
+
+        return exporting.export_git(self._handle, repo, ref=ref, branch=branch, bare=bare, progress=progress)
 
     # -- care --------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from holdfast.cli import text
+from holdfast.cli import git, text
 from holdfast.cli.exits import Exit
 from holdfast.cli.exporting import export
 from holdfast.cli.exporting import import_ as tree
@@ -121,7 +121,7 @@ def openlineage(inv: Invocation, dest: str, namespace: str, at: str | None) -> i
     return Exit.OK
 
 
-for _one in (bagit, ro_crate, prov, openlineage):
+for _one in (git.git_out, bagit, ro_crate, prov, openlineage):
     export.add_command(_one)
 
 
@@ -212,5 +212,6 @@ def crate(inv: Invocation, source: str, into: str, dry_run: bool) -> int:
 
 
 import_.add_command(tree, "exported")
+import_.add_command(git.git_in)
 import_.add_command(bag)
 import_.add_command(crate)

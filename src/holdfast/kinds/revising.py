@@ -156,21 +156,28 @@ def revise(
         run = run_of(unit, said)
         number = unit.handle.index.artifacts.last_number(addresses.key_of(unit.handle, found.id)) + 1
         said = replace(said, file=said.file or _kept_facts(newest, incoming))
-        unit.change(
-            {
-                "kind": "artifact",
-                "action": "revise",
-                "id": found.id,
-                "previous": newest.digest,
-                "new": {"number": number, "revision": _revision_fields(incoming, said, media_type, metadata)},
-                **({"run": run} if run else {}),
-            }
-        )
+        said = replace(said, media_type=media_type, metadata=metadata)
+        unit.change(revision(found.id, number, newest.digest, incoming, said, run=run))
     pairs = own_changes(found, said)
     if pairs:
         unit.change({"kind": "artifact", "action": "update", "id": found.id, "set": pairs})
     fresh = again(unit, found) if changed or pairs else found
     return PutResult(fresh, created=False, changed=changed, left_out=left_out(fresh))
+
+
+def revision(
+    artifact_id: str, number: int, previous: str, incoming: Incoming, said: Description, *, run: str | None
+) -> Body:
+    """The change that makes a revision of an artifact, of whose newest `previous` is the digest. All of it is said."""
+    assert said.media_type is not None
+    return {
+        "kind": "artifact",
+        "action": "revise",
+        "id": artifact_id,
+        "previous": previous,
+        "new": {"number": number, "revision": _revision_fields(incoming, said, said.media_type, said.metadata or {})},
+        **({"run": run} if run else {}),
+    }
 
 
 def _kept_facts(newest: Revision, incoming: Incoming) -> FileFacts:
