@@ -28,6 +28,7 @@ HoldfastError
 ├── StoreError                          the store as a whole
 │   ├── NotAStoreError            (exit 10)
 │   ├── NotABackupError           (exit 10)
+│   ├── IndexElsewhereError                 the store's index is on a server, and this call wants it in a file
 │   ├── BackupRefusedError                  a backup of this store does not belong there
 │   ├── StoreExistsError
 │   ├── LockedError               (exit 11)
@@ -43,6 +44,7 @@ HoldfastError
 │   ├── ImportRefusedError                  an export that is not whole, not what it says, or harmful
 │   ├── SourceUnreadableError               a file or stream could not be read
 │   └── SourceChangedError                  a file kept changing while it was read
+├── GitError                            git is missing, too old, or refuses what was asked of it
 ├── MissingDependencyError              an extra is not installed
 └── CancelledError              (exit 130) interrupted by the user
 
@@ -272,6 +274,16 @@ class NotABackupError(StoreError):
     default_remedy = "Name the folder that was given to `holdfast backup`; a plain copy of a store is opened as it is."
 
 
+class IndexElsewhereError(StoreError):
+    """The index of this store is in PostgreSQL, or its URL belongs to another store. Fields: `path`, `reason`."""
+
+    code = "index-elsewhere"
+    default_remedy = (
+        "Give the index's URL: HOLDFAST_INDEX, or holdfast.open(URL, blobs=FOLDER). What refuses it even then wants an "
+        "index in a file: `holdfast copy` makes one."
+    )
+
+
 class BackupRefusedError(StoreError):
     """What is in the destination does not lead on to this store; nothing was touched there.
 
@@ -393,6 +405,13 @@ class SourceChangedError(SourceError):
 
     code = "source-changed"
     default_remedy = "Add it again when nobody writes to it."
+
+
+class GitError(HoldfastError):
+    """git is missing, too old, or refuses. Fields: `command`, `status` (its exit status)."""
+
+    code = "git"
+    default_remedy = "Run `git fsck` on the repository; what git said is in the message."
 
 
 class MissingDependencyError(HoldfastError):

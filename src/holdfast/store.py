@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from holdfast.engine import open as opening
+from holdfast.engine import places
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.open import Settings, actor_of
 from holdfast.engine.transaction import Unit, write
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.care.backup import BackupReport
     from holdfast.care.fsck import FsckReport, OnFinding, Portion
     from holdfast.care.gc import GcReport
+    from holdfast.care.moving import CopyReport
     from holdfast.care.rebuild import RebuildReport
     from holdfast.care.recover import RecoverReport
     from holdfast.care.redact import RedactReport
@@ -38,7 +40,10 @@ if TYPE_CHECKING:
     from holdfast.engine.recover import Progress
     from holdfast.exchange.delivery import CheckoutReport
     from holdfast.exchange.folder import AddReport
+    from holdfast.exchange.git.exporting import GitExportReport
+    from holdfast.exchange.git.importing import GitImportReport
     from holdfast.exchange.snapshot import SnapshotReport
+    from holdfast.exchange.standards import Standards
     from holdfast.exchange.tree_export import ExportReport
     from holdfast.exchange.tree_import import ImportReport
     from holdfast.kinds.changes import Changes
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching
+    from holdfast.kinds.view import View
 
 
 class Store:
@@ -107,6 +113,13 @@ class Store:
         return Searching(self._handle)
 
     @functools.cached_property
+    def standards(self) -> Standards:
+        """Packages, lineage and runs in the forms of others: BagIt, RO-Crate, W3C PROV, OpenLineage."""
+        from holdfast.exchange.standards import Standards
+
+        return Standards(self._handle)
+
+    @functools.cached_property
     def audit(self) -> Auditing:
         """Proofs that nothing in the history was edited, dropped or reordered."""
         from holdfast.care.audit import Auditing
@@ -116,6 +129,16 @@ class Store:
     def transaction(self, *, id: str | None = None, note: str = "") -> AbstractContextManager[Unit]:
         """Many changes, all or nothing; transactions nest. What was acknowledged at the outermost end is durable."""
         return write(self._handle, tx=id, note=note, what="transaction")
+
+    def at(self, at: When, *, progress: Progress | None = None) -> View:
+        """The store as it was after the change with this seq, or at a time: a view to read: see `holdfast.View`.
+
+        Use it in a `with`, or close it. It shows what was committed until then, whatever is written meanwhile. The
+        first look at a state derives its rows, in a folder for temporary files; they are kept while the store is open.
+        """
+        from holdfast.kinds import view
+
+        return view.view_at(self._handle, at, progress=progress)
 
     # -- shorthands --------------------------------------------------------------------------------------------------
 
@@ -203,6 +226,33 @@ class Store:
 
         return snapshot.take(self._handle, dest, collections=collections, replace=force, progress=progress)
 
+    def import_git(
+        self, repo: str | bytes | os.PathLike[str], *, into: str | bytes | None = None, branch: str = "",
+        paths: Iterable[str | bytes] = (), range: str = "", progress: Progress | None = None,
+    ) -> GitImportReport:  # fmt: skip
+        """Take the history of a git repository into a collection: see `holdfast.exchange.git.importing`.
+
+        `branch`: a branch, tag or commit, else what HEAD is; `paths`: these only; `range`: `OLD..NEW` or `OLD..`.
+        The same call takes what is new since; after an interruption it goes on.
+        """
+        from holdfast.exchange.git import importing
+
+        wanted = importing.Wanted(branch, tuple(paths), range)
+        return importing.import_git(self._handle, repo, into=into, wanted=wanted, progress=progress)
+
+    def export_git(
+        self, repo: str | bytes | os.PathLike[str], *, ref: str | bytes | Collection = "", branch: str = "",
+        bare: bool = False, progress: Progress | None = None,
+    ) -> GitExportReport:  # fmt: skip
+        """Write the history of a collection, by default of all, as commits: see `holdfast.exchange.git.exporting`.
+
+        `branch`: by default the one that was taken in, else `main`; a repository that is not there is made, without a
+        work tree if `bare` or if its name ends with `.git`. The same call adds what is new since.
+        """
+        from holdfast.exchange.git import exporting
+
+        return exporting.export_git(self._handle, repo, ref=ref, branch=branch, bare=bare, progress=progress)
+
     # -- care --------------------------------------------------------------------------------------------------------
 
     def gc(self, *, dry_run: bool = False, grace_s: float | None = None, progress: Progress | None = None) -> GcReport:
@@ -240,6 +290,14 @@ class Store:
 
         way = backing.Way(keep=backing.kept(keep), whole=whole)
         return backing.backup(self._handle, backing.Folder(os.fspath(destination)), way, progress)
+
+    def copy(
+        self, dest: str | os.PathLike[str], *, index: str | None = None, progress: Progress | None = None
+    ) -> CopyReport:
+        """Make this store again in a new folder, its index in a file or at the URL `index`: `holdfast.care.moving`."""
+        from holdfast.care import moving
+
+        return moving.copy_store(self._handle, os.fspath(dest), index, progress)
 
     def redact(
         self, record: Record | str, *, fields: Iterable[str] | None = None, revisions: Iterable[int] | None = None,
@@ -281,10 +339,15 @@ def open_store(
     create: bool = False,
     read_only: bool = False,
     lock_wait_s: float = 30.0,
+    blobs: str | os.PathLike[str] | None = None,
 ) -> Store:
-    """Open the store in a folder; with `create`, make it if the folder is empty or absent."""
-    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only)
-    root = opening.place_of(os.fspath(path))
+    """Open the store in a folder; with `create`, make it if the folder is empty or absent.
+
+    `path` may be the URL of an index in PostgreSQL (docs/postgresql.md); `blobs` is the folder of the store then.
+    """
+    folder, index = places.of(path, blobs)
+    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index)
+    root = opening.place_of(folder)
     if create:
         try:
             return Store(opening.open_store(root, settings))
@@ -293,11 +356,17 @@ def open_store(
     return Store(opening.open_store(root, settings))
 
 
-def create_store(path: str | os.PathLike[str], *, actor: Actor | str | None = None) -> Store:
-    """Make an empty store in a new or empty folder and open it; StoreExistsError."""
-    settings = Settings(actor_of(actor))
-    opening.create(os.fspath(path), settings)
-    return Store(opening.open_store(os.fspath(path), settings))
+def create_store(
+    path: str | os.PathLike[str], *, actor: Actor | str | None = None, blobs: str | os.PathLike[str] | None = None
+) -> Store:
+    """Make an empty store in a new or empty folder and open it; StoreExistsError.
+
+    `path` may be the URL of a PostgreSQL database; `blobs` is the folder then, and the database gets the index.
+    """
+    folder, index = places.of(path, blobs)
+    settings = Settings(actor_of(actor), index=index)
+    opening.create(folder, settings)
+    return Store(opening.open_store(folder, settings))
 
 
 def recover_store(

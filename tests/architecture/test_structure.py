@@ -23,6 +23,7 @@ MAY_IMPORT_LATE = {"cli"}
 # On the way of every command: what most commands do without is imported by those that need it.
 AT_START_UP = {
     "store.py", "engine/handle.py", "engine/open.py", "kinds/media.py", "kinds/readings.py", "values/vocabulary.py",
+    "exchange/hand.py", "exchange/hands.py",
 }  # fmt: skip
 
 

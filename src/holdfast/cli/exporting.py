@@ -18,7 +18,8 @@ WAYS = ["fail", "skip", "rename", "newest", "theirs", "ours"]
 def export() -> None:
     """Write the store in another shape.
 
-    `tree`: readable files for git, from which `holdfast import` makes an equal store.
+    `tree`: readable files for git, from which `holdfast import` makes an equal store. `git`: the history as commits.
+    The others are forms that the field has agreed on; see docs/standards.md.
     """
 
 

@@ -35,7 +35,6 @@ from holdfast.exchange.tree import CHANGES, FORMAT, Entries, Label, Leaf, Tree, 
 from holdfast.exchange.tree_compare import Difference, contents, differences, listed, pointers
 from holdfast.formats import lines
 from holdfast.formats.lines import Garbage, Located
-from holdfast.index.physical import Found
 from holdfast.index.soundness import broken_rules
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, change, moment, names
@@ -263,7 +262,7 @@ class Proof:
             handle.blobs.settle(staged)
             stats = handle.blobs.publish(staged)
         index.begin()
-        index.physical.register_all([Found(one.digest, one.stored_bytes, one.frames, None) for one in stats], {})
+        index.physical.register_all(stats, {})
         index.commit()
         self.report.contents += len(incoming)
         self.report.bytes += sum(one.size for one in incoming)

@@ -14,7 +14,7 @@ from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
 from holdfast.errors import InvalidValueError
-from holdfast.kinds import addresses, revising
+from holdfast.kinds import addresses, media, revising
 from holdfast.kinds.bulk import Bulk, Item, Outcome
 from holdfast.values.records import FileFacts
 
@@ -54,7 +54,7 @@ class _Many:
         self._common = revising.describe(said)
         self._batch: list[Item] = []
         self._under_way: set[str] = set()
-        self._held: list[Incoming] = []
+        self._held: list[tuple[bytes, Incoming]] = []
         self._held_bytes = self._bytes = self._in_memory = 0
         self._counts = dict.fromkeys(Outcome, 0)
         self._total = 0
@@ -92,7 +92,7 @@ class _Many:
         assert incoming is not None
         self._bytes += incoming.size
         if incoming.data is not None:
-            self._held.append(incoming)
+            self._held.append((media.ending(item.name.raw), incoming))
             self._held_bytes += incoming.size
         if incoming.size <= PACK_UP_TO:
             self._in_memory += incoming.size
@@ -104,7 +104,8 @@ class _Many:
     def _stage(self) -> None:
         held, self._held, self._held_bytes = self._held, [], 0
         if held:
-            content.stage_all(self._handle, held, self._under_way)
+            held.sort(key=lambda one: one[0])  # files of one kind come to lie together
+            content.stage_all(self._handle, [incoming for _, incoming in held], self._under_way)
 
     def _commit(self) -> None:
         self._stage()

