@@ -12,7 +12,6 @@ from holdfast.exchange.merge.report import Item, Outcome, Policy, Wish
 from holdfast.exchange.merge.scene import Scene
 from holdfast.index.select.whole import Value
 from holdfast.kinds import collections, labels, media, revising
-from holdfast.kinds.checks import object_of
 from holdfast.kinds.revising import Description
 from holdfast.values import moment, names
 from holdfast.values.names import Name
@@ -70,7 +69,7 @@ class Applying:
             if not edit.gone:
                 self._say("artifact", edit.artifact, edit.where, self._lost(), "it is not here any more")
             return
-        if edit.gone:
+        if edit.gone and (self._wish.mirror or not edit.fields):
             self._gone(edit, found)
             return
         base = self._base(edit)
@@ -87,8 +86,6 @@ class Applying:
 
     def _said(self, edit: Edit) -> Description:
         metadata = edit.fields["metadata"][1] if "metadata" in edit.fields else None
-        if metadata is not None:
-            object_of(metadata, "metadata")
         plain: dict[str, Any] = {name: pair[1] for name, pair in edit.fields.items() if name != "metadata"}
         return Description(metadata=metadata, message="edited in an export", **plain).checked()
 
@@ -211,7 +208,6 @@ class Applying:
             self._say("collection", edit.collection, edit.where, self._lost(), "it is not here any more")
             return
         said = {name: pair[1] for name, pair in edit.fields.items()}
-        object_of(said.get("metadata"), "metadata")
         if "tags" in said:
             said["tags"] = labels.checked(said["tags"])
         now = {name: mine.get(name, type(value)()) for name, value in said.items()}
