@@ -77,7 +77,9 @@ def test_metadata_tags_and_type_come_in_from_the_records(store: Store, tree: Pat
     found = store.get("docs/a.md")
     edit_line(records(tree, "revisions"), lambda r: r["artifact"] == found.id, lambda r: r.update(metadata={"n": 2}))
     edit_line(records(tree, "artifacts"), lambda r: r["id"] == found.id, lambda r: r.update(tags=["final"], type="x"))
-    edit_line(records(tree, "collections"), lambda r: r.get("name") == "docs", lambda r: r.update(metadata={"why": "y"}))
+    edit_line(
+        records(tree, "collections"), lambda r: r.get("name") == "docs", lambda r: r.update(metadata={"why": "y"})
+    )
     (tree / "files/docs/a.md").write_text("edited\n")
     take()
     after = store.get("docs/a.md")

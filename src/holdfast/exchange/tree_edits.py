@@ -63,7 +63,7 @@ class Applying:
 
     def _artifact(self, edit: Edit) -> None:
         scene = self._scene
-        ours = scene.united.get(edit.artifact, edit.artifact)
+        ours = scene.stands_for(edit.artifact)
         found = scene.index.artifacts.by_id(ours)
         if found is None:
             if not edit.gone:
@@ -141,7 +141,7 @@ class Applying:
 
     def _new(self, edit: Edit) -> None:
         scene = self._scene
-        above = scene.united.get(edit.path[0], edit.path[0])
+        above = scene.stands_for(edit.path[0])
         key = scene.index.key_of(above)
         steps = tuple(names.from_raw(one) for one in edit.path[1])
         if key is None or scene.index.collections.deleted_seq(key):
@@ -202,7 +202,7 @@ class Applying:
 
     def _collection(self, edit: Edit) -> None:
         scene = self._scene
-        ours = scene.united.get(edit.collection, edit.collection)
+        ours = scene.stands_for(edit.collection)
         mine = scene.index.whole.one("collections", ours)
         if mine is None or "deleted" in mine:
             self._say("collection", edit.collection, edit.where, self._lost(), "it is not here any more")
