@@ -208,6 +208,25 @@ def test_two_stores_go_on_from_one_state_and_come_together(
             assert known(copy.get(path)) == known(theirs.get(path))
 
 
+def test_a_later_state_of_this_very_store_is_merged_and_the_report_says_that_the_chains_part(
+    theirs: Store, tmp_path: Path
+) -> None:
+    theirs.put("a.md", "one\n")
+    theirs.export_tree(tmp_path / "start")
+    copy = tmp_path / "copy"
+    assert not holdfast.import_store(copy, tmp_path / "start").continues
+    theirs.put("a.md", "two\n")
+    theirs.export_tree(tmp_path / "later")
+    assert holdfast.import_store(copy, tmp_path / "later", dry_run=True).continues
+    assert holdfast.import_store(copy, tmp_path / "later").continues
+    assert not holdfast.import_store(copy, tmp_path / "later").continues
+    assert not holdfast.import_store(theirs.path, tmp_path / "start").continues
+    with holdfast.open(copy) as found:
+        assert known(found.get("a.md")) == known(theirs.get("a.md"))
+        assert found.changes.head() != theirs.changes.head()
+        sound(found)
+
+
 # -- conflicts -------------------------------------------------------------------------------------------------------
 
 

@@ -79,6 +79,11 @@ class _Merging:
         head = self.tree.label.head
         return self.handle.index.chain.passed(head.next_seq, head.hash)
 
+    def _continues(self, unit: Unit) -> bool:
+        """Whether theirs is this very store, at a later change."""
+        before = unit.before
+        return not self.is_ours and self.tree.index.chain.passed(before.next_seq, before.hash)
+
     # -- before the lock -----------------------------------------------------------------------------------------------
 
     def stage(self) -> None:
@@ -152,6 +157,7 @@ class _Merging:
         scene = Scene(theirs, InStore(unit, None if self.wish.dry_run else self.staged), self.wish.policy, past.united)
         report = self.proof.report
         report.merged = True
+        report.continues = self._continues(unit)
         report.items = scene.account.items
         if not self.is_ours:
             spare = self.edits.new_paths(self.tree.index)
