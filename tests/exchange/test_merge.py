@@ -183,6 +183,22 @@ def test_a_tombstone_deletes_and_absence_does_not(theirs: Store, store: Store, t
     assert store.read("docs/sub/b.md") == b"one\n"
 
 
+def test_what_was_deleted_before_the_first_import_comes_in_deleted(
+    theirs: Store, store: Store, take: Callable[..., Any]
+) -> None:
+    theirs.put("docs/a.md", "one\n")
+    theirs.put("docs/sub/b.md", "one\n")
+    theirs.collections.delete("docs", contents="cascade")
+    theirs.put("docs/a.md", "two\n")
+    store.put("docs/mine.md", "mine\n")
+    take()
+    assert store.read("docs/a.md") == b"two\n"
+    gone = [
+        store.get(f"id:{change.id}", deleted=True) for change in theirs.changes.list(kind="artifact", action="create")
+    ]
+    assert sorted(one.name for one in gone if one.deleted_at is not None) == ["a.md", "b.md"]
+
+
 def test_two_stores_go_on_from_one_state_and_come_together(
     theirs: Store, store: Store, take: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -428,6 +444,22 @@ def test_a_content_that_is_missing_is_named_and_nothing_comes_in(theirs: Store, 
     with pytest.raises(ImportRefusedError, match="neither in the export nor in the store"):
         holdfast.import_store(store.path, tmp_path / "tree")
     assert store.changes.head() == head
+
+
+def test_large_contents_that_were_left_out_are_named_until_they_are_put_in_place(
+    theirs: Store, store: Store, tmp_path: Path
+) -> None:
+    theirs.put("large", b"x" * 3_000)
+    store.put("mine.md", "mine\n")
+    head = store.changes.head()
+    theirs.export_tree(tmp_path / "tree", large_from=1_000, large_beside=False)
+    with pytest.raises(ImportRefusedError, match="neither in the export nor in the store .*lfs pull"):
+        holdfast.import_store(store.path, tmp_path / "tree")
+    assert store.changes.head() == head
+    (tmp_path / "tree" / "files" / "large").write_bytes(b"x" * 3_000)
+    holdfast.import_store(store.path, tmp_path / "tree")
+    assert store.read("large") == b"x" * 3_000
+    sound(store)
 
 
 @pytest.mark.parametrize(
