@@ -453,7 +453,7 @@ def test_large_contents_that_were_left_out_are_named_until_they_are_put_in_place
     store.put("mine.md", "mine\n")
     head = store.changes.head()
     theirs.export_tree(tmp_path / "tree", large_from=1_000, large_beside=False)
-    with pytest.raises(ImportRefusedError, match="neither in the export nor in the store .*lfs pull"):
+    with pytest.raises(ImportRefusedError, match=r"neither in the export nor in the store .*lfs pull"):
         holdfast.import_store(store.path, tmp_path / "tree")
     assert store.changes.head() == head
     (tmp_path / "tree" / "files" / "large").write_bytes(b"x" * 3_000)
