@@ -465,8 +465,8 @@ def test_large_contents_that_were_left_out_are_named_until_they_are_put_in_place
 @pytest.mark.parametrize(
     ("form", "step"),
     [
-        ("tree", 7),
-        ("snapshot", 7),
+        ("tree", 13),
+        ("snapshot", 13),
         pytest.param("tree", 1, marks=pytest.mark.soak),
         pytest.param("snapshot", 1, marks=pytest.mark.soak),
     ],
@@ -503,7 +503,7 @@ def test_a_merge_that_is_killed_at_any_operation_leaves_old_or_new_and_can_be_do
             assert contents_of(theirs).items() <= contents_of(found).items()
             sound(found)
         shutil.rmtree(target)
-    assert olds > 2
+    assert olds > 1
     assert news >= 1
 
 
@@ -584,7 +584,7 @@ def _deleted(store: Store) -> set[bytes]:
 _EXAMPLES = st.tuples(_STEPS, _STEPS, _STEPS, _STEPS, st.sampled_from(POLICIES))
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(examples=_EXAMPLES)
 def test_any_two_histories_come_together_soundly(examples: tuple[Any, ...], tmp_path_factory: Any) -> None:
     _check(examples, tmp_path_factory.mktemp("merge"))
