@@ -7,6 +7,7 @@ number nor anything of the changes before it, so it can be encoded and hashed be
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,7 @@ class Entry:
 
     def encode(self) -> bytes:
         """The canonical bytes that `hash` is taken of."""
-        return canon.trusted(self.as_json())
+        return _encoded(self)
 
     def as_json(self) -> dict[str, Any]:
         """The entry as it stands in a journal line."""
@@ -71,6 +72,11 @@ class Entry:
     def hash(self) -> bytes:
         """What the next transaction's `prev` must be."""
         return hashlib.sha256(self.encode()).digest()
+
+
+@functools.lru_cache(maxsize=8)  # row, line and head of a transaction ask one after the other
+def _encoded(entry: Entry) -> bytes:
+    return canon.trusted(entry.as_json())
 
 
 @dataclass(frozen=True, slots=True)
