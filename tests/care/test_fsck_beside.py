@@ -154,6 +154,17 @@ def test_an_error_here_ends_the_child_and_leaves_no_folder(root, children, monke
     assert not list(tmp_path.glob("holdfast-scratch-*"))
 
 
+def test_where_no_process_can_be_had_one_does_it_all(root, children, monkeypatch):
+    wanted = alone(root, monkeypatch)
+
+    def refused():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refused)
+    assert told(check_path(root)) == wanted
+    assert not children
+
+
 def test_whoever_watches_may_stop_it_by_any_error(root, children):
     def stop(_done, _total, what, _unit):
         if what == "checking packs":
