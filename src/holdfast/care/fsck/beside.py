@@ -124,7 +124,7 @@ def _fork(root: str, copy: str, settle: Callable[[Scene], None]) -> Aside | None
         os.close(writing)
         return Aside(process, reading)
     try:
-        gc.freeze()  # what belongs to the parent is not to be taken apart here
+        gc.disable()  # what belongs to the parent is not to be taken apart here
         os.close(reading)
         found = _look(root, copy, settle)
         if found is not None:
