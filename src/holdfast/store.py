@@ -17,7 +17,6 @@ from holdfast.engine.open import Settings, actor_of
 from holdfast.engine.transaction import Unit, write
 from holdfast.errors import NotAStoreError
 from holdfast.kinds.collections import Collections
-from holdfast.kinds.many import ManyResult
 from holdfast.kinds.readings import Artifacts
 from holdfast.values.change import Actor
 from holdfast.values.records import Artifact, Collection, PutResult, Record
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from holdfast.exchange.tree_import import ImportReport
     from holdfast.kinds.changes import Changes
     from holdfast.kinds.indexes import Indexes
+    from holdfast.kinds.many import ManyResult
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching

@@ -22,8 +22,8 @@ FORBIDDEN = {"utils", "util", "helpers", "helper", "common", "misc", "base", "ma
 MAY_IMPORT_LATE = {"cli"}
 # On the way of every command: what most commands do without is imported by those that need it.
 AT_START_UP = {
-    "store.py", "engine/handle.py", "engine/open.py", "kinds/media.py", "kinds/readings.py", "values/vocabulary.py",
-    "exchange/hand.py", "exchange/hands.py",
+    "store.py", "engine/handle.py", "engine/open.py", "exchange/hand.py", "exchange/hands.py", "kinds/artifacts.py",
+    "kinds/media.py", "kinds/readings.py", "kinds/relationships.py", "values/vocabulary.py",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ cannot be followed so, raises UnlikeError, and rows are derived anew beside the 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
@@ -123,10 +123,9 @@ class Matching:
 
     def _take(self, part: Sequence[tuple[int, Body]]) -> None:
         self._turn_to((part[0][0], part[-1][0] + 1))
-        changes = [(seq, list(reduce(seq, body))) for seq, body in part]
-        self._contents = self._known_contents(op for _, operations in changes for op in operations)
-        for seq, operations in changes:
-            for operation in operations:
+        self._contents = self._known_contents([body for _, body in part])
+        for seq, body in part:
+            for operation in reduce(seq, body):
                 self._one(seq, operation)
 
     def _one(self, seq: int, operation: Operation) -> None:
@@ -286,9 +285,10 @@ class Matching:
             self._insert(self._tables["content"], (seq, digest.raw(content_digest), size))
         return key
 
-    def _known_contents(self, operations: Iterator[Operation]) -> dict[str, int]:
-        cells = (op.values.get("content") for op in operations if isinstance(op, Insert))
-        raws = list({digest.raw(cell.digest) for cell in cells if isinstance(cell, ContentOf)})
+    def _known_contents(self, bodies: Sequence[Body]) -> dict[str, int]:
+        """Keys of the contents of new revisions, which are all that changes speak of."""
+        new = (body["new"]["revision"]["digest"] for body in bodies if "revision" in body.get("new", ()))
+        raws = [*map(digest.raw, dict.fromkeys(new))]
         if not raws:
             return {}
         found = self._db.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))

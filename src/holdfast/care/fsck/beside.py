@@ -83,12 +83,10 @@ def chain_and_rows(scene: Scene, settle: Callable[[Scene], None]) -> Iterator[As
     """
     with contextlib.ExitStack() as stack:
         copy = _copy(scene, stack) if _is_worth_it(scene) else ""
-        if not copy:
-            yield None
-            return
-        scene.needs, scene.has_places = scene.view.audit, True
-        aside = _fork(scene.root, copy, settle)
-        stack.callback(aside.end)
+        aside = _fork(scene.root, copy, settle) if copy else None
+        if aside is not None:
+            stack.callback(aside.end)
+            scene.needs, scene.has_places = scene.view.audit, True
         yield aside
 
 
@@ -114,14 +112,19 @@ def _copy(scene: Scene, stack: contextlib.ExitStack) -> str:
     return path
 
 
-def _fork(root: str, copy: str, settle: Callable[[Scene], None]) -> Aside:
+def _fork(root: str, copy: str, settle: Callable[[Scene], None]) -> Aside | None:
     reading, writing = os.pipe()
-    process = os.fork()
+    try:
+        process = os.fork()
+    except OSError:  # there may be as many processes as this user may have
+        os.close(reading)
+        os.close(writing)
+        return None
     if process:
         os.close(writing)
         return Aside(process, reading)
     try:
-        gc.freeze()  # what belongs to the parent is not to be taken apart here
+        gc.disable()  # what belongs to the parent is not to be taken apart here
         os.close(reading)
         found = _look(root, copy, settle)
         if found is not None:
