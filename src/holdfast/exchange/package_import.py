@@ -99,7 +99,7 @@ def _refused(folder: str, problems: list[str], count: int) -> ImportRefusedError
     more = f" (and {count - 1} more)" if count > 1 else ""
     return ImportRefusedError(
         f"{folder!r} is not taken in: {problems[0]}{more}", path=folder, problems=problems, count=count,
-        remedy=f"Nothing was changed. Have the package made whole by whoever made it; the error names the first {NAMED} problems.",
+        remedy=f"Nothing was changed. Have it made whole by its maker; the error names the first {NAMED} problems.",
     )  # fmt: skip
 
 
