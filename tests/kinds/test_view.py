@@ -161,6 +161,20 @@ def test_what_others_write_meanwhile_does_not_show(store: Store) -> None:
         assert view.read("a") == b"1"
 
 
+def test_inside_a_transaction_one_can_look_back_and_its_own_changes_are_not_past(store: Store) -> None:
+    store.put("a", "1")
+    store.put("a", "2")
+    then = newest(store)
+    with contextlib.suppress(ZeroDivisionError), store.transaction():
+        store.put("a", "3")
+        store.artifacts.purge("a", revisions=[1])
+        with store.at(then) as view:
+            assert (view.read("a"), view.artifacts.read("a", revision=1)) == (b"2", b"1")
+        raise ZeroDivisionError
+    with store.at(then) as view:
+        assert (view.read("a"), view.artifacts.read("a", revision=1)) == (b"2", b"1")
+
+
 # -- what is gone ------------------------------------------------------------------------------------------------------
 
 
