@@ -10,6 +10,7 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -178,9 +179,7 @@ class _Taking:
         """Every file read whole and proven; those of the payload go on."""
         for count, (steps, size) in enumerate(sizes.items()):
             with self._ground.open(steps[:-1], steps[-1]) as file:
-                digest = bag.prove(
-                    claims, shown(steps), iter(lambda file=file: file.read(_PIECE), b""), self._problems.tell
-                )
+                digest = bag.prove(claims, shown(steps), iter(partial(file.read, _PIECE), b""), self._problems.tell)
             if self._progress and count % 1000 == 0:
                 self._progress(count, len(sizes), shown(steps), "files")
             inner = steps[len(base) :]
