@@ -87,7 +87,7 @@ def test_bagit_finds_nothing_wrong_with_a_bag(filled: Store, tmp_path: Path, cap
         assert found.validate()
     assert caplog.records == []
     assert found.info["External-Description"] == "Measured and cleaned."
-    assert found.version == "1.0"
+    assert found.version_info == (1, 0)
     assert len(list(found.payload_files())) == report.files + 1
 
 

@@ -10,6 +10,7 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -99,8 +100,7 @@ def _refused(folder: str, problems: list[str], count: int) -> ImportRefusedError
     more = f" (and {count - 1} more)" if count > 1 else ""
     return ImportRefusedError(
         f"{folder!r} is not taken in: {problems[0]}{more}", path=folder, problems=problems, count=count,
-        remedy="Nothing was changed. Have the package made whole by whoever made it; "
-        f"the error names the first {NAMED} problems.",
+        remedy=f"Nothing was changed. Have it made whole by its maker; the error names the first {NAMED} problems.",
     )  # fmt: skip
 
 
@@ -179,9 +179,7 @@ class _Taking:
         """Every file read whole and proven; those of the payload go on."""
         for count, (steps, size) in enumerate(sizes.items()):
             with self._ground.open(steps[:-1], steps[-1]) as file:
-                digest = bag.prove(
-                    claims, shown(steps), iter(lambda file=file: file.read(_PIECE), b""), self._problems.tell
-                )
+                digest = bag.prove(claims, shown(steps), iter(partial(file.read, _PIECE), b""), self._problems.tell)
             if self._progress and count % 1000 == 0:
                 self._progress(count, len(sizes), shown(steps), "files")
             inner = steps[len(base) :]
