@@ -32,9 +32,10 @@ from holdfast.errors import (
 )
 from holdfast.index import contract, proof
 from holdfast.index.contract import Index
-from holdfast.index.postgres import connection, schema, sortable
-from holdfast.index.postgres.connection import Place, PostgresDatabase
+from holdfast.index.postgres import connection, place, schema, sortable
+from holdfast.index.postgres.connection import PostgresDatabase
 from holdfast.index.postgres.index import PostgresIndex
+from holdfast.index.postgres.place import Place
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.index.tables import LOGICAL, PHYSICAL
 from holdfast.journal import Journal
@@ -229,7 +230,7 @@ def test_a_second_writer_waits_for_the_first_i4(index: PostgresIndex, url: str) 
 def test_who_waits_too_long_for_another_writer_is_told_so_i4(
     index: PostgresIndex, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "LOCK_WAIT_MS", 50)
+    monkeypatch.setattr(place, "LOCK_WAIT_MS", 50)
     other = PostgresIndex(url)
     index.begin()
     with pytest.raises(LockedError):

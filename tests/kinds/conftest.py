@@ -30,6 +30,12 @@ ONLY_OF_A_FILE = {
     "test_what_is_redacted_is_in_no_index_either": "redaction wants a file so far",
     "test_declaring_twice_changes_nothing_and_dropping_what_is_not_there_is_refused": "redaction wants a file so far",
     "test_fsck_finds_a_declared_index_that_is_not_there_and_values_that_are_not_true": "edits the file",
+    "test_a_row_that_errs_about_the_place_is_found_out_by_the_digest": "edits the file",
+    "test_rows_that_are_not_what_was_written_are_refused_in_bulk_too": "edits the file",
+    "test_what_another_process_wrote_is_seen_by_the_next_call": "the process opens the folder; see tests/index",
+    "test_reading_one_asks_the_index_once_and_a_second_time_not_at_all": "listens to SQLite's statements",
+    "test_relationships_outlive_the_handle_and_the_index": "removes the file",
+    "test_runs_outlive_the_handle_and_the_index": "removes the file",
 }
 """Tests that say something of SQLite's file and planner, each with its reason."""
 

@@ -19,7 +19,7 @@ from holdfast.engine.derive import Distrust, Judge
 from holdfast.engine.handle import Handle, Opened, handle_on
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.recover import Derived
-from holdfast.errors import HoldfastError, IndexElsewhereError
+from holdfast.errors import HoldfastError, IndexElsewhereError, MissingDependencyError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.journal import Journal
@@ -27,8 +27,8 @@ from holdfast.values import change
 from holdfast.values.change import Transaction
 
 if TYPE_CHECKING:
-    from holdfast.index.postgres.connection import Place
     from holdfast.index.postgres.index import PostgresIndex
+    from holdfast.index.postgres.place import Place
 
 ENVIRONMENT = "HOLDFAST_INDEX"
 JudgeOf = Callable[[str, Marker, Disk, Distrust], Judge]
@@ -52,9 +52,8 @@ def ready(site: Site, url: str | None, judge: JudgeOf, *, read_only: bool) -> tu
     The handles lock is held shared on return. Rows that cannot be trusted are derived anew, beside the old ones, which
     are replaced in one step; who may only read gets IndexElsewhereError then. Typed errors.
     """
-    from holdfast.index.postgres.index import PostgresIndex  # noqa: PLC0415 - it needs an extra
-
-    index = PostgresIndex(_url(site, url), read_only=read_only)
+    made = index_class()
+    index = made(_url(site, url), read_only=read_only)
     try:
         site.users.acquire(shared=True, wait_s=site.wait_s)
         doubt = _doubt(site, index)
@@ -67,7 +66,7 @@ def ready(site: Site, url: str | None, judge: JudgeOf, *, read_only: bool) -> tu
                 remedy="Open the store once for writing: that derives them anew.",
             )  # fmt: skip
         result = _derived(site, index, judge)
-        index = PostgresIndex(index.place)
+        index = made(index.place)
         index.check()
     except BaseException:
         index.close()
@@ -88,6 +87,18 @@ def _url(site: Site, url: str | None) -> str:
             remedy="Open the folder without a URL; `holdfast init --index URL` makes a store with an index there.",
         )  # fmt: skip
     return url
+
+
+def index_class() -> type[PostgresIndex]:
+    """What opens an index on a server; MissingDependencyError without the extra."""
+    try:
+        from holdfast.index.postgres.index import PostgresIndex  # noqa: PLC0415 - it needs an extra
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"an index in PostgreSQL needs {error.name}", library=error.name, extra="postgres",
+            remedy="pip install 'holdfast[postgres]'",
+        ) from error  # fmt: skip
+    return PostgresIndex
 
 
 def place_of(root: str, disk: Disk) -> str | Place | None:
