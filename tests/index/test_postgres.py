@@ -55,7 +55,7 @@ CELLS = [
 def url(postgres: str) -> Iterator[str]:
     """A schema of its own."""
     name = f"t_{uuid.uuid4().hex[:16]}"
-    yield f"{postgres}{'&' if '?' in postgres else '?'}schema={name}"
+    yield f"{postgres}{'&' if '?' in postgres else '?'}schema={name}&application_name={name}"
     with psycopg.connect(postgres, autocommit=True) as link:
         found = link.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE %s", (f"{name}%",)).fetchall()
         for (one,) in found:
@@ -82,14 +82,14 @@ Kill = Callable[[], int]
 
 
 @pytest.fixture
-def kill(postgres: str) -> Kill:
-    """Ends every connection to the server but its own, as an administrator does; says how many."""
+def kill(postgres: str, url: str) -> Kill:
+    """Ends every connection of the store to the server, as an administrator does; says how many."""
 
     def kill_all() -> int:
         with psycopg.connect(postgres, autocommit=True) as link:
             sql = """SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
-                     WHERE pid <> pg_backend_pid() AND application_name = 'holdfast'"""
-            row = link.execute(sql).fetchone()
+                     WHERE application_name = %s"""
+            row = link.execute(sql, (Place(url).schema,)).fetchone()
         return 0 if row is None else int(row[0])
 
     return kill_all
@@ -463,7 +463,7 @@ def test_a_store_with_an_index_in_a_file_takes_no_url(root: str, url: str) -> No
 
 @pytest.mark.parametrize("what", ["lost", "restored from a dump", "behind", "never finished"])
 def test_an_index_that_cannot_be_trusted_is_derived_anew_row_for_row(
-    store: Store, url: str, root: str, what: str
+    store: Store, url: str, postgres: str, root: str, what: str
 ) -> None:
     fill(store)
     before, index = rows_of(store._handle.index), store._handle.index
@@ -475,7 +475,7 @@ def test_an_index_that_cannot_be_trusted_is_derived_anew_row_for_row(
         index.database.run("DELETE FROM tx WHERE first = (SELECT max(first) FROM tx)")
     store.close()
     if what == "lost":
-        with psycopg.connect(url.partition("schema=")[0].rstrip("?&"), autocommit=True) as link:
+        with psycopg.connect(postgres, autocommit=True) as link:
             link.execute(f"DROP SCHEMA {Place(url).schema} CASCADE")
 
     with holdfast.open(url, blobs=root) as again:

@@ -28,6 +28,7 @@ ONLY_OF_A_FILE = {
     "test_what_is_declared_is_asked_for_again_only_when_others_have_written": "listens to SQLite's statements",
     "test_a_declaration_is_a_change_that_outlives_the_index_file": "removes the file",
     "test_what_is_redacted_is_in_no_index_either": "redaction wants a file so far",
+    "test_a_plan_names_the_indexes_that_a_query_uses_and_the_tables_it_goes_through": "SQLite's plans",
     "test_declaring_twice_changes_nothing_and_dropping_what_is_not_there_is_refused": "redaction wants a file so far",
     "test_fsck_finds_a_declared_index_that_is_not_there_and_values_that_are_not_true": "edits the file",
     "test_a_row_that_errs_about_the_place_is_found_out_by_the_digest": "edits the file",
