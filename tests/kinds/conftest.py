@@ -41,7 +41,13 @@ ONLY_OF_A_FILE = {
 """Tests that say something of SQLite's file and planner, each with its reason."""
 
 ORDINARY = {
-    "test_artifacts": ["put", "undelete", "metadata"],
+    "test_artifacts": ["undelete"],
+    "test_collections": ["undelete", "deep"],
+    "test_lineage": ["vocabulary"],
+    "test_many": ["as_many_puts"],
+    "test_relationships": ["cascade", "undelete"],
+    "test_runs": ["manifest_holds"],
+    "test_search_verb": ["found_at_once"],
 }
 """What the ordinary run takes to the server: by module, tests with one of these words in their names."""
 
