@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 import holdfast
@@ -32,15 +31,19 @@ from holdfast.errors import (
 )
 from holdfast.index import contract, proof
 from holdfast.index.contract import Index
-from holdfast.index.postgres import connection, place, schema, sortable
-from holdfast.index.postgres.connection import PostgresDatabase
-from holdfast.index.postgres.index import PostgresIndex
-from holdfast.index.postgres.place import Place
+from holdfast.index.postgres import schema, sortable
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.index.tables import LOGICAL, PHYSICAL
 from holdfast.journal import Journal
 
 from .test_dialect import KEYS
+
+psycopg = pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
+
+from holdfast.index.postgres import connection, place  # noqa: E402
+from holdfast.index.postgres.connection import PostgresDatabase  # noqa: E402
+from holdfast.index.postgres.index import PostgresIndex  # noqa: E402
+from holdfast.index.postgres.place import Place  # noqa: E402
 
 pytestmark = pytest.mark.postgres
 SECRET = "hunter2-geheim"

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
 from holdfast.engine import open as opening
@@ -91,6 +90,8 @@ def index_home(request: pytest.FixtureRequest) -> Iterator[str]:
         patch.setattr(opening, "create", create_there)
         patch.setattr(opening, "open_store", open_there)
         yield POSTGRES
+    import psycopg  # noqa: PLC0415 - an extra: only where there is a server
+
     with psycopg.connect(url, autocommit=True) as connection:
         for schema in made:
             connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")

