@@ -450,7 +450,18 @@ def test_the_index_of_another_store_is_refused_and_not_touched(store: Store, url
         holdfast.create(url, blobs=tmp_path / "other")
 
     assert caught.value.fields["reason"] == "other-store"
+    assert not (tmp_path / "other" / "holdfast.json").exists()
+    with pytest.raises(IndexElsewhereError):
+        store.copy(tmp_path / "copy", index=url)
+    assert not (tmp_path / "copy").exists()
     assert store.read("a") == b"1"
+
+
+def test_what_cannot_be_reached_leaves_no_half_made_store(tmp_path: Path) -> None:
+    with pytest.raises(StorageIOError):
+        holdfast.create("postgresql://localhost:1/x?connect_timeout=1", blobs=tmp_path / "s")
+
+    assert os.listdir(tmp_path / "s") == []
 
 
 def test_a_store_with_an_index_in_a_file_takes_no_url(root: str, url: str) -> None:

@@ -123,6 +123,27 @@ def place_of(root: str, disk: Disk) -> str | Place | None:
     return url
 
 
+def demand_free(url: str) -> None:
+    """Raise unless a new store can have its index at a URL: before anything is made. Typed errors."""
+    index = index_class()(url)
+    try:
+        if not index.exists():
+            return
+        index.check()
+        owner = index.meta(derive.STORE)
+        if owner is not None:
+            raise _of_another(index.path, owner, "")
+    finally:
+        index.close()
+
+
+def _of_another(place: str, owner: str, root: str) -> IndexElsewhereError:
+    return IndexElsewhereError(
+        f"{place} has the index of the store {owner}", path=root, reason="other-store",
+        remedy="Nothing was touched. Give another database, or another ?schema=NAME.",
+    )  # fmt: skip
+
+
 def demand_file(handle: Handle, what: str) -> None:
     """Raise IndexElsewhereError, before anything is touched, where only an index in a file will do so far."""
     if marker.SERVED in handle.marker.features:
@@ -149,10 +170,7 @@ def _doubt(site: Site, index: PostgresIndex) -> Distrust | None:
     index.check()
     owner = index.meta(derive.STORE)
     if owner not in (None, site.marker.store_id):
-        raise IndexElsewhereError(
-            f"{index.path} has the index of the store {owner}", path=site.root, reason="other-store",
-            remedy="Nothing was touched. Give another database, or another ?schema=NAME.",
-        )  # fmt: skip
+        raise _of_another(index.path, str(owner), site.root)
     known = index.meta(derive.IDENTITY)
     if owner is None or known is None:
         return Distrust("the index was never finished", copied)
