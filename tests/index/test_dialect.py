@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import pytest
 
 from holdfast.errors import IndexDamagedError
+from holdfast.index import tables
 from holdfast.index.metadata import Key
-from holdfast.index.postgres import dialect, sortable
+from holdfast.index.postgres import dialect, schema, sortable
 from holdfast.index.postgres.dialect import translated
 
 SAME = [
@@ -118,3 +120,13 @@ KEYS: list[Key] = [
 def test_keys_of_declared_indexes_keep_their_order_as_bytes() -> None:
     assert sorted(KEYS, key=sortable.encoded) == KEYS
     assert [sortable.decoded(sortable.encoded(key)) for key in KEYS] == KEYS
+
+
+def test_the_file_that_the_package_ships_is_what_the_manifest_makes_and_names_its_parts() -> None:
+    shipped = Path(schema.__file__).with_name("bootstrap.sql").read_text("utf-8")
+
+    assert shipped == schema.bootstrap()  # python tools/schema_sql.py --bootstrap
+    for part in ("Schema versions:", "Records:", "Audit records:", "outbox"):
+        assert part in shipped
+    for model in tables.models().all():
+        assert f'CREATE TABLE IF NOT EXISTS "{model._meta.table_name}"' in shipped
