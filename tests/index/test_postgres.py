@@ -423,13 +423,23 @@ def test_several_processes_write_at_once_and_nothing_is_lost(store: Store, url: 
 # -- whose index, and what becomes of it -------------------------------------------------------------------------------
 
 
-def test_a_folder_whose_index_is_elsewhere_is_not_taken_for_one_without_an_index(store: Store, root: str) -> None:
+def test_a_folder_whose_index_is_elsewhere_is_not_taken_for_one_without_an_index(
+    store: Store, root: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.put("a", "1")
     store.close()
 
     for call in (holdfast.open, holdfast.fsck, holdfast.rebuild, holdfast.repair, holdfast.recover):
         with pytest.raises(IndexElsewhereError):
             call(root)  # type: ignore[operator]
+    monkeypatch.setenv("HOLDFAST_INDEX", url)
+    assert holdfast.repair(root).steps == ()  # there is nothing to mend
+    assert holdfast.rebuild(root).changes == 2
+    assert holdfast.fsck(root).findings == ()
+    holdfast.recover(root)
+    os.unlink(os.path.join(root, "journal", os.listdir(os.path.join(root, "journal"))[0]))
+    with pytest.raises(IndexElsewhereError):
+        holdfast.repair(root)
     assert not os.path.exists(os.path.join(root, "index.sqlite3"))
 
 

@@ -123,6 +123,19 @@ def place_of(root: str, disk: Disk) -> str | Place | None:
     return url
 
 
+def disown(root: str, disk: Disk) -> None:
+    """See to it that the next open for writing derives the rows of a store anew, beside those that there are."""
+    place = place_of(root, disk)
+    assert place is not None
+    index = index_class()(place)
+    try:
+        if index.exists():
+            index.check()
+            index.unset_meta(derive.IDENTITY)
+    finally:
+        index.close()
+
+
 def demand_free(url: str) -> None:
     """Raise unless a new store can have its index at a URL: before anything is made. Typed errors."""
     index = index_class()(url)
@@ -147,10 +160,20 @@ def _of_another(place: str, owner: str, root: str) -> IndexElsewhereError:
 def demand_file(handle: Handle, what: str) -> None:
     """Raise IndexElsewhereError, before anything is touched, where only an index in a file will do so far."""
     if marker.SERVED in handle.marker.features:
-        raise IndexElsewhereError(
-            f"{what} is not possible yet with an index in PostgreSQL", path=handle.root, reason="postgresql",
-            remedy="`holdfast copy` makes the same store with its index in a file; see docs/postgresql.md.",
-        )  # fmt: skip
+        raise _unable(handle.root, what)
+
+
+def demand_file_in(root: str, disk: Disk, what: str) -> None:
+    """The same for a store that need not open."""
+    if place_of(root, disk) is not None:
+        raise _unable(root, what)
+
+
+def _unable(root: str, what: str) -> IndexElsewhereError:
+    return IndexElsewhereError(
+        f"{what} is not possible yet with an index in PostgreSQL", path=root, reason="postgresql",
+        remedy="`holdfast copy` makes the same store with its index in a file; see docs/postgresql.md.",
+    )  # fmt: skip
 
 
 def _settle(site: Site, *, read_only: bool) -> None:
