@@ -275,13 +275,10 @@ class NotABackupError(StoreError):
 
 
 class IndexElsewhereError(StoreError):
-    """The index of this store is in PostgreSQL, or its URL belongs to another store. Fields: `path`, `reason`."""
+    """The index is in PostgreSQL, or the URL is that of another store's. Fields: `path`, `reason`."""
 
     code = "index-elsewhere"
-    default_remedy = (
-        "Give the index's URL: HOLDFAST_INDEX, or holdfast.open(URL, blobs=FOLDER). What refuses it even then wants an "
-        "index in a file: `holdfast copy` makes one."
-    )
+    default_remedy = "Give its URL (HOLDFAST_INDEX); what refuses it even then wants a file: `holdfast copy` makes one."
 
 
 class BackupRefusedError(StoreError):
