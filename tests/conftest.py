@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +28,10 @@ settings.register_profile(
     "holdfast", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 settings.load_profile("holdfast")
+
+if sys.dont_write_bytecode:  # commands are many and short: what they compile is kept, beside the sources of nobody
+    os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(tempfile.gettempdir(), f"holdfast-tests-compiled-{os.getuid()}")
+    os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 
 Opener = Callable[..., Store]
 Rows = dict[str, list[tuple[Any, ...]]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,9 +26,9 @@ AT_START_UP = {
 }  # fmt: skip
 
 
-def trees() -> Iterator[tuple[Path, ast.Module]]:
-    for path in MODULES:
-        yield path.relative_to(SOURCE), ast.parse(path.read_text("utf-8"))
+@functools.cache
+def trees() -> list[tuple[Path, ast.Module]]:
+    return [(path.relative_to(SOURCE), ast.parse(path.read_text("utf-8"))) for path in MODULES]
 
 
 def functions(tree: ast.Module) -> Iterator[Function]:

@@ -153,7 +153,7 @@ def test_memory_does_not_grow_with_the_content(store, tmp_path):
         tracemalloc.stop()
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_what_is_put_is_read_after_any_edits(tmp_path_factory, data):
     root = tmp_path_factory.mktemp("edits") / "store"

@@ -22,11 +22,6 @@ pytestmark = pytest.mark.usefixtures("loose")
 SECOND, B3000, FIRST, GONE = b"second\n", b"b" * 3000, b"first\n", b"gone\n"
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
-
-
 @pytest.fixture
 def root(sample, tmp_path):
     return damage.twin(sample, tmp_path / "store")

@@ -23,11 +23,6 @@ INDEX, MARKER = paths.INDEX, paths.MARKER
 NAMES = (MARKER, INDEX, paths.SEARCH, paths.STATE, *paths.FOLDERS, "locks/writer", "locks/handles")
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
-
-
 @pytest.fixture
 def root(sample: Path, tmp_path: Path) -> Path:
     return damage.twin(sample, tmp_path / "store")

@@ -17,16 +17,9 @@ from holdfast.testing import damage
 SECOND, B3000 = b"second\n", b"b" * 3000
 
 
-@pytest.fixture(scope="module", params=["files", "packs"])
-def sample(request, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOLDFAST_PACK_UP_TO", "0" if request.param == "files" else "")
-        return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
-
-
 @pytest.fixture
-def root(sample, tmp_path):
-    return damage.twin(sample, tmp_path / "store")
+def root(sample_of_both, tmp_path):
+    return damage.twin(sample_of_both, tmp_path / "store")
 
 
 def only(report: FsckReport, code: str):
@@ -40,7 +33,7 @@ def alter(root, *statements):
             assert connection.execute(statement).rowcount != 0
 
 
-@pytest.mark.parametrize("sample", ["files"], indirect=True)
+@pytest.mark.parametrize("sample_of_both", ["files"], indirect=True)
 def test_a_lost_blob_names_the_revisions_that_need_it(root):
     damage.blob_of(root, B3000).unlink()
     found = only(check_path(root), "blob-missing")
@@ -67,7 +60,7 @@ def test_an_altered_row_is_named_by_table_key_and_columns_without_its_values(roo
     assert "secret" not in str(found.as_dict())
 
 
-@pytest.mark.parametrize("sample", ["files"], indirect=True)
+@pytest.mark.parametrize("sample_of_both", ["files"], indirect=True)
 def test_findings_are_told_one_by_one_with_severity_meaning_and_remedy(root):
     damage.blob_of(root, SECOND).unlink()
     (root / "notes").write_text("")
@@ -83,7 +76,7 @@ def test_findings_are_told_one_by_one_with_severity_meaning_and_remedy(root):
     assert plain["worst"] == "error"
 
 
-@pytest.mark.parametrize("sample", ["files"], indirect=True)
+@pytest.mark.parametrize("sample_of_both", ["files"], indirect=True)
 def test_only_so_many_findings_are_kept_but_all_are_counted(root, monkeypatch):
     monkeypatch.setattr("holdfast.care.fsck.report.MOST_KEPT", 2)
     shutil.rmtree(root / "blobs")

@@ -16,16 +16,9 @@ from holdfast.engine.transaction import write
 from holdfast.testing import damage
 
 
-@pytest.fixture(scope="module", params=["files", "packs"])
-def sample(request, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOLDFAST_PACK_UP_TO", "0" if request.param == "files" else "")
-        return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
-
-
 @pytest.fixture
-def root(sample, tmp_path):
-    return damage.twin(sample, tmp_path / "store")
+def root(sample_of_both, tmp_path):
+    return damage.twin(sample_of_both, tmp_path / "store")
 
 
 def codes(root, *, quick=False):
@@ -52,7 +45,7 @@ def test_an_index_older_than_the_journal_is_behind(root):
     assert codes(root) == ["index-behind"]
 
 
-@pytest.mark.parametrize("sample", ["files"], indirect=True)
+@pytest.mark.parametrize("sample_of_both", ["files"], indirect=True)
 def test_a_condemned_row_whose_file_is_gone_is_worth_a_word_only(root):
     with holdfast.open(root) as store:
         store.artifacts.purge("docs/a.md", revisions=[1])
@@ -128,7 +121,7 @@ def test_what_must_not_be_read_is_named(root, name):
         (root / name).chmod(0o755)
 
 
-@pytest.mark.parametrize("sample", ["files"], indirect=True)
+@pytest.mark.parametrize("sample_of_both", ["files"], indirect=True)
 def test_what_the_disk_does_not_give_is_named(root):
     class Sick(Disk):
         def pread(self, fd, length, offset, path):

@@ -37,16 +37,9 @@ with holdfast.open(root) as store:
 """
 
 
-@pytest.fixture(scope="module", params=["files", "packs"])
-def sample(request, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOLDFAST_PACK_UP_TO", "0" if request.param == "files" else "")
-        return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
-
-
 @pytest.fixture
-def root(sample, tmp_path):
-    return damage.twin(sample, tmp_path / "store")
+def root(sample_of_both, tmp_path):
+    return damage.twin(sample_of_both, tmp_path / "store")
 
 
 def start(root, name, stop):
@@ -88,7 +81,7 @@ def test_nothing_false_is_found_while_the_store_is_opened_and_closed(root):
     thread = threading.Thread(target=open_and_close)
     thread.start()
     try:
-        told = [f.as_dict() for _ in range(15) for f in check_path(root).findings]
+        told = [f.as_dict() for _ in range(8) for f in check_path(root).findings]
     finally:
         done.set()
         thread.join()
@@ -166,7 +159,7 @@ def test_the_posix_locks_of_a_store_that_this_process_has_open_survive_a_check(r
     assert check_path(root).findings == ()
 
 
-@pytest.mark.parametrize("sample", ["files"], indirect=True)
+@pytest.mark.parametrize("sample_of_both", ["files"], indirect=True)
 def test_what_cannot_be_confirmed_because_of_a_writer_says_so(root, monkeypatch):
     monkeypatch.setattr("holdfast.care.fsck.scene._PATIENCE_S", 0.1)
     damage.blob_of(root, b"second\n").unlink()

@@ -74,19 +74,9 @@ MENDED = [name for name in DAMAGES if name not in REFUSED]
 """What repair has to do with."""
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
-
-
 @pytest.fixture
 def root(sample, tmp_path):
     return damage.twin(sample, tmp_path / "store")
-
-
-@pytest.fixture
-def backup(sample, tmp_path):
-    return shutil.copytree(sample, tmp_path / "backup")
 
 
 @pytest.fixture

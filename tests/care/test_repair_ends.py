@@ -20,19 +20,9 @@ from holdfast.values.change import Head
 TORN = "transactions-torn"
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
-
-
 @pytest.fixture
 def root(sample, tmp_path):
     return damage.twin(sample, tmp_path / "store")
-
-
-@pytest.fixture
-def backup(sample, tmp_path):
-    return shutil.copytree(sample, tmp_path / "backup")
 
 
 def lose_the_beginning(root, *, keep):

@@ -28,7 +28,7 @@ from holdfast.testing.workbench import Workload
 from holdfast.testing.workloads import WORKLOADS
 
 SEED = int(os.environ.get("HOLDFAST_CRASH_SEED", "20261121"))
-TRIES = int(os.environ.get("HOLDFAST_CRASH_TRIES", "8"))
+TRIES = int(os.environ.get("HOLDFAST_CRASH_TRIES", "5"))
 SOAK_TRIES = int(os.environ.get("HOLDFAST_CRASH_SOAK", "0"))
 BY_NAME = {workload.name: workload for workload in WORKLOADS}
 Tally = Callable[..., None]
@@ -86,7 +86,7 @@ NESTED = (
 
 @pytest.mark.parametrize("name", NESTED)
 def test_a_second_crash_in_the_recovery_from_the_first_loses_nothing_either(name: str, base: str, tally: Tally) -> None:
-    of_recoveries(BY_NAME[name], base, tally, seed=SEED, crashes=2, tries=4)
+    of_recoveries(BY_NAME[name], base, tally, seed=SEED, crashes=2, tries=3)
 
 
 @pytest.mark.soak

@@ -106,7 +106,7 @@ def run(lab: Lab, *, seconds: float, copies: int) -> list[tuple[float, Path]]:
 
 
 def test_nothing_acknowledged_is_lost_by_kills_and_every_plain_copy_is_a_backup(lab: Lab) -> None:
-    taken = run(lab, seconds=15, copies=6)
+    taken = run(lab, seconds=8, copies=4)
     said = lab.acknowledged()
     assert (lab.root / "errors").read_text() == ""
     assert len(said) >= ENOUGH

@@ -455,9 +455,10 @@ def killed_at(number: int, root: Path, out: Path, way: str) -> bool:
     return os.WIFSIGNALED(status)
 
 
+@pytest.mark.parametrize("each", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "all"])
 @pytest.mark.parametrize("way", ["renamed", "linked", "replace"])
 def test_killed_at_any_operation_every_name_stands_for_a_whole_file_and_the_next_run_goes_on(
-    store: Store, tree: Path, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, tree: Path, tmp_path: Path, way: str, each: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A kill loses nothing that was written, synced or not: that a name comes after the sync is seen by the next test.
     monkeypatch.setattr(Disk, "sync_filesystem", lambda *_: None)
@@ -466,7 +467,7 @@ def test_killed_at_any_operation_every_name_stands_for_a_whole_file_and_the_next
     out = tmp_path / "out"
     number = 0
     while True:
-        number += 1
+        number += each
         if way == "replace":
             out.mkdir()
             (out / "a.txt").write_bytes(b"mine\n")

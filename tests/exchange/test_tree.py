@@ -653,8 +653,13 @@ def in_child(work: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
+EACH = pytest.mark.parametrize("each", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "all"])
+"""Killed at every third operation; in the long form at every one."""
+
+
+@EACH
 def test_an_export_that_is_killed_at_any_operation_is_refused_or_whole_and_the_next_goes_on(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, each: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Disk, "sync_filesystem", lambda *_: None)
     monkeypatch.setattr(tree_export, "WINDOW_FILES", 4)
@@ -675,7 +680,7 @@ def test_an_export_that_is_killed_at_any_operation_is_refused_or_whole_and_the_n
 
     number = 0
     while True:
-        number += 1
+        number += each
         killed = in_child(lambda: export(number))  # noqa: B023
         found = {name: data for name, data in files(tmp_path / "tree").items() if not name.startswith(".holdfast-")}
         assert all(data in (wanted.get(name), before.get(name)) for name, data in found.items()), number
@@ -707,9 +712,10 @@ class KillingDisk(Disk):
         return lambda *args, **more: self._calls.counted(found, *args, **more)
 
 
+@EACH
 @pytest.mark.parametrize("start", ["nothing", "an empty store"])
 def test_an_import_that_is_killed_at_any_operation_leaves_nothing_or_everything(
-    store: Store, tmp_path: Path, start: str
+    store: Store, tmp_path: Path, start: str, each: int
 ) -> None:
     store.put("a", "first")
     store.put("a", "second")
@@ -719,7 +725,7 @@ def test_an_import_that_is_killed_at_any_operation_leaves_nothing_or_everything(
     target = tmp_path / "new"
     number = 0
     while True:
-        number += 1
+        number += each
         if start != "nothing":
             holdfast.create(target).close()
 

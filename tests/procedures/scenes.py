@@ -86,8 +86,6 @@ def fresh(made: Path, folder: Path) -> Scene:
     damage.twin(made / "store", folder / "other")
     shutil.copytree(made / "originals", folder / "originals")
     names = {name.upper(): str(folder / name) for name in ("store", "backup", "originals", "other", "rescued")}
-    # Commands are many and short: compiled modules are kept, for these tests only.
-    names |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(made / "compiled")}
     return Scene(folder, readable(folder / "store"), names)
 
 

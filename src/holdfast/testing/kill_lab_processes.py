@@ -11,6 +11,7 @@ import mmap
 import os
 import select
 import signal
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class Trap:
         self._page = page
         self._wanted = wanted
         self._left = nth
+        self._ending: int | None = None
         self.doing = ""
         self.met: set[Place] = set()
 
@@ -44,12 +46,15 @@ class Trap:
         self.met.add(place)
         half = moment.verb.startswith("half ")
         wanted = self._wanted is not None and self._wanted(place)
-        if wanted or not half:
-            self._write(place)
+        if self._ending in (None, threading.get_ident()):  # else a thread in the background, while another is ended
+            self._ending = None
+            if wanted or not half:
+                self._write(place)
         if wanted:
             self._left -= 1
             if self._left <= 0:
                 if half:
+                    self._ending = threading.get_ident()
                     return True
                 die()
         return False
