@@ -14,6 +14,7 @@ from holdfast.blobs import copy_to
 from holdfast.engine.handle import Handle
 from holdfast.exchange.git.commits import CommitText, is_ident, object_id, parse, person
 from holdfast.exchange.git.native import Drop, Move, Native, Put, Step
+from holdfast.exchange.git.places import is_harmful
 from holdfast.exchange.git.program import Git, Running
 from holdfast.exchange.git.record import Change, Kept
 from holdfast.exchange.git.walk import SUBMODULE
@@ -154,6 +155,8 @@ class Feed:
     # -- what a commit changes ---------------------------------------------------------------------------------------
 
     def _change(self, one: Change, contents: Contents) -> None:
+        if is_harmful(one.path):
+            return  # no import has written this
         if not one.mode:
             self._drop(one.path)
         elif one.mode == SUBMODULE:

@@ -16,7 +16,7 @@ from holdfast.engine.together import Series, together
 from holdfast.engine.transaction import Unit
 from holdfast.errors import ConflictError, InvalidValueError
 from holdfast.exchange.folder import Problem
-from holdfast.exchange.git import labels, record
+from holdfast.exchange.git import labels, record, walk
 from holdfast.exchange.git.edits import Edits
 from holdfast.exchange.git.landing import Landed, Landing, author
 from holdfast.exchange.git.loading import Loader, Part
@@ -183,6 +183,7 @@ class _Import:
     def _leg(self, state: State) -> State:
         """Take all commits up to the tip of a state; the state then."""
         way = Way(state.tip, state.since, state.taken, state.paths)
+        self._total = state.commits - state.done + walk.count(self._git, way)
         objects = Objects(self._git)
         texts = Texts(self._handle, objects)
         batch = _Batch(self, texts, state)
@@ -216,7 +217,7 @@ class _Import:
         self._upto = series.head.next_seq
         texts.landed()
         if self._progress:
-            self._progress(state.commits, None, self.report.into, "commits")
+            self._progress(state.commits, self._total, self.report.into, "commits")
 
     def _look_around(self, series: Series) -> None:
         if series.first != self._upto:
@@ -239,7 +240,8 @@ class _Import:
         self._put(unit, place, incoming)
 
     def _put(self, unit: Unit, place: tuple[Name, ...], incoming: content.Incoming) -> None:
-        said = Description(type=record.TYPE)
+        # No media type of text: it says again what artifacts and runs say, and a search would find both.
+        said = Description(type=record.TYPE, media_type=record.MEDIA_TYPE)
         parent = collections.ensure_down(unit, place[:-1])
         found = unit.handle.index.artifacts.by_place(parent, place[-1])
         if found is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +12,7 @@ from holdfast.exchange.folder import Problem
 from holdfast.exchange.git import record
 from holdfast.exchange.git.commits import text
 from holdfast.exchange.git.landing import Arriving, Load
+from holdfast.exchange.git.places import is_harmful
 from holdfast.exchange.git.record import Change, Kept
 from holdfast.exchange.git.shelf import Place
 from holdfast.exchange.git.texts import Texts
@@ -22,8 +22,6 @@ from holdfast.values.names import Name
 
 PART = 2_000
 """So many paths of one commit are written at once."""
-
-_HARMFUL = re.compile(rb"\.{0,2}|\.git[ .]*(:.*)?|git~1", re.IGNORECASE | re.DOTALL)
 
 
 class Counts(Protocol):
@@ -74,7 +72,7 @@ class Loader:
         ordered = [(c, sorted(touches, key=lambda touch: (touch.mode != b"", touch.path))) for c, touches in touched]
         self._texts.expect(
             touch.object_id for _, touches in ordered for touch in touches
-            if touch.mode not in (b"", SUBMODULE) and not _harmful(touch.path)
+            if touch.mode not in (b"", SUBMODULE) and not is_harmful(touch.path)
         )  # fmt: skip
         for commit, touches in ordered:
             self._count(commit, touches)
@@ -90,7 +88,7 @@ class Loader:
 
     def _fill(self, part: Part, touches: Sequence[Touch]) -> None:
         for touch in touches:
-            if _harmful(touch.path):
+            if is_harmful(touch.path):
                 self._problem(touch.path, "refused", "a path that git itself does not check out; it is left out")
             else:
                 self._take(part, touch)
@@ -151,11 +149,6 @@ class Loader:
         if path not in self._named:
             self._named.add(path)
             self._counts.problems.append(Problem(text(path), code, reason))
-
-
-def _harmful(path: bytes) -> bool:
-    """Whether a path leads out of the tree, or into git's own folder, on some system."""
-    return any(_HARMFUL.fullmatch(step) for step in path.split(b"/"))
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -78,6 +78,12 @@ def object_named(git: Git, name: str | bytes) -> bytes:
     return found
 
 
+def count(git: Git, way: Way) -> int:
+    """How many commits there are on a way."""
+    excluded = [b"^" + one for one in (*way.since, *way.taken)]
+    return int(git.ask("rev-list", "--count", way.tip, *excluded, b"--", *way.paths))
+
+
 class Walker:
     """The commits of a way, in the order of `rev-list --topo-order --reverse`: always the same one."""
 
