@@ -20,11 +20,12 @@ from holdfast.exchange.git import labels, record, walk
 from holdfast.exchange.git.edits import Edits
 from holdfast.exchange.git.landing import Landed, Landing, author
 from holdfast.exchange.git.loading import Loader, Part
+from holdfast.exchange.git.objects import Objects
 from holdfast.exchange.git.program import Git, repository
 from holdfast.exchange.git.record import Chapter, State
 from holdfast.exchange.git.shelf import Shelf
 from holdfast.exchange.git.texts import Texts
-from holdfast.exchange.git.walk import Objects, Walker, Way, object_named
+from holdfast.exchange.git.walk import Walker, Way, object_named
 from holdfast.kinds import addresses, collections, revising
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.revising import Description
@@ -191,7 +192,7 @@ class _Import:
             with Walker(self._git, way) as walker:
                 loader = Loader(texts, self._place, self._beside, self.report)
                 for commits in walker.commits(skip=state.done, last=state.last):
-                    for part in loader.parts(list(walker.touches(commits))):
+                    for part in loader.parts(walker.touches(commits)):
                         batch.take(part)
             return batch.close()
         finally:

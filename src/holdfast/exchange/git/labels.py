@@ -7,9 +7,9 @@ from typing import Any
 
 from holdfast.errors import ImportRefusedError
 from holdfast.exchange.git import record
+from holdfast.exchange.git.objects import Objects
 from holdfast.exchange.git.program import Git
 from holdfast.exchange.git.record import State
-from holdfast.exchange.git.walk import Objects
 from holdfast.values import canon
 
 _FORM = "%(objecttype) %(objectname) %(*objecttype) %(*objectname) %(refname)"

@@ -15,7 +15,7 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import Unit
 from holdfast.exchange.git.commits import Person, person, text
 from holdfast.exchange.git.shelf import Place, Shelf, Standing
-from holdfast.exchange.git.walk import EXECUTABLE, LINK, Commit, Touch
+from holdfast.exchange.git.touched import EXECUTABLE, LINK, Commit, Touch
 from holdfast.kinds import collections, media, revising
 from holdfast.kinds.revising import Description
 from holdfast.values import moment

@@ -16,7 +16,7 @@ from holdfast.exchange.git.places import is_harmful
 from holdfast.exchange.git.record import Change, Kept
 from holdfast.exchange.git.shelf import Place
 from holdfast.exchange.git.texts import Texts
-from holdfast.exchange.git.walk import EXECUTABLE, LINK, SUBMODULE, Commit, Touch
+from holdfast.exchange.git.touched import EXECUTABLE, FOLDER, LINK, SUBMODULE, Commit, Touch, Touched
 from holdfast.values import names
 from holdfast.values.names import Name
 
@@ -66,15 +66,16 @@ class Loader:
         self._named: set[bytes] = set()
         self._written: set[bytes] = set()
 
-    def parts(self, touched: Sequence[tuple[Commit, list[Touch]]]) -> Iterator[Part]:
+    def parts(self, touched: Sequence[Touched]) -> Iterator[Part]:
         """The parts of some commits, with their contents; each is to be written before the next but some is asked."""
         # What goes before what comes: a folder may come to stand where a file was.
-        ordered = [(c, sorted(touches, key=lambda touch: (touch.mode != b"", touch.path))) for c, touches in touched]
+        ordered = [(one, sorted(one.touches, key=lambda touch: (touch.mode != b"", touch.path))) for one in touched]
         self._texts.expect(
             touch.object_id for _, touches in ordered for touch in touches
             if touch.mode not in (b"", SUBMODULE) and not is_harmful(touch.path)
         )  # fmt: skip
-        for commit, touches in ordered:
+        for one, touches in ordered:
+            commit = one.commit
             self._count(commit, touches)
             kept: Kept | None = Kept(0, commit.id, commit.raw, commit.parents)
             self._written = {touch.path for touch in touches if touch.mode}
@@ -84,6 +85,8 @@ class Loader:
                     part.changes += [Change(touch.source) for touch in touches if touch.source and touch.first]
                     kept = None
                 self._fill(part, touches[start : start + PART])
+                if part.ends:
+                    part.changes += [Change(tree.path, FOLDER, tree.id, raw=tree.raw) for tree in one.trees]
                 yield part
 
     def _fill(self, part: Part, touches: Sequence[Touch]) -> None:

@@ -24,7 +24,7 @@ Own = tuple[str | None, bytes, str]
 
 
 def git_name(raw: bytes) -> bytes:
-    """A name as git can hold it: in those that mean its own folder on some system, the first byte, `%` and `\\` as `%XX`.
+    """A name as git can hold it: if it means git's own folder somewhere, with its first byte, `%` and `\\` as `%XX`.
 
     So are names that such an escape could stand for: with that it is reversible.
     """

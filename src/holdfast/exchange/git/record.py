@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import FormatTooNewError, ImportRefusedError, InvalidDigestError, NotFoundError
+from holdfast.exchange.git.touched import FOLDER
 from holdfast.kinds import addresses, fetching
 from holdfast.values import canon, digest, names
 from holdfast.values.names import Name
@@ -94,12 +95,16 @@ def state_of(data: bytes) -> State:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a commit does to a path, against its first parent. `mode` b"": it goes. `digest`: None for a submodule."""
+    """What a commit does to a path, against its first parent. `mode` b"": it goes. `digest`: None for a submodule.
+
+    `mode` FOLDER: a tree that only its own bytes, `raw`, can stand for; the tree of all, whose path is b"", is last.
+    """
 
     path: bytes
     mode: bytes = b""
     object_id: bytes = b""
     digest: str | None = None
+    raw: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,9 @@ class Chapter:
 
     def change(self, one: Change) -> None:
         """Something that it changes."""
-        if one.mode:
+        if one.mode == FOLDER:
+            self._line(["T", one.object_id.decode(), base64.b64encode(one.raw).decode(), packed(one.path)])
+        elif one.mode:
             self._line([one.mode.decode(), one.object_id.decode(), one.digest, packed(one.path)])
         else:
             self._line(["D", packed(one.path)])
@@ -148,6 +155,9 @@ def told(source: Iterable[bytes]) -> Iterator[Kept | Change]:
             if isinstance(value, dict):
                 parents = tuple(_id(one) for one in value["parents"])
                 yield Kept(value["n"], _id(value["id"]), unpacked(value["raw"]), parents)
+            elif value[0] == "T":
+                raw = base64.b64decode(value[2], validate=True)
+                yield Change(unpacked(value[3]), FOLDER, _id(value[1]), raw=raw)
             elif value[0] == "D":
                 yield Change(unpacked(value[1]))
             else:
