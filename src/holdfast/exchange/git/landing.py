@@ -190,7 +190,7 @@ class _About:
         mode = None if is_link else 0o755 if one.touch.mode == EXECUTABLE else 0o644
         kind = SYMLINK_MEDIA_TYPE if is_link else _media_type(one.place[1], one.kind)
         file = FileFacts(mode, self._mtime_ns)
-        return Description(media_type=kind, message=self._message, source=self._source, file=file, metadata={})
+        return Description(media_type=kind, message=self._message.strip(), source=self._source, file=file, metadata={})
 
 
 def _dated(key: str, who: Person) -> dict[str, str]:
