@@ -7,6 +7,7 @@ number nor anything of the changes before it, so it can be encoded and hashed be
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,12 @@ class Entry:
 
     def hash(self) -> bytes:
         """What the next transaction's `prev` must be."""
-        return hashlib.sha256(self.encode()).digest()
+        return _hash_of(self)
+
+
+@functools.lru_cache(16)  # each that is written is asked for several times on its way
+def _hash_of(entry: Entry) -> bytes:
+    return hashlib.sha256(entry.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)

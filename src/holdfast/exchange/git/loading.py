@@ -20,6 +20,7 @@ from holdfast.exchange.git.touched import EXECUTABLE, FOLDER, LINK, SUBMODULE, C
 from holdfast.values import names
 from holdfast.values.names import Name
 
+REMEMBERED = 100_000
 PART = 2_000
 """So many paths of one commit are written at once."""
 
@@ -65,6 +66,7 @@ class Loader:
         self._counts = counts
         self._named: set[bytes] = set()
         self._written: set[bytes] = set()
+        self._places: dict[bytes, Place | None] = {}
 
     def parts(self, touched: Sequence[Touched]) -> Iterator[Part]:
         """The parts of some commits, with their contents; each is to be written before the next but some is asked."""
@@ -124,11 +126,16 @@ class Loader:
 
     def _place(self, path: bytes) -> Place | None:
         """Where a path goes; None if no collection can hold it."""
-        try:
-            parts = names.parse_path(path)
-        except InvalidNameError:
-            return None
-        return (*self._top, *parts[:-1]), parts[-1]
+        if path not in self._places:
+            if len(self._places) >= REMEMBERED:
+                self._places.clear()
+            try:
+                parts = names.parse_path(path)
+            except InvalidNameError:
+                self._places[path] = None
+            else:
+                self._places[path] = ((*self._top, *parts[:-1]), parts[-1])
+        return self._places[path]
 
     def _count(self, commit: Commit, touches: Sequence[Touch]) -> None:
         counts, words = self._counts, commit.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ def git_name(raw: bytes) -> bytes:
     return b"%%%02X" % raw[0] + raw[1:].replace(b"%", b"%25").replace(b"\\", b"%5C")
 
 
+@functools.lru_cache(100_000)
 def is_harmful(path: bytes) -> bool:
     """Whether a path leads out of its tree, or into git's own folder on some system."""
     return any(step in (b"", b".", b"..") or _is_refused(step) for step in path.split(b"/"))
