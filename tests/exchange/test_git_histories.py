@@ -206,3 +206,24 @@ def test_the_report_counts_what_git_has(tmp_path: Path) -> None:
     assert {key: counts[key] for key in ("commits", "merges", "empty", "moved", "escaped", "odd", "cut")} == {
         "commits": 5, "merges": 1, "empty": 1, "moved": 1, "escaped": 1, "odd": 0, "cut": 0,
     }  # fmt: skip
+
+
+def test_trees_with_modes_that_old_programs_wrote_keep_every_byte(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "repo.git")
+    repo.commit({b"a": ("100644", b"a\n"), b"d/e/f": ("100644", b"f\n"), b"z/y": ("100644", b"y\n")})
+    tree = repo.git("cat-file", "tree", "HEAD^{tree}", strip=False)
+    inner = repo.git("cat-file", "tree", "HEAD:d/e", strip=False)
+    odd_inner = repo.raw("tree", inner.replace(b"100644 f", b"100664 f"))
+    middle = repo.raw("tree", b"40000 e\0" + bytes.fromhex(odd_inner.decode()))
+    old_middle = bytes.fromhex(repo.git("rev-parse", "HEAD:d").decode())
+    changed = tree.replace(b"100644 a", b"100600 a").replace(old_middle, bytes.fromhex(middle.decode()))
+    words = b"tree %s\nparent %s\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nodd modes\n"
+    repo.take(repo.raw("commit", words % (repo.raw("tree", changed), repo.ids[-1])))
+    stream = b"commit refs/heads/main\ncommitter A <a> 2 +0000\ndata 0\nfrom %s\nM 100644 inline z/y\ndata 1\nx\n"
+    repo.git("fast-import", "--quiet", given=stream % repo.ids[-1])
+    assert b"100600 a" in repo.git("cat-file", "tree", "HEAD^{tree}", strip=False)
+    repo.ids.append(repo.git("rev-parse", "HEAD"))
+    repo.commit({b"a": ("100644", b"b\n")})
+    _, made = there_and_back(repo, tmp_path)
+    assert made.altered == 0
+    assert graph(tmp_path / "again.git") == graph(repo.path)

@@ -153,8 +153,8 @@ class SqliteIndex:
             self.executor.apply_all(part)
 
     def _know(self, seq: int, body: Body) -> None:
-        """What lies in a new collection names it: nearly always the next changes do."""
-        if body["kind"] == "collection" and body["action"] == "create":
+        """What lies in a new collection, or is made in a new run, names it: nearly always the next changes do."""
+        if body["kind"] in ("collection", "run") and body["action"] == "create":
             self.executor.know(body["id"], seq)
 
     def forget(self) -> None:

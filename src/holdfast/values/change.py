@@ -77,7 +77,12 @@ class Entry:
 
     def hash(self) -> bytes:
         """What the next transaction's `prev` must be."""
-        return hashlib.sha256(self.encode()).digest()
+        return _hash_of(self)
+
+
+@functools.lru_cache(16)  # each that is written is asked for several times on its way
+def _hash_of(entry: Entry) -> bytes:
+    return hashlib.sha256(entry.encode()).digest()
 
 
 @functools.lru_cache(maxsize=8)  # row, line and head of a transaction ask one after the other
