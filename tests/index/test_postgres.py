@@ -394,6 +394,29 @@ def test_every_sentence_of_the_contract_is_shown_by_a_test_that_names_it() -> No
     assert shown == sentences
 
 
+def test_what_goes_out_of_a_store_is_the_same_as_from_an_index_in_a_file(tmp_path: Path, url: str) -> None:
+    with holdfast.create(tmp_path / "s", actor="Ada") as store:
+        fill(store)
+        store.copy(tmp_path / "served", index=url)
+        with holdfast.open(url, blobs=tmp_path / "served") as served:
+            for name, one in (("here", store), ("there", served)):
+                one.export_tree(tmp_path / name / "tree")
+                one.checkout("docs", tmp_path / name / "now")
+                one.checkout("docs", tmp_path / name / "then", at=4)
+    trees = [
+        {
+            str(file.relative_to(tmp_path / name)): file.read_bytes()
+            for file in (tmp_path / name).rglob("*")
+            if file.is_file()
+        }
+        for name in ("here", "there")
+    ]
+
+    assert trees[0] == trees[1]
+    assert trees[0]["now/a.md"] == b"text, revised"
+    assert trees[0]["then/a.md"] == b"text"
+
+
 # -- several processes -------------------------------------------------------------------------------------------------
 
 WRITER = """
