@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from holdfast.care.backup.calls import restore_path as restore
     from holdfast.care.backup.calls import verify_path as verify_backup
     from holdfast.care.fsck.portion import Portion
+    from holdfast.kinds.view import View
     from holdfast.store import Store, doctor, import_store
     from holdfast.store import create_store as create
     from holdfast.store import fsck_store as fsck
@@ -32,6 +33,7 @@ _HOMES = {
     "FileFacts": ("holdfast.values.records", "FileFacts"),
     "Portion": ("holdfast.care.fsck.portion", "Portion"),
     "Store": ("holdfast.store", "Store"),
+    "View": ("holdfast.kinds.view", "View"),
     "backup": ("holdfast.care.backup.calls", "backup_path"),
     "create": ("holdfast.store", "create_store"),
     "doctor": ("holdfast.store", "doctor"),
@@ -54,6 +56,7 @@ __all__ = [
     "FileFacts",
     "Portion",
     "Store",
+    "View",
     "__version__",
     "backup",
     "create",

@@ -35,8 +35,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "get": ("getting", "Write a content to a file."),
         "cat": ("getting", "Write contents to standard output."),
         "checkout": ("checkout", "Write a collection out as a working tree."),
-        "export": ("exporting", "Write the store in another shape."),
-        "import": ("exporting", "Make a new store of an exported one."),
+        "export": ("packages", "Write the store in another shape."),
+        "import": ("packages", "Take in what was exported, or merge it."),
+        "snapshot": ("snapshotting", "Put a store, or a part of it, into one file."),
     },
     "Look": {
         "ls": ("listing", "List artifacts and collections."),
@@ -71,9 +72,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "rebuild": ("upkeep", "Make the index anew from journal and blobs."),
         "recover": ("upkeep", "Make a copied or torn store whole."),
         "backup": ("backing", "Back up the store, or check a backup."),
+        "copy": ("copying", "Make the store again elsewhere, with its index in a file or in PostgreSQL."),
         "restore": ("backing", "Make a store of a backup, as of now or of an earlier change."),
         "drill": ("backing", "Try a backup out: restore it, check it, compare it, report."),
         "migrate": ("migrate", "Show or change the schema of the index."),
+        "schema": ("schema", "Print the tables of an index as SQL."),
     },
     "The command itself": {
         "completion": ("completion", "Print a completion script for a shell."),

@@ -6,7 +6,7 @@ import os
 
 from holdfast.care.fsck.matched import Matched
 from holdfast.care.fsck.scene import Held, Scene, words
-from holdfast.engine import derive
+from holdfast.engine import derive, served
 from holdfast.errors import FormatTooNewError, HoldfastError, IndexDamagedError, SchemaOutdatedError, StoreError
 from holdfast.formats import lines, paths
 from holdfast.index.audit import Audit, ChainRow, quick_look
@@ -18,10 +18,12 @@ from holdfast.values.change import Head, Transaction
 def check_file(scene: Scene) -> None:
     """Open the index and ask SQLite; if it can be used, `scene.needs` is set to it."""
     path = os.path.join(scene.root, paths.INDEX)
-    if not os.path.lexists(path):
+    if served.place_of(scene.root, scene.disk) is not None:
+        path = ""
+    elif not os.path.lexists(path):
         scene.out.found("index-missing", paths.INDEX)
         return
-    if not os.path.isfile(path):
+    elif not os.path.isfile(path):
         return  # reported with the names
     try:
         check_opened(scene, scene.view.open())
@@ -60,7 +62,7 @@ def _pages_and_schema(scene: Scene, audit: Audit) -> bool:
 
 def _check_identity(scene: Scene, audit: Audit, path: str) -> None:
     try:
-        here = file_identity(path)
+        here = file_identity(path) if path else audit.index.identity()
     except OSError:
         return
     try:

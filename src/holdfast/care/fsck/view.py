@@ -12,8 +12,10 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from holdfast import disk
+from holdfast.engine import served
 from holdfast.engine.handle import open_here
 from holdfast.engine.locks import FileLock
 from holdfast.engine.scratch import scratch_folder
@@ -21,6 +23,9 @@ from holdfast.errors import HoldfastError, LockedError
 from holdfast.formats import paths
 from holdfast.index.audit import Audit
 from holdfast.index.sqlite import SqliteIndex
+
+if TYPE_CHECKING:
+    from holdfast.index.postgres.place import Place
 
 _WAIT_S = 30.0
 _TRIES = 500
@@ -42,11 +47,21 @@ class View:
     def open(self) -> Audit:
         """Look at the index as it is now; FileNotFoundError, and typed errors if it cannot be read."""
         self.close()
+        place = served.place_of(self._root, disk.Disk())
+        if place is not None:
+            return self._open_served(place)
         with contextlib.ExitStack() as stack:
             index = SqliteIndex(self._found(stack), read_only=True)
             stack.callback(index.close)
             self.audit = Audit(index)
             self._held = stack.pop_all()
+        return self.audit
+
+    def _open_served(self, place: str | Place) -> Audit:
+        """One on a server, which keeps its own house."""
+        index = served.index_class()(place, read_only=True)
+        self._held.callback(index.close)
+        self.audit = index.audit()
         return self.audit
 
     def refresh(self) -> None:
