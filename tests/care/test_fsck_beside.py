@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 import holdfast
-from holdfast.care.fsck import beside, check_path, rows
+from holdfast.care.fsck import beside, blobs, check_path, rows
 from holdfast.testing import damage
 
 
@@ -123,6 +123,19 @@ def test_a_sound_store_is_gone_over_once_and_no_row_is_derived(root, children, m
     assert report.exit_code == 0
     assert report.read == report.checked["contents"] == 92
     assert report.checked["rows"] > 300
+
+
+@pytest.mark.parametrize("harm", [no_harm, alter_row, break_rule])
+def test_contents_are_read_once_where_rows_must_be_derived(root, children, monkeypatch, harm):
+    with holdfast.open(root) as store:
+        store.indexes.declare("metadata.n")
+    harm(root)
+    wanted = alone(root, monkeypatch)
+    passes = []
+    check_blobs = blobs.check_blobs
+    monkeypatch.setattr(blobs, "check_blobs", lambda *given, **more: passes.append(1) or check_blobs(*given, **more))
+    assert told(check_path(root)) == wanted
+    assert len(passes) == len(children) == 1
 
 
 def test_where_the_child_is_killed_one_process_does_it_all(root, children, monkeypatch):

@@ -38,10 +38,13 @@ _READ = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What is to be known of an index in which nothing was found: its chain, its rows by table, what was looked at."""
+    """What is to be known of an index in which nothing was found: its chain, its rows by table, what was looked at.
+
+    `rows` None: that they are as the chain gives them could not be told.
+    """
 
     held: Held
-    rows: Mapping[str, int]
+    rows: Mapping[str, int] | None
     checked: Mapping[str, int]
 
 
@@ -143,6 +146,6 @@ def _look(root: str, copy: str, settle: Callable[[Scene], None]) -> Sound | None
         return None
     settle(scene)
     index.check_chain(scene)
-    if scene.index is None or scene.rows is None or out.report(quick=False).counts:
+    if scene.index is None or out.report(quick=False).counts:
         return None
     return Sound(scene.index, scene.rows, dict(out.checked))

@@ -119,13 +119,14 @@ def _check_at_once(scene: Scene, marker: Marker | None) -> bool:
     What is found is told in the same order as if one came after the other.
     """
     out, watched = scene.out, _Watched(scene.out.progress)
-    apart = Gathered(None, watched if out.progress else None, before=out)
+    of_rules, apart = (Gathered(None, watched if out.progress else None, before=out) for _ in range(2))
     with beside.chain_and_rows(scene, lambda one: _settle_origin(one, marker)) as aside:
         sound = None
         if aside is not None:
-            scene.out = apart
             try:
+                scene.out = of_rules
                 rows.check_rules(scene, matched=True)
+                scene.out = apart
                 _check_contents(scene, None)
                 apart.step(0, None, "checking the index", "changes")
                 sound = aside.sound()
@@ -143,7 +144,11 @@ def _check_at_once(scene: Scene, marker: Marker | None) -> bool:
     out.checked.update(sound.checked)
     _settle_origin(scene, marker)
     journal.check_journal(scene)
-    rows.check_rows(scene)
+    if scene.rows is not None:
+        rows.check_rows(scene)
+        out.absorb(of_rules)
+    elif rows.check_rows(scene):
+        rows.check_rules(scene)
     out.absorb(apart)
     return True
 
