@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from holdfast.engine import open as opening
+from holdfast.engine import places
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.open import Settings, actor_of
 from holdfast.engine.transaction import Unit, write
 from holdfast.errors import NotAStoreError
 from holdfast.kinds.collections import Collections
-from holdfast.kinds.many import ManyResult
 from holdfast.kinds.readings import Artifacts
 from holdfast.values.change import Actor
 from holdfast.values.records import Artifact, Collection, PutResult, Record
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from holdfast.care.backup import BackupReport
     from holdfast.care.fsck import FsckReport, OnFinding, Portion
     from holdfast.care.gc import GcReport
+    from holdfast.care.moving import CopyReport
     from holdfast.care.rebuild import RebuildReport
     from holdfast.care.recover import RecoverReport
     from holdfast.care.redact import RedactReport
@@ -38,11 +39,15 @@ if TYPE_CHECKING:
     from holdfast.engine.recover import Progress
     from holdfast.exchange.delivery import CheckoutReport
     from holdfast.exchange.folder import AddReport
+    from holdfast.exchange.git.exporting import GitExportReport
+    from holdfast.exchange.git.importing import GitImportReport
+    from holdfast.exchange.snapshot import SnapshotReport
     from holdfast.exchange.standards import Standards
     from holdfast.exchange.tree_export import ExportReport
     from holdfast.exchange.tree_import import ImportReport
     from holdfast.kinds.changes import Changes
     from holdfast.kinds.indexes import Indexes
+    from holdfast.kinds.many import ManyResult
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching
@@ -209,6 +214,45 @@ class Store:
         wanted = tree_export.Wanted(large_from, large_beside, force)
         return tree_export.export_tree(self._handle, dest, wanted=wanted, progress=progress)
 
+    def snapshot(
+        self, dest: str | bytes | os.PathLike[str], *, collections: Iterable[str | bytes] = (), force: bool = False,
+        progress: Progress | None = None,
+    ) -> SnapshotReport:  # fmt: skip
+        """Write the store, or some collections with all they refer to, to one file: see `holdfast.exchange.snapshot`.
+
+        `force`: a file that is there gives way.
+        """
+        from holdfast.exchange import snapshot
+
+        return snapshot.take(self._handle, dest, collections=collections, replace=force, progress=progress)
+
+    def import_git(
+        self, repo: str | bytes | os.PathLike[str], *, into: str | bytes | None = None, branch: str = "",
+        paths: Iterable[str | bytes] = (), range: str = "", progress: Progress | None = None,
+    ) -> GitImportReport:  # fmt: skip
+        """Take the history of a git repository into a collection: see `holdfast.exchange.git.importing`.
+
+        `branch`: a branch, tag or commit, else what HEAD is; `paths`: these only; `range`: `OLD..NEW` or `OLD..`.
+        The same call takes what is new since; after an interruption it goes on.
+        """
+        from holdfast.exchange.git import importing
+
+        wanted = importing.Wanted(branch, tuple(paths), range)
+        return importing.import_git(self._handle, repo, into=into, wanted=wanted, progress=progress)
+
+    def export_git(
+        self, repo: str | bytes | os.PathLike[str], *, ref: str | bytes | Collection = "", branch: str = "",
+        bare: bool = False, progress: Progress | None = None,
+    ) -> GitExportReport:  # fmt: skip
+        """Write the history of a collection, by default of all, as commits: see `holdfast.exchange.git.exporting`.
+
+        `branch`: by default the one that was taken in, else `main`; a repository that is not there is made, without a
+        work tree if `bare` or if its name ends with `.git`. The same call adds what is new since.
+        """
+        from holdfast.exchange.git import exporting
+
+        return exporting.export_git(self._handle, repo, ref=ref, branch=branch, bare=bare, progress=progress)
+
     # -- care --------------------------------------------------------------------------------------------------------
 
     def gc(self, *, dry_run: bool = False, grace_s: float | None = None, progress: Progress | None = None) -> GcReport:
@@ -246,6 +290,14 @@ class Store:
 
         way = backing.Way(keep=backing.kept(keep), whole=whole)
         return backing.backup(self._handle, backing.Folder(os.fspath(destination)), way, progress)
+
+    def copy(
+        self, dest: str | os.PathLike[str], *, index: str | None = None, progress: Progress | None = None
+    ) -> CopyReport:
+        """Make this store again in a new folder, its index in a file or at the URL `index`: `holdfast.care.moving`."""
+        from holdfast.care import moving
+
+        return moving.copy_store(self._handle, os.fspath(dest), index, progress)
 
     def redact(
         self, record: Record | str, *, fields: Iterable[str] | None = None, revisions: Iterable[int] | None = None,
@@ -287,10 +339,15 @@ def open_store(
     create: bool = False,
     read_only: bool = False,
     lock_wait_s: float = 30.0,
+    blobs: str | os.PathLike[str] | None = None,
 ) -> Store:
-    """Open the store in a folder; with `create`, make it if the folder is empty or absent."""
-    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only)
-    root = opening.place_of(os.fspath(path))
+    """Open the store in a folder; with `create`, make it if the folder is empty or absent.
+
+    `path` may be the URL of an index in PostgreSQL (docs/postgresql.md); `blobs` is the folder of the store then.
+    """
+    folder, index = places.of(path, blobs)
+    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index)
+    root = opening.place_of(folder)
     if create:
         try:
             return Store(opening.open_store(root, settings))
@@ -299,11 +356,17 @@ def open_store(
     return Store(opening.open_store(root, settings))
 
 
-def create_store(path: str | os.PathLike[str], *, actor: Actor | str | None = None) -> Store:
-    """Make an empty store in a new or empty folder and open it; StoreExistsError."""
-    settings = Settings(actor_of(actor))
-    opening.create(os.fspath(path), settings)
-    return Store(opening.open_store(os.fspath(path), settings))
+def create_store(
+    path: str | os.PathLike[str], *, actor: Actor | str | None = None, blobs: str | os.PathLike[str] | None = None
+) -> Store:
+    """Make an empty store in a new or empty folder and open it; StoreExistsError.
+
+    `path` may be the URL of a PostgreSQL database; `blobs` is the folder then, and the database gets the index.
+    """
+    folder, index = places.of(path, blobs)
+    settings = Settings(actor_of(actor), index=index)
+    opening.create(folder, settings)
+    return Store(opening.open_store(folder, settings))
 
 
 def recover_store(
@@ -321,14 +384,23 @@ def recover_store(
 
 
 def import_store(
-    path: str | os.PathLike[str], source: str | bytes | os.PathLike[str], *, dry_run: bool = False,
-    lock_wait_s: float = 30.0, progress: Progress | None = None,
+    path: str | os.PathLike[str], source: str | bytes | os.PathLike[str], *, on_conflict: str = "fail",
+    mirror: bool = False, exact: bool = False, dry_run: bool = False, max_bytes: int | None = None,
+    actor: Actor | str | None = None, lock_wait_s: float = 30.0, progress: Progress | None = None,
 ) -> ImportReport:  # fmt: skip
-    """Make a new or empty store equal to the one that a tree was exported from: see `holdfast.exchange.tree_import`."""
-    from holdfast.exchange import tree_import
+    """Take an exported tree or a snapshot in: a new store becomes equal to it, another one merges it.
 
-    settings = Settings(actor_of(None), wait_s=lock_wait_s)
-    return tree_import.import_tree(os.fspath(path), source, settings, dry_run=dry_run, progress=progress)
+    `on_conflict`: whose counts where both changed the same: "fail" (nothing is imported), "skip", "rename", "newest",
+    "theirs" or "ours". `mirror`: what is not in it is deleted. `exact`: an edit in a tree is refused, not taken.
+    `dry_run`: say of each item what would become of it, and write nothing. `max_bytes`: what a snapshot may hold at
+    most (None: 1 GiB, or 200 times its file). See `holdfast.exchange.importing`.
+    """
+    from holdfast.exchange import importing
+    from holdfast.exchange.merge import report
+
+    wish = report.Wish(report.policy_of(on_conflict), mirror=mirror, dry_run=dry_run, exact=exact, most_bytes=max_bytes)
+    settings = Settings(actor_of(actor), wait_s=lock_wait_s)
+    return importing.import_path(os.fspath(path), source, settings, wish=wish, progress=progress)
 
 
 def rebuild_store(

@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from holdfast.cli.git import Importing
 from holdfast.cli.main import TABLE, cli
 
 
@@ -22,6 +23,8 @@ def leaves() -> Iterator[tuple[tuple[str, ...], click.Command]]:
         assert command is not None
         if isinstance(command, click.Group):
             yield from (((name, inner), one) for inner, one in command.commands.items())
+            if isinstance(command, Importing):
+                yield (name,), command.plain
         else:
             yield (name,), command
 
@@ -67,6 +70,8 @@ def test_every_command_takes_the_common_options_after_its_name(words: str) -> No
 # One call of each that succeeds on the store `filled`, and the message types or keys its answer must have.
 SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "init": (["elsewhere"], {"path", "id"}),
+    "copy": (["copied"], {"path", "store", "head"}),
+    "schema sql": ([], {"dialect", "sql"}),
     "status": ([], {"path", "id", "counts"}),
     "doctor": ([], {"versions"}),
     "add": (["file.txt"], {"summary"}),
@@ -78,6 +83,10 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "export ro-crate": (["crate"], {"summary"}),
     "export prov": (["lineage.json"], {"summary"}),
     "export openlineage": (["events.jsonl"], {"summary"}),
+    "export git": (["repo.git"], {"summary"}),
+    "snapshot take": (["file.snapshot"], {"summary"}),
+    "snapshot ls": (["file.snapshot"], {"file", "summary"}),
+    "snapshot extract": (["file.snapshot", "out"], {"summary"}),
     "ls": (["docs"], {"collection", "artifact", "summary"}),
     "find": (["--tag", "draft"], {"artifact", "summary"}),
     "search": (["zebra"], {"hits", "indexed_to", "head"}),
@@ -101,6 +110,7 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "fsck": ([], {"summary"}),
     "gc": (["--dry-run"], {"summary"}),
     "backup": (["copies"], {"summary"}),
+    "audit foreign": ([], {"chains"}),
     "audit head": ([], {"head"}),
     "audit verify": ([], {"proven", "head"}),
     "redact": (["docs/a.md", "--dry-run"], {"dry_run"}),
@@ -114,9 +124,14 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "completion": (["bash"], {"shell", "script"}),
     "version": ([], {"holdfast"}),
 }
-BEFORE = {"index drop": ["index", "declare", "metadata.k"]}
+BEFORE = {
+    "index drop": ["index", "declare", "metadata.k"],
+    "snapshot ls": ["snapshot", "take", "file.snapshot"],
+    "snapshot extract": ["snapshot", "take", "file.snapshot"],
+}
 FROM_A_TREE = {"import exported": ["tree", "--dry-run"]}
 FROM_A_PACKAGE = {"import bag": ["bag", "--into", "again"], "import ro-crate": ["bag/data", "--into", "again"]}
+FROM_A_REPOSITORY = {"import git": ["repo.git", "--into", "again"]}
 LISTS = {"cat": ["docs/a.md", "top.txt"], "mkdir": ["one", "two"]}
 WITH_A_RUN = {"run show": [], "run begin": [], "run finish": [], "run step": ["fit"], "run input": ["top.txt"],
               "run output": ["top.txt"], "run delete": []}  # fmt: skip
@@ -124,7 +139,8 @@ WITH_A_BACKUP = {"restore": ["copies", "new", "--verify"], "drill": ["copies"]}
 
 
 def test_every_command_is_called_by_the_json_tests() -> None:
-    assert {*SUCCEEDS, *LISTS, *WITH_A_RUN, *WITH_A_BACKUP, *FROM_A_TREE, *FROM_A_PACKAGE} == set(WORDS)
+    from_others = {*FROM_A_TREE, *FROM_A_PACKAGE, *FROM_A_REPOSITORY}
+    assert {*SUCCEEDS, *LISTS, *WITH_A_RUN, *WITH_A_BACKUP, *from_others} == set(WORDS)
 
 
 @pytest.mark.parametrize("words", WITH_A_BACKUP)
@@ -185,6 +201,13 @@ def test_it_looks_back(words: str, filled: Path, call: Any) -> None:
     then = call(*words.split(), *given, "--at", str(head))
     assert (then.code, then.out) == (before.code, before.out)
     assert call(*words.split(), *given, "--at", str(10**6), "--json").error["code"] == "invalid-value"
+
+
+def test_it_answers_in_json_about_a_repository(filled: Path, call: Any) -> None:
+    call("export", "git", "repo.git")
+    answer = call("import", "git", "--json", *FROM_A_REPOSITORY["import git"])
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.messages[-1]["message_type"] == "summary"
 
 
 @pytest.mark.parametrize("words", LISTS)

@@ -30,8 +30,9 @@ from holdfast.errors import (
     InvalidValueError,
     NotFoundError,
 )
-from holdfast.exchange import ground, staging, tree_export, tree_import
+from holdfast.exchange import ground, importing, staging, tree_export, tree_import
 from holdfast.exchange import tree as trees
+from holdfast.exchange.merge.report import Wish
 from holdfast.formats import lines
 from holdfast.index.select import whole
 from holdfast.index.tables import LOGICAL
@@ -731,7 +732,7 @@ def test_an_import_that_is_killed_at_any_operation_leaves_nothing_or_everything(
 
         def work() -> None:
             said = Settings(Actor("Ada"), disk=KillingDisk(number))  # noqa: B023
-            tree_import.import_tree(str(target), tmp_path / "tree", said)
+            importing.import_path(str(target), tmp_path / "tree", said, wish=Wish())
 
         killed = in_child(work)
         if (target / "holdfast.json").exists():

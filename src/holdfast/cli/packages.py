@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from holdfast.cli import text
+from holdfast.cli import git, text
 from holdfast.cli.exits import Exit
 from holdfast.cli.exporting import export
 from holdfast.cli.exporting import import_ as tree
@@ -121,7 +121,7 @@ def openlineage(inv: Invocation, dest: str, namespace: str, at: str | None) -> i
     return Exit.OK
 
 
-for _one in (bagit, ro_crate, prov, openlineage):
+for _one in (git.git_out, bagit, ro_crate, prov, openlineage):
     export.add_command(_one)
 
 
@@ -154,8 +154,8 @@ class Incoming(click.Group):
 def import_() -> None:
     """Take in what was exported.
 
-    `holdfast import DIR` makes a new store of an exported tree, as `holdfast import exported DIR` does. A folder that
-    is itself called as one of these: ./bag.
+    `holdfast import SOURCE` takes in an exported tree or a snapshot, as `holdfast import exported SOURCE` does. A
+    folder that is itself called as one of these: ./bag.
     """
 
 
@@ -212,5 +212,6 @@ def crate(inv: Invocation, source: str, into: str, dry_run: bool) -> int:
 
 
 import_.add_command(tree, "exported")
+import_.add_command(git.git_in)
 import_.add_command(bag)
 import_.add_command(crate)

@@ -210,6 +210,15 @@ def open_here(root: str) -> Handle | None:
     return None
 
 
+def handle_on(root: str) -> Handle | None:
+    """A handle of this process on the store in a folder, wherever its index is."""
+    for handle in list(_open_handles):
+        with contextlib.suppress(OSError):
+            if os.path.samefile(handle.root, root):
+                return handle
+    return None
+
+
 def _sync_regularly(reference: weakref.ref[Handle], stop: threading.Event) -> None:
     while not stop.wait(SYNC_EVERY_S):
         handle = reference()

@@ -33,8 +33,9 @@ from holdfast.errors import (
 )
 from holdfast.formats import lines
 from holdfast.index.physical import Place
-from holdfast.values import canon, moment
-from holdfast.values.change import Body, Entry, Head, Transaction, root_of
+from holdfast.values import moment
+from holdfast.values.bodies import encode
+from holdfast.values.change import Actor, Body, Entry, Head, Transaction, root_of
 
 log = logging.getLogger("holdfast.engine")
 _active = threading.local()
@@ -46,8 +47,10 @@ class Unit:
     `before`, `after`: the end of the chain without it, and with it once it is committed.
     """
 
-    def __init__(self, handle: Handle, head: Head, *, tx: str, note: str) -> None:
+    def __init__(self, handle: Handle, head: Head, *, tx: str, note: str, actor: Actor | None = None) -> None:
+        """`actor`: who writes, if that is not whoever opened the store."""
         self.handle = handle
+        self.actor = actor or handle.actor
         self.tx = tx
         self.note = note
         self.now_us = max(handle.clock.now_us(), head.time_us)
@@ -70,7 +73,7 @@ class Unit:
         """Apply a change at once; its seq. Rows are visible to this thread only until COMMIT."""
         body = self._noted(body)
         seq = self.next_seq
-        encoded = canon.encode(body)
+        encoded = encode(body)
         self.handle.index.apply(seq, body)
         self._bodies.append(encoded)
         self._place([body])
@@ -81,8 +84,9 @@ class Unit:
 
         The seq of the first; the others follow.
         """
-        bodies = [self._noted(body) for body in bodies]
-        encoded = [canon.encode(body) for body in bodies]
+        if self.note:
+            bodies = [self._noted(body) for body in bodies]
+        encoded = [encode(body) for body in bodies]
         first = self.next_seq
         self.handle.index.apply_all(first, bodies)
         self._bodies += encoded
@@ -159,7 +163,7 @@ class Unit:
             first=self.before.next_seq,
             count=len(bodies),
             time_us=self.now_us,
-            actor=self.handle.actor,
+            actor=self.actor,
             root=root_of(salt, bodies),
             prev=self.before.hash,
             store=self.handle.marker.store_id if self.before.next_seq == 1 else "",
@@ -195,18 +199,28 @@ def write(handle: Handle, *, tx: str | None = None, note: str = "", what: str = 
     handle.writer.acquire(what, wait_s=handle.wait_s)
     try:
         unit = _begin(handle, tx, note)
-        _units()[id(handle)] = unit
         try:
-            yield unit
-            _commit(unit)
+            with opened(unit):
+                yield unit
+                _commit(unit)
         except BaseException:
-            _rollback(handle)
+            roll_back(handle)
             raise
-        finally:
-            del _units()[id(handle)]
-            handle.index.lookups.close_transaction()
     finally:
         handle.writer.release()
+
+
+@contextmanager
+def opened(unit: Unit) -> Iterator[None]:
+    """This thread works in a transaction: what reads and writes here finds it."""
+    handle = unit.handle
+    _units()[id(handle)] = unit
+    handle.index.lookups.open_transaction(unit.next_seq, unit.now_us, unit.actor.name)
+    try:
+        yield
+    finally:
+        del _units()[id(handle)]
+        handle.index.lookups.close_transaction()
 
 
 def _units() -> dict[int, Unit]:
@@ -222,9 +236,7 @@ def _begin(handle: Handle, tx: str | None, note: str) -> Unit:
     if tx is not None and handle.index.chain.find(tx) is not None:
         raise TransactionReusedError(f"transaction {tx} was committed before", tx=tx)
     handle.index.begin()
-    unit = Unit(handle, head, tx=tx or moment.draw_id(handle.clock.now_us()), note=note)
-    handle.index.lookups.open_transaction(head.next_seq, unit.now_us, handle.actor.name)
-    return unit
+    return Unit(handle, head, tx=tx or moment.draw_id(handle.clock.now_us()), note=note)
 
 
 def _commit(unit: Unit) -> None:
@@ -236,15 +248,21 @@ def _commit(unit: Unit) -> None:
         with handle.watching_syncs():
             handle.journal.prepare(transaction.entry.first, len(data))
         handle.index.chain.append(transaction, data)
+    commit_rows(handle, data)
+    if transaction is not None:
+        unit.after = transaction.head
+
+
+def commit_rows(handle: Handle, data: bytes) -> None:
+    """The point of no return, then the journal gets `data`, for which space was claimed: what the chain has of it."""
     try:
         handle.index.commit()  # without changes too: rows of blobs may be in it
     except (StorageIOError, ReadOnlyError, LockedError) as error:
         # Neither yes nor no: only reopening can tell. (When the disk is full, SQLite rolls back whole.)
         handle.poison(error)
         raise
-    if transaction is not None:
+    if data:
         _journal(handle, data)
-        unit.after = transaction.head
         handle.keep_synced()
     try:
         if handle.index.checkpoint_due():
@@ -270,7 +288,8 @@ def _journal(handle: Handle, data: bytes) -> None:
         handle.poison(error)
 
 
-def _rollback(handle: Handle) -> None:
+def roll_back(handle: Handle) -> None:
+    """Undo what is not committed; a handle that cannot is poisoned."""
     try:
         handle.index.rollback()
     except HoldfastError as error:

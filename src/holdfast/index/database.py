@@ -60,6 +60,8 @@ _A_FUNCTION_RAISED = "user-defined function raised exception"
 
 def mapped(error: Exception, path: str) -> HoldfastError:
     """The typed error for an error of SQLite or Peewee."""
+    if isinstance(error, HoldfastError):
+        return error
     # Peewee names what it wraps as the cause in a query, and only as the context where a connection is made.
     cause = (error.__cause__ or error.__context__ or error) if isinstance(error, PeeweeError) else error
     text = str(cause)

@@ -46,14 +46,18 @@ class SqliteIndex:
     """An open index. Writes happen inside `begin` … `commit`, under the writer lock that the engine holds."""
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
-        self.path = path
         self.read_only = read_only
-        self.database = Database(path, read_only=read_only)
+        self._checkpoint_at = CHECKPOINT_BYTES
+        self._changes_before: int | None = None
+        self._wire(path, Database(path, read_only=read_only))
+
+    def _wire(self, path: str, database: Database) -> None:
+        """What all indexes with SQL have alike, whatever their connections lead to."""
+        self.path = path
+        self.database = database
         self.executor = Executor(self.database)
         self.chain = ChainRows(self.database, self.executor)
         self.physical = PhysicalRows(self.database)
-        self._checkpoint_at = CHECKPOINT_BYTES
-        self._changes_before: int | None = None
         self.sights = Sights(self.database)
         self.lookups = Lookups(self.database, self.sights)
         self.collections = CollectionRows(self.database, self.lookups)
@@ -146,11 +150,11 @@ class SqliteIndex:
         while part := list(itertools.islice(numbered, _TOGETHER)):
             for seq, body in part:
                 self._know(seq, body)
-            self.executor.apply_all([(seq, reduce(seq, body)) for seq, body in part])
+            self.executor.apply_all(part)
 
     def _know(self, seq: int, body: Body) -> None:
-        """What lies in a new collection names it: nearly always the next changes do."""
-        if body["kind"] == "collection" and body["action"] == "create":
+        """What lies in a new collection, or is made in a new run, names it: nearly always the next changes do."""
+        if body["kind"] in ("collection", "run") and body["action"] == "create":
             self.executor.know(body["id"], seq)
 
     def forget(self) -> None:

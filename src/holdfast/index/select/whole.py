@@ -6,7 +6,7 @@ row is proven as it is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,9 @@ _KEPT = f"""SELECT c.digest, c.size, {proof.proven("content", "c")},
     FROM content c WHERE substr(c.digest, 1, 8) >= ? AND c.digest > ? AND EXISTS
     (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})
     ORDER BY substr(c.digest, 1, 8), c.digest LIMIT ?"""
+_KEPT_OF = f"""SELECT c.digest, c.size, {proof.proven("content", "c")} FROM json_each(?1) n CROSS JOIN content c
+    ON substr(c.digest, 1, 8) = substr(?2, n.value * 32 + 1, 8) AND c.digest = substr(?2, n.value * 32 + 1, 32)
+    WHERE EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})"""
 
 Value = dict[str, Any]
 Cells = dict[str, Any]
@@ -83,6 +86,23 @@ class Whole:
             yield from self._values(table, page)
             after = page[-1][0]
 
+    def one(self, what: str, record_id: str) -> Value | None:
+        """The row of one record of a kind; None if no record of the kind has the id."""
+        key = self._lookups.key(record_id)
+        return None if key is None else next(self.beside(what, "key", key), None)
+
+    def beside(self, what: str, column: str, key: int) -> Iterator[Value]:
+        """The rows of a kind that name a record by its key, in a column (`artifact`, `run`) or as their own, by seq."""
+        table = TABLES[what]
+        if column not in proof.COLUMNS[table]:
+            raise ValueError(f"{what} have no {column}")
+        alone = table in _NO_RECORD
+        columns = proof.columns(table, "t") + ("" if alone else ", " + proof.columns("record", "r"))
+        join = "" if alone else "LEFT JOIN record r ON r.key = t.key"
+        rows = self._db.rows(f"SELECT {columns} FROM {table} t {join} WHERE t.{column} = ? ORDER BY t.key", (key,))
+        for start in range(0, len(rows), _PAGE):
+            yield from self._values(table, rows[start : start + _PAGE])
+
     def kept(self) -> Iterator[tuple[str, int, bool]]:
         """(digest, size, whether a live artifact's newest revision has it) of each content that is kept, by digest."""
         after = b""
@@ -90,6 +110,11 @@ class Whole:
             for raw, size, _, shown in page:
                 yield digest.text(raw), size, bool(shown)
             after = page[-1][0]
+
+    def kept_of(self, digests: Sequence[str]) -> dict[str, int]:
+        """The sizes of those of some contents that are kept."""
+        numbers, raws = str(list(range(len(digests)))), b"".join(digest.raw(one) for one in digests)
+        return {digest.text(raw): size for raw, size, _ in self._db.rows(_KEPT_OF, (numbers, raws))}
 
     def _values(self, table: str, page: list[tuple[Any, ...]]) -> Iterator[Value]:
         own = proof.COLUMNS[table]
