@@ -19,7 +19,7 @@ import pytest
 
 import holdfast
 from holdfast import Store
-from holdfast.engine import derive, recover
+from holdfast.engine import derive, past, recover
 from holdfast.errors import (
     HandleDeadError,
     HoldfastError,
@@ -611,3 +611,19 @@ def test_physical_rows_are_derived_from_files_too(store: Store, url: str, root: 
 def store_big(store: Store) -> bytes:
     """Read through the artifact, which checks the digest."""
     return store.read(store.get("big"))
+
+
+def test_the_store_as_it_was_is_derived_in_a_file_here(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past, "_FEW", 0)  # a server has no pages to copy, however many changes there are
+    store.put("a", "one", metadata={"k": 1})
+    store.put("a", "two")
+    then = store.changes.head().next_seq - 1
+    store.artifacts.rename("a", "b")
+    store.artifacts.purge("b", revisions=[1])
+    with store.at(then) as view:
+        assert [one.path for one in view.find(holdfast.field("metadata.k") == 1)] == ["a"]
+        assert view.read("a") == b"two"
+        assert [loss.what for loss in view.losses()] == ["purged"]
+        with store.transaction(), store.at(then) as inside:
+            store.put("c", "three")
+            assert [one.path for one in inside.find()] == ["a"]
