@@ -240,8 +240,8 @@ class BackupDamagedError(DamageError):
     """A file of a backup is missing, or not what was written. Fields: `path`, `reason`."""
 
     code = "backup-damaged"
-    default_remedy = """Run `holdfast backup verify DEST`: it names every damaged file. Another generation may be whole \
-(`holdfast restore --generation N`); `holdfast backup --whole DEST` makes a new one that shares no file."""
+    default_remedy = """Run `holdfast backup verify DEST`: it names every damaged file. Another generation may be \
+whole (`holdfast restore --generation N`); `holdfast backup --whole DEST` makes a new one that shares no file."""
 
 
 class StoreError(HoldfastError):
