@@ -13,6 +13,8 @@ import holdfast
 from holdfast import Store
 from holdfast.errors import ImportRefusedError, MergeConflictError
 
+from .test_merge import findings
+
 
 @pytest.fixture
 def tree(store: Store, tmp_path: Path) -> Path:
@@ -31,7 +33,7 @@ def take(store: Store, tree: Path) -> Callable[..., Any]:
 
     def taken(**wish: Any) -> Any:
         report = holdfast.import_store(store.path, tree, actor="Cy", **wish)
-        assert store.fsck().findings == ()
+        assert findings(store) == []
         return report
 
     return taken
@@ -75,7 +77,9 @@ def test_metadata_tags_and_type_come_in_from_the_records(store: Store, tree: Pat
     found = store.get("docs/a.md")
     edit_line(records(tree, "revisions"), lambda r: r["artifact"] == found.id, lambda r: r.update(metadata={"n": 2}))
     edit_line(records(tree, "artifacts"), lambda r: r["id"] == found.id, lambda r: r.update(tags=["final"], type="x"))
-    edit_line(records(tree, "collections"), lambda r: r["name"] == "docs", lambda r: r.update(metadata={"why": "y"}))
+    edit_line(
+        records(tree, "collections"), lambda r: r.get("name") == "docs", lambda r: r.update(metadata={"why": "y"})
+    )
     (tree / "files/docs/a.md").write_text("edited\n")
     take()
     after = store.get("docs/a.md")

@@ -194,6 +194,15 @@ def test_repositories_with_sha256_ids_are_taken_too(tmp_path: Path) -> None:
     assert graph(tmp_path / "again.git") == graph(path)
 
 
+def test_files_that_take_the_place_of_their_own_folders_and_back(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "repo.git")
+    words = b"words that are known again\n" * 9
+    for path in (b"a/b/c", b"a", b"a/a", b"x/y", b"x/y/x", b"x"):
+        repo.commit({path: ("100644", words), b"z": ("100644", b"z")})
+    there_and_back(repo, tmp_path)
+    assert graph(tmp_path / "again.git") == graph(repo.path)
+
+
 def test_the_report_counts_what_git_has(tmp_path: Path) -> None:
     repo = Repo(tmp_path / "repo.git")
     one = repo.commit({b"a": ("100644", b"long enough to be known again\n"), b"x": ("100755", b"#!")})

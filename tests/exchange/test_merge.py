@@ -47,9 +47,14 @@ def take(theirs: Store, store: Store, tmp_path: Path) -> Callable[..., Any]:
 
 
 def sound(store: Store) -> None:
-    assert store.fsck().findings == ()
+    assert findings(store) == []
     assert store.audit.verify().proven
     assert all(one.proven for one in store.audit.foreign())
+
+
+def findings(store: Store) -> list[Any]:
+    """What fsck found, but for contents in packs that were brought in vain: they wait for gc, as after any put."""
+    return [one for one in store.fsck().findings if one.code != "blob-unreferenced"]
 
 
 def outcomes(report: Any) -> dict[str, str]:
@@ -410,7 +415,7 @@ def test_a_content_that_is_missing_is_named_and_nothing_comes_in(theirs: Store, 
     ("form", "step"),
     [
         ("tree", 7),
-        ("snapshot", 19),
+        ("snapshot", 7),
         pytest.param("tree", 1, marks=pytest.mark.soak),
         pytest.param("snapshot", 1, marks=pytest.mark.soak),
     ],
@@ -438,7 +443,7 @@ def test_a_merge_that_is_killed_at_any_operation_leaves_old_or_new_and_can_be_do
 
         killed = in_child(work)
         with holdfast.open(target) as found:
-            assert found.fsck().findings == (), number
+            assert findings(found) == [], number
             paths = {one.path for one in found.artifacts.list("", recursive=True) if one.type == "file"}
             assert paths in ({"a mine"}, {"a mine", "a", "docs/b", "large"}), number
             olds, news = olds + (len(paths) == 1), news + (len(paths) == 4)

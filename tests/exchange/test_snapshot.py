@@ -130,7 +130,8 @@ def linked(store: Store) -> Store:
     store.put("secret/key", "hidden\n")
     with store.runs.start("train") as run:
         run.input(store.get("raw/data.csv"), role="data")
-        run.step("fit")
+        with run.step("fit"):
+            pass
         store.put("models/a.bin", "model\n")
     store.put("models/a.bin", "model, second\n", metadata={"n": 1})
     store.put("docs/spec.md", "spec\n")
@@ -340,7 +341,7 @@ def test_a_file_that_is_there_stays_unless_it_is_forced(store: Store, tmp_path: 
     assert snapshot_reading.listing(tmp_path / "a").next_seq == 3
 
 
-def test_content_that_is_lost_leaves_no_file(store: Store, tmp_path: Path, without_packs: None) -> None:
+def test_content_that_is_lost_leaves_no_file(without_packs: None, store: Store, tmp_path: Path) -> None:
     store.put("a", "1" * 100)
     next(p for p in (store.path / "blobs").rglob("*.zst")).unlink()
     with pytest.raises(HoldfastError):

@@ -111,6 +111,15 @@ def test_a_bag_of_others_is_taken_in_too(other: Store, tmp_path: Path) -> None:
     assert ["Contact-Name", "Ben"] in other.collections.get("got").metadata["bag-info"]
 
 
+def test_a_name_may_have_come_by_another_unicode_form(other: Store, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "n\u00e4me").write_text("a")
+    bagit.make_bag(str(tmp_path / "theirs"))
+    os.rename(tmp_path / "theirs" / "data" / "n\u00e4me", tmp_path / "theirs" / "data" / "na\u0308me")
+    other.standards.import_bag(tmp_path / "theirs")
+    assert [one.path for one in other.find()] == ["na\u0308me"]
+
+
 def test_the_same_state_gives_the_same_bytes(filled: Store, tmp_path: Path) -> None:
     for verb in ("export_bagit", "export_ro_crate"):
         export = getattr(filled.standards, verb)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import zlib
 from pathlib import Path
 
 import pytest
 
-from holdfast.errors import IndexDamagedError
+import holdfast
+from holdfast.errors import IndexDamagedError, MissingDependencyError
 from holdfast.index import tables
 from holdfast.index.metadata import Key
 from holdfast.index.postgres import dialect, schema, sortable
@@ -130,3 +133,17 @@ def test_the_file_that_the_package_ships_is_what_the_manifest_makes_and_names_it
         assert part in shipped
     for model in tables.models().all():
         assert f'CREATE TABLE IF NOT EXISTS "{model._meta.table_name}"' in shipped
+
+
+def test_without_the_extra_a_store_on_a_server_is_refused_by_name_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("holdfast.index.postgres.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(MissingDependencyError) as caught:
+        holdfast.create("postgresql://localhost/x", blobs=tmp_path / "s")
+
+    assert caught.value.fields["extra"] == "postgres"
+    assert os.listdir(tmp_path / "s") == []

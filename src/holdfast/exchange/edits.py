@@ -8,12 +8,14 @@ from typing import Any
 from holdfast.engine import content
 from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
-from holdfast.errors import HoldfastError, InvalidNameError
+from holdfast.errors import HoldfastError, InvalidNameError, InvalidValueError
 from holdfast.exchange.ground import Readable, Steps
 from holdfast.exchange.tree import FILES, RECORDS, Part, Tree, named_in, place
 from holdfast.exchange.tree_compare import Difference, Why, differences
 from holdfast.exchange.tree_import import NAMED, refused
 from holdfast.index.sqlite import SqliteIndex
+from holdfast.kinds import labels
+from holdfast.kinds.checks import object_of, text_of
 from holdfast.values import canon, names, portable
 
 _EDITABLE = {
@@ -181,6 +183,7 @@ class _Finder:
             if newest is None or newest["newest"] != old["seq"]:
                 return f"{into.where}: only the newest revision of {record} can be edited"
         is_folder = what == "collections"
+        _check({name: pair[1] for name, pair in pairs.items()})
         edit = Edit(into.where, artifact="" if is_folder else record, collection=record if is_folder else "")
         facts = self._ground.look((RECORDS, what.encode()), into.where.rpartition("/")[2].encode())
         edit = _of(into.edits, into.by_record, record, edit)
@@ -226,6 +229,19 @@ def _of(edits: Edits, by_record: dict[str, Edit], record: str, new: Edit) -> Edi
         found = by_record[record] = new
         edits.found.append(new)
     return found
+
+
+def _check(said: dict[str, Any]) -> None:
+    """InvalidValueError for a value that cannot be kept."""
+    empty = next((name for name, value in said.items() if value is None), None)
+    if empty is not None:
+        raise InvalidValueError(f"{empty} is null", where=empty, reason="type", remedy="Remove the field instead.")
+    object_of(said.get("metadata"), "metadata")
+    labels.checked(said.get("tags", ()))
+    for name in ("owner", "type", "status"):
+        text_of(said.get(name, ""), name)
+        if name != "owner" and said.get(name) == "":
+            raise InvalidValueError(f"{name} is empty", where=name, reason="empty")
 
 
 def _key(row: dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ from holdfast.exchange.merge.report import Item, Outcome, Policy, Wish
 from holdfast.exchange.merge.scene import Scene
 from holdfast.index.select.whole import Value
 from holdfast.kinds import collections, labels, media, revising
-from holdfast.kinds.checks import object_of
 from holdfast.kinds.revising import Description
 from holdfast.values import moment, names
 from holdfast.values.names import Name
@@ -64,13 +63,13 @@ class Applying:
 
     def _artifact(self, edit: Edit) -> None:
         scene = self._scene
-        ours = scene.united.get(edit.artifact, edit.artifact)
+        ours = scene.stands_for(edit.artifact)
         found = scene.index.artifacts.by_id(ours)
         if found is None:
             if not edit.gone:
                 self._say("artifact", edit.artifact, edit.where, self._lost(), "it is not here any more")
             return
-        if edit.gone:
+        if edit.gone and (self._wish.mirror or not edit.fields):
             self._gone(edit, found)
             return
         base = self._base(edit)
@@ -87,8 +86,6 @@ class Applying:
 
     def _said(self, edit: Edit) -> Description:
         metadata = edit.fields["metadata"][1] if "metadata" in edit.fields else None
-        if metadata is not None:
-            object_of(metadata, "metadata")
         plain: dict[str, Any] = {name: pair[1] for name, pair in edit.fields.items() if name != "metadata"}
         return Description(metadata=metadata, message="edited in an export", **plain).checked()
 
@@ -144,7 +141,7 @@ class Applying:
 
     def _new(self, edit: Edit) -> None:
         scene = self._scene
-        above = scene.united.get(edit.path[0], edit.path[0])
+        above = scene.stands_for(edit.path[0])
         key = scene.index.key_of(above)
         steps = tuple(names.from_raw(one) for one in edit.path[1])
         if key is None or scene.index.collections.deleted_seq(key):
@@ -205,13 +202,12 @@ class Applying:
 
     def _collection(self, edit: Edit) -> None:
         scene = self._scene
-        ours = scene.united.get(edit.collection, edit.collection)
+        ours = scene.stands_for(edit.collection)
         mine = scene.index.whole.one("collections", ours)
         if mine is None or "deleted" in mine:
             self._say("collection", edit.collection, edit.where, self._lost(), "it is not here any more")
             return
         said = {name: pair[1] for name, pair in edit.fields.items()}
-        object_of(said.get("metadata"), "metadata")
         if "tags" in said:
             said["tags"] = labels.checked(said["tags"])
         now = {name: mine.get(name, type(value)()) for name, value in said.items()}

@@ -12,6 +12,8 @@ from holdfast.store import Store
 from holdfast.testing.workbench import Bench
 from holdfast.values.change import Actor
 
+_TURNS = 8
+
 
 def merged(bench: Bench) -> None:
     """Another store goes on, exports, and is merged; ours goes on too. Each merge is one call: all of it or nothing."""
@@ -20,7 +22,7 @@ def merged(bench: Bench) -> None:
     opening.create(foreign, settings)
     with bench.open() as store:
         bench.ledger.put(store, "mine", bench.content())
-    for turn in range(5):
+    for turn in range(_TURNS):
         with Store(opening.open_store(foreign, settings)) as theirs:
             wanted = {f"{turn % 2}/{n}": bench.content() for n in range(turn, turn + 4)}
             theirs.put_many(wanted.items())
@@ -36,4 +38,5 @@ def merged(bench: Bench) -> None:
             importing.import_path(bench.root, source, bench.settings, wish=Wish(Policy.FAIL))
         with bench.open() as store:
             bench.ledger.known(store, *wanted)
-            bench.ledger.put(store, "mine", bench.content())
+            for name in ("mine", "mine too"):
+                bench.ledger.put(store, name, bench.content())

@@ -101,7 +101,10 @@ class Landing:
 
     def _move(self, unit: Unit, source: Place, target: Place, about: _About) -> None:
         standing = self._shelf.at(unit, source)
-        if standing is None or self._shelf.at(unit, target) is not None:
+        # A file that comes to stand where its own folder is, or the other way round, goes and is made anew.
+        old, new = (*source[0], source[1]), (*target[0], target[1])
+        is_nested = old[: len(new)] == new or new[: len(old)] == old
+        if standing is None or is_nested or self._shelf.at(unit, target) is not None:
             self._leave(unit, source, about)
             return
         parent_id = self._shelf.room(unit, target, about.mark)

@@ -192,7 +192,7 @@ class Artifacts:
     def _alike(self, row: Value, mine: Value, key: int, revisions: list[Value]) -> bool:
         """Whether both came to the same."""
         ours = newest_of(mine, list(self._scene.index.whole.beside("revisions", "artifact", key)))
-        up = self._scene.united.get(row["collection"], row["collection"])
+        up = self._scene.stands_for(row["collection"])
         is_there = (mine["collection"], name_of(mine)) == (up, name_of(row))
         is_gone = ("deleted" in row) == ("deleted" in mine)
         same = shown_by(ours) == shown_by(newest_of(row, revisions))

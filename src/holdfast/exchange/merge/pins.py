@@ -26,7 +26,7 @@ class Pins:
         if their_id in scene.out:
             return None
         if their_id not in scene.pins:
-            ours = scene.united.get(their_id, their_id)
+            ours = scene.stands_for(their_id)
             key = scene.index.key_of(ours)
             if key is None:
                 return None

@@ -44,7 +44,7 @@ class Places:
         if up is None:
             scene.leave_out(row, Outcome.SKIPPED, detail="the collection that holds it stays out")
             return None
-        ours = scene.united.get(row["id"], row["id"])
+        ours = scene.stands_for(row["id"])
         key = scene.index.key_of(ours)
         if key is None:
             return self._new(row, up)

@@ -65,9 +65,13 @@ class Scene:
         assert their_key is not None
         return compare(self.there.marks(their_key), self.here.marks(our_key))
 
+    def stands_for(self, their_id: str) -> str:
+        """Id of the record of ours that stands for one of theirs, once it is here."""
+        return self.united.get(their_id, their_id)
+
     def our_key(self, their_id: str) -> int | None:
         """Key of the record that stands for one of theirs here."""
-        return self.index.key_of(self.united.get(their_id, their_id))
+        return self.index.key_of(self.stands_for(their_id))
 
     def say(self, row: Value, outcome: Outcome, *, path: str = "", detail: str = "") -> None:
         """Report on a record of theirs."""
@@ -108,7 +112,7 @@ class Scene:
     def delete(self, row: Value) -> Body:
         """The delete of a record that comes in deleted."""
         cause = self.cause(row)
-        cause = self.united.get(cause, cause)
+        cause = self.stands_for(cause)
         key = self.index.key_of(cause) if cause else None
         is_gone = key is not None and self.index.collections.deleted_seq(key)
         body = {"kind": row["kind"], "action": "delete", "id": row["id"], ORIGIN: self.there.origin(row["changed"])}

@@ -84,7 +84,7 @@ class Ties:
         scene = self._scene
         if end["kind"] == "external":
             return end
-        ours = scene.united.get(end["id"], end["id"])
+        ours = scene.stands_for(end["id"])
         if end["id"] in scene.out or scene.index.key_of(ours) is None:
             return None
         if end.get("revision") is None:

@@ -238,6 +238,19 @@ class PostgresDatabase:
         said = translated(sql)
         return None if said.moot else self.raw().say(said, parameters).fetchone()
 
+    @contextlib.contextmanager
+    def committed(self) -> Iterator[Link]:
+        """A connection that sees what is committed: this thread's, or another while that has a transaction open."""
+        own = self.raw()
+        if not own.in_transaction:
+            yield own
+            return
+        other = Link(self.place, read_only=True)
+        try:
+            yield other
+        finally:
+            other.close()
+
     def close_every(self) -> None:
         """Close the connections of all threads."""
         self._closed = True
