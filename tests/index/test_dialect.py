@@ -79,8 +79,8 @@ def test_a_parameter_that_is_named_twice_is_given_twice() -> None:
 
 
 def test_what_a_row_proves_itself_by_is_fetched_and_proven_in_python() -> None:
-    said = translated("SELECT a.x, proven(b.crc, 'blob', b.k, b.n), c.y FROM a JOIN b WHERE proven(b.crc, 'blob', b.k)")
-    good = zlib.crc32(ascii(("blob", 7, "é")).encode())
+    said = translated("SELECT a.x, proven(b.crc, 'term', b.k, b.n), c.y FROM a JOIN b WHERE proven(b.crc, 'term', b.k)")
+    good = zlib.crc32(ascii(("term", 7, "é")).encode())
 
     assert b"SELECT a.x, b.crc, b.k, b.n, c.y FROM" in said.text
     assert said.fold is not None
