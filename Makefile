@@ -10,7 +10,7 @@ SOURCES := src tests tools
 # The tests start our command a thousand times: where Python may not keep compiled code it compiles it each time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test lint pytest soak bench docs clean
+.PHONY: help demo test lint pytest postgres soak bench docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -29,7 +29,10 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 pytest: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	HOLDFAST_TESTS_NEED=postgresql $(BIN)/python -m pytest -n 2 --dist worksteal
+
+postgres: $(READY)  ## The suites of kinds with every index in PostgreSQL too (some minutes)
+	HOLDFAST_TESTS_NEED=postgresql $(BIN)/python -m pytest -m "postgres or postgres_full" -n 2 --dist worksteal
 
 soak: $(READY)  ## The long labs (two to three hours); their counts become the table in docs/reliability.md
 	@rm -f soak-tally.jsonl soak-tally.jsonl.failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from holdfast import Store
 from holdfast.engine import open as opening
 from holdfast.engine.open import Settings
 from holdfast.index.tables import LOGICAL, PHYSICAL
+from holdfast.testing import postgres as servers
 from holdfast.testing.clock import FixedClock
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values.change import Actor
@@ -104,6 +106,22 @@ def rows_of() -> Callable[[Store], Rows]:
         return found
 
     return rows
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a database on a PostgreSQL server of this test run; skipped by name where there is none.
+
+    Where HOLDFAST_TESTS_NEED names `postgresql` (`make test` does), its absence fails instead.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            url = held.enter_context(servers.server())
+        except servers.NoServerError as error:
+            if "postgresql" in os.environ.get("HOLDFAST_TESTS_NEED", ""):
+                raise
+            pytest.skip(f"no PostgreSQL server: {error}")
+        yield url
 
 
 Tally = Callable[..., None]

@@ -109,7 +109,7 @@ class Disk:
 
     def pread(self, fd: int, length: int, offset: int, path: str) -> bytes:
         """Up to `length` bytes at `offset`; fewer only at the end of the file."""
-        with typed("read", path):
+        try:
             data = os.pread(fd, length, offset)
             if len(data) == length or not data:
                 return data
@@ -122,6 +122,8 @@ class Disk:
                 parts.append(data)
                 got += len(data)
             return b"".join(parts)
+        except OSError as error:
+            raise_typed(error, "read", path)
 
     def size(self, fd: int) -> int:
         """Bytes of an open file."""

@@ -14,6 +14,7 @@ HoldfastError
 │   ├── IllegalTransitionError              the life cycle has no such step
 │   ├── InUseError                          something still refers to it (`restrict`), or it still holds something
 │   ├── TransactionReusedError              a transaction id was given twice for different work
+│   ├── MergeConflictError                  both stores changed the same, and nobody said whose counts
 │   └── DestinationDiffersError             what is at a destination is not what was to be written there
 ├── DamageError                         bytes or rows are not what they must be
 │   ├── DigestMismatchError                 content does not hash to its digest
@@ -27,6 +28,7 @@ HoldfastError
 ├── StoreError                          the store as a whole
 │   ├── NotAStoreError            (exit 10)
 │   ├── NotABackupError           (exit 10)
+│   ├── IndexElsewhereError                 the store's index is on a server, and this call wants it in a file
 │   ├── BackupRefusedError                  a backup of this store does not belong there
 │   ├── StoreExistsError
 │   ├── LockedError               (exit 11)
@@ -266,6 +268,13 @@ class NotABackupError(StoreError):
     default_remedy = "Name the folder that was given to `holdfast backup`; a plain copy of a store is opened as it is."
 
 
+class IndexElsewhereError(StoreError):
+    """The index is in PostgreSQL, or the URL is that of another store's. Fields: `path`, `reason`."""
+
+    code = "index-elsewhere"
+    default_remedy = "Give its URL (HOLDFAST_INDEX); what refuses it even then wants a file: `holdfast copy` makes one."
+
+
 class BackupRefusedError(StoreError):
     """What is in the destination does not lead on to this store; nothing was touched there.
 
@@ -362,6 +371,16 @@ class ImportRefusedError(SourceError):
 
     code = "import-refused"
     default_remedy = "Nothing was changed. Export anew, or take the named files back as they were (`git checkout`)."
+
+
+class MergeConflictError(ConflictError):
+    """Both stores changed the same, and nobody said whose counts. Fields: `conflicts` (some, as text), `count`."""
+
+    code = "merge-conflict"
+    default_remedy = (
+        "Nothing was changed. Look with `--dry-run`, then say whose counts: `--on-conflict` skip, rename, newest, "
+        "theirs or ours."
+    )
 
 
 class SourceUnreadableError(SourceError):

@@ -8,17 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from holdfast.engine import open as opening
 from holdfast.engine.handle import Handle, Opened
-from holdfast.engine.open import Settings, actor_of
 from holdfast.engine.transaction import Unit, write
-from holdfast.errors import NotAStoreError
 from holdfast.kinds.collections import Collections
-from holdfast.kinds.many import ManyResult
 from holdfast.kinds.readings import Artifacts
-from holdfast.values.change import Actor
 from holdfast.values.records import Artifact, Collection, PutResult, Record
 
 # Care, exchange and the rarer nouns are imported when they are used: `holdfast show` must not wait for `repair`.
@@ -28,11 +23,9 @@ if TYPE_CHECKING:
     from holdfast.care.backup import BackupReport
     from holdfast.care.fsck import FsckReport, OnFinding, Portion
     from holdfast.care.gc import GcReport
-    from holdfast.care.rebuild import RebuildReport
-    from holdfast.care.recover import RecoverReport
+    from holdfast.care.moving import CopyReport
     from holdfast.care.redact import RedactReport
     from holdfast.care.repack import RepackReport
-    from holdfast.care.repair import RepairReport
     from holdfast.care.status import Status
     from holdfast.engine.past import When
     from holdfast.engine.recover import Progress
@@ -40,13 +33,16 @@ if TYPE_CHECKING:
     from holdfast.exchange.folder import AddReport
     from holdfast.exchange.git.exporting import GitExportReport
     from holdfast.exchange.git.importing import GitImportReport
+    from holdfast.exchange.snapshot import SnapshotReport
+    from holdfast.exchange.standards import Standards
     from holdfast.exchange.tree_export import ExportReport
-    from holdfast.exchange.tree_import import ImportReport
     from holdfast.kinds.changes import Changes
     from holdfast.kinds.indexes import Indexes
+    from holdfast.kinds.many import ManyResult
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching
+    from holdfast.kinds.view import View
 
 
 class Store:
@@ -108,6 +104,13 @@ class Store:
         return Searching(self._handle)
 
     @functools.cached_property
+    def standards(self) -> Standards:
+        """Packages, lineage and runs in the forms of others: BagIt, RO-Crate, W3C PROV, OpenLineage."""
+        from holdfast.exchange.standards import Standards
+
+        return Standards(self._handle)
+
+    @functools.cached_property
     def audit(self) -> Auditing:
         """Proofs that nothing in the history was edited, dropped or reordered."""
         from holdfast.care.audit import Auditing
@@ -117,6 +120,16 @@ class Store:
     def transaction(self, *, id: str | None = None, note: str = "") -> AbstractContextManager[Unit]:
         """Many changes, all or nothing; transactions nest. What was acknowledged at the outermost end is durable."""
         return write(self._handle, tx=id, note=note, what="transaction")
+
+    def at(self, at: When, *, progress: Progress | None = None) -> View:
+        """The store as it was after the change with this seq, or at a time: a view to read: see `holdfast.View`.
+
+        Use it in a `with`, or close it. It shows what was committed until then, whatever is written meanwhile. The
+        first look at a state derives its rows, in a folder for temporary files; they are kept while the store is open.
+        """
+        from holdfast.kinds import view
+
+        return view.view_at(self._handle, at, progress=progress)
 
     # -- shorthands --------------------------------------------------------------------------------------------------
 
@@ -192,6 +205,18 @@ class Store:
         wanted = tree_export.Wanted(large_from, large_beside, force)
         return tree_export.export_tree(self._handle, dest, wanted=wanted, progress=progress)
 
+    def snapshot(
+        self, dest: str | bytes | os.PathLike[str], *, collections: Iterable[str | bytes] = (), force: bool = False,
+        progress: Progress | None = None,
+    ) -> SnapshotReport:  # fmt: skip
+        """Write the store, or some collections with all they refer to, to one file: see `holdfast.exchange.snapshot`.
+
+        `force`: a file that is there gives way.
+        """
+        from holdfast.exchange import snapshot
+
+        return snapshot.take(self._handle, dest, collections=collections, replace=force, progress=progress)
+
     def import_git(
         self, repo: str | bytes | os.PathLike[str], *, into: str | bytes | None = None, branch: str = "",
         paths: Iterable[str | bytes] = (), range: str = "", progress: Progress | None = None,
@@ -257,6 +282,14 @@ class Store:
         way = backing.Way(keep=backing.kept(keep), whole=whole)
         return backing.backup(self._handle, backing.Folder(os.fspath(destination)), way, progress)
 
+    def copy(
+        self, dest: str | os.PathLike[str], *, index: str | None = None, progress: Progress | None = None
+    ) -> CopyReport:
+        """Make this store again in a new folder, its index in a file or at the URL `index`: `holdfast.care.moving`."""
+        from holdfast.care import moving
+
+        return moving.copy_store(self._handle, os.fspath(dest), index, progress)
+
     def redact(
         self, record: Record | str, *, fields: Iterable[str] | None = None, revisions: Iterable[int] | None = None,
         note: str = "", dry_run: bool = False,
@@ -288,105 +321,3 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def open_store(
-    path: str | os.PathLike[str],
-    *,
-    actor: Actor | str | None = None,
-    create: bool = False,
-    read_only: bool = False,
-    lock_wait_s: float = 30.0,
-) -> Store:
-    """Open the store in a folder; with `create`, make it if the folder is empty or absent."""
-    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only)
-    root = opening.place_of(os.fspath(path))
-    if create:
-        try:
-            return Store(opening.open_store(root, settings))
-        except NotAStoreError:
-            opening.create(root, settings)
-    return Store(opening.open_store(root, settings))
-
-
-def create_store(path: str | os.PathLike[str], *, actor: Actor | str | None = None) -> Store:
-    """Make an empty store in a new or empty folder and open it; StoreExistsError."""
-    settings = Settings(actor_of(actor))
-    opening.create(os.fspath(path), settings)
-    return Store(opening.open_store(os.fspath(path), settings))
-
-
-def recover_store(
-    path: str | os.PathLike[str], *, actor: Actor | str | None = None, lock_wait_s: float = 30.0,
-    progress: Progress | None = None,
-) -> RecoverReport:  # fmt: skip
-    """Open a store, put right what a crash or a plain copy left, and say what was done. Durable when it returns."""
-    from holdfast.care import recover as recovering
-
-    handle = opening.open_store(os.fspath(path), Settings(actor_of(actor), wait_s=lock_wait_s))
-    try:
-        return recovering.recover_store(handle, progress)
-    finally:
-        handle.close()
-
-
-def import_store(
-    path: str | os.PathLike[str], source: str | bytes | os.PathLike[str], *, dry_run: bool = False,
-    lock_wait_s: float = 30.0, progress: Progress | None = None,
-) -> ImportReport:  # fmt: skip
-    """Make a new or empty store equal to the one that a tree was exported from: see `holdfast.exchange.tree_import`."""
-    from holdfast.exchange import tree_import
-
-    settings = Settings(actor_of(None), wait_s=lock_wait_s)
-    return tree_import.import_tree(os.fspath(path), source, settings, dry_run=dry_run, progress=progress)
-
-
-def rebuild_store(
-    path: str | os.PathLike[str], *, lock_wait_s: float = 30.0, progress: Progress | None = None
-) -> RebuildReport:
-    """Make the index of a store anew from journal and blobs; the old one may be missing or damaged."""
-    from holdfast.care import rebuild as rebuilding
-
-    return rebuilding.rebuild(os.fspath(path), Settings(actor_of(None), wait_s=lock_wait_s), progress)
-
-
-def fsck_store(
-    path: str | os.PathLike[str], *, quick: bool = False, portion: Portion | None = None,
-    progress: Progress | None = None, on_finding: OnFinding | None = None,
-) -> FsckReport:  # fmt: skip
-    """Check a store without opening it: also one that `open` refuses. See `holdfast.care.fsck.check.check_path`.
-
-    `quick`: presence and sizes, not every byte; `portion`: which contents are read. Nothing is written, but for the
-    position of a check that goes on where the last one stopped (`Portion.during`).
-    """
-    from holdfast.care import fsck as checking
-
-    return checking.check_path(os.fspath(path), quick=quick, portion=portion, progress=progress, on_finding=on_finding)
-
-
-def repair_store(
-    path: str | os.PathLike[str], *, sources: Iterable[str | os.PathLike[str]] = (), dry_run: bool = False,
-    lost_and_found: bool = False, accept_loss: bool = False, actor: Actor | str | None = None,
-    lock_wait_s: float = 30.0, progress: Progress | None = None,
-) -> RepairReport:  # fmt: skip
-    """Mend what `fsck` finds, also in a store that does not open; what cannot be mended is named. Deletes nothing.
-
-    `sources`: stores and folders with original files, to take lost content from; digests decide. `dry_run`: say what
-    would be done. `lost_and_found`: content that nothing refers to becomes artifacts in the collection `lost+found`;
-    without it such files stay for gc. `accept_loss`: where the chain has a hole that no copy fills, what is behind it
-    goes to quarantine (its content to `lost+found`), so that the store can be written to again.
-
-    A sound store is not changed. Durable when it returns. Raises NotAStoreError, FormatTooNewError, InvalidValueError
-    (a source that is not there), LockedError, NoSpaceError.
-    """
-    from holdfast.care import repair as repairing
-
-    wanted = repairing.Wanted([os.fspath(one) for one in sources], dry_run, lost_and_found, accept_loss)
-    return repairing.repair(os.fspath(path), Settings(actor_of(actor), wait_s=lock_wait_s), wanted, progress)
-
-
-def doctor(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """Versions, file system, locks and settings, as plain values; no content, names or metadata."""
-    from holdfast.care import doctor as doctoring
-
-    return doctoring.doctor(None if path is None else os.fspath(path))

@@ -7,17 +7,17 @@ import os
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from holdfast.blobs.contract import BlobStat, Staged, WalkEntry
 from holdfast.blobs.packs import Hole, PackedBlobs, PackFolder
-from holdfast.blobs.packs.writer import PackWriter, prepare, somebody_appends
+from holdfast.blobs.packs.writer import PackWriter, somebody_appends
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, InvalidValueError, StorageIOError
 from holdfast.formats import pack, paths
+from holdfast.formats.appending import prepare
 from holdfast.formats.pack import Header, Spot
 from holdfast.testing.blobs import BlobStoreTests
 from holdfast.testing.faults import FaultyDisk
@@ -302,7 +302,7 @@ def test_a_place_that_cannot_be_is_damage_and_reads_nothing(tmp_path, store):
     wrong = {"offset": (-1, spot.offset + 1), "stored_bytes": (0, 1 << 40, -1), "start": (-7,), "size": (-1,)}
     for changed in ({field: value} for field, values in wrong.items() for value in values):
         with pytest.raises(BlobDamagedError):
-            store.packs.read(stat.digest, replace(spot, **changed))
+            store.packs.read(stat.digest, spot._replace(**changed))
 
 
 def test_every_flipped_byte_of_a_pack_is_noticed_by_headers_or_by_content(tmp_path, store):
@@ -381,7 +381,7 @@ def test_b10_a_place_that_is_not_the_members_is_no_harm(tmp_path: Path, wrong: d
     store = WithRows(str(tmp_path))
     contents = [f"content {number} ".encode() * 9 for number in range(20)]
     found = store.publish([store.stage(content) for content in contents])
-    said = [(stat.digest, replace(stat.spot, **wrong)) for stat in found if stat.spot is not None]
+    said = [(stat.digest, stat.spot._replace(**wrong)) for stat in found if stat.spot is not None]
     assert len(said) == 20
     assert dict(store.read_many(said)) == dict(enumerate(contents))
     assert [store.read(digest, spot=spot) for digest, spot in said] == contents

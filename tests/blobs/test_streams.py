@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.blobs import BlobRaw, LocalBlobs, buffered, copy_to
-from holdfast.blobs.compress import Shape, effort_for, write_blob
+from holdfast.blobs.compress import Shape, write_blob
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, HandleDeadError, InvalidValueError
-from holdfast.formats.frame import Effort
+from holdfast.formats.frame import Effort, effort_for
 
 PathOf = Callable[[str], Path]
 MIB = 1024 * 1024

@@ -88,7 +88,7 @@ def test_only_so_many_findings_are_kept_but_all_are_counted(root, monkeypatch):
 def test_progress_is_told_and_can_stop_the_check(root):
     seen = []
     check_path(root, progress=lambda *step: seen.append(step))
-    assert {step[3] for step in seen} >= {"bytes", "changes", "tables"}
+    assert {step[3] for step in seen} >= {"bytes", "changes", "pages"}
     assert all(total is None or done <= total for done, total, _, _ in seen)
 
     def stop(*step):

@@ -12,7 +12,6 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from holdfast.cli.git import Importing
 from holdfast.cli.main import TABLE, cli
 
 
@@ -23,8 +22,6 @@ def leaves() -> Iterator[tuple[tuple[str, ...], click.Command]]:
         assert command is not None
         if isinstance(command, click.Group):
             yield from (((name, inner), one) for inner, one in command.commands.items())
-            if isinstance(command, Importing):
-                yield (name,), command.plain
         else:
             yield (name,), command
 
@@ -70,6 +67,8 @@ def test_every_command_takes_the_common_options_after_its_name(words: str) -> No
 # One call of each that succeeds on the store `filled`, and the message types or keys its answer must have.
 SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "init": (["elsewhere"], {"path", "id"}),
+    "copy": (["copied"], {"path", "store", "head"}),
+    "schema sql": ([], {"dialect", "sql"}),
     "status": ([], {"path", "id", "counts"}),
     "doctor": ([], {"versions"}),
     "add": (["file.txt"], {"summary"}),
@@ -77,7 +76,14 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "get": (["docs/a.md", "-o", "out.md"], {"file", "revision", "id", "path"}),
     "checkout": (["docs", "out"], {"summary"}),
     "export tree": (["tree"], {"summary"}),
+    "export bagit": (["bag", "docs"], {"summary"}),
+    "export ro-crate": (["crate"], {"summary"}),
+    "export prov": (["lineage.json"], {"summary"}),
+    "export openlineage": (["events.jsonl"], {"summary"}),
     "export git": (["repo.git"], {"summary"}),
+    "snapshot take": (["file.snapshot"], {"summary"}),
+    "snapshot ls": (["file.snapshot"], {"file", "summary"}),
+    "snapshot extract": (["file.snapshot", "out"], {"summary"}),
     "ls": (["docs"], {"collection", "artifact", "summary"}),
     "find": (["--tag", "draft"], {"artifact", "summary"}),
     "search": (["zebra"], {"hits", "indexed_to", "head"}),
@@ -101,6 +107,7 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "fsck": ([], {"summary"}),
     "gc": (["--dry-run"], {"summary"}),
     "backup": (["copies"], {"summary"}),
+    "audit foreign": ([], {"chains"}),
     "audit head": ([], {"head"}),
     "audit verify": ([], {"proven", "head"}),
     "redact": (["docs/a.md", "--dry-run"], {"dry_run"}),
@@ -114,8 +121,13 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "completion": (["bash"], {"shell", "script"}),
     "version": ([], {"holdfast"}),
 }
-BEFORE = {"index drop": ["index", "declare", "metadata.k"]}
-FROM_A_TREE = {"import": ["tree", "--dry-run"]}
+BEFORE = {
+    "index drop": ["index", "declare", "metadata.k"],
+    "snapshot ls": ["snapshot", "take", "file.snapshot"],
+    "snapshot extract": ["snapshot", "take", "file.snapshot"],
+}
+FROM_A_TREE = {"import exported": ["tree", "--dry-run"]}
+FROM_A_PACKAGE = {"import bag": ["bag", "--into", "again"], "import ro-crate": ["bag/data", "--into", "again"]}
 FROM_A_REPOSITORY = {"import git": ["repo.git", "--into", "again"]}
 LISTS = {"cat": ["docs/a.md", "top.txt"], "mkdir": ["one", "two"]}
 WITH_A_RUN = {"run show": [], "run begin": [], "run finish": [], "run step": ["fit"], "run input": ["top.txt"],
@@ -124,7 +136,8 @@ WITH_A_BACKUP = {"restore": ["copies", "new", "--verify"], "drill": ["copies"]}
 
 
 def test_every_command_is_called_by_the_json_tests() -> None:
-    assert {*SUCCEEDS, *LISTS, *WITH_A_RUN, *WITH_A_BACKUP, *FROM_A_TREE, *FROM_A_REPOSITORY} == set(WORDS)
+    from_others = {*FROM_A_TREE, *FROM_A_PACKAGE, *FROM_A_REPOSITORY}
+    assert {*SUCCEEDS, *LISTS, *WITH_A_RUN, *WITH_A_BACKUP, *from_others} == set(WORDS)
 
 
 @pytest.mark.parametrize("words", WITH_A_BACKUP)
@@ -153,9 +166,38 @@ def test_it_answers_in_json(words: str, filled: Path, call: Any) -> None:
 
 def test_it_answers_in_json_about_an_exported_tree(filled: Path, call: Any) -> None:
     call("export", "tree", "tree")
-    answer = call("import", "--json", *FROM_A_TREE["import"])
+    for words in (["import", "exported"], ["import"]):
+        answer = call(*words, "--json", *FROM_A_TREE["import exported"])
+        assert (answer.code, answer.err) == (0, "")
+        assert answer.document["dry_run"] is True
+
+
+@pytest.mark.parametrize("words", FROM_A_PACKAGE)
+def test_it_answers_in_json_about_a_package(words: str, filled: Path, call: Any) -> None:
+    call("export", "bagit", "bag", "docs")
+    answer = call(*words.split(), "--json", *FROM_A_PACKAGE[words])
     assert (answer.code, answer.err) == (0, "")
-    assert answer.document["dry_run"] is True
+    assert answer.document["added"] == 2
+
+
+AT = ["ls", "find", "show", "cat", "get", "log", "diff", "lineage", "run list", "run show"]
+
+
+@pytest.mark.parametrize("words", AT)
+def test_it_looks_back(words: str, filled: Path, call: Any) -> None:
+    """What is there by now is not there at the first change, and an old state answers as it did."""
+    head = call("log", "--limit", "1", "--json").messages[0]["seq"]
+    args = {"find": ["--tag", "draft"], "log": [], "ls": ["docs"], "run list": [], "get": ["docs/a.md", "-o", "-"]}
+    run = call("run", "list", "--json").messages[0]["id"]
+    given = [run] if words == "run show" else args.get(words, ["docs/a.md"])
+    before = call(*words.split(), *given)
+    call("put", "docs/a.md", stdin=b"another\n")
+    call("tag", "docs/a.md", "late")
+    call("run", "start", "late")
+    call("relate", "docs/a.md", "supports", "made.txt")
+    then = call(*words.split(), *given, "--at", str(head))
+    assert (then.code, then.out) == (before.code, before.out)
+    assert call(*words.split(), *given, "--at", str(10**6), "--json").error["code"] == "invalid-value"
 
 
 def test_it_answers_in_json_about_a_repository(filled: Path, call: Any) -> None:

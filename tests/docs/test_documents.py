@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ RUNNABLE = [
     if page != OWN_TEST and page.parent != PROCEDURES and any(b.language in pages.RUN for b in pages.blocks(page))
 ]
 SHELL_TIMEOUT_S = 120
+SERVED = "postgresql.md"
 
 
 @pytest.fixture
@@ -43,8 +45,11 @@ def program(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=pages.name)
 def test_every_code_block_of_a_page_runs(
-    page: Path, tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    if page.name == SERVED:
+        url = request.getfixturevalue("postgres")
+        monkeypatch.setenv("DATABASE", f"{url}{'&' if '?' in url else '?'}schema=page_{uuid.uuid4().hex[:12]}")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("PATH", f"{program}{os.pathsep}{os.environ['PATH']}")

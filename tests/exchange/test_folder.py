@@ -19,7 +19,7 @@ from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
 from holdfast.engine import content
 from holdfast.errors import HandleDeadError, InvalidValueError, StorageIOError
-from holdfast.exchange import folder, reading
+from holdfast.exchange import folder, hand, reading
 from holdfast.testing.faults import FaultyDisk
 
 Opener = Callable[..., Store]
@@ -310,7 +310,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
         return read
 
     monkeypatch.setattr(content, "stage_stream", slowly(content.stage_stream))
-    monkeypatch.setattr(reading.os, "read", slowly(os.read))
+    monkeypatch.setattr(hand.os, "read", slowly(os.read))
     report = store.add(tree)
 
     assert report.problems == []
@@ -542,7 +542,7 @@ def test_a_tree_deeper_than_python_s_stack_goes_in(store: Store, deep: Path, mon
 def test_reading_ahead_is_bounded_in_open_files_and_in_bytes(
     store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "OPEN_AHEAD", 5)
+    monkeypatch.setattr(hand, "OPEN_AHEAD", 5)
     monkeypatch.setattr(reading, "TOGETHER_BYTES", 10_000)
     monkeypatch.setattr(folder, "HELD_BYTES", 20_000)
     for n in range(40):

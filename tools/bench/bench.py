@@ -102,7 +102,7 @@ def _words(folder: Path) -> dict[str, str]:
         "reading": f"{python} {HERE / 'reading.py'}", "queries": f"{python} {HERE / 'queries.py'}",
         "chunking": f"{python} {HERE / 'chunking.py'} {folder / 'revised'}",
         "history": str(folder / "history"), "past_folder": str(folder / "past"), "past": f"{python} {HERE / 'repacking.py'} {folder / 'past'}",
-        "raw": str(folder / "raw.sqlite3"), "million": str(folder / "million"),
+        "raw": str(folder / "raw.sqlite3"), "million": str(folder / "million"), "few": str(folder / "few"),
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 Commands are shell lines. Words they may use: {small}, {large}: the corpora; {store}, {peer}: where ours and the peer's
 repository go; {child}, {reading}, {queries}: run a body of children.py, reading.py, queries.py; {past}: a step of
 repacking.py on the repository {history}; {chunking}: chunking.py in a folder of its own, {scale}: of how much; {million},
-{raw}: where many artifacts go, and a bare table with the same facts; {artifacts}: how many; {holdfast}: the command.
+{raw}: where many artifacts go, and a bare table with the same facts; {artifacts}: how many; {few}: where ten thousand go; {holdfast}: the command.
 """
 
 from __future__ import annotations
@@ -158,6 +158,9 @@ STEPS = (
     Step("many", OURS, "{queries} make {million} {raw} {artifacts}", cold=False, once=True, keeps="{million}"),
     *(Step(f"ours-{query}", OURS, f"{{queries}} ours {{million}} {query}", cold=False) for query in QUERIES),
     *(Step(f"raw-{query}", "SQLite, nothing checked", f"{{queries}} raw {{raw}} {query}", cold=False) for query in QUERIES),
+    # The same of ten thousand: what the number of artifacts costs.
+    Step("few", OURS, "{queries} make {few} {few}.raw 10000", cold=False, once=True),
+    *(Step(f"few-{query}", OURS + ", among 10,000", f"{{queries}} ours {{few}} {query}", cold=False) for query in QUERIES),
     Step("many-fsck", OURS, "{holdfast} -C {million} fsck --quick", cold=False, once=True),
     Step("many-gc", OURS, "{holdfast} -C {million} gc --dry-run", cold=False, once=True),
     Step("many-show", OURS, "{holdfast} -C {million} show c7/art-0007007.txt", cold=False),
@@ -195,6 +198,10 @@ MARKS = (
     Mark("P9 eight", "eight writers together, puts a second", "put-eight", ("put",), of=rate, rising=True, unit="/s"),
     *(Mark(f"P10 {query}", f"many artifacts: {query}", f"ours-{query}", (f"raw-{query}",), of=p50, limit=limit, unit="ms")
       for query, limit in QUERIES.items()),
+    *(Mark(f"P10 {query} grown", f"the same against its own time among 10,000: {query}", f"ours-{query}", (f"few-{query}",),
+           of=p50, limit=2.0, unit="ms") for query in QUERIES),
+    Mark("P4 packed", "read all small ones one by one, after repack", "repacked-read", ("git-read",), of=rate, limit=0.6, rising=True, unit="/s"),
+    Mark("P4 packed bulk", "the same in bulk", "repacked-bulk", ("git-read",), of=rate, limit=1.2, rising=True, unit="/s"),
     Mark("P11", "peak memory, small files", "add", of=memory, limit=150, unit="MB"),
     Mark("P11 large", "peak memory, big file", "large", of=memory, limit=150, unit="MB"),
     Mark("P11 fsck", "peak memory, fsck --quick of many", "many-fsck", of=memory, limit=300, unit="MB"),

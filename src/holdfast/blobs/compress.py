@@ -18,14 +18,10 @@ from typing import BinaryIO
 
 from holdfast.errors import InvalidValueError, StorageIOError
 from holdfast.formats import frame, seekable
-from holdfast.formats.frame import Effort
+from holdfast.formats.frame import effort_for
 
 GROUP_FRAMES = 8
 IN_FLIGHT_BYTES = 16 * 1024 * 1024
-
-_SAMPLE_FROM = 64 * 1024
-_SAMPLE_PIECE = 4 * 1024
-_WORTH = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +53,6 @@ class Written:
     size: int
     stored_bytes: int
     frames: int
-
-
-def effort_for(content: bytes | memoryview) -> Effort:
-    """NORMAL, or RAW if three small pieces of the content do not shrink by 2 %. No second try follows."""
-    size = len(content)
-    if size < _SAMPLE_FROM:
-        return Effort.NORMAL
-    step = (size - _SAMPLE_PIECE) // 4
-    sample = b"".join(content[at : at + _SAMPLE_PIECE] for at in (step, 2 * step, 3 * step))
-    return Effort.RAW if len(frame.encode(sample)) > _WORTH * len(sample) else Effort.NORMAL
 
 
 def write_small(content: bytes | memoryview, emit: Callable[[bytes], None]) -> Written:

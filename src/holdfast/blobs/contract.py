@@ -20,14 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
+from holdfast.formats.appending import Batch
 from holdfast.formats.pack import Spot
 from holdfast.formats.recipe import Recipe
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
+class Staged(NamedTuple):
     """Bytes that wait to be published. `size`, `stored_bytes` in bytes; `place` belongs to the store that made it."""
 
     digest: str
@@ -45,8 +45,7 @@ class Cut:
     fresh: Sequence[tuple[bytes, Spot]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BlobStat:
+class BlobStat(NamedTuple):
     """One published blob. `size`: bytes of content; `stored_bytes`: bytes it takes in the store; `frames`: how many.
 
     `spot`: where in a pack it is, None if it has a file of its own. Others may share its frame, and `stored_bytes` is
@@ -97,6 +96,10 @@ class BlobStore(Protocol):
 
     def stage_all(self, contents: Mapping[str, bytes]) -> list[Staged]:
         """As `stage` of each with `durable=False`, in less time. Keys are their digests, as the caller has seen."""
+        ...
+
+    def stage_batch(self, batch: Batch) -> list[Staged]:
+        """As `stage_all` of contents that somebody else has hashed and compressed; what is right about it, he says."""
         ...
 
     def settle(self, staged: Sequence[Staged]) -> None:

@@ -49,24 +49,24 @@ class FramedReader:
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Bytes [offset, offset + length), cut off at the end; raises BlobDamagedError, HandleDeadError if closed."""
+        parts = self.parts_at(offset, length)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def parts_at(self, offset: int, length: int) -> list[bytes]:
+        """The same in the pieces in which it is stored: nothing is copied to put them together."""
         check_range(offset, length)
         if self._fd < 0:
             raise HandleDeadError("the blob's reader is closed", reason="closed")
         end = min(offset + length, self.size)
         if offset >= end:
-            return b""
+            return []
         starts = self._table.starts
-        first = bisect_right(starts, offset) - 1
-        start = starts[first]
-        piece = self._frame(first)[offset - start : end - start]
-        if start + len(self._content) >= end:
-            return piece
-        parts = [piece]
-        for n in range(first + 1, self._table.frames):
-            if starts[n] >= end:
-                break
+        n = bisect_right(starts, offset) - 1
+        parts = [self._frame(n)[offset - starts[n] : end - starts[n]]]
+        while starts[n + 1] < end:
+            n += 1
             parts.append(self._frame(n)[: end - starts[n]])
-        return b"".join(parts)
+        return parts
 
     def close(self) -> None:
         """Close the file; again does nothing."""

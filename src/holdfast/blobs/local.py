@@ -21,6 +21,7 @@ from holdfast.blobs.reader import copy_to
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
 from holdfast.formats import paths
+from holdfast.formats.appending import Batch
 from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
 
@@ -83,6 +84,10 @@ class LocalBlobs:
             staged.extend(LocalBlobs.stage(self, content, durable=False) for content in contents.values())
             undo.pop_all()
         return staged
+
+    def stage_batch(self, batch: Batch) -> list[Staged]:
+        """As `stage_all` of its members."""
+        return self.stage_all({digests.text(raw): content for raw, content in batch.contents()})
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Make staged bytes durable: a sync for each of a few, one sync of the file system for many."""

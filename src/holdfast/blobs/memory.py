@@ -10,6 +10,7 @@ from holdfast.blobs.compress import as_bytes_view, read_full
 from holdfast.blobs.contract import BlobStat, Staged, WalkEntry
 from holdfast.blobs.files import ContentReader
 from holdfast.errors import BlobMissingError, InvalidValueError
+from holdfast.formats.appending import Batch
 from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
 
@@ -38,6 +39,10 @@ class MemoryBlobs:
     def stage_all(self, contents: Mapping[str, bytes]) -> list[Staged]:
         """Take many in."""
         return [self.stage(content, durable=False) for content in contents.values()]
+
+    def stage_batch(self, batch: Batch) -> list[Staged]:
+        """As `stage_all` of its members."""
+        return self.stage_all({digests.text(raw): content for raw, content in batch.contents()})
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Note that these may be published."""

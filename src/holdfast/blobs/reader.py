@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from holdfast.blobs.ahead import Helper, ahead
 from holdfast.blobs.contract import BlobReader
-from holdfast.blobs.files import ContentReader
-from holdfast.errors import BlobDamagedError, HandleDeadError
+from holdfast.blobs.files import ContentReader, FramedReader
+from holdfast.errors import BlobDamagedError, HandleDeadError, HoldfastError
 from holdfast.values import digest as digests
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-BUFFER = 8 * 1024
+BUFFER = 4 * 1024
 """Small on purpose: the reader keeps the frame, so a larger buffer only makes random reads touch two frames."""
 
 PIECE = 1024 * 1024
@@ -37,16 +39,16 @@ class Hashing:
         self._under_way: deque[Future[None]] = deque()
         self._process = os.getpid()
 
-    def update(self, piece: bytes) -> None:
-        """Add a piece; at most a few are waiting. HandleDeadError in a forked child, where the thread is not."""
+    def update(self, *pieces: bytes) -> None:
+        """Add pieces; at most a few calls are waiting. HandleDeadError in a forked child, where the thread is not."""
         if self._pool is not None and os.getpid() != self._process:
             raise HandleDeadError("the content was being read when the process forked", reason="forked")
         if self._pool is None:
-            if len(piece) < _WORTH_A_THREAD:
-                self._sha.update(piece)
+            if sum(map(len, pieces)) < _WORTH_A_THREAD:
+                self._hash(pieces)
                 return
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="holdfast-sha256")
-        self._under_way.append(self._pool.submit(self._sha.update, piece))
+        self._under_way.append(self._pool.submit(self._hash, pieces))
         if len(self._under_way) > _AHEAD:
             self._under_way.popleft().result()
 
@@ -65,6 +67,10 @@ class Hashing:
         while self._under_way:
             self._under_way.popleft().result()
 
+    def _hash(self, pieces: Sequence[bytes]) -> None:
+        for piece in pieces:
+            self._sha.update(piece)
+
 
 class BlobRaw(io.RawIOBase):
     """A blob as a readable, seekable raw file. Not for several threads at once.
@@ -78,6 +84,9 @@ class BlobRaw(io.RawIOBase):
         self._at = 0
         self._hashed = 0
         self._hash = Hashing()
+        self._helper: Helper[list[bytes]] = Helper("frames")
+        self._begun = (0, 0)
+        self._last = 0
 
     @property
     def size(self) -> int:
@@ -101,20 +110,29 @@ class BlobRaw(io.RawIOBase):
         """Fill `buffer` as far as content goes; returns the number of bytes, 0 at the end."""
         self._refuse_closed()
         view = memoryview(buffer).cast("B")
-        data = self._reader.read_at(self._at, len(view))
-        self._follow(data)
-        view[: len(data)] = data
-        return len(data)
+        at = self._at
+        parts = self._parts(len(view))
+        self._follow(parts)
+        place = 0
+        for part in parts:
+            view[place : place + len(part)] = part
+            place += len(part)
+        if at == self._last and place >= _WORTH_A_THREAD and self._at < self.size:
+            # Whoever has read two long pieces one after the other will read the next.
+            self._begun = (self._at, len(view))
+            self._helper.begin(functools.partial(_parts_at, self._reader, *self._begun))
+        self._last = self._at
+        return place
 
     def readall(self) -> bytes:
         """What is left from here to the end."""
         self._refuse_closed()
-        parts = []
+        all_parts: list[bytes] = []
         while self._at < self.size:
-            data = self._reader.read_at(self._at, PIECE)
-            self._follow(data)
-            parts.append(data)
-        return b"".join(parts)
+            parts = self._parts(PIECE)
+            self._follow(parts)
+            all_parts += parts
+        return b"".join(all_parts)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to a byte; past the end is allowed and reads nothing there. Raises ValueError before the start."""
@@ -136,18 +154,29 @@ class BlobRaw(io.RawIOBase):
         """Close this and the reader."""
         if not self.closed:
             try:
+                self._helper.close()
                 self._hash.close()
                 self._reader.close()
             finally:
                 super().close()
 
-    def _follow(self, data: bytes) -> None:
-        if self._hashed == self._at and data:
-            self._hash.update(data)
-            self._hashed += len(data)
+    def _parts(self, length: int) -> list[bytes]:
+        """What comes next. The reader is not for two threads: what was begun is waited for, whether it is wanted."""
+        if self._helper.busy:
+            if self._begun == (self._at, length):
+                return self._helper.take()
+            with contextlib.suppress(HoldfastError):
+                self._helper.take()
+        return _parts_at(self._reader, self._at, length)
+
+    def _follow(self, parts: Sequence[bytes]) -> None:
+        length = sum(map(len, parts))
+        if self._hashed == self._at and length:
+            self._hash.update(*parts)
+            self._hashed += length
             if self._hashed == self.size:
                 _prove(self._reader, self._hash.digest())
-        self._at += len(data)
+        self._at += length
 
     def _refuse_closed(self) -> None:
         if self.closed:
@@ -162,20 +191,27 @@ def buffered(reader: BlobReader) -> io.BufferedReader:
 def copy_to(reader: BlobReader, write: Callable[[bytes], object]) -> None:
     """Give the whole content to `write`, in order, in pieces of up to 1 MiB; memory stays within a few of them.
 
-    Decompressing and writing go on in the caller's thread while another one hashes. Each piece was checked by frame;
-    the digest of the whole is known only at the end: BlobDamagedError then, although everything was given out.
+    One thread decompresses and another one hashes while the caller's writes. Each piece was checked by frame; the
+    digest of the whole is known only at the end: BlobDamagedError then, although everything was given out.
     """
     if isinstance(reader, ContentReader):
         # Proven at open.
         write(reader.content)
         return
-    with contextlib.closing(Hashing()) as sha:
-        for offset in range(0, reader.size, PIECE):
-            piece = reader.read_at(offset, PIECE)
-            sha.update(piece)
-            write(piece)
+    each = (_parts_at(reader, offset, PIECE) for offset in range(0, reader.size, PIECE))
+    pieces = ahead(each, "frames") if reader.size > PIECE else each
+    with contextlib.closing(Hashing()) as sha, contextlib.closing(pieces):
+        for parts in pieces:
+            sha.update(*parts)
+            for part in parts:
+                write(part)
         found = sha.digest()
     _prove(reader, found)
+
+
+def _parts_at(reader: BlobReader, offset: int, length: int) -> list[bytes]:
+    """A range of a blob, in the pieces in which its reader has it."""
+    return reader.parts_at(offset, length) if isinstance(reader, FramedReader) else [reader.read_at(offset, length)]
 
 
 def _prove(reader: BlobReader, found: bytes) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from holdfast.engine import erasing
+from holdfast.engine import erasing, served
+from holdfast.engine.asof import pasts_of
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import from_index
 from holdfast.engine.transaction import current, write
@@ -98,6 +99,7 @@ def redact(
         kept = tuple(sorted(d for d in plan.digests if _used_elsewhere(handle, d, plan, record_id)))
         return _report(handle, record_id, plan, kept, dry_run=True)
     handle.writable()
+    served.demand_file(handle, "redaction")
     with erasing.alone(handle):
         with write(handle, what="redact", note=note) as unit:
             plan = _plan(handle, record_id, wanted, numbers)
@@ -106,6 +108,7 @@ def redact(
                 unit.change(plan.body(record_id))
             tx = unit.tx if plan.erased else ""
         done = erasing.finish(handle)
+        pasts_of(handle).erase()
         forget_notes(handle.root, handle.disk)  # names and paths of what was added stand there
     report = _report(handle, record_id, plan, tuple(done.kept), dry_run=False)
     return replace(report, tx=tx, blobs=done.blobs, segments=done.segments, quarantined=done.quarantined)

@@ -66,7 +66,7 @@ def status(handle: Handle) -> Status:
         condemned=contents.condemned,
         condemned_bytes=contents.condemned_bytes,
         journal_bytes=sum(_size(path) for _, _, path in handle.journal.segments()),
-        index_bytes=_database_size(handle, paths.INDEX),
+        index_bytes=_database_size(handle, paths.INDEX) or _on_server(handle),
         search_bytes=_database_size(handle, paths.SEARCH),
         temporaries=len(handle.disk.listdir(os.path.join(handle.root, paths.TMP))),
         quarantined=len(handle.disk.listdir(os.path.join(handle.root, paths.QUARANTINE))),
@@ -90,6 +90,12 @@ def _size(path: str) -> int:
 
 def _database_size(handle: Handle, name: str) -> int:
     return sum(_size(os.path.join(handle.root, name + companion)) for companion in ("", "-wal"))
+
+
+def _on_server(handle: Handle) -> int:
+    """What an index takes that is no file of the store; 0 if it is one."""
+    found: int = getattr(handle.index, "size_bytes", lambda: 0)()
+    return found
 
 
 def _search_seq(handle: Handle) -> int | None:

@@ -82,5 +82,27 @@ def _tell(inv: Invocation, report: AuditReport) -> None:
         inv.out.said("next: only `--head`, with a head kept elsewhere, proves that it was not rewritten as a whole")
 
 
+@command("foreign")
+def foreign(inv: Invocation) -> int:
+    """Prove the chains of other stores that were merged into this one.
+
+    Each is kept as a content. It is proven by itself, up to the end that the merge noted; and every change of ours that
+    says it stands for one of theirs is held against it. Exit code 0: proven; 4: there are findings.
+    """
+    inv.on_interrupt = "Interrupted: nothing was changed, and nothing is proven."
+    with inv.open(read_only=True) as store, inv.meter() as progress:
+        found = store.audit.foreign(progress)
+    inv.out.document({"chains": [{name: getattr(one, name) for name in one.__slots__} for one in found]})
+    for one in found:
+        state = inv.out.style("proven" if one.proven else "not proven", "good" if one.proven else "bad")
+        inv.out.line(f"{state}  {one.store}  {one.head}  {text.count(one.merged, 'change')} merged")
+        for problem in one.problems:
+            inv.out.line(f"  {text.safe(problem)}")
+    if not found:
+        inv.out.said("no chain of another store is kept here")
+    return 0 if all(one.proven for one in found) else 4
+
+
+audit.add_command(foreign)
 audit.add_command(head)
 audit.add_command(verify)

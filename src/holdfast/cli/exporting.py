@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-from holdfast.cli import git, text
+from holdfast.cli import text
 from holdfast.cli.exits import Exit
-from holdfast.cli.invocation import Invocation, command
+from holdfast.cli.invocation import Invocation, actor, command
 from holdfast.cli.values import FROM_ZERO
 
 AGAIN = "Interrupted: the export is not whole, and import refuses it so. The same command again goes on."
-EMPTY = "Interrupted: the store is empty, or has all of it. The same command again begins anew."
+EMPTY = "Interrupted: the store is as it was, or has all of it. The same command again begins anew."
+WAYS = ["fail", "skip", "rename", "newest", "theirs", "ours"]
 
 
 @click.group("export")
@@ -18,6 +19,7 @@ def export() -> None:
     """Write the store in another shape.
 
     `tree`: readable files for git, from which `holdfast import` makes an equal store. `git`: the history as commits.
+    The others are forms that the field has agreed on; see docs/standards.md.
     """
 
 
@@ -50,24 +52,40 @@ def tree(inv: Invocation, dest: str, large_from: int | None, large: str | None, 
 
 @command("import")
 @click.argument("source", type=click.Path())
-@click.option("-n", "--dry-run", is_flag=True, help="Check it all; write nothing.")
-def import_(inv: Invocation, source: str, dry_run: bool) -> int:
-    """Make a new store of an exported one.
+@click.option("--on-conflict", type=click.Choice(WAYS), default="fail", help="Whose counts if both changed the same.")
+@click.option("--mirror", is_flag=True, help="Delete what is not in SOURCE.")
+@click.option("--exact", is_flag=True, help="Refuse a folder that was edited, instead of taking the edits in.")
+@click.option("--max-bytes", type=FROM_ZERO, metavar="BYTES", help="Take a snapshot that claims to hold up to so much.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would become of each item; write nothing.")
+def import_(
+    inv: Invocation, source: str, on_conflict: str, mirror: bool, exact: bool, max_bytes: int | None, dry_run: bool
+) -> int:
+    """Take in an exported store, or merge it.
 
-    SOURCE is a folder that `holdfast export tree` wrote. The store that -C names must be new or empty; it becomes
-    equal to the one that was exported, with the same ids and the same history. Everything is checked before anything
-    is written. `holdfast import git REPO` takes the history of a git repository in.
+    SOURCE is a folder that `holdfast export tree` wrote, or a file that `holdfast snapshot` wrote. If the store that -C
+    names is new or empty, it becomes equal to the exported one, with the same ids and the same history. If not, what is
+    new in SOURCE comes in as changes of its own, and edits that were made in the folder as new revisions. What both
+    changed is decided by --on-conflict. Everything is checked before anything is written, and nothing is done by half.
     """
     import holdfast  # noqa: PLC0415
 
     inv.on_interrupt = EMPTY
     with inv.meter() as progress:
         report = holdfast.import_store(
-            inv.path(), source, dry_run=dry_run, lock_wait_s=inv.lock_wait_s, progress=progress
-        )
-    amounts = ("store", "head", "transactions", "changes", "contents", "bytes")
+            inv.path(), source, on_conflict=on_conflict, mirror=mirror, exact=exact, dry_run=dry_run,
+            max_bytes=max_bytes, actor=actor(), lock_wait_s=inv.lock_wait_s, progress=progress,
+        )  # fmt: skip
+    amounts = ("store", "head", "transactions", "changes", "contents", "bytes", "merged", "counts")
+    for item in report.items:
+        inv.out.message("item", {key: getattr(item, key) for key in ("kind", "id", "path", "outcome", "detail")})
+        if not inv.json:
+            detail = f" ({item.detail})" if item.detail else ""
+            click.echo(f"{item.outcome:>8}  {item.kind} {text.safe(item.path or item.id)}{text.safe(detail)}")
     inv.out.message("summary", {"dry_run": dry_run, **{key: getattr(report, key) for key in amounts}})
-    if dry_run:
+    if report.merged:
+        told = ", ".join(f"{text.number(number)} {word}" for word, number in sorted(report.counts.items()))
+        inv.out.said(f"{'would be merged' if dry_run else 'merged'}: {told or 'nothing new'}")
+    elif dry_run:
         inv.out.said(f"sound: {text.count(report.changes, 'change')}; it can be imported")
     else:
         inv.out.said(
@@ -78,5 +96,3 @@ def import_(inv: Invocation, source: str, dry_run: bool) -> int:
 
 
 export.add_command(tree)
-export.add_command(git.git_out)
-import_ = git.Importing(import_)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from holdfast.cli import text
-from holdfast.cli.invocation import Invocation, command
+from holdfast.cli.invocation import Invocation, at_option, command
 from holdfast.cli.refs import PATH, artifact
 from holdfast.cli.values import FROM_ONE
 from holdfast.errors import ConflictError
@@ -28,13 +28,14 @@ PERMISSIONS = 0o777
 @command("cat")
 @click.argument("refs", nargs=-1, required=True, type=PATH, metavar="REF...")
 @click.option("-r", "--revision", type=FROM_ONE, metavar="N", help="This revision; else the newest.")
+@at_option
 def cat(inv: Invocation, refs: tuple[str, ...], revision: int | None) -> None:
     """Write contents to standard output.
 
     Streams in little memory, whatever the size. Every byte is checked; damage ends it with an error. With --json the
     content is not shown, but described.
     """
-    with inv.open(read_only=True) as store:
+    with inv.look() as store:
         if inv.json:
             inv.out.document([_described(store, artifact(store, ref), revision) for ref in refs])
             return
@@ -56,13 +57,14 @@ def _described(store: Store, found: Artifact, number: int | None) -> dict[str, o
 )
 @click.option("-r", "--revision", type=FROM_ONE, metavar="N", help="This revision; else the newest.")
 @click.option("-f", "--force", is_flag=True, help="Replace a file that is there.")
+@at_option
 def get(inv: Invocation, ref: str, output: str | None, revision: int | None, force: bool) -> None:
     """Write a content to a file.
 
     Without -o the file gets the artifact's name, in the current folder. It appears whole or not at all, with the
     stored mode and time; a symbolic link comes out as a link.
     """
-    with inv.open(read_only=True) as store:
+    with inv.look() as store:
         found = artifact(store, ref, deleted=revision is not None)
         wanted = found.revision if revision is None else store.artifacts.revision(found, revision)
         if output == "-":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,23 +16,6 @@ if TYPE_CHECKING:
 
 TAKEN = "Interrupted: the commits that were taken stay. The same command again goes on."
 WRITTEN = "Interrupted: no branch was moved. The same command again goes on."
-
-
-class Importing(click.Group):
-    """`import SOURCE`, and beside it `import git REPO`. A folder of the name `git` is `./git`."""
-
-    def __init__(self, plain: click.Command) -> None:
-        super().__init__(name="import", help=plain.help, params=plain.params)
-        self.plain = plain
-        self.add_command(git_in)
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """Whoever names no way to import means the plain one."""
-        if args[:1] == ["git"]:
-            return git_in.make_context(f"{info_name} git", args[1:], parent, **extra)
-        return self.plain.make_context(info_name, args, parent, **extra)
 
 
 @command("git")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli import text
-from holdfast.cli.invocation import Invocation, command
+from holdfast.cli.invocation import Invocation, at_option, command
 from holdfast.cli.refs import PATH, artifact, record
 from holdfast.cli.values import FROM_ONE, FROM_ZERO
 from holdfast.errors import InvalidValueError
@@ -42,6 +42,7 @@ WIDEST_WINDOW = 8192
 @click.option("--action", metavar="ACTION", help="Of this sort only (create, revise, update, delete …).")
 @click.option("--actor", metavar="NAME", help="By this actor only.")
 @click.option("--reverse", is_flag=True, help="Oldest first.")
+@at_option
 def log(inv: Invocation, ref: str | None, limit: int | None, since_seq: int, reverse: bool, **wanted: Any) -> None:
     """Show who changed what, newest first.
 
@@ -51,7 +52,7 @@ def log(inv: Invocation, ref: str | None, limit: int | None, since_seq: int, rev
     if limit is None and sys.stdout.isatty() and not inv.json:
         limit = ON_TERMINAL
     asked = {key: value for key, value in wanted.items() if value is not None}
-    with inv.open(read_only=True) as store:
+    with inv.look() as store:
         of = record(store, ref, deleted=True).id if ref else None
         count = 0
         source = store.changes.list(since_seq=since_seq, record=of) if reverse else _newest_first(store, since_seq, of)
@@ -123,13 +124,14 @@ def _brief(value: Any) -> str:
     metavar="N",
     help="Lines around a change.",
 )
+@at_option
 def diff(inv: Invocation, ref: str, old: int | None, new: int | None, context: int) -> None:
     """Show what changed between two revisions.
 
     OLD and NEW are revision numbers; without them the newest and the one before, with OLD alone that one and the
     newest. Of content that is not text, sizes and digests are compared.
     """
-    with inv.open(read_only=True) as store:
+    with inv.look() as store:
         found = artifact(store, ref, deleted=True)
         after = store.artifacts.revision(found, new or found.number)
         before = store.artifacts.revision(found, old or _before(store, found, after.number))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -27,6 +28,7 @@ class Invocation:
         self.quiet = False
         self.progress = True
         self.lock_wait_s = 30.0
+        self.at: str | None = None
         self.on_interrupt = SAFE
         self._out: Output | None = None
 
@@ -47,6 +49,18 @@ class Invocation:
         """The store's folder: -C, else HOLDFAST_STORE, else the nearest folder above with a marker, else this one."""
         named = self.store or os.environ.get("HOLDFAST_STORE")
         return named or nearest(os.getcwd()) or "."
+
+    @contextlib.contextmanager
+    def look(self) -> Iterator[Store]:
+        """The store, to be read; with --at as it was then: a view has the nouns of a store."""
+        with self.open(read_only=True) as store:
+            if self.at is None:
+                yield store
+                return
+            with self.meter() as progress:
+                view = store.at(self.at, progress=progress)
+            with view:
+                yield cast("Store", view)
 
     def open(self, *, read_only: bool = False) -> Store:
         """Open the store for this call. Raises what `holdfast.open` raises."""
@@ -118,6 +132,15 @@ def common_options() -> list[click.Option]:
             "--lock-wait", field="lock_wait_s", metavar="SECONDS", type=seconds, envvar="HOLDFAST_LOCK_WAIT", help=wait
         ),
     ]
+
+
+def at_option(function: Any) -> Any:
+    """`--at`, for commands that read by `Invocation.look`."""
+    text = "As it was after this change, or at this time (ISO 8601 with a zone)."
+    declare = click.option(
+        "--at", metavar="SEQ|TIME", expose_value=False, callback=_keep("at"), help=text
+    )  # fmt: skip
+    return declare(function)
 
 
 class Command(click.Command):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from holdfast.cli import text, values
-from holdfast.cli.invocation import Invocation, command
+from holdfast.cli.invocation import Invocation, at_option, command
 from holdfast.cli.refs import PATH, Labels, endpoint, record
 from holdfast.cli.values import FROM_ONE
 from holdfast.errors import NotFoundError
@@ -105,6 +105,7 @@ def _stated(store: Store, source: str, type_: str, target: str) -> Relationship:
 @click.option("-r", "--revision", type=FROM_ONE, metavar="N", help="Of this revision alone.")
 @click.option("--depth", type=FROM_ONE, metavar="N", help="At most so many steps.")
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Along relationships of this type (repeatable).")
+@at_option
 def lineage(
     inv: Invocation,
     ref: str,
@@ -117,7 +118,7 @@ def lineage(
 
     Follows relationships, and runs by what they read and made. With --json: nodes and edges.
     """
-    with inv.open(read_only=True) as store:
+    with inv.look() as store:
         start = endpoint(store, ref, revision)
         found = store.relationships.lineage(start, direction=direction, depth=depth, types=types or None)
         inv.out.document(found)

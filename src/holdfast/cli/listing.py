@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from holdfast.cli import plain, text
-from holdfast.cli.invocation import Invocation, command
+from holdfast.cli.invocation import Invocation, at_option, command
 from holdfast.cli.refs import PATH, path_fields, place
 from holdfast.cli.values import FROM_ONE
 from holdfast.values import query
@@ -86,12 +86,13 @@ def _row(inv: Invocation, found: Artifact | Collection) -> str:
 @click.option("-R", "--recursive", is_flag=True, help="All that lies below, too.")
 @click.option("--deleted", is_flag=True, help="Deleted artifacts below instead of what is live.")
 @_forms
+@at_option
 def ls(inv: Invocation, paths: tuple[str, ...], recursive: bool, deleted: bool, names: bool, null: bool) -> None:
     """List artifacts and collections.
 
     Without PATH the root. Columns: size, time of the last change (UTC), revision, path; collections end in `/`.
     """
-    with inv.open(read_only=True) as store:
+    with inv.look() as store:
         rows = Rows(inv, names=names, null=null)
         for path in paths or ("",):
             for found in _below(store, path, recursive=recursive, deleted=deleted):
@@ -133,6 +134,7 @@ def _below(store: Any, path: str, *, recursive: bool, deleted: bool) -> Iterable
 @click.option("--limit", type=FROM_ONE, metavar="N", help="At most so many.")
 @click.option("--deleted", is_flag=True, help="Deleted artifacts instead of live ones.")
 @_forms
+@at_option
 def find(inv: Invocation, under: str | None, names: bool, null: bool, **wanted: Any) -> None:
     """Find artifacts by name, tag, size, metadata and more.
 
@@ -141,7 +143,7 @@ def find(inv: Invocation, under: str | None, names: bool, null: bool, **wanted: 
     wanted["type"] = wanted.pop("type_")
     conditions = [query.parse(one) for one in wanted.pop("where")]
     where = query.All(tuple(conditions)) if conditions else None
-    with inv.open(read_only=True) as store:
+    with inv.look() as store:
         rows = Rows(inv, names=names, null=null)
         for found in store.artifacts.find(where, under=under or None, **wanted):
             rows.show(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,10 @@ from holdfast.cli.exits import Exit
 from holdfast.cli.invocation import Invocation, common_options, write_options
 from holdfast.cli.output import failure
 from holdfast.errors import CancelledError, HoldfastError
+from holdfast.index.drivers import load_peewee
+
+_GARBAGE_AFTER = 10_000
+"""So many new objects before garbage is looked for: a start makes many that stay, and looking takes a tenth of it."""
 
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Start": {
@@ -30,8 +35,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "get": ("getting", "Write a content to a file."),
         "cat": ("getting", "Write contents to standard output."),
         "checkout": ("checkout", "Write a collection out as a working tree."),
-        "export": ("exporting", "Write the store in another shape."),
-        "import": ("exporting", "Make a new store of an exported one."),
+        "export": ("packages", "Write the store in another shape."),
+        "import": ("packages", "Take in what was exported, or merge it."),
+        "snapshot": ("snapshotting", "Put a store, or a part of it, into one file."),
     },
     "Look": {
         "ls": ("listing", "List artifacts and collections."),
@@ -66,9 +72,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "rebuild": ("upkeep", "Make the index anew from journal and blobs."),
         "recover": ("upkeep", "Make a copied or torn store whole."),
         "backup": ("backing", "Back up the store, or check a backup."),
+        "copy": ("copying", "Make the store again elsewhere, with its index in a file or in PostgreSQL."),
         "restore": ("backing", "Make a store of a backup, as of now or of an earlier change."),
         "drill": ("backing", "Try a backup out: restore it, check it, compare it, report."),
         "migrate": ("migrate", "Show or change the schema of the index."),
+        "schema": ("schema", "Print the tables of an index as SQL."),
     },
     "The command itself": {
         "completion": ("completion", "Print a completion script for a shell."),
@@ -94,6 +102,7 @@ class Root(click.Group):
         """Load the module that has the subcommand."""
         if name not in TABLE:
             return None
+        load_peewee()
         found: click.Command = getattr(
             import_module(f"holdfast.cli.{TABLE[name][0]}"), f"{name}_" if iskeyword(name) else name
         )
@@ -233,4 +242,5 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    gc.set_threshold(_GARBAGE_AFTER)
     cli.main(prog_name="holdfast")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli import plain, text, values
-from holdfast.cli.invocation import Invocation, command
+from holdfast.cli.invocation import Invocation, at_option, command
 from holdfast.cli.refs import PATH, Labels, endpoint
 from holdfast.cli.running import exec_
 from holdfast.cli.values import FROM_ONE
@@ -157,11 +157,12 @@ def _declare_link(direction: str, line: str) -> click.Command:
 @click.option("--status", type=click.Choice(STATUSES), help="Of this status only.")
 @click.option("--name", metavar="GLOB", help="Names that fit a pattern of *, ? and […].")
 @click.option("--limit", type=FROM_ONE, metavar="N", help="At most so many.")
+@at_option
 def list_(inv: Invocation, **wanted: Any) -> None:
     """List runs, newest first."""
     asked = {key: value for key, value in wanted.items() if value is not None}
     count = 0
-    with inv.open(read_only=True) as store:
+    with inv.look() as store:
         for one in store.runs.find(order="-created", **asked):
             count += 1
             inv.out.message("run", one)
@@ -184,9 +185,10 @@ def _took(one: Run | Step) -> str:
 
 @command("show")
 @click.argument("run_id", type=RUN, metavar="RUN")
+@at_option
 def show(inv: Invocation, run_id: str) -> None:
     """Show a run with its steps, inputs and outputs."""
-    with inv.open(read_only=True) as store:
+    with inv.look() as store:
         show_manifest(inv, store, store.runs.get(run_id, deleted=True))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli import plain, text
-from holdfast.cli.invocation import Invocation, command
+from holdfast.cli.invocation import Invocation, at_option, command
 from holdfast.cli.refs import PATH, Labels, path_fields, record
 from holdfast.cli.values import FROM_ONE
 from holdfast.values import moment
@@ -29,12 +29,13 @@ Facts = list[tuple[str, str]]
 @click.argument("ref", type=PATH)
 @click.option("-r", "--revision", type=FROM_ONE, metavar="N", help="This revision; else the newest.")
 @click.option("--all", "everything", is_flag=True, help="All revisions and relationships, however many.")
+@at_option
 def show(inv: Invocation, ref: str, revision: int | None, everything: bool) -> None:
     """Show all that is known of one record.
 
     REF is a path, or `id:UUID` of an artifact, collection, run or relationship; deleted ones too.
     """
-    with inv.open(read_only=True) as store:
+    with inv.look() as store:
         found = record(store, ref, deleted=True)
         if isinstance(found, Artifact):
             _show_artifact(inv, store, found, revision, everything=everything)

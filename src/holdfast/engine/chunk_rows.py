@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from holdfast.blobs.contract import BlobStat
 from holdfast.errors import ConflictError
 from holdfast.formats.pack import Spot
-from holdfast.index.physical import Found, PhysicalRows
+from holdfast.index.physical import PhysicalRows
 from holdfast.values import digest as digests
 
 
@@ -31,7 +31,7 @@ def place(physical: PhysicalRows, stat: BlobStat) -> None:
 def place_all(physical: PhysicalRows, stats: Sequence[BlobStat], known: Mapping[str, int]) -> None:
     """The same for many: those that were not cut with few statements. `known`: as in `PhysicalRows.register_all`."""
     whole = [stat for stat in stats if stat.cut is None]
-    physical.register_all([Found(stat.digest, stat.stored_bytes, stat.frames, stat.spot) for stat in whole], known)
+    physical.register_all(whole, known)
     for stat in stats:
         if stat.cut is not None:
             place(physical, stat)

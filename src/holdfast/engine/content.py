@@ -16,6 +16,7 @@ from typing import BinaryIO, Protocol, cast
 from holdfast.blobs.contract import Staged
 from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidValueError, SourceChangedError, SourceUnreadableError, StorageIOError
+from holdfast.formats.appending import Batch
 from holdfast.values import digest
 
 IN_MEMORY_BYTES = 1 << 20
@@ -115,13 +116,37 @@ def stage_all(handle: Handle, incoming: Sequence[Incoming], under_way: set[str])
 
     `under_way`: digests of what was staged before and is not published yet; these here are added. Not durable.
     """
+    fresh = _fresh(handle, incoming, under_way)
+    staged = handle.blobs.stage_all({one.digest: one.data or b"" for one in fresh.values()})
+    for one, found in zip(fresh.values(), staged, strict=True):
+        one.staged, one.data = found, None
+    under_way.update(fresh)
+
+
+def _fresh(handle: Handle, incoming: Sequence[Incoming], under_way: set[str]) -> dict[str, Incoming]:
+    """What has to be staged, by digest, in order."""
     places = handle.index.physical.places({one.digest for one in incoming})
     present = {one.digest for one in places.values() if one.condemned_us is None}
     fresh: dict[str, Incoming] = {}
     for one in incoming:
         if one.digest not in present and one.digest not in under_way:
             fresh.setdefault(one.digest, one)
-    staged = handle.blobs.stage_all({one.digest: one.data or b"" for one in fresh.values()})
+    return fresh
+
+
+def stage_batch(handle: Handle, incoming: Sequence[Incoming], batch: Batch, under_way: set[str]) -> None:
+    """As `stage_all`, of content that was read, hashed and compressed elsewhere: `batch` has each of it once, in order.
+
+    If any of it is in the store already, what is left is compressed again: what is written does not depend on who did.
+    """
+    fresh = _fresh(handle, incoming, under_way)
+    if len(fresh) < len(batch.members):
+        contents = {digest.text(raw): content for raw, content in batch.contents()}
+        for one in incoming:
+            one.data = contents[one.digest]
+        staged = handle.blobs.stage_all({one: contents[one] for one in fresh})
+    else:
+        staged = handle.blobs.stage_batch(batch)
     for one, found in zip(fresh.values(), staged, strict=True):
         one.staged, one.data = found, None
     under_way.update(fresh)

@@ -7,6 +7,7 @@ foreign or older copy of the file), the words are made anew.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterator
@@ -146,22 +147,50 @@ def _now(handle: Handle, ids: dict[str, None]) -> tuple[list[tuple[int, Artifact
 
 
 def _documents(handle: Handle, artifacts: list[tuple[int, Artifact]]) -> Iterator[Document]:
+    """In the order given; contents are read some megabytes at a time, each time in the order in which they lie."""
+    group: list[tuple[int, Artifact]] = []
+    size = 0
     for key, artifact in artifacts:
-        words, reason = _text(handle, artifact)
+        group.append((key, artifact))
+        size += artifact.size if _reason(artifact) is None else 0
+        if size >= BATCH_BYTES:
+            yield from _of_group(handle, group)
+            group, size = [], 0
+    yield from _of_group(handle, group)
+
+
+def _of_group(handle: Handle, group: list[tuple[int, Artifact]]) -> Iterator[Document]:
+    contents = _contents(handle, [artifact for _, artifact in group if _reason(artifact) is None])
+    for key, artifact in group:
+        words, reason = None, _reason(artifact)
+        if reason is None:
+            data = contents.pop(artifact.revision.seq, None)
+            words = None if data is None else text.extract(artifact.media_type, data, artifact.name)
+            reason = LeftOut.MISSING if data is None else LeftOut.NOT_TEXT if words is None else None
         yield Document(key, artifact.number, artifact.name, artifact.metadata, words, reason)
 
 
-def _text(handle: Handle, artifact: Artifact) -> tuple[str | None, LeftOut | None]:
+def _reason(artifact: Artifact) -> LeftOut | None:
+    """Why its content is not even read."""
     reason = text.left_out(artifact.media_type, artifact.name, artifact.size)
-    if reason is not None:
-        return None, reason
-    if artifact.revision.state is not RevisionState.KEPT:
-        return None, LeftOut.MISSING
-    try:
-        words = text.extract(artifact.media_type, handle.blobs.read(artifact.digest), artifact.name)
-    except DamageError:
-        return None, LeftOut.MISSING  # fsck names what is wrong with it
-    return (words, None) if words is not None else (None, LeftOut.NOT_TEXT)
+    return LeftOut.MISSING if reason is None and artifact.revision.state is not RevisionState.KEPT else reason
+
+
+def _contents(handle: Handle, artifacts: list[Artifact]) -> dict[int, bytes]:
+    """By the seq of the revision. Those that cannot be read are left out: fsck names what is wrong with them."""
+    revisions = [artifact.revision for artifact in artifacts]
+    held = handle.index.contents.many_revisions(revisions)
+    wanted = [(one.digest, held[n].spot if n in held else None) for n, one in enumerate(revisions)]
+    found: dict[int, bytes] = {}
+    with contextlib.suppress(DamageError):
+        for number, data in handle.blobs.read_many(wanted):
+            found[revisions[number].seq] = data
+        return found
+    for one in revisions:
+        if one.seq not in found:
+            with contextlib.suppress(DamageError):
+                found[one.seq] = handle.blobs.read(one.digest)
+    return found
 
 
 def _by_bytes(documents: Iterator[Document]) -> Iterator[list[Document]]:

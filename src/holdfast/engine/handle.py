@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
@@ -43,6 +43,18 @@ class Opened:
     transactions: int = 0
 
 
+class Companion(Protocol):
+    """What lives as long as an open store, and ends with it."""
+
+    def close(self) -> None:
+        """The store is closed: give everything back."""
+        ...
+
+    def abandon(self) -> list[object]:
+        """In a forked child: touch nothing; what must never be closed there."""
+        ...
+
+
 @dataclass(eq=False)
 class Handle:
     """The parts of one open store. `wait_s`: how long a write waits for the writer lock, in seconds."""
@@ -61,6 +73,7 @@ class Handle:
     opened: Opened = field(default_factory=Opened)
     clock: Clock = field(default_factory=SystemClock)
     at_close: Callable[[], None] | None = None
+    companions: list[Companion] = field(default_factory=list)
     _dead: str = ""
 
     def __post_init__(self) -> None:
@@ -153,6 +166,8 @@ class Handle:
 
     def _release(self) -> None:
         self._stop.set()
+        while self.companions:
+            self.companions.pop().close()
         self.journal.drop()
         self.blobs.close()
         self.index.close()
@@ -171,6 +186,8 @@ class Handle:
         self.writer.abandon()
         self.users.abandon()
         self.blobs.abandon()
+        for one in self.companions:
+            _left_by_fork.extend(one.abandon())
         # Kept for ever: closing an inherited connection would drop the parent's locks.
         _left_by_fork.extend([self.index.database.abandon(), self])
 
@@ -189,6 +206,15 @@ def open_here(root: str) -> Handle | None:
     for handle in list(_open_handles):
         with contextlib.suppress(OSError):
             if os.path.samefile(os.path.dirname(handle.index.path), root):
+                return handle
+    return None
+
+
+def handle_on(root: str) -> Handle | None:
+    """A handle of this process on the store in a folder, wherever its index is."""
+    for handle in list(_open_handles):
+        with contextlib.suppress(OSError):
+            if os.path.samefile(handle.root, root):
                 return handle
     return None
 

@@ -39,7 +39,8 @@ _PATIENCE_S = 1.0
 class Settings:
     """How a store is opened. `wait_s`: seconds to wait for a lock.
 
-    `pack_up_to`: content of up to so many bytes goes into packs, 0: none does; None: as usual.
+    `pack_up_to`: content of up to so many bytes goes into packs, 0: none does; None: as usual. `index`: URL of an index
+    on a server; None: it is a file of the store.
     """
 
     actor: Actor
@@ -48,6 +49,7 @@ class Settings:
     clock: Clock = field(default_factory=SystemClock)
     disk: Disk = field(default_factory=Disk)
     pack_up_to: int | None = None
+    index: str | None = None
 
 
 def actor_of(actor: Actor | str | None) -> Actor:
@@ -89,9 +91,14 @@ def create(root: str, settings: Settings, *, store_id: str | None = None) -> Non
         raise StoreExistsError(f"there is a store at {root}", path=root)
     if leftovers:
         raise StoreExistsError(f"{root} is not empty", path=root, remedy="Choose an empty or a new folder.")
+    if settings.index is not None:
+        from holdfast.engine import served  # noqa: PLC0415 - what it needs comes with an extra
+
+        served.demand_free(settings.index)
     for folder in paths.FOLDERS:
         disk.mkdir(os.path.join(root, folder))
-    data = marker.encode(Marker(store_id or moment.draw_id(settings.clock.now_us())))
+    features = (marker.SERVED,) if settings.index else ()
+    data = marker.encode(Marker(store_id or moment.draw_id(settings.clock.now_us()), features=features))
     temporary = os.path.join(root, paths.TMP, f"marker-{os.getpid()}-{time.time_ns()}.tmp")
     fd = disk.create(temporary)
     disk.write(fd, data, temporary)
@@ -107,11 +114,11 @@ def create(root: str, settings: Settings, *, store_id: str | None = None) -> Non
     disk.fsync_dir(os.path.dirname(os.path.abspath(root)))
 
 
-def read_marker(root: str, disk: Disk) -> Marker:
-    """The marker of a store; NotAStoreError, FormatTooNewError."""
+def read_marker(root: str, disk: Disk, *, served: bool = False) -> Marker:
+    """The marker of a store; NotAStoreError, FormatTooNewError, IndexElsewhereError unless `served` (see there)."""
     path = os.path.join(root, paths.MARKER)
     try:
-        return marker.decode(disk.read_file(path, marker.MAX_BYTES), path)
+        return marker.decode(disk.read_file(path, marker.MAX_BYTES), path, served=served)
     except FileNotFoundError:
         raise NotAStoreError(f"{root} is not a store: it has no {paths.MARKER}", path=root) from None
     except FormatTooNewError as error:
@@ -148,7 +155,9 @@ def open_store(root: str, settings: Settings) -> Handle:
     disk = settings.disk
     if not settings.read_only:
         demand_no_backup(root)
-    found = read_marker(root, disk)
+    found = read_marker(root, disk, served=True)
+    if settings.index is not None or marker.SERVED in found.features:
+        return _open_served(root, found, settings)
     if settings.read_only:
         return _open_to_read(root, found, settings)
     for folder in paths.FOLDERS:
@@ -172,6 +181,32 @@ def open_store(root: str, settings: Settings) -> Handle:
     try:
         demand_own_chain(index, found, root)
         _level_at_open(handle, after_crash=after_crash)
+    except BaseException:
+        handle.close()
+        raise
+    return handle
+
+
+def _open_served(root: str, found: Marker, settings: Settings) -> Handle:
+    """Open a store whose index is on a server: who may only read needs one that can be trusted."""
+    from holdfast.engine import served  # noqa: PLC0415 - what it needs comes with an extra
+
+    locks = os.path.join(root, paths.WRITER_LOCK), os.path.join(root, paths.HANDLES_LOCK)
+    reads = settings.read_only
+    writer, users = WriterLock(locks[0], absent_is_fine=reads), HandlesLock(locks[1], absent_is_fine=reads)
+    site = served.Site(root, found, settings.disk, writer, users, wait_s=settings.wait_s)
+    try:
+        after_crash = not reads and torn.alone(users)  # no log of ours tells, so whoever comes first looks
+        index, opened = served.ready(site, settings.index, _judge, read_only=reads)
+    except BaseException:
+        writer.close()
+        users.close()
+        raise
+    handle = _handle(root, found, settings, writer, users, index, opened)
+    try:
+        demand_own_chain(index, found, root)
+        if not reads:
+            _level_at_open(handle, after_crash=after_crash)
     except BaseException:
         handle.close()
         raise

@@ -1,7 +1,8 @@
-"""The rows of a store as they were at an earlier change: derived from the chain, in a file that goes again.
+"""The rows of a store as they were at an earlier change, in a file of their own that goes again.
 
-The same reducers make them as make the rows of now, so an old state is what it was then, without any rule for going
-back. It costs as much as making the index anew up to there, and no memory.
+The reducers that make the rows of now made them, so an old state is what it was then. A copy of the rows of now is
+taken back (`holdfast.index.rewound`): that costs what happened since, not what happened before. Where that would be
+more, or cannot be done, all changes up to then are applied anew.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from holdfast.engine import recover
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
-from holdfast.errors import InvalidValueError
+from holdfast.errors import ChainBrokenError, ConflictError, IndexDamagedError, InvalidValueError
+from holdfast.formats import marker
+from holdfast.index.rewound import Rewinding
 from holdfast.index.sqlite import SqliteIndex
-from holdfast.values import moment
+from holdfast.values import canon, moment
+from holdfast.values.change import Body, Transaction
 
 When = int | str | datetime
 """A seq, or a time: aware, or as ISO 8601 with its zone."""
 
 _TOGETHER = 2_000
+_FEW = 500
+"""So many changes are applied sooner than an index is copied."""
 
 
 def seq_of(handle: Handle, at: When) -> int:
@@ -35,7 +41,7 @@ def seq_of(handle: Handle, at: When) -> int:
     head = handle.index.chain.head() or handle.origin
     if isinstance(at, str) and at.isascii() and at.isdigit():
         at = int(at)
-    if isinstance(at, int):
+    if isinstance(at, int) and not isinstance(at, bool):
         if not 0 <= at < head.next_seq:
             raise InvalidValueError(
                 f"there is no change {at}: the newest is {head.next_seq - 1}", where="at", reason="range",
@@ -43,6 +49,11 @@ def seq_of(handle: Handle, at: When) -> int:
             )  # fmt: skip
         held = handle.index.chain.at(at) if at else None
         return held.entry.next_seq - 1 if held else at
+    if not isinstance(at, (str, datetime)):
+        raise InvalidValueError(
+            f"a {type(at).__name__} names no state", where="at", reason="type",
+            remedy="Give the seq of a change, an aware datetime, or a time as text (ISO 8601 with its zone).",
+        )  # fmt: skip
     time_us = moment.from_text(at) if isinstance(at, str) else moment.from_datetime(at)
     return handle.index.chain.seq_at(time_us + 1) - 1
 
@@ -54,15 +65,80 @@ def index_at(handle: Handle, seq: int, progress: Progress | None = None) -> Iter
     It has no rows of files: where a content lies now, the store's own index knows. Raises ChainBrokenError.
     """
     with scratch_folder() as folder:
-        index = SqliteIndex(os.path.join(folder, "past.sqlite3"))
+        index = derive_at(handle, seq, os.path.join(folder, "past.sqlite3"), progress)
         try:
-            index.database.run("PRAGMA journal_mode = OFF")
-            index.database.run("PRAGMA synchronous = OFF")
-            index.migrate()
-            _replay(handle, index, seq, progress)
             yield index
         finally:
             index.close()
+
+
+def derive_at(handle: Handle, seq: int, path: str, progress: Progress | None = None) -> SqliteIndex:
+    """The same in a new file at `path`; whoever asks closes and removes it."""
+    if seq > _FEW and marker.SERVED not in handle.marker.features:  # an index on a server has no pages to copy
+        # What is damaged in rows of now, and not in the chain, is not to stand in the way of the state of then.
+        with contextlib.suppress(ChainBrokenError, IndexDamagedError, ConflictError):
+            found = rewound_at(handle, seq, path, most=seq // 2)
+            if found is not None:
+                return found
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    return replayed_at(handle, seq, path, progress)
+
+
+def _fast(path: str) -> SqliteIndex:
+    """An index whose file no crash needs to leave whole."""
+    index = SqliteIndex(path)
+    index.database.run("PRAGMA journal_mode = OFF")
+    index.database.run("PRAGMA synchronous = OFF")
+    return index
+
+
+def rewound_at(handle: Handle, seq: int, path: str, *, most: int) -> SqliteIndex | None:
+    """A copy of the rows of now, taken back; None if more than `most` changes are to be made anew, or none can be."""
+    index = SqliteIndex(path)
+    try:
+        handle.index.backup_into(index, at_once=True)
+        index.close()
+        index = _fast(path)
+        work = Rewinding(index, seq)
+        changes = work.survey()
+        if changes is None or changes > most:
+            index.close()
+            return None
+        work.run(_Bodies(handle.index))
+    except BaseException:
+        index.close()
+        raise
+    return index
+
+
+class _Bodies:
+    """Changes by seq, asked for in order: a transaction is read and proven once."""
+
+    def __init__(self, index: SqliteIndex) -> None:
+        self._chain = index.chain
+        self._held: Transaction | None = None
+
+    def __call__(self, seq: int) -> Body:
+        held = self._held
+        if held is None or not held.entry.first <= seq < held.entry.next_seq:
+            held = self._held = self._chain.at(seq)
+        if held is None:
+            raise ChainBrokenError(f"no transaction holds change {seq}", seq=seq, where="index")
+        body: Body = canon.decode(held.bodies[seq - held.entry.first])
+        return body
+
+
+def replayed_at(handle: Handle, seq: int, path: str, progress: Progress | None = None) -> SqliteIndex:
+    """All changes up to `seq`, applied anew. ChainBrokenError."""
+    index = _fast(path)
+    try:
+        index.migrate()
+        _replay(handle, index, seq, progress)
+    except BaseException:
+        index.close()
+        raise
+    return index
 
 
 def _replay(handle: Handle, index: SqliteIndex, seq: int, progress: Progress | None) -> None:

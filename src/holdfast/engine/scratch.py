@@ -30,13 +30,15 @@ def scratch_folder() -> Iterator[str]:
     with disk.typed("make a temporary folder in", tempfile.gettempdir()):
         folder = tempfile.mkdtemp(prefix=PREFIX)
     lock = FileLock(os.path.join(folder, _LOCK))
+    maker = os.getpid()
     try:
         lock.acquire(shared=False, wait_s=5.0)
         os.makedirs(folder, exist_ok=True)  # somebody may have taken it for abandoned just before it was locked
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.close()
+        if os.getpid() == maker:  # a forked child comes by here when it ends, and the folder is its parent's
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.close()
 
 
 def _remove_abandoned() -> None:

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from holdfast.blobs.compress import effort_for
 from holdfast.blobs.packs import PackedBlobs
 from holdfast.blobs.packs.solid import SolidFrame, SolidWriter
 from holdfast.engine.handle import Handle
 from holdfast.errors import BlobDamagedError
 from holdfast.formats import frame, paths
-from holdfast.formats.frame import Effort
+from holdfast.formats.frame import Effort, effort_for
 from holdfast.formats.pack import Spot
 from holdfast.index.packed import Placed
 from holdfast.values import digest as digests

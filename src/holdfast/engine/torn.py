@@ -36,15 +36,16 @@ def suspected(root: str, users: FileLock) -> bool:
     try:
         facts = os.stat(os.path.join(root, paths.INDEX + "-wal"))
     except OSError:
-        return disks.on_network(root) and _alone(users)
+        return disks.on_network(root) and alone(users)
     if not facts.st_size:
         return False
     if facts.st_mtime < time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)):
         return True
-    return _alone(users)
+    return alone(users)
 
 
-def _alone(users: FileLock) -> bool:
+def alone(users: FileLock) -> bool:
+    """Whether nobody else has the store open just now. The lock is free before and after."""
     try:
         users.acquire(shared=False, wait_s=0)
     except LockedError:

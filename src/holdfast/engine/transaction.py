@@ -33,7 +33,8 @@ from holdfast.errors import (
 )
 from holdfast.formats import lines
 from holdfast.index.physical import Place
-from holdfast.values import canon, moment
+from holdfast.values import moment
+from holdfast.values.bodies import encode
 from holdfast.values.change import Actor, Body, Entry, Head, Transaction, root_of
 
 log = logging.getLogger("holdfast.engine")
@@ -72,7 +73,7 @@ class Unit:
         """Apply a change at once; its seq. Rows are visible to this thread only until COMMIT."""
         body = self._noted(body)
         seq = self.next_seq
-        encoded = canon.encode(body)
+        encoded = encode(body)
         self.handle.index.apply(seq, body)
         self._bodies.append(encoded)
         self._place([body])
@@ -83,8 +84,9 @@ class Unit:
 
         The seq of the first; the others follow.
         """
-        bodies = [self._noted(body) for body in bodies]
-        encoded = [canon.encode(body) for body in bodies]
+        if self.note:
+            bodies = [self._noted(body) for body in bodies]
+        encoded = [encode(body) for body in bodies]
         first = self.next_seq
         self.handle.index.apply_all(first, bodies)
         self._bodies += encoded

@@ -18,9 +18,11 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import current, write
 from holdfast.errors import InvalidValueError
+from holdfast.exchange import hands
+from holdfast.exchange.hands import Hands
 from holdfast.exchange.reading import Reader
 from holdfast.exchange.seen import Seen
-from holdfast.exchange.walking import Folder, Found, Walk
+from holdfast.exchange.walking import Folder, Met, Walk
 from holdfast.kinds.bulk import Bulk, Item, Outcome
 from holdfast.values import names
 from holdfast.values.names import Name
@@ -96,10 +98,11 @@ class _Add:
 
     def run(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> AddReport:
         own = os.stat(self._handle.root)
-        walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged)
-        reader = Reader(self._handle, self._problem, self._under_way, may_lock=self._may_lock)
-        with self._seen, contextlib.closing(reader.items(walk.all(sources, self._into))) as items:
-            self._take(items)
+        with contextlib.closing(Hands(hands.wanted())) as helpers, self._seen:
+            walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged, helpers)
+            reader = Reader(self._handle, self._problem, self._under_way, helpers=helpers, may_lock=self._may_lock)
+            with contextlib.closing(reader.items(walk.all(sources, self._into))) as items:
+                self._take(items)
             self._seen.finish()
         return self._report
 
@@ -125,7 +128,7 @@ class _Add:
         finally:
             content.discard(self._handle, [item.incoming for item in batch if item.incoming is not None])
 
-    def _unchanged(self, folder: Folder, met: list[Found]) -> set[bytes]:
+    def _unchanged(self, folder: Folder, met: Met) -> set[bytes] | None:
         found = self._seen.unchanged(folder, met)
         self._report.unchanged += found.files
         if self._progress and self._report.seen >= self._shown + BATCH_ITEMS:

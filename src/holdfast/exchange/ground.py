@@ -14,7 +14,7 @@ import os
 import stat
 from collections import OrderedDict
 from enum import StrEnum
-from typing import BinaryIO, Self
+from typing import BinaryIO, Protocol, Self
 
 from holdfast import disk
 from holdfast.errors import SourceUnreadableError
@@ -51,6 +51,27 @@ class There(StrEnum):
     SAME = "same"
     OTHER = "other"
     FOLDER = "folder"
+
+
+class Readable(Protocol):
+    """What can be read like a tree of files: a folder, or a snapshot. Links are never followed."""
+
+    top: str
+
+    def names(self, steps: Steps) -> list[bytes]:
+        """The names in a folder, in order. FileNotFoundError, InTheWayError."""
+
+    def look(self, steps: Steps, name: bytes) -> os.stat_result | None:
+        """What is at a place; None if nothing is."""
+
+    def digest(self, steps: Steps, name: bytes) -> str:
+        """The digest of a file; "" if it cannot be read."""
+
+    def open(self, steps: Steps, name: bytes) -> BinaryIO:
+        """A file for reading. SourceUnreadableError."""
+
+    def read(self, steps: Steps, name: bytes, limit: int) -> bytes | None:
+        """The first bytes of a file; None if there is nothing."""
 
 
 class Ground:
@@ -106,6 +127,11 @@ class Ground:
         if len(self._open) > _HELD:
             os.close(self._open.popitem(last=False)[1])
         return fd
+
+    def names(self, steps: Steps) -> list[bytes]:
+        """The names in a folder, in order. FileNotFoundError, InTheWayError."""
+        with disk.typed("list", self.top):
+            return sorted(map(os.fsencode, os.listdir(self.folder(steps))))
 
     def make(self, steps: Steps, mode: int) -> bool:
         """Make one folder below one that is there; False if a folder was there. InTheWayError if something else is."""

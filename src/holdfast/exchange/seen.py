@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,11 +21,12 @@ from typing import Self
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import Unit, current
 from holdfast.errors import HoldfastError
-from holdfast.exchange.walking import Folder, Found
+from holdfast.exchange.walking import Folder, Met
 from holdfast.formats import paths
+from holdfast.formats.looks import A_FOLDER, LOOKS, encode
 from holdfast.index.operational import StateFile, state_file
 from holdfast.index.physical import NOTED
-from holdfast.index.sightings import Run, Sighting, Sightings, facts
+from holdfast.index.sightings import Part, Place, Run, Sightings
 from holdfast.kinds.bulk import Item, Outcome
 from holdfast.values import names
 from holdfast.values.change import Head
@@ -39,9 +39,9 @@ _NOTED_AT_ONCE = 4_000
 
 @dataclass(slots=True)
 class Unchanged:
-    """Names of entries that need no look, and how many of them are files (the others: folders)."""
+    """Names of entries that need no look (None: of all), and how many of them are files (the others: folders)."""
 
-    names: set[bytes] = field(default_factory=set)
+    names: set[bytes] | None = field(default_factory=set)
     files: int = 0
 
 
@@ -60,8 +60,8 @@ class Seen:
         self._true: set[int] = set()
         self._own = 0
         self._head = handle.origin
-        self._again: list[Sighting] = []
-        self._place: tuple[object, bytes] = (None, b"")
+        self._again: dict[Place, dict[bytes, tuple[bytes, int] | None]] = {}
+        self._confirmed = 0
 
     def __enter__(self) -> Self:
         if current(self._handle) is None:
@@ -106,13 +106,15 @@ class Seen:
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
-    def unchanged(self, folder: Folder, met: Sequence[Found]) -> Unchanged:
+    def unchanged(self, folder: Folder, met: Met) -> Unchanged:
         """Which of some entries of a folder, in order of names, need no look."""
-        answer = Unchanged()
         if self._rows is None or not self._asked or not self._runs:
-            return answer
+            return Unchanged()
+        answer = Unchanged()
         try:
-            noted = self._rows.of(names.join_raw(folder.into), folder.absolute, met[0].raw, met[-1].raw)
+            noted = self._rows.of((folder.place, folder.absolute), met.names[0], met.names[-1])
+            if noted and self._is_all(met, noted):
+                return Unchanged(None, len(met.names) - len(met.folders))
             doubtful = self._sort(met, noted, answer) if noted else []
             if doubtful:
                 self._confirm(folder, doubtful, answer)
@@ -121,45 +123,52 @@ class Seen:
             return Unchanged()
         return answer
 
-    def _sort(
-        self, met: Sequence[Found], noted: dict[bytes, tuple[bytes, int, int]], answer: Unchanged
-    ) -> list[tuple[Found, bytes, int]]:
+    def _is_all(self, met: Met, noted: Sequence[Part]) -> bool:
+        """Whether everything in a folder is as it was noted, and nothing is missing."""
+        return (
+            all(part.run in self._true for part in noted)
+            and b"".join([part.looks for part in noted]) == met.plain
+            and b"\0".join([part.names for part in noted]) == b"\0".join(met.names)
+        )
+
+    def _sort(self, met: Met, noted: Sequence[Part], answer: Unchanged) -> list[tuple[bytes, bytes, int]]:
         """What is known to be unchanged goes into the answer; what looks so while the store has changed is returned."""
+        assert answer.names is not None
+        known = {name: (look, revision, part.run) for part in noted for name, look, revision in part.each()}
         doubtful = []
-        for found in met:
-            looked, revision, run = noted.get(found.raw, (None, 0, 0))
-            if looked is None:
+        for number, raw in enumerate(met.names):
+            look, revision, run = known.get(raw, (b"", 0, 0))
+            if not look or look != met.plain[number * LOOKS.size : (number + 1) * LOOKS.size]:
                 continue
-            if stat.S_ISDIR(found.facts.st_mode):
-                if not looked and run in self._true:
-                    answer.names.add(found.raw)
-            elif looked == _facts(found.facts):
-                if run in self._true:
-                    answer.names.add(found.raw)
-                    answer.files += 1
-                elif run in self._runs:
-                    doubtful.append((found, looked, revision))
+            if run in self._true:
+                answer.names.add(raw)
+                answer.files += look != A_FOLDER
+            elif run in self._runs and look != A_FOLDER:
+                doubtful.append((raw, look, revision))
         return doubtful
 
-    def _confirm(self, folder: Folder, doubtful: list[tuple[Found, bytes, int]], answer: Unchanged) -> None:
+    def _confirm(self, folder: Folder, doubtful: list[tuple[bytes, bytes, int]], answer: Unchanged) -> None:
         """Others have written since: the index says whether the revision that was noted is still what stands there."""
+        assert answer.names is not None
         index, began = self._handle.index, self._chain_end()
         parent = index.collections.down(folder.into)
         if parent is None:
             return
-        briefs = index.artifacts.briefs([(parent, found.name) for found, _, _ in doubtful])
+        places = [(parent, names.from_raw(raw)) for raw, _, _ in doubtful]
+        briefs = index.artifacts.briefs(places)
         if self._chain_end() != began:
             return
         self._go_on_from(began)
-        place = names.join_raw(folder.into)
-        for found, looked, revision in doubtful:
-            brief = briefs.get((parent, found.name))
+        again = self._again.setdefault((folder.place, folder.absolute), {})
+        for (raw, look, revision), place in zip(doubtful, places, strict=True):
+            brief = briefs.get(place)
             if brief is not None and brief.revision == revision and brief.kept and brief.present:
-                answer.names.add(found.raw)
+                answer.names.add(raw)
                 answer.files += 1
-                self._again.append(Sighting(place, folder.absolute, found.raw, looked, revision))
-        if len(self._again) >= _NOTED_AT_ONCE:
-            self._note([])
+                again[raw] = look, revision
+                self._confirmed += 1
+        if self._confirmed >= _NOTED_AT_ONCE:
+            self._note({})
 
     # -- noting ------------------------------------------------------------------------------------------------------
 
@@ -175,12 +184,22 @@ class Seen:
             return
         self._go_on_from(unit.before)
         self._head = unit.after
-        self._note([self._sighting(item) for item in items])
+        noted: dict[Place, dict[bytes, tuple[bytes, int] | None]] = {}
+        files: dict[bytes, tuple[bytes, int] | None] = {}
+        last: tuple[object, bytes] = (None, b"")
+        for item in items:
+            source, _, name = item.path.rpartition(b"/")
+            if item.folder is not last[0] or source != last[1]:
+                files = noted.setdefault((names.join_raw(item.folder), source + b"/"), {})
+                last = (item.folder, source)
+            look = A_FOLDER if item.incoming is None else self._look(item)
+            files[name] = None if look is None or item.outcome is Outcome.REFUSED else (look, item.revision)
+        self._note(noted)
 
     def finish(self) -> None:
         """Note what was found to be true once more."""
         if self._rows is not None and self._again:
-            self._note([])
+            self._note({})
 
     def _go_on_from(self, head: Head) -> None:
         """If the chain does not end where it ended last, others have written: nothing older is certain any more."""
@@ -190,34 +209,24 @@ class Seen:
             self._own += 1
             self._head = head
 
-    def _note(self, noted: list[Sighting]) -> None:
+    def _note(self, noted: dict[Place, dict[bytes, tuple[bytes, int] | None]]) -> None:
         assert self._rows is not None
-        again, self._again = self._again, []
+        again, self._again, self._confirmed = self._again, {}, 0
+        for place, files in again.items():
+            if files:
+                noted[place] = {**files, **noted.get(place, {})}
         run = Run(self._own, self._token, self._head.next_seq, self._head.hash)
         try:
-            self._rows.note(run, self._true, again + noted)
+            self._rows.note(run, self._true, noted)
         except HoldfastError:
             self._give_up()  # what was to be overwritten may be there: nothing must be taken for true any more
 
-    def _sighting(self, item: Item) -> Sighting:
-        if item.folder is not self._place[0]:
-            self._place = (item.folder, names.join_raw(item.folder))
-        source, slash, name = item.path.rpartition(b"/")
-        looked = b"" if item.incoming is None else self._looked(item)
-        if item.outcome is Outcome.REFUSED:
-            looked = None
-        return Sighting(self._place[1], source + slash, name, looked, item.revision)
-
-    def _looked(self, item: Item) -> bytes | None:
+    def _look(self, item: Item) -> bytes | None:
         """None for a file that may be changed yet without looking otherwise."""
         if item.facts is None or item.facts.st_ctime_ns >= self._young_ns or item.facts.st_mtime_ns >= self._young_ns:
             return None
-        return _facts(item.facts)
+        return encode(item.facts)
 
 
 def _ends_at(run: Run, head: Head) -> bool:
     return (run.next_seq, run.hash) == (head.next_seq, head.hash)
-
-
-def _facts(found: os.stat_result) -> bytes | None:
-    return facts(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, found.st_mode)

@@ -20,7 +20,7 @@ from holdfast.index.select.whole import SHARD, TABLES
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, portable
 from holdfast.values.change import Head
-from holdfast.values.records import RevisionState
+from holdfast.values.records import Artifact, RevisionState
 
 VERSION = 0
 FORMAT = b"FORMAT"
@@ -211,11 +211,7 @@ class Tree:
             yield (FILES,), {}
         while waiting:
             steps, key = waiting.pop()
-            inner = {one.id: (child, one.name_bytes) for child, one in self.index.collections.children(key)}
-            own = {one.id: one for one in outgoing.artifacts(self.index, key)}
-            names = portable.all_of(
-                [(i, raw) for i, (_, raw) in inner.items()] + [(i, one.name_bytes) for i, one in own.items()]
-            )
+            inner, own, names = named_in(self.index, key)
             entries: Entries = {names[i]: None for i in inner}
             for i, one in own.items():
                 if one.revision.state is RevisionState.KEPT:
@@ -244,6 +240,16 @@ class Tree:
             wanted = self.shape.beside if large else not is_shown
             if wanted and large == (top == LARGE):
                 yield Leaf(digest, size)
+
+
+def named_in(
+    index: SqliteIndex, key: int
+) -> tuple[dict[str, tuple[int, bytes]], dict[str, Artifact], dict[str, bytes]]:
+    """What lies right in a collection: collections (key, name) and artifacts by id, and the names that they get."""
+    inner = {one.id: (child, one.name_bytes) for child, one in index.collections.children(key)}
+    own = {one.id: one for one in outgoing.artifacts(index, key)}
+    raw = [(i, name) for i, (_, name) in inner.items()] + [(i, one.name_bytes) for i, one in own.items()]
+    return inner, own, portable.all_of(raw)
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:

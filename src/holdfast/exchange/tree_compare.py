@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from holdfast import disk
-from holdfast.exchange.ground import Ground, InTheWayError, Steps
+from holdfast.exchange.ground import InTheWayError, Readable, Steps
 from holdfast.exchange.tree import TOP, Entries, Leaf, Tree, place
 
 
@@ -34,7 +32,7 @@ class Difference:
         return f"{place(self.steps)}: {self.why}"
 
 
-def differences(ground: Ground, tree: Tree) -> Iterator[Difference]:
+def differences(ground: Readable, tree: Tree) -> Iterator[Difference]:
     """All places of a tree that differ. Memory: the names of one folder."""
     for steps, entries in tree.folders():
         names = listed(ground, steps)
@@ -49,18 +47,17 @@ def differences(ground: Ground, tree: Tree) -> Iterator[Difference]:
                 yield from strays(ground, (*steps, name))
 
 
-def listed(ground: Ground, steps: Steps) -> list[bytes] | Difference:
+def listed(ground: Readable, steps: Steps) -> list[bytes] | Difference:
     """The names in a folder, in order; none if it is not there; a Difference if something else is."""
     try:
-        with disk.typed("list", ground.top):
-            return sorted(map(os.fsencode, os.listdir(ground.folder(steps))))
+        return ground.names(steps)
     except FileNotFoundError:
         return []
     except InTheWayError as error:
         return Difference(error.steps, Why.FILE if error.code == "file" else Why.LINK)
 
 
-def differs(ground: Ground, steps: Steps, name: bytes, leaf: Leaf) -> Why | None:
+def differs(ground: Readable, steps: Steps, name: bytes, leaf: Leaf) -> Why | None:
     """How a file differs; None if it does not. What a pointer stands for may be in its place."""
     facts = ground.look(steps, name)
     if facts is None:
@@ -73,7 +70,7 @@ def differs(ground: Ground, steps: Steps, name: bytes, leaf: Leaf) -> Why | None
     return None if found and found in (leaf.digest, leaf.stands_for) else Why.CHANGED
 
 
-def strays(ground: Ground, steps: Steps) -> Iterator[Difference]:
+def strays(ground: Readable, steps: Steps) -> Iterator[Difference]:
     """A file that does not belong to the tree, or every file below a folder that does not."""
     facts = ground.look(steps[:-1], steps[-1])
     if facts is None:

@@ -6,11 +6,13 @@ hold. So a wrong digest, an edited record, a missing file and one too many are a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import BinaryIO
 
 from holdfast.engine import adopt, content, recover
 from holdfast.engine import open as opening
@@ -19,13 +21,20 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
-from holdfast.errors import FormatTooNewError, HoldfastError, ImportRefusedError, NoSpaceError, SourceUnreadableError
-from holdfast.exchange.ground import Ground, Steps
+from holdfast.errors import (
+    FormatTooNewError,
+    HoldfastError,
+    ImportRefusedError,
+    InvalidValueError,
+    NoSpaceError,
+    SourceUnreadableError,
+)
+from holdfast.exchange.ground import Readable, Steps
+from holdfast.exchange.merge.report import Item
 from holdfast.exchange.tree import CHANGES, FORMAT, Entries, Label, Leaf, Tree, label_of, place
 from holdfast.exchange.tree_compare import Difference, contents, differences, listed, pointers
 from holdfast.formats import lines
 from holdfast.formats.lines import Garbage, Located
-from holdfast.index.physical import Found
 from holdfast.index.soundness import broken_rules
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, change, moment, names
@@ -38,12 +47,19 @@ TOGETHER_ITEMS = 4_000
 """So much is brought with one sync."""
 
 _BLOCK = 1 << 20
+MOST_LINE_BYTES = 256 << 20
+"""No change is that long: a body in which every field were as large as it may be is far below."""
+
 _TOGETHER = 2_000
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """What was imported. `contents`: how many there are, each once; `head`: the hash of the last transaction."""
+    """What was imported. `contents`: how many came in, each once; `head`: the hash of their last transaction.
+
+    `merged`: into a store that had a history of its own; then `items` says of each record what became of it (those that
+    are the same are only counted), `counts` how many there are of each kind of outcome.
+    """
 
     transactions: int = 0
     changes: int = 0
@@ -51,28 +67,24 @@ class ImportReport:
     bytes: int = 0
     store: str = ""
     head: str = ""
+    merged: bool = False
+    items: list[Item] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
-def import_tree(
-    root: str, source: str | bytes | os.PathLike[str], settings: Settings, *, dry_run: bool = False,
-    progress: Progress | None = None,
-) -> ImportReport:  # fmt: skip
-    """Make the store at `root`, which must be new or empty, equal to the one that a tree was exported from. Durable.
+def adopt_tree(
+    root: str, ground: Readable, settings: Settings, *, dry_run: bool, progress: Progress | None
+) -> ImportReport:
+    """Make the store at `root`, which is new or empty, equal to the one that a tree was exported from. Durable.
 
     Same ids, seqs, store id and end of the chain. Raises ImportRefusedError, FormatTooNewError (nothing was changed),
     ConflictError (the store is not empty), NoSpaceError. Interrupted, it leaves an empty store, or all of it.
     """
-    top = os.fsdecode(source)
-    if not os.path.isdir(top):
-        raise refused([f"{top}: there is no such folder"], 1)
-    with Ground(top) as ground, scratch_folder() as folder:
-        work = _Import(ground, progress)
+    with scratch_folder() as folder:
+        work = Proof(ground, progress)
         index = SqliteIndex(os.path.join(folder, "import.sqlite3"))
         try:
-            try:
-                tree = work.proven(index)
-            except SourceUnreadableError as error:
-                raise refused([error.message], 1) from error
+            tree = work.proven(index)
             if not dry_run:
                 handle = adopt.begin(root, tree.store, settings)
                 try:
@@ -86,8 +98,10 @@ def import_tree(
     return work.report
 
 
-class _Import:
-    def __init__(self, ground: Ground, progress: Progress | None) -> None:
+class Proof:
+    """One tree: proven against the state that its own chain makes, then brought in."""
+
+    def __init__(self, ground: Readable, progress: Progress | None) -> None:
         self._ground = ground
         self._progress = progress
         self.report = ImportReport()
@@ -98,28 +112,34 @@ class _Import:
 
     def proven(self, index: SqliteIndex) -> Tree:
         """The tree that the chain makes, which is the one on disk. ImportRefusedError, FormatTooNewError."""
-        data = self._ground.read((), FORMAT, 4096)
-        if data is None:
-            raise refused([f"{FORMAT.decode()}: missing"], 1)
-        try:
-            label = label_of(data)
-            if not moment.is_id(label.store):
-                raise ValueError("the store's id is none")
-        except ValueError as error:
-            raise refused([f"FORMAT: {error}"], 1) from error
-        self._replay(index, label)
-        broken = broken_rules(index)
-        if broken:
-            raise refused([f"changes: {one}" for one in broken], len(broken))
-        tree = Tree(index, label.store, label.shape)
-        found = list(islice(differences(self._ground, tree), NAMED + 1))
-        if found:
-            more = sum(1 for _ in differences(self._ground, Tree(index, label.store, label.shape)))
-            raise refused([str(one) for one in found[:NAMED]], more)
-        missing = list(islice(self._absent(tree), NAMED))
+        with _readable():
+            tree = self.stated(index)
+            found = list(islice(differences(self._ground, tree), NAMED + 1))
+            if found:
+                more = sum(1 for _ in differences(self._ground, Tree(index, tree.store, tree.shape)))
+                raise refused([str(one) for one in found[:NAMED]], more)
+            missing = list(islice(self._absent(tree), NAMED))
         if missing:
             raise refused(missing, len(missing))
         return tree
+
+    def stated(self, index: SqliteIndex) -> Tree:
+        """The tree that the chain makes, whatever else is on disk. The chain and its end are proven."""
+        with _readable():
+            data = self._ground.read((), FORMAT, 4096)
+            if data is None:
+                raise refused([f"{FORMAT.decode()}: missing"], 1)
+            try:
+                label = label_of(data)
+                if not moment.is_id(label.store):
+                    raise ValueError("the store's id is none")
+            except ValueError as error:
+                raise refused([f"FORMAT: {error}"], 1) from error
+            self._replay(index, label)
+        broken = broken_rules(index)
+        if broken:
+            raise refused([f"changes: {one}" for one in broken], len(broken))
+        return Tree(index, label.store, label.shape)
 
     def _replay(self, index: SqliteIndex, label: Label) -> None:
         index.database.run("PRAGMA journal_mode = OFF")
@@ -181,7 +201,7 @@ class _Import:
             raise refused([str(found)], 1)
         for name in found:
             with self._ground.open((CHANGES,), name) as file:
-                for item in lines.scan(iter(lambda: file.read(_BLOCK), b"")):
+                for item in lines.scan(_blocks(file, place((CHANGES,), name))):
                     if isinstance(item, Garbage):
                         raise refused([f"{place((CHANGES,), name)}: {item.reason}"], 1)
                     assert isinstance(item, Located)
@@ -206,7 +226,7 @@ class _Import:
         waiting: list[tuple[Steps, bytes, Leaf]] = []
         size = 0
         for steps, entries in tree.folders():
-            for name, leaf in chain(contents(entries), self._in_place(tree, entries)):
+            for name, leaf in chain(contents(entries), self.in_place(tree, entries)):
                 waiting.append((steps, name, leaf))
                 size += leaf.size if leaf.size <= IN_MEMORY_BYTES else 0
                 if size >= TOGETHER_BYTES or len(waiting) >= TOGETHER_ITEMS:
@@ -214,12 +234,14 @@ class _Import:
                     waiting, size = [], 0
         self._bring(handle, tree.index, waiting)
 
-    def _in_place(self, tree: Tree, entries: Entries) -> Iterator[tuple[bytes, Leaf]]:
+    @staticmethod
+    def in_place(tree: Tree, entries: Entries) -> Iterator[tuple[bytes, Leaf]]:
         """Contents that stand where their pointers stood, if the export left them out."""
         if not tree.shape.beside:
             yield from ((name, Leaf(leaf.stands_for, -1)) for name, leaf in pointers(entries))
 
-    def _incoming(self, handle: Handle, steps: Steps, name: bytes, leaf: Leaf) -> Incoming:
+    def incoming(self, handle: Handle, steps: Steps, name: bytes, leaf: Leaf) -> Incoming:
+        """A content out of the tree, in memory if it is small, else staged. ImportRefusedError if it is another."""
         with self._ground.open(steps, name) as file:
             if 0 <= leaf.size <= IN_MEMORY_BYTES:
                 incoming = content.held(file.read(leaf.size + 1))
@@ -233,19 +255,38 @@ class _Import:
         """Some contents, each once: the index beside the store remembers which were brought before."""
         there = index.physical.places({leaf.digest for *_, leaf in waiting})
         fresh = {one[2].digest: one for one in waiting if one[2].digest not in there}
-        incoming = [self._incoming(handle, *one) for one in fresh.values()]
+        incoming = [self.incoming(handle, *one) for one in fresh.values()]
         with handle.watching_syncs():
             content.stage_all(handle, [one for one in incoming if one.data is not None], set())
             staged = [one.staged for one in incoming if one.staged is not None]
             handle.blobs.settle(staged)
             stats = handle.blobs.publish(staged)
         index.begin()
-        index.physical.register_all([Found(one.digest, one.stored_bytes, one.frames, None) for one in stats], {})
+        index.physical.register_all(stats, {})
         index.commit()
         self.report.contents += len(incoming)
         self.report.bytes += sum(one.size for one in incoming)
         if self._progress:
             self._progress(self.report.contents, None, "contents", "files")
+
+
+def _blocks(file: BinaryIO, where: str) -> Iterator[bytes]:
+    """A file of changes, piece by piece; one that would have to be held in memory whole is refused."""
+    long = 0
+    while block := file.read(_BLOCK):
+        end = block.rfind(b"\n")
+        long = long + len(block) if end < 0 else len(block) - end - 1
+        if long > MOST_LINE_BYTES:
+            raise refused([f"{where}: a line of more than {MOST_LINE_BYTES >> 20} MiB"], 1)
+        yield block
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (SourceUnreadableError, InvalidValueError) as error:
+        raise refused([error.message], 1) from error
 
 
 def _check(body: Body) -> None:

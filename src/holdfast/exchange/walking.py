@@ -1,34 +1,63 @@
-"""Finds what there is to take in: depth first, by bytes of names, with what the file system says of each."""
+"""Finds what there is to take in: depth first, by bytes of names, with what the file system says of each.
+
+Folders are looked at ahead, by helping processes if there are many. Where everything in a folder is known to be as it
+was, nothing is made of its entries: not even an object each.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
+from holdfast.exchange import hand, hands
+from holdfast.exchange.hands import Hands
+from holdfast.formats.looks import LOOKS, Facts, decode
 from holdfast.values import names
 from holdfast.values.names import Name
 
 TOGETHER = 1_000
 """Entries of a folder that are looked at before any of them is taken in."""
 
+ALONE_FOLDERS = 24
+"""So many folders are looked at before helping processes are started."""
+
+AHEAD_FOLDERS = 16
+"""So many folders beside each other are looked at together, and as many ahead for each process."""
+
 Tell = Callable[[bytes, str, str], None]
 """Is told of what cannot be taken in: path, code, reason."""
 
 
 class Folder:
-    """A folder that is being gone through: where it is, and the collection that it goes to."""
+    """A folder that is being gone through: where it is, and the collection that it goes to.
 
-    __slots__ = ("absolute", "into", "path", "prefix", "shown")
+    `prefix`: its path and a slash; `absolute`: so from the root, `shown`: that as text; `place`: the collection's path.
+    """
 
-    def __init__(self, path: bytes, into: tuple[Name, ...]) -> None:
+    __slots__ = ("absolute", "into", "path", "place", "prefix", "shown")
+
+    def __init__(self, path: bytes, into: tuple[Name, ...], place: bytes, absolute: bytes) -> None:
         self.path = path
         self.into = into
+        self.place = place
         self.prefix = os.path.join(path, b"")
-        self.absolute = os.path.join(os.path.abspath(path), b"")
-        self.shown = shown(self.absolute)
+        self.absolute = absolute
+        self.shown = shown(absolute)
+
+    @classmethod
+    def first(cls, path: bytes, into: tuple[Name, ...]) -> Folder:
+        """The one to begin with."""
+        return cls(path, into, names.join_raw(into), os.path.join(os.path.abspath(path), b""))
+
+    def below(self, raw: bytes) -> Folder:
+        """One in it."""
+        place = self.place + b"/" + raw if self.into else raw
+        return Folder(self.prefix + raw, (*self.into, names.from_raw(raw)), place, self.absolute + raw + b"/")
 
 
 @dataclass(slots=True)
@@ -37,8 +66,12 @@ class Found:
 
     folder: Folder
     raw: bytes
-    path: bytes
-    facts: os.stat_result
+    facts: Facts | os.stat_result
+
+    @property
+    def path(self) -> bytes:
+        """Where it is."""
+        return self.folder.prefix + self.raw
 
     @property
     def name(self) -> Name:
@@ -49,6 +82,27 @@ class Found:
     def source(self) -> str:
         """Its absolute path, as text."""
         return self.folder.shown + shown(self.raw)
+
+
+@dataclass(slots=True)
+class Met:
+    """Neighbours in a folder, in order. `looks`: of each (formats.looks); `plain`: so too, but folders all look alike.
+
+    `folders`: which of them are folders.
+    """
+
+    names: list[bytes]
+    looks: bytes
+    plain: bytes
+    folders: list[int]
+
+    def facts(self, number: int) -> Facts:
+        """What the file system says of one."""
+        return decode(self.looks, number)
+
+
+Known = Callable[[Folder, Met], Collection[bytes] | None]
+"""The names, of some entries of a folder, that need no look; None: none of them does."""
 
 
 def shown(path: bytes) -> str:
@@ -62,16 +116,17 @@ def shown(path: bytes) -> str:
 class Walk:
     """Goes through files and trees."""
 
-    def __init__(
-        self, own: tuple[int, int], tell: Tell, unchanged: Callable[[Folder, list[Found]], Collection[bytes]]
-    ) -> None:
+    def __init__(self, own: tuple[int, int], tell: Tell, unchanged: Known, helpers: Hands | None = None) -> None:
         """`own`: device and inode of the store, which is not taken into itself.
 
-        `unchanged`: the names, of some entries of a folder, that need no look; folders are gone into all the same.
+        `unchanged`: says what needs no look; folders are gone into all the same. `helpers`: may look at folders.
         """
         self._own = own
         self._tell = tell
         self._unchanged = unchanged
+        self._hands = helpers or Hands(0)
+        self._folders = 0
+        self.ahead = max(1, self._hands.count)
 
     def all(self, sources: Iterable[str | bytes | os.PathLike[str]], into: tuple[Name, ...]) -> Iterator[Found]:
         """A folder before what lies in it; "." and the like without itself."""
@@ -88,12 +143,13 @@ class Walk:
             normal = os.path.normpath(path)
             base = os.path.basename(normal)
             if stat.S_ISDIR(facts.st_mode) and base in (b".", b"..", b""):
-                yield from self._tree(path, into)
+                yield from self._tree(Folder.first(path, into))
                 continue
-            found = Found(Folder(os.path.dirname(normal) or b".", into), base, path, facts)
+            found = Found(Folder.first(os.path.dirname(normal) or b".", into), base, facts)
             yield found
             if stat.S_ISDIR(facts.st_mode):
-                yield from self._tree(path, (*into, found.name))
+                inside = Folder.first(path, (*into, found.name))
+                yield from self._tree(inside)
 
     def _is_inside(self, path: bytes) -> bool:
         """Whether a path is the store's folder or below it; a link to it lies where the link lies."""
@@ -108,50 +164,100 @@ class Walk:
                 return False
             place = above
 
-    def _tree(self, folder: bytes, into: tuple[Name, ...]) -> Iterator[Found]:
+    def _tree(self, top: Folder) -> Iterator[Found]:
         """Without recursion: a tree may be deeper than Python's stack."""
-        waiting = [self._entries(Folder(folder, into))]
+        waiting = [self._entries(top, hand.look(top.path, None, TOGETHER))]
         while waiting:
             entry = next(waiting[-1], None)
             if entry is None:
                 waiting.pop()
-                continue
-            found, is_new = entry
-            if is_new:
-                yield found
-            if stat.S_ISDIR(found.facts.st_mode):
-                waiting.append(self._entries(Folder(found.path, (*found.folder.into, found.name))))
+            elif isinstance(entry, Found):
+                yield entry
+            else:
+                waiting.append(self._entries(*entry))
 
-    def _entries(self, folder: Folder) -> Iterator[tuple[Found, bool]]:
-        """What lies in a folder, and whether it needs a look. Some at a time: a folder may hold a million files."""
-        try:
-            names_of = sorted(os.listdir(folder.path))
-        except OSError as error:
-            self._tell(folder.path, "unreadable", error.strerror or str(error))
+    def _entries(self, folder: Folder, looked: Looked) -> Iterator[Found | tuple[Folder, Looked]]:
+        """What lies in a folder and needs a look; and each folder in it, looked at, behind itself.
+
+        Some at a time: a folder may hold a million files.
+        """
+        seen, rest = looked
+        if seen[0]:
+            self._tell(folder.path, "unreadable", seen[0])
             return
-        for start in range(0, len(names_of), TOGETHER):
-            met = self._looked_at(folder, names_of[start : start + TOGETHER])
-            known = self._unchanged(folder, met) if met else ()
-            for found in met:
-                if found.raw not in known:
-                    yield found, True
-                elif stat.S_ISDIR(found.facts.st_mode):
-                    yield found, False
+        yield from self._part(folder, seen)
+        for start in range(0, len(rest), TOGETHER):
+            yield from self._part(folder, hand.look(folder.path, rest[start : start + TOGETHER])[0])
 
-    def _looked_at(self, folder: Folder, some: list[bytes]) -> list[Found]:
-        met = []
-        for raw in some:
-            path = folder.prefix + raw
-            try:
-                facts = os.lstat(path)
-            except FileNotFoundError:
-                self._tell(path, "vanished", "it went away while the folder was read")
-                continue
-            except OSError as error:
-                self._tell(path, "unreadable", error.strerror or str(error))
-                continue
-            if facts.st_ino == self._own[1] and facts.st_dev == self._own[0]:
-                self._tell(path, "store", "this is the store itself")
-                continue
-            met.append(Found(folder, raw, path, facts))
-        return met
+    def _part(self, folder: Folder, seen: hand.Seen) -> Iterator[Found | tuple[Folder, Looked]]:
+        _, raws, looks, plain, folders, troubles = seen
+        for raw, code, reason in troubles:
+            self._tell(folder.prefix + raw, code, reason)
+        met = Met(raws, looks, plain, folders)
+        self._leave_own_out(folder, met)
+        if not met.names:
+            return
+        known = self._unchanged(folder, met)
+        ahead = _Ahead(self, [folder.below(met.names[number]) for number in met.folders])
+        if known is None:
+            yield from ahead
+            return
+        inner = iter(ahead)
+        are_folders = set(met.folders)
+        for number, raw in enumerate(met.names):
+            if raw not in known:
+                yield Found(folder, raw, met.facts(number))
+            if number in are_folders:
+                yield next(inner)
+
+    def _leave_own_out(self, folder: Folder, met: Met) -> None:
+        for number in met.folders:
+            facts = met.facts(number)
+            if (facts.st_dev, facts.st_ino) == self._own:
+                self._tell(folder.prefix + met.names[number], "store", "this is the store itself")
+                _drop(met, number)
+                return
+
+    def look(self, some: Sequence[Folder]) -> Future[list[Looked]] | list[Looked]:
+        """Have some folders looked at: by a process, if there are many in all."""
+        self._folders += len(some)
+        paths = [folder.path for folder in some]
+        if self._folders > ALONE_FOLDERS and self._hands.count:
+            return self._hands.ask("look", paths, TOGETHER)
+        return hand.look_all(paths, TOGETHER)
+
+
+Looked = tuple[hand.Seen, list[bytes]]
+
+
+class _Ahead:
+    """Folders beside each other, each with what lies in it; some of them are looked at before their turn."""
+
+    def __init__(self, walk: Walk, folders: list[Folder]) -> None:
+        self._walk = walk
+        self._folders = folders
+
+    def __iter__(self) -> Iterator[tuple[Folder, Looked]]:
+        starts = range(0, len(self._folders), AHEAD_FOLDERS)
+        parts = [self._folders[start : start + AHEAD_FOLDERS] for start in starts]
+        asked: list[Any] = []
+        for number, part in enumerate(parts):
+            while len(asked) < len(parts) and len(asked) <= number + self._walk.ahead:
+                asked.append(self._walk.look(parts[len(asked)]))
+            answer, asked[number] = asked[number], None
+            yield from zip(part, _answered(answer, part), strict=True)
+
+
+def _answered(answer: Future[list[Looked]] | list[Looked], part: Sequence[Folder]) -> list[Looked]:
+    if isinstance(answer, list):
+        return answer
+    found: list[Looked] = hands.answer(answer, lambda: hand.look_all([folder.path for folder in part], TOGETHER))
+    return found
+
+
+def _drop(met: Met, number: int) -> None:
+    size = LOOKS.size
+    del met.names[number]
+    met.looks = met.looks[: number * size] + met.looks[(number + 1) * size :]
+    met.plain = met.plain[: number * size] + met.plain[(number + 1) * size :]
+    met.folders = [one - (one > number) for one in met.folders if one != number]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.errors import FormatTooNewError, InvalidValueError, NotAStoreError
+from holdfast.errors import FormatTooNewError, IndexElsewhereError, InvalidValueError, NotAStoreError
 from holdfast.values import canon, moment
 
 FORMAT_VERSION = 0
 """0: may change without notice. See docs/design/ for when it becomes 1."""
 
-KNOWN_FEATURES: frozenset[str] = frozenset()
+SERVED = "index-postgresql"
+"""The index of this store is no file of it: a PostgreSQL server has it. Where, the store does not say."""
+
+KNOWN_FEATURES: frozenset[str] = frozenset({SERVED})
 MAX_BYTES = 64 * 1024
 
 
@@ -40,8 +43,11 @@ def encode(marker: Marker) -> bytes:
     )
 
 
-def decode(data: bytes, where: str) -> Marker:
-    """Read the marker; NotAStoreError if it is none, FormatTooNewError if it asks for what is unknown here."""
+def decode(data: bytes, where: str, *, served: bool = False) -> Marker:
+    """Read the marker; NotAStoreError if it is none, FormatTooNewError if it asks for what is unknown here.
+
+    `served`: the caller can do with an index on a server; else IndexElsewhereError, where there is one.
+    """
     try:
         value = canon.decode(data)
         marker = Marker(value["store"], value["format"], value["digest"], tuple(value["requires"]))
@@ -60,4 +66,6 @@ def decode(data: bytes, where: str) -> Marker:
             known=FORMAT_VERSION,
             features=unknown,
         )
+    if SERVED in marker.features and not served:
+        raise IndexElsewhereError(f"the index of {where} is in PostgreSQL", path=where, reason="postgresql")
     return marker

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from holdfast.formats.frame import MAX_CONTENT, damage
 
@@ -40,8 +41,7 @@ MAX_PARTS = 1 << 16
 """So many frames, or members, or headers in a table, at most: this bounds the memory of every reader."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(NamedTuple):
     """Where a blob is: `pack` by name; `offset`, `stored_bytes`: its frame in the file; `start`, `size`: of its content
     in the frame's.
     """
@@ -101,6 +101,20 @@ class Header:
     def content(self) -> int:
         """Bytes of content in its frames."""
         return sum(content for _, content in self.frames)
+
+    def spots(self) -> list[Spot]:
+        """The places of its members, in order."""
+        pack = self.pack.hex()
+        frames = iter(self.frames)
+        (stored, left), offset, start = next(frames), self.position + self.length, 0
+        found = []
+        for _, size in self.members:
+            if start == left:
+                offset += stored
+                (stored, left), start = next(frames), 0
+            found.append(Spot(pack, offset, stored, start, size))
+            start += size
+        return found
 
     def each(self) -> Iterator[Member]:
         """Its members in order, each with its place."""

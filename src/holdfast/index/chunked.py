@@ -116,7 +116,7 @@ class ChunkRows:
         sql = f"""SELECT k.name, count(*), sum(h.size) FROM json_each(?) n CROSS JOIN container k
                   CROSS JOIN chunk h ON h.container = k.key WHERE k.name = n.value AND k.kind = 'pack' {stays}
                   AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.container = h.container AND b.container > {LOOSE}
-                  AND b.offset = h.offset AND b.start = h.start) GROUP BY h.container"""
+                  AND b.offset = h.offset AND b.start = h.start) GROUP BY k.name"""
         return {name: (count, size) for name, count, size in self._db.rows(sql, (json.dumps(list(names)),))}
 
     def vouched(self, name: str) -> int:

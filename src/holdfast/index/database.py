@@ -60,6 +60,8 @@ _A_FUNCTION_RAISED = "user-defined function raised exception"
 
 def mapped(error: Exception, path: str) -> HoldfastError:
     """The typed error for an error of SQLite or Peewee."""
+    if isinstance(error, HoldfastError):
+        return error
     # Peewee names what it wraps as the cause in a query, and only as the context where a connection is made.
     cause = (error.__cause__ or error.__context__ or error) if isinstance(error, PeeweeError) else error
     text = str(cause)
@@ -172,6 +174,24 @@ class Database(SqliteDatabase):
         except _ERRORS as error:
             raise mapped(error, self.path) from error
         return row
+
+    @contextlib.contextmanager
+    def committed(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees what is committed: this thread's, or while that has a transaction open, another one.
+
+        SQLite copies nothing from a connection that is writing: it would be asked again for ever.
+        """
+        own = self.raw()
+        if not own.in_transaction:
+            yield own
+            return
+        other = self._connect()
+        try:
+            yield other
+        finally:
+            with self._guard:
+                self._every = [(thread, one) for thread, one in self._every if one is not other]
+            other.close()
 
     def close_every(self) -> None:
         """Close the connections of all threads. The last to close a database checkpoints it: hold the writer lock."""

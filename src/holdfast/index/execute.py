@@ -6,17 +6,15 @@ much as running it (docs/design/003).
 
 from __future__ import annotations
 
-import functools
-import operator
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
-
-from peewee import SQL
+from zlib import crc32
 
 from holdfast.errors import ChainBrokenError
-from holdfast.index import metadata, proof, tables
+from holdfast.index import composing, metadata, proof
+from holdfast.index.apply import artifacts, reduce
 from holdfast.index.database import Database, mapped
 from holdfast.index.rows import (
     SLOTS,
@@ -35,6 +33,7 @@ from holdfast.index.rows import (
     Update,
 )
 from holdfast.values import digest, moment
+from holdfast.values.change import Body
 
 _CACHED_KEYS = 20_000
 
@@ -43,6 +42,10 @@ TOGETHER = 64
 interpreter's lock once, and beside busy reader threads getting it back costs more than the row."""
 
 Shape = tuple[str, tuple[str, ...]]
+
+_CREATED = [((table, proof.COLUMNS[table]), proof.FORMS[table]) for table in ("record", "artifact", "revision")]
+_NEW_CONTENT = ("content", proof.COLUMNS["content"])
+"""Shapes of rows that are always given whole, in the order of their columns."""
 
 _PLAIN = frozenset({int, float, str, bytes, type(None)})
 """Types of cells that are values already, and need no look."""
@@ -72,7 +75,7 @@ class Executor:
         self._keys: dict[str, int] = {}
         self._terms: dict[str, int] = {"": 0}
         self._contents: dict[str, int] = {}
-        self._waiting: dict[Shape, list[list[Any]]] | None = None
+        self._waiting: dict[Shape, list[Sequence[Any]]] | None = None
         self.resolved: dict[str, int] = {}  # keys of contents that changes of this transaction spoke of, by digest
         self._declared: dict[int, str] | None = None
         self._seen: tuple[sqlite3.Connection, int] | None = None
@@ -109,44 +112,62 @@ class Executor:
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise mapped(error, self._db.path) from error
 
-    def apply_all(self, changes: Sequence[tuple[int, Iterable[Operation]]]) -> None:
-        """As `apply` for each (seq, operations) in turn, with the same rows in the end, but new rows go in together.
+    def apply_all(self, changes: Sequence[tuple[int, Body]]) -> None:
+        """Reduce and apply many changes in turn: the same rows in the end as one by one, but new rows go in together.
 
         A new row waits until so many of its shape are there, or until something reads or changes its table.
         """
-        changes = [(seq, list(operations)) for seq, operations in changes]
         self._waiting = {}
         try:
-            self._contents = self._known_contents(changes)
-            for seq, operations in changes:
-                self.apply(seq, operations)
+            self._contents = self._known_contents([body for _, body in changes])
+            self._apply_all(changes)
             self._write_waiting()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise mapped(error, self._db.path) from error
         finally:
             self._waiting, self._contents = None, {}
 
-    def _known_contents(self, changes: Sequence[tuple[int, Iterable[Operation]]]) -> dict[str, int]:
+    def _apply_all(self, changes: Sequence[tuple[int, Body]]) -> None:
+        assert self._waiting is not None
+        connection = self._db.raw()
+        created = [(shape, form, self._waiting.setdefault(shape, [])) for shape, form in _CREATED]
+        for seq, body in changes:
+            if body["kind"] != "artifact" or body["action"] != "create":
+                self.apply(seq, reduce(seq, body))
+                continue
+            for (shape, form, rows), cells in zip(created, artifacts.creation(seq, body, self), strict=True):
+                rows.append((*cells, crc32(form % cells)))
+                if len(rows) == TOGETHER:
+                    self._write(connection, shape, rows)
+            new = body["new"]
+            for tag in new.get("tags", ()):
+                self._one(connection, seq, Insert("tagging", {"record": seq, "tag": tag}))
+            if new["revision"].get("metadata") and self._indexes():
+                self._describe(connection, seq, Describe(seq, new["revision"]["metadata"], new=True))
+
+    def _known_contents(self, bodies: Sequence[Body]) -> dict[str, int]:
         """Keys of the content rows that are there already, of all contents that the changes speak of."""
-        cells = (op.values.get("content") for _, ops in changes for op in ops if isinstance(op, Insert))
-        raws = list({digest.raw(cell.digest) for cell in cells if isinstance(cell, ContentOf)})
+        news = (body["new"]["revision"] for body in bodies if "revision" in body.get("new", ()))
+        raws = list({digest.raw(revision["digest"]) for revision in news})
+        if not raws:
+            return {}
         found = self._db.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))
         return {digest.text(raw): key for raw, key in found}
 
-    def _insert(self, connection: sqlite3.Connection, shape: Shape, values: list[Any]) -> None:
+    def _insert(self, connection: sqlite3.Connection, shape: Shape, values: Sequence[Any]) -> None:
         if self._waiting is None:
-            connection.execute(_compose_insert(*shape, 1), values)
+            connection.execute(composing.insert(*shape, 1), values)
             return
         rows = self._waiting.setdefault(shape, [])
         rows.append(values)
         if len(rows) == TOGETHER:
             self._write(connection, shape, rows)
 
-    def _write(self, connection: sqlite3.Connection, shape: Shape, rows: list[list[Any]]) -> None:
+    def _write(self, connection: sqlite3.Connection, shape: Shape, rows: list[Sequence[Any]]) -> None:
         if len(rows) == TOGETHER:
-            connection.execute(_compose_insert(*shape, TOGETHER), [cell for row in rows for cell in row])
+            connection.execute(composing.insert(*shape, TOGETHER), list(chain.from_iterable(rows)))
         else:
-            connection.executemany(_compose_insert(*shape, 1), rows)
+            connection.executemany(composing.insert(*shape, 1), rows)
         rows.clear()
 
     def _write_waiting(self, table: str | None = None) -> None:
@@ -164,7 +185,7 @@ class Executor:
             return
         if isinstance(operation, Insert):
             table = operation.table
-            layout = _compose_layout(table, tuple(operation.values))
+            layout = composing.layout(table, tuple(operation.values))
             values = [
                 cell if type(cell) in _PLAIN else self._cell(connection, seq, cell)
                 for cell in layout.given(operation.values)
@@ -177,14 +198,14 @@ class Executor:
         if operation.table == "metadata_index":
             self._declared = None
         if isinstance(operation, Update):
-            columns = _compose_layout(operation.table, tuple(operation.values)).columns
+            columns = composing.layout(operation.table, tuple(operation.values)).columns
             values = self._resolve(connection, seq, {column: operation.values[column] for column in columns})
             values += self._resolve(connection, seq, operation.where)
-            sql = _compose_update(operation.table, columns, tuple(operation.where))
+            sql = composing.update(operation.table, columns, tuple(operation.where))
             connection.execute(sql, values)
         else:
             values = self._resolve(connection, seq, operation.where)
-            connection.execute(_compose_delete(operation.table, tuple(operation.where)), values)
+            connection.execute(composing.delete(operation.table, tuple(operation.where)), values)
 
     def _describe(self, connection: sqlite3.Connection, seq: int, said: Describe) -> None:
         """What the declared indexes have of an artifact becomes what its newest revision is about to say."""
@@ -228,7 +249,18 @@ class Executor:
             after = page[-1][0]
             keys = ((artifact, metadata.key_in(metadata.parsed(text), field)) for artifact, text in page)
             rows = [[index, key, artifact] for artifact, key in keys if key is not None]
-            connection.executemany(_compose_insert("metadata_value", _VALUE, 1), rows)
+            connection.executemany(composing.insert("metadata_value", _VALUE, 1), rows)
+
+    # What stands for keys in the rows of new artifacts: keys.
+
+    def key(self, seq: int, record_id: str) -> int:
+        """The key of a record."""
+        key = self._keys.get(record_id)
+        return self._key(self._db.raw(), seq, record_id) if key is None else key
+
+    def content(self, seq: int, content_digest: str, size: int) -> int:
+        """The key of a content, whose row is made if it is new."""
+        return self._content(self._db.raw(), seq, content_digest, size)
 
     def _resolve(self, connection: sqlite3.Connection, seq: int, cells: Cells) -> list[Any]:
         return [self._cell(connection, seq, cell) for cell in cells.values()]
@@ -242,7 +274,7 @@ class Executor:
         if cell is None or isinstance(cell, (int, float, str, bytes)):
             return cell
         if isinstance(cell, ContentOf):
-            return self._content(connection, seq, cell)
+            return self._content(connection, seq, cell.digest, cell.size)
         if isinstance(cell, RevisionOf):
             sql = "SELECT key FROM revision WHERE artifact = ? AND number = ?"
             return self._found(connection, seq, sql, (self._key(connection, seq, cell.artifact), cell.number))
@@ -287,89 +319,32 @@ class Executor:
         return key
 
     def term(self, seq: int, text: str, slot: int) -> int:
-        """The key of an interned text, for rows that are not made by reducers (transactions)."""
+        """The key of an interned text, which is made if it is new."""
+        key = self._terms.get(text)
+        if key is not None:
+            return key
         try:
             return self._term(self._db.raw(), seq, Term(text, slot))
         except sqlite3.Error as error:
             raise mapped(error, self._db.path) from error
 
-    def _content(self, connection: sqlite3.Connection, seq: int, content: ContentOf) -> int:
+    def _content(self, connection: sqlite3.Connection, seq: int, content_digest: str, size: int) -> int:
         if len(self.resolved) >= _CACHED_KEYS:
             self.resolved.clear()
-        key = self.resolved[content.digest] = self._content_key(connection, seq, content)
+        key = self.resolved[content_digest] = self._content_key(connection, seq, content_digest, size)
         return key
 
-    def _content_key(self, connection: sqlite3.Connection, seq: int, content: ContentOf) -> int:
-        raw = digest.raw(content.digest)
-        key = self._contents.get(content.digest)
-        if key is None and self._waiting is None:
-            row = connection.execute(_CONTENT, (raw[:8], raw)).fetchone()
-            key = None if row is None else int(row[0])
+    def _content_key(self, connection: sqlite3.Connection, seq: int, content_digest: str, size: int) -> int:
+        key = self._contents.get(content_digest)
         if key is not None:
             return key
-        signed = [seq, raw, content.size, proof.checksum("content", seq, raw, content.size)]
-        self._insert(connection, ("content", ("key", "digest", "size")), signed)
+        raw = digest.raw(content_digest)
+        if self._waiting is None:
+            row = connection.execute(_CONTENT, (raw[:8], raw)).fetchone()
+            if row is not None:
+                return int(row[0])
+        signed = [seq, raw, size, proof.checksum("content", seq, raw, size)]
+        self._insert(connection, _NEW_CONTENT, signed)
         if self._waiting is not None:
-            self._contents[content.digest] = seq
+            self._contents[content_digest] = seq
         return seq
-
-
-# Composed once for each shape in a process: a handful of shapes in all.
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Columns as Peewee lays them out, in the order of the model's fields, whatever order they are given in.
-
-    `given` takes their cells out of an operation; `signed`, out of (*cells, None), those that a row's checksum covers,
-    in its order; None: no checksum.
-    """
-
-    columns: tuple[str, ...]
-    given: Callable[[Cells], tuple[Cell, ...]]
-    signed: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None
-
-
-@functools.cache
-def _compose_layout(table: str, given: tuple[str, ...]) -> _Layout:
-    every = tables.models().named(table)._meta.sorted_field_names
-    columns = tuple(sorted(given, key=every.index))
-    places = {column: place for place, column in enumerate(columns)}
-    signed = [places.get(column, len(columns)) for column in proof.COLUMNS.get(table, ())]
-    return _Layout(columns, _getter(columns), _getter(signed) if signed else None)
-
-
-def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """What takes these out, always as a tuple."""
-    if len(keys) > 1:
-        return operator.itemgetter(*keys)
-    return lambda found: tuple(found[key] for key in keys)
-
-
-@functools.cache
-def _compose_insert(table: str, columns: tuple[str, ...], rows: int) -> str:
-    model = tables.models().named(table)
-    every = (*columns, proof.CHECKSUM) if table in proof.COLUMNS else columns
-    return str(model.insert_many([{model._meta.fields[c]: 0 for c in every}] * rows).sql()[0])
-
-
-@functools.cache
-def _compose_update(table: str, columns: tuple[str, ...], where: tuple[str, ...]) -> str:
-    model = tables.models().named(table)
-    fields = model._meta.fields
-    values: dict[Any, Any] = {fields[c]: 0 for c in columns}
-    if table in proof.COLUMNS:
-        values[fields[proof.CHECKSUM]] = SQL(proof.changed(table, columns))
-    query = model.update(values)
-    for column in where:
-        query = query.where(fields[column] == 0)
-    return str(query.sql()[0])
-
-
-@functools.cache
-def _compose_delete(table: str, where: tuple[str, ...]) -> str:
-    model = tables.models().named(table)
-    query = model.delete()
-    for column in where:
-        query = query.where(model._meta.fields[column] == 0)
-    return str(query.sql()[0])

@@ -18,7 +18,7 @@ from holdfast.errors import HoldfastError
 from holdfast.formats import paths
 from holdfast.index.database import mapped
 
-_VERSION = 2
+_VERSION = 3
 _TABLES = """
 CREATE TABLE fsck_pass (id TEXT NOT NULL PRIMARY KEY, store TEXT NOT NULL, place TEXT NOT NULL,
     began_us INTEGER NOT NULL, next_seq INTEGER NOT NULL, chain_first INTEGER NOT NULL, chain_hash BLOB NOT NULL,
@@ -27,9 +27,10 @@ CREATE TABLE fsck_pass (id TEXT NOT NULL PRIMARY KEY, store TEXT NOT NULL, place
 CREATE TABLE fsck_noted (pass TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (pass, digest)) WITHOUT ROWID;
 CREATE TABLE seen_run (id INTEGER PRIMARY KEY, token TEXT NOT NULL, next_seq INTEGER NOT NULL, hash BLOB NOT NULL);
 CREATE TABLE seen_folder (id INTEGER PRIMARY KEY, place BLOB NOT NULL UNIQUE, source BLOB NOT NULL);
-CREATE TABLE seen_file (folder INTEGER NOT NULL, name BLOB NOT NULL, facts BLOB NOT NULL, revision INTEGER NOT NULL,
-    run INTEGER NOT NULL, PRIMARY KEY (folder, name)) WITHOUT ROWID;
-PRAGMA user_version = 2;
+CREATE TABLE seen_part (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, first BLOB NOT NULL, last BLOB NOT NULL,
+    names BLOB NOT NULL, looks BLOB NOT NULL, revisions BLOB NOT NULL, run INTEGER NOT NULL);
+CREATE UNIQUE INDEX seen_part_place ON seen_part (folder, first);
+PRAGMA user_version = 3;
 """
 _COLUMNS = "id, store, place, began_us, next_seq, chain_first, chain_hash, position, covered, covered_bytes, old, runs"
 _TYPES = (str, str, str, int, int, int, bytes, bytes, int, int, int, int)

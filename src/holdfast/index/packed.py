@@ -25,7 +25,8 @@ REFERENCED = f"EXISTS (SELECT 1 FROM revision WHERE revision.content = content.k
 _PACKS = f"""SELECT k.name, count(content.key), coalesce(sum(content.size), 0), k.condemned_us
     FROM (SELECT key, name, condemned_us FROM container WHERE kind = 'pack' AND {{0}} ORDER BY name LIMIT {PAGE}) k
     LEFT JOIN blob b ON b.container > {LOOSE} AND b.container = k.key
-    LEFT JOIN content ON content.key = b.content AND {{1}} GROUP BY k.key ORDER BY k.name"""
+    LEFT JOIN content ON content.key = b.content AND {{1}}
+    GROUP BY k.key, k.name, k.condemned_us ORDER BY k.name"""
 _DATED = proof.changed("container", ["condemned_us"])
 _MOVED = proof.changed("blob", ["container", "offset", "start", "stored_bytes"])
 _PLACED = proof.changed("blob", ["container", "offset", "start", "stored_bytes", "frames"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from holdfast.formats.pack import Spot
 from holdfast.index import proof
@@ -55,18 +55,32 @@ _TOGETHER = 64
 """Rows that go in with one statement."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A blob that is there: what its row is to say. `spot`: its place in a pack, None if it has a file of its own.
+class Present(Protocol):
+    """A blob that is there: what its row is to say. `spot`: its place in a pack, None if it has a file of its own."""
 
-    `cut`: that file is a recipe, which lists `frames` chunks.
-    """
+    @property
+    def digest(self) -> str:
+        """As text."""
+        ...
 
-    digest: str
-    stored_bytes: int
-    frames: int
-    spot: Spot | None = None
-    cut: bool = False
+    @property
+    def stored_bytes(self) -> int:
+        """Of its file, or of its frame."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """How many."""
+        ...
+
+    @property
+    def spot(self) -> Spot | None:
+        """Its place."""
+        ...
+
+
+Row = tuple[int | None, ...]
+"""A row of `blob` but for its checksum."""
 
 
 @functools.cache
@@ -167,11 +181,14 @@ class PhysicalRows:
         key = self.content_key(content_digest)
         if key is None:
             return False
-        self._write([self._cells(key, Found(content_digest, stored_bytes, frames, spot, cut), {})])
+        place: Row = (RECIPES if cut else LOOSE, 0, 0)
+        if spot is not None:
+            place = (self.packs.key_of(spot.pack), spot.offset, spot.start)
+        self._write([(key, *place, stored_bytes, frames, None)])
         return True
 
-    def register_all(self, found: Sequence[Found], known: Mapping[str, int]) -> None:
-        """As `register` for each, all of which changes must speak of, with few statements.
+    def register_all(self, found: Sequence[Present], known: Mapping[str, int]) -> None:
+        """As `register` for each, all of which changes must speak of, and none of which is cut; with few statements.
 
         `known`: keys of contents that the open transaction has looked up or made, by digest.
         """
@@ -180,24 +197,22 @@ class PhysicalRows:
         sql = f"SELECT content.digest, content.key FROM {_OF_MANY}"
         rest = self._db.rows(sql, (_zeros(raws), b"".join(raws))) if raws else []
         keys |= {digest.text(raw): key for raw, key in rest}
-        packs: dict[str, int] = {}
         if not keys.keys() >= {one.digest for one in found}:
             raise proof.damaged("content", "of a change just made")
-        rows = [self._cells(keys[one.digest], one, packs) for one in found]
+        packs = {pack: self.packs.key_of(pack) for pack in dict.fromkeys(one.spot.pack for one in found if one.spot)}
+        rows: list[Row] = []
+        for one in found:
+            spot = one.spot
+            place = (LOOSE, 0, 0) if spot is None else (packs[spot.pack], spot.offset, spot.start)
+            rows.append((keys[one.digest], *place, one.stored_bytes, one.frames, None))
         for start in range(0, len(rows), _TOGETHER):
             self._write(rows[start : start + _TOGETHER])
 
-    def _cells(self, key: int, one: Found, packs: dict[str, int]) -> tuple[int | None, ...]:
-        """A row of `blob`. `packs`: keys of packs that were looked up before."""
-        spot = one.spot
-        if spot is None:
-            return (key, RECIPES if one.cut else LOOSE, 0, 0, one.stored_bytes, one.frames, None)
-        if spot.pack not in packs:
-            packs[spot.pack] = self.packs.key_of(spot.pack)
-        return (key, packs[spot.pack], spot.offset, spot.start, one.stored_bytes, one.frames, None)
-
-    def _write(self, rows: list[tuple[int | None, ...]]) -> None:
-        cells = [cell for row in rows for cell in (*row, proof.checksum("blob", *row))]
+    def _write(self, rows: list[Row]) -> None:
+        cells: list[int | None] = []
+        for row in rows:
+            cells += row
+            cells.append(proof.checksum("blob", *row))
         self._db.run(_insertion(len(rows)), cells)
 
     def revive(self, key: int) -> None:

@@ -29,19 +29,18 @@ _OTHERS = f"""EXISTS (SELECT 1 FROM revision o WHERE o.artifact = h.artifact AND
 _ORDER = "a.type, n.media_type, a.name, a.stray, h.artifact, h.number DESC"
 _PLAN = f"""WITH home AS (
         SELECT b.content AS content, c.size AS size, b.container AS container, r.artifact AS artifact,
-            r.number AS number, min(r.key) FROM blob b JOIN content c ON c.key = b.content
-            JOIN revision r ON r.content = b.content AND r.state = {STATE_KEPT}
+            r.number AS number FROM blob b JOIN content c ON c.key = b.content JOIN revision r ON r.key =
+            (SELECT min(v.key) FROM revision v WHERE v.content = b.content AND v.state = {STATE_KEPT})
         WHERE b.condemned_us IS NULL AND (b.container IN (SELECT key FROM temp.repack_source)
-            OR (b.container = {LOOSE} AND c.size BETWEEN 1 AND ?1))
-        GROUP BY b.content)
-    INSERT INTO temp.repack_plan (content, artifact, whole)
-    SELECT h.content, h.artifact, sum(h.size) OVER (PARTITION BY h.artifact)
+            OR (b.container = {LOOSE} AND c.size BETWEEN 1 AND ?1)))
+    INSERT INTO temp.repack_plan (n, content, artifact, whole)
+    SELECT row_number() OVER (ORDER BY {_ORDER}), h.content, h.artifact, sum(h.size) OVER (PARTITION BY h.artifact)
     FROM home h JOIN artifact a ON a.key = h.artifact LEFT JOIN revision n ON n.key = a.newest
-    WHERE h.container <> {LOOSE} OR h.size <= ?2 OR {_OTHERS} ORDER BY {_ORDER}"""
+    WHERE h.container <> {LOOSE} OR h.size <= ?2 OR {_OTHERS}"""
 _STORED = f"CASE WHEN b.container = {LOOSE} OR b.start = 0 THEN b.stored_bytes ELSE 0 END"
 _GOES = f"b.container > {LOOSE} AND NOT EXISTS (SELECT 1 FROM chunk h WHERE h.container = b.container)"
 _TOTALS = f"""SELECT count(*), coalesce(sum(c.size), 0), coalesce(sum({_STORED}), 0),
-    coalesce(sum(b.container = {LOOSE}), 0), count(DISTINCT CASE WHEN {_GOES} THEN b.container END)
+    count(CASE WHEN b.container = {LOOSE} THEN 1 END), count(DISTINCT CASE WHEN {_GOES} THEN b.container END)
     FROM temp.repack_plan p JOIN blob b ON b.content = p.content JOIN content c ON c.key = p.content"""
 _READ = f"""SELECT p.n, p.artifact, p.whole, c.key, c.digest, c.size, b.container, k.name, b.offset, b.start,
     b.stored_bytes, {proof.proven("blob", "b")}, {proof.proven("content", "c")}, {proof.proven("container", "k")}

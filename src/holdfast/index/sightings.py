@@ -1,23 +1,34 @@
 """Notes of how files looked when they were added last (in `state.sqlite3`): what is noted so need not be read again.
 
-No digest and no content is noted, but names and paths are: redaction removes the whole file.
+Files of one folder are noted together, in parts: names, how each looked, which revision has its content, as three rows
+of bytes. So a folder in which nothing has changed is known by comparing bytes. No digest and no content is noted, but
+names and paths are: redaction removes the whole file.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import struct
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from holdfast.formats.looks import LOOKS
 from holdfast.index.operational import StateFile
 
-_FACTS = struct.Struct("<qqqQQI")
+PART = 1_000
+"""So many files of a folder are noted together."""
+
 _MOST_BYTES = 256 << 20
-_SELECT = """SELECT s.name, s.facts, s.revision, s.run FROM seen_folder f JOIN seen_file s ON s.folder = f.id
-    WHERE f.place = ? AND f.source = ? AND s.name >= ? AND s.name <= ?"""
-_NOTE = """INSERT INTO seen_file (folder, name, facts, revision, run) VALUES (?, ?, ?, ?, ?) ON CONFLICT (folder, name)
-    DO UPDATE SET facts = excluded.facts, revision = excluded.revision, run = excluded.run"""
+_SELECT = """SELECT p.names, p.looks, p.revisions, p.run FROM seen_folder f JOIN seen_part p ON p.folder = f.id
+    WHERE f.place = ? AND f.source = ? AND p.first <= ? AND p.last >= ? ORDER BY p.first"""
+_OVERLAPPING = """SELECT id, names, looks, revisions, run FROM seen_part
+    WHERE folder = ? AND first <= ? AND last >= ? ORDER BY first"""
+
+Place = tuple[bytes, bytes]
+"""A collection as a path in bytes, and the folder that was added to it, absolute."""
+
+Noted = Mapping[bytes, tuple[bytes, int] | None]
+"""Of files of a folder, by name: how each looked, and the seq of the revision that has its content; None to forget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +42,25 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """A file of a folder, as it looked, and the seq of the revision that has its content.
+class Part:
+    """Files of a folder, in order of names, that one run noted. `looks`: formats.looks of each; `revisions`: seqs."""
 
-    `place`: the collection as a path in bytes; `source`: the folder, absolute. `facts` "" for a folder, None to forget.
-    """
+    names: bytes
+    looks: bytes
+    revisions: bytes
+    run: int
 
-    place: bytes
-    source: bytes
-    name: bytes
-    facts: bytes | None
-    revision: int
+    def each(self) -> Iterator[tuple[bytes, bytes, int]]:
+        """(name, how it looked, seq of its revision)."""
+        size = LOOKS.size
+        for number, (name, revision) in enumerate(zip(self.names.split(b"\0"), _seqs(self.revisions), strict=True)):
+            yield name, self.looks[number * size : (number + 1) * size], revision
 
 
-def facts(size: int, mtime_ns: int, ctime_ns: int, inode: int, device: int, mode: int) -> bytes | None:
-    """How a file looks, to be compared; None where a number is beyond all bounds."""
-    try:
-        return _FACTS.pack(size, mtime_ns, ctime_ns, inode, device, mode)
-    except struct.error:
-        return None
+def _seqs(revisions: bytes) -> array[int]:
+    found = array("Q")
+    found.frombytes(revisions)
+    return found
 
 
 class Sightings:
@@ -65,41 +76,65 @@ class Sightings:
         """All adds of which there are notes."""
         return [Run(*row) for row in self._state.query("SELECT id, token, next_seq, hash FROM seen_run")]
 
-    def of(self, place: bytes, source: bytes, first: bytes, last: bytes) -> dict[bytes, tuple[bytes, int, int]]:
-        """(facts, revision, id of the run) of what is noted of a folder, from one name to another."""
-        rows = self._state.query(_SELECT, (place, source, first, last))
-        return {name: (seen, revision, run) for name, seen, revision, run in rows}
+    def of(self, place: Place, first: bytes, last: bytes) -> list[Part]:
+        """What is noted of a folder, from one name to another, and perhaps of others around."""
+        return [Part(*row) for row in self._state.query(_SELECT, (*place, last, first))]
 
-    def note(self, run: Run, true_of: Iterable[int], noted: Sequence[Sighting]) -> None:
+    def note(self, run: Run, true_of: Iterable[int], noted: Mapping[Place, Noted]) -> None:
         """Note how files look. The notes of the runs `true_of` are now known to be true up to this run's end as well.
 
         A collection has notes of one folder only: those of another that was added to it before are forgotten.
         """
+        true = [one for one in true_of if one != run.id]
         with self._state.transaction() as db:
-            folders: dict[tuple[bytes, bytes], int] = {}
-            for place, source in dict.fromkeys((one.place, one.source) for one in noted):
-                folders[place, source] = _folder(db, place, source)
-            kept = [
-                (folders[one.place, one.source], one.name, one.facts, one.revision, run.id)
-                for one in noted
-                if one.facts is not None
-            ]
-            gone = [(folders[one.place, one.source], one.name) for one in noted if one.facts is None]
-            db.executemany(_NOTE, kept)
-            db.executemany("DELETE FROM seen_file WHERE folder = ? AND name = ?", gone)
+            for place, files in noted.items():
+                _note(db, _folder(db, *place), files, run.id, {run.id, *true})
             db.execute("INSERT OR REPLACE INTO seen_run (id, token, next_seq, hash) VALUES (?, ?, ?, ?)",
                        (run.id, run.token, run.next_seq, run.hash))  # fmt: skip
             db.executemany("UPDATE seen_run SET next_seq = ?, hash = ? WHERE id = ? AND token = ?",
-                           [(run.next_seq, run.hash, one, run.token) for one in true_of])  # fmt: skip
+                           [(run.next_seq, run.hash, one, run.token) for one in true])  # fmt: skip
 
     def forget(self, runs: Iterable[int] | None = None) -> None:
         """Forget what some runs have noted, or everything."""
         with self._state.transaction() as db:
             if runs is None:
-                for table in ("seen_file", "seen_folder", "seen_run"):
+                for table in ("seen_part", "seen_folder", "seen_run"):
                     db.execute(f"DELETE FROM {table}")
             else:
                 db.executemany("DELETE FROM seen_run WHERE id = ?", [(one,) for one in runs])
+
+
+def _note(db: sqlite3.Connection, folder: int, files: Noted, run: int, true: set[int]) -> None:
+    """What is noted between the first and the last of some files is put together with them anew.
+
+    What a run noted that is not known to be true any more is left out: it would have to be looked at anyway.
+    """
+    kept: dict[bytes, tuple[bytes, int]] = {}
+    first, last = min(files), max(files)
+    for key, *cells in db.execute(_OVERLAPPING, (folder, last, first)).fetchall():
+        part = Part(*cells)
+        if part.run in true:
+            kept.update((name, (look, revision)) for name, look, revision in part.each())
+        db.execute("DELETE FROM seen_part WHERE id = ?", (key,))
+    for name, noted in files.items():
+        if noted is None:
+            kept.pop(name, None)
+        else:
+            kept[name] = noted
+    names = sorted(kept)
+    for start in range(0, len(names), PART):
+        _write(db, folder, names[start : start + PART], kept, run)
+
+
+def _write(
+    db: sqlite3.Connection, folder: int, names: Sequence[bytes], kept: Mapping[bytes, tuple[bytes, int]], run: int
+) -> None:
+    noted = [kept[name] for name in names]
+    revisions = array("Q", [revision for _, revision in noted]).tobytes()
+    cells = (folder, names[0], names[-1], b"\0".join(names), b"".join([look for look, _ in noted]), revisions, run)
+    db.execute(
+        "INSERT INTO seen_part (folder, first, last, names, looks, revisions, run) VALUES (?, ?, ?, ?, ?, ?, ?)", cells
+    )
 
 
 def _folder(db: sqlite3.Connection, place: bytes, source: bytes) -> int:
@@ -107,7 +142,7 @@ def _folder(db: sqlite3.Connection, place: bytes, source: bytes) -> int:
     if found is not None and found[1] == source:
         return int(found[0])
     if found is not None:
-        db.execute("DELETE FROM seen_file WHERE folder = ?", (found[0],))
+        db.execute("DELETE FROM seen_part WHERE folder = ?", (found[0],))
         db.execute("DELETE FROM seen_folder WHERE id = ?", (found[0],))
     made = db.execute("INSERT INTO seen_folder (place, source) VALUES (?, ?)", (place, source)).lastrowid
     assert made is not None

@@ -46,14 +46,18 @@ class SqliteIndex:
     """An open index. Writes happen inside `begin` … `commit`, under the writer lock that the engine holds."""
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
-        self.path = path
         self.read_only = read_only
-        self.database = Database(path, read_only=read_only)
+        self._checkpoint_at = CHECKPOINT_BYTES
+        self._changes_before: int | None = None
+        self._wire(path, Database(path, read_only=read_only))
+
+    def _wire(self, path: str, database: Database) -> None:
+        """What all indexes with SQL have alike, whatever their connections lead to."""
+        self.path = path
+        self.database = database
         self.executor = Executor(self.database)
         self.chain = ChainRows(self.database, self.executor)
         self.physical = PhysicalRows(self.database)
-        self._checkpoint_at = CHECKPOINT_BYTES
-        self._changes_before: int | None = None
         self.sights = Sights(self.database)
         self.lookups = Lookups(self.database, self.sights)
         self.collections = CollectionRows(self.database, self.lookups)
@@ -146,7 +150,7 @@ class SqliteIndex:
         while part := list(itertools.islice(numbered, _TOGETHER)):
             for seq, body in part:
                 self._know(seq, body)
-            self.executor.apply_all([(seq, reduce(seq, body)) for seq, body in part])
+            self.executor.apply_all(part)
 
     def _know(self, seq: int, body: Body) -> None:
         """What lies in a new collection, or is made in a new run, names it: nearly always the next changes do."""
@@ -265,12 +269,12 @@ class SqliteIndex:
             proof.prove_all(self.database, table)
 
     def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:
-        """Copy this whole database over another one that is open, by SQLite's own backup.
+        """Copy this whole database, as it is committed, over another one that is open, by SQLite's own backup.
 
         `at_once`: in one read, so that whoever commits meanwhile does not make it begin again.
         """
-        with self.database.errors():
-            self.database.raw().backup(target.database.raw(), pages=-1 if at_once else 1024)
+        with self.database.errors(), self.database.committed() as connection:
+            connection.backup(target.database.raw(), pages=-1 if at_once else 1024)
 
 
 def file_identity(path: str) -> str:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from holdfast.engine.content import Incoming
 from holdfast.engine.transaction import Unit
 from holdfast.errors import NameTakenError
+from holdfast.formats.looks import Facts
 from holdfast.index.select.artifacts import Brief
 from holdfast.kinds import ambient, collections, media, revising
 from holdfast.kinds.revising import Description
@@ -33,7 +34,8 @@ class Item:
 
     `path`, `facts`: the file that it is of, and what the file system said of it. When it was put, `outcome` says what
     became of it, `refused` why it was not taken, `revision` the seq of the revision that has its content now.
-    `said`: all that is said of it, if that is more than `file` and `source`.
+    `media_type`: what its name says, if that is known by now. `said`: all that is said of it, if that is more than
+    `file` and `source`.
     """
 
     folder: tuple[Name, ...]
@@ -42,19 +44,26 @@ class Item:
     file: FileFacts = field(default_factory=FileFacts)
     source: str = ""
     path: bytes = b""
-    facts: os.stat_result | None = None
+    facts: os.stat_result | Facts | None = None
     symlink: bool = False
+    media_type: str | None = None
     said: Description | None = None
     revision: int = 0
     outcome: Outcome | None = None
     refused: NameTakenError | None = None
 
 
+_NOTHING = Description()
+"""What is said of most items but where they come from."""
+
 TOGETHER = 1_000
 """Items that are looked up with one query and become rows together."""
 
 Place = tuple[int, str]
 """Key and id of a collection."""
+
+Placed = tuple[Item, Place, str]
+"""An item, the collection that it goes to, and the id that it gets if it is new."""
 
 
 class Bulk:
@@ -66,7 +75,7 @@ class Bulk:
         self._run = ambient.current_run(unit.handle)
         self._made: set[int] = set()
         self._fresh: set[int] = set()
-        self._subfolders: set[tuple[int, Name]] = set()
+        self._subfolders: set[tuple[int, str, bytes]] = set()
         self._folders_to_make: list[Body] = []
         self._last: tuple[tuple[Name, ...] | None, Place] = (None, (0, ""))
 
@@ -106,34 +115,47 @@ class Bulk:
             item.outcome, item.refused = Outcome.REFUSED, error
         return None
 
-    def _put_together(self, placed: list[tuple[Item, Place, str]]) -> None:
-        index = self._unit.handle.index
+    def _put_together(self, placed: list[Placed]) -> None:
         # In a collection that was made just now nothing is but what comes from here.
+        if all(parent[0] in self._fresh for _, parent, _ in placed) and self._are_all_new(placed):
+            self._make([self._creation(item, parent, artifact_id) for item, parent, artifact_id in placed], placed)
+            return
+        index = self._unit.handle.index
         asked = [(parent[0], item.name) for item, parent, _ in placed if parent[0] not in self._fresh]
         found = index.artifacts.briefs(asked) if asked else {}
         taken = index.collections.taken(asked) if asked else set()
         index.artifacts.prove_absent([place for place in asked if place not in found])
-        taken |= {place for item, parent, _ in placed if (place := (parent[0], item.name)) in self._subfolders}
-        creations: list[tuple[Item, Body]] = []
-        made: set[tuple[int, Name]] = set()
-        for item, parent, artifact_id in placed:
+        taken |= {
+            (parent[0], item.name)
+            for item, parent, _ in placed
+            if (parent[0], item.name.text, item.name.stray) in self._subfolders
+        }
+        bodies: list[Body] = []
+        new: dict[tuple[int, Name], Placed] = {}
+        for one in placed:
+            item, parent, artifact_id = one
             place = (parent[0], item.name)
-            if place in made:  # twice in one batch: the second finds the first
-                self._make(creations)
-                creations, made = [], set()
+            if place in new:  # twice in one batch: the second finds the first
+                self._make(bodies, list(new.values()))
+                bodies, new = [], {}
                 found |= index.artifacts.briefs([place])
             if place in taken:
                 self._refuse(item, parent[0])
             elif place in found:
                 self._revise(item, found[place])
             else:
-                creations.append((item, self._creation(item, _content(item), parent[1], artifact_id)))
-                made.add(place)
-        self._make(creations)
+                bodies.append(self._creation(item, parent, artifact_id))
+                new[place] = one
+        self._make(bodies, list(new.values()))
 
-    def _make(self, creations: list[tuple[Item, Body]]) -> None:
-        first = self._unit.change_all([body for _, body in creations])
-        for seq, (item, _) in enumerate(creations, first):
+    def _are_all_new(self, placed: list[Placed]) -> bool:
+        """Whether no two of some items are at one place, and none where a folder is."""
+        places = {(parent[0], item.name.text, item.name.stray) for item, parent, _ in placed}
+        return len(places) == len(placed) and places.isdisjoint(self._subfolders)
+
+    def _make(self, bodies: list[Body], placed: list[Placed]) -> None:
+        first = self._unit.change_all(bodies)
+        for seq, (item, _, _) in enumerate(placed, first):
             item.outcome, item.revision = Outcome.ADDED, seq
 
     def _refuse(self, item: Item, parent: int) -> None:
@@ -158,11 +180,18 @@ class Bulk:
         item.outcome = Outcome.REVISED if revised.changed else Outcome.UNCHANGED
         item.revision = revised.artifact.revision.seq
 
-    def _creation(self, item: Item, incoming: Incoming, parent_id: str, artifact_id: str) -> dict[str, object]:
-        said = item.said or Description(file=item.file, source=item.source)
-        media_type = said.media_type or self._media_type(item, incoming, None)
-        run = self._run if said.run is None else revising.run_of(self._unit, said)
-        return revising.creation(artifact_id, parent_id, item.name, incoming, said, media_type, run=run)
+    def _creation(self, item: Item, parent: Place, artifact_id: str) -> Body:
+        incoming = _content(item)
+        said = item.said
+        if said is None:
+            said, media_type, run = _NOTHING, self._media_type(item, incoming, None), self._run
+        else:
+            media_type = said.media_type or self._media_type(item, incoming, None)
+            run = self._run if said.run is None else revising.run_of(self._unit, said)
+        made = revising.creation(artifact_id, parent[1], item.name, incoming, said, media_type, run=run)
+        if said is _NOTHING:
+            revising.add_origin(made["new"]["revision"], item.file, item.source)
+        return made
 
     def _media_type(self, item: Item, incoming: Incoming, known: str | None) -> str:
         """A link is a link; a file keeps the type it has, unless it was a link before."""
@@ -170,7 +199,7 @@ class Bulk:
             return SYMLINK_MEDIA_TYPE
         if known is not None and known != SYMLINK_MEDIA_TYPE:
             return known
-        return media.detect(item.name.text, incoming.head)
+        return item.media_type or media.detect(item.name.text, incoming.head)
 
     def _folder(self, path: tuple[Name, ...], file: FileFacts | None) -> Place:
         known = self._folders.get(path)
@@ -202,7 +231,7 @@ class Bulk:
         self._folders_to_make.append(body)
         self._made.add(made)
         self._fresh.add(made)
-        self._subfolders.add((parent[0], name))
+        self._subfolders.add((parent[0], name.text, name.stray))
         return made, body["id"]
 
     def _make_folders(self) -> None:

@@ -24,8 +24,11 @@ K = TypeVar("K")
 BATCH = 500
 """So many rows are asked for with one query."""
 
-WINDOW = 8_000
+WINDOW = 32_000
 """So many contents are put in order of their places at a time; a few hundred bytes are held for each."""
+
+_TOGETHER = 2_000
+"""So many revisions are asked for with one query."""
 
 
 def records(handle: Handle, refs: Iterable[ArtifactRef]) -> Iterator[Artifact]:
@@ -61,10 +64,7 @@ def contents(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, bytes]]:
     """(ref, content) for each of `refs`, in the order that reads them quickest, each checked against its digest."""
     waiting = iter(refs)
     while window := list(islice(waiting, WINDOW)):
-        wanted: list[tuple[str, Spot | None]] = []
-        for start in range(0, len(window), BATCH):
-            wanted += _places(handle, window[start : start + BATCH])
-        for number, data in handle.blobs.read_many(wanted):
+        for number, data in handle.blobs.read_many(_places(handle, window)):
             yield window[number], data
 
 
@@ -77,16 +77,24 @@ def files(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, io.BufferedRea
                 yield ref, file
 
 
-def _places(handle: Handle, batch: Sequence[ContentRef]) -> list[tuple[str, Spot | None]]:
+def _places(handle: Handle, refs: Sequence[ContentRef]) -> list[tuple[str, Spot | None]]:
     """(digest, spot) of each; what cannot be read raises, and says why."""
+    handle.alive()
     rows = handle.index.contents
-    revisions = [(number, ref) for number, ref in enumerate(batch) if isinstance(ref, Revision)]
-    found = _numbered(revisions, rows.many_revisions)
-    others = [None if isinstance(ref, Revision) else ref for ref in batch]
-    found |= _resolved(handle, others, rows.many_at, rows.many_of)
+    # In the order of their rows: pages of the index are read once, and neighbours together.
+    revisions = sorted(((ref.seq, number, ref) for number, ref in enumerate(refs) if isinstance(ref, Revision)))
+    found: dict[int, Held] = {}
+    for start in range(0, len(revisions), _TOGETHER):
+        some = [(number, ref) for _, number, ref in revisions[start : start + _TOGETHER]]
+        found |= _numbered(some, rows.many_revisions)
+    if len(revisions) < len(refs):
+        for start in range(0, len(refs), BATCH):
+            others = [None if isinstance(ref, Revision) else ref for ref in refs[start : start + BATCH]]
+            more = _resolved(handle, others, rows.many_at, rows.many_of)
+            found |= {start + number: held for number, held in more.items()}
     return [
         (found[number].digest, found[number].spot) if number in found else (_long_way(handle, ref), None)
-        for number, ref in enumerate(batch)
+        for number, ref in enumerate(refs)
     ]
 
 

@@ -14,8 +14,10 @@ from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
 from holdfast.errors import InvalidValueError
-from holdfast.kinds import addresses, revising
+from holdfast.kinds import addresses, media, revising
 from holdfast.kinds.bulk import Bulk, Item, Outcome
+from holdfast.values import names
+from holdfast.values.names import Name
 from holdfast.values.records import FileFacts
 
 BATCH_ITEMS = 4_000
@@ -54,10 +56,12 @@ class _Many:
         self._common = revising.describe(said)
         self._batch: list[Item] = []
         self._under_way: set[str] = set()
-        self._held: list[Incoming] = []
+        self._held: list[tuple[bytes, Incoming]] = []
         self._held_bytes = self._bytes = self._in_memory = 0
         self._counts = dict.fromkeys(Outcome, 0)
         self._total = 0
+        self._place: str | bytes = ""
+        self._folder: tuple[Name, ...] = ()
 
     def run(self, contents: Iterable[Given]) -> ManyResult:
         try:
@@ -74,7 +78,7 @@ class _Many:
             raise InvalidValueError(
                 "an item is no (path, content) or (path, content, fields)", where="put_many", reason="item"
             )
-        folder, name = addresses.split(given[0])
+        folder, name = self._split(given[0])
         described = revising.describe({**self._said, **given[2]}) if len(given) == 3 else self._common
         source = given[1]
         if isinstance(source, str):
@@ -86,13 +90,23 @@ class _Many:
             incoming = content.stage(self._handle, source, durable=False, cutter=grown)
         return Item(folder, name, incoming, described.file or FileFacts(), described.source, said=described)
 
+    def _split(self, path: str | bytes) -> tuple[tuple[Name, ...], Name]:
+        """As `addresses.split`. Neighbours come one after the other: the path of a folder is checked once."""
+        last = path.rpartition("/")[2] if isinstance(path, str) else path.rpartition(b"/")[2]
+        place = path[: len(path) - len(last)]
+        if not place or place != self._place:
+            folder, name = addresses.split(path)
+            self._place, self._folder = place, folder
+            return folder, name
+        return self._folder, names.parse(last)
+
     def _take(self, item: Item) -> None:
         self._batch.append(item)
         incoming = item.incoming
         assert incoming is not None
         self._bytes += incoming.size
         if incoming.data is not None:
-            self._held.append(incoming)
+            self._held.append((media.ending(item.name.raw), incoming))
             self._held_bytes += incoming.size
         if incoming.size <= PACK_UP_TO:
             self._in_memory += incoming.size
@@ -104,7 +118,8 @@ class _Many:
     def _stage(self) -> None:
         held, self._held, self._held_bytes = self._held, [], 0
         if held:
-            content.stage_all(self._handle, held, self._under_way)
+            held.sort(key=lambda one: one[0])  # files of one kind come to lie together
+            content.stage_all(self._handle, [incoming for _, incoming in held], self._under_way)
 
     def _commit(self) -> None:
         self._stage()

@@ -65,21 +65,37 @@ def _known() -> MimeTypes:
 
 def detect(name: str, head: bytes) -> str:
     """The media type by ending, else by magic number, else text or bytes. `head`: the first few kilobytes."""
-    dot = name.rfind(".")
-    ending = name[dot:].lower() if dot > 0 else ""
-    if ending in _MORE:
-        return _MORE[ending]
-    guess, encoding = _known().guess_type("x" + ending, strict=True) if ending else (None, None)
-    if encoding is not None:
-        return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
-            encoding, DEFAULT
-        )
-    if guess is not None:
-        return guess
+    known = of_name(name)
+    if known is not None:
+        return known
     for magic, media_type in _MAGIC:
         if head.startswith(magic):
             return media_type
     return TEXT if _looks_like_text(head) else DEFAULT
+
+
+def of_name(name: str) -> str | None:
+    """What the ending of a name says; None if nothing."""
+    dot = name.rfind(".")
+    return _of_ending(name[dot:].lower()) if dot > 0 else None
+
+
+@functools.lru_cache(maxsize=1_000)
+def _of_ending(ending: str) -> str | None:
+    if ending in _MORE:
+        return _MORE[ending]
+    guess, encoding = _known().guess_type("x" + ending, strict=True)
+    if encoding is not None:
+        return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
+            encoding, DEFAULT
+        )
+    return guess
+
+
+def ending(name: bytes) -> bytes:
+    """What stands behind the last dot of a name, in lower case; nothing if that is its first byte."""
+    dot = name.rfind(b".")
+    return name[dot + 1 :].lower() if dot > 0 else b""
 
 
 def _looks_like_text(head: bytes) -> bool:

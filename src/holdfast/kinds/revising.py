@@ -126,20 +126,18 @@ def creation(
     *, run: str | None,
 ) -> Body:  # fmt: skip
     """The change that makes an artifact with its first revision."""
-    return {
-        "kind": "artifact",
-        "action": "create",
-        "id": artifact_id,
-        "new": {
-            "collection": parent_id,
-            **collections.name_fields(name),
-            "type": said.type or DEFAULT_TYPE,
-            "status": said.status or DEFAULT_STATUS,
-            **labels.given(tags=labels.checked(said.tags or ()), owner=said.owner),
-            "revision": _revision_fields(incoming, said, media_type, said.metadata or {}),
-        },
-        **({"run": run} if run else {}),
-    }
+    new: dict[str, Any] = {"collection": parent_id, "name": name.text}
+    if name.stray:
+        new["name_hex"] = name.stray.hex()
+    new["type"] = said.type or DEFAULT_TYPE
+    new["status"] = said.status or DEFAULT_STATUS
+    if said.tags or said.owner:
+        new |= labels.given(tags=labels.checked(said.tags or ()), owner=said.owner)
+    new["revision"] = _revision_fields(incoming, said, media_type, said.metadata or {})
+    body: Body = {"kind": "artifact", "action": "create", "id": artifact_id, "new": new}
+    if run:
+        body["run"] = run
+    return body
 
 
 def revise(
@@ -200,11 +198,24 @@ def run_of(unit: Unit, said: Description) -> str | None:
 def _revision_fields(
     incoming: Incoming, said: Description, media_type: str, metadata: dict[str, Any]
 ) -> dict[str, Any]:
-    facts = said.file or FileFacts()
-    fields = labels.given(
-        metadata=metadata, message=said.message, source=said.source, mode=facts.mode, mtime_ns=facts.mtime_ns
-    )
-    return {"digest": incoming.digest, "size": incoming.size, "media_type": media_type, **fields}
+    fields: dict[str, Any] = {"digest": incoming.digest, "size": incoming.size, "media_type": media_type}
+    if metadata:
+        fields["metadata"] = metadata
+    if said.message:
+        fields["message"] = said.message
+    add_origin(fields, said.file, said.source)
+    return fields
+
+
+def add_origin(fields: dict[str, Any], file: FileFacts | None, source: str) -> None:
+    """Add to the fields of a revision where its content comes from."""
+    if source:
+        fields["source"] = source
+    if file is not None:
+        if file.mode is not None:
+            fields["mode"] = file.mode
+        if file.mtime_ns is not None:
+            fields["mtime_ns"] = file.mtime_ns
 
 
 def own_changes(found: Artifact, said: Description) -> dict[str, list[Any]]:

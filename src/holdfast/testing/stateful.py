@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import holdfast
 from holdfast.testing.machine import moving
+from holdfast.testing.machine.bygone import PastRules
 from holdfast.testing.machine.care import TransactionRules
 from holdfast.testing.machine.corners import CornerRules
 from holdfast.testing.machine.driver import Way
@@ -45,7 +46,7 @@ class EveryRule:
 
 class StoreMachine(
     Scenes, ArtifactRules, CollectionRules, TreeRules, CornerRules, RelationshipRules, RunRules, TransactionRules,
-    TogetherRules, LookRules, IndexRules, Ordeals,
+    TogetherRules, LookRules, IndexRules, PastRules, Ordeals,
 ):  # fmt: skip
     """All rules. After each step lists and audit trail are compared; now and then everything."""
 

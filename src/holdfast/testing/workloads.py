@@ -8,6 +8,7 @@ import os
 from holdfast.engine import open as opening
 from holdfast.testing import care_workloads as care
 from holdfast.testing import chunk_workloads as chunks
+from holdfast.testing import merge_workloads as merges
 from holdfast.testing import pack_workloads as packs
 from holdfast.testing.ledger import Fate
 from holdfast.testing.workbench import Bench, Workload, made
@@ -154,12 +155,14 @@ WORKLOADS = (
     Workload("repair", care.repaired, care.damaged, care.repaired_once, needs_index=True),
     Workload("repair from a backup", care.repaired_from, care.bereft, care.repaired_from_once),
     Workload("segments sealed", care.sealed, made),
+    Workload("merge", merges.merged, made),
     Workload("create and migrate", _create, _empty_folder),
     Workload("close and reopen", _sessions, made),
     Workload("put into packs", packs.put, made, packs=True),
     Workload("packs", packs.used, made, packs=True),
     Workload("packs, then recover", packs.used, made, care.recovered, packs=True),
     Workload("bulk add into packs", packs.added, made, packs=True),
+    Workload("merge into packs, then recover", merges.merged, made, care.recovered, packs=True),
     Workload("transactions into packs", packs.several(_transactions, 2), made, packs=True),
     Workload("gc that rewrites packs", packs.rewritten, made, packs=True),
     Workload("gc that gathers loose blobs", packs.gathered, made, packs=True),

@@ -18,6 +18,12 @@ from holdfast.values.records import Change
 LINE_VERSION = 0
 Body = dict[str, Any]
 
+ORIGIN = "origin"
+"""Key of a body: of which change of another chain this one is the merge."""
+
+FOREIGN_CHAIN = "foreign-chain"
+"""Type of the artifacts that hold chains of other stores, whose records were merged."""
+
 ACTOR_KINDS = ("human", "api", "command-line", "schedule", "triage")
 
 
@@ -53,7 +59,7 @@ class Entry:
 
     def encode(self) -> bytes:
         """The canonical bytes that `hash` is taken of."""
-        return canon.trusted(self.as_json())
+        return _encoded(self)
 
     def as_json(self) -> dict[str, Any]:
         """The entry as it stands in a journal line."""
@@ -77,6 +83,11 @@ class Entry:
 @functools.lru_cache(16)  # each that is written is asked for several times on its way
 def _hash_of(entry: Entry) -> bytes:
     return hashlib.sha256(entry.encode()).digest()
+
+
+@functools.lru_cache(maxsize=8)  # row, line and head of a transaction ask one after the other
+def _encoded(entry: Entry) -> bytes:
+    return canon.trusted(entry.as_json())
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +159,34 @@ class Transaction:
         return [as_change(self.entry.first + n, canon.decode(body), self.entry) for n, body in enumerate(self.bodies)]
 
 
+def origin_of(store_id: str, entry: Entry, seq: int, body: Body) -> Body:
+    """What a change says that merges another chain's change: where, when and by whom that one was made.
+
+    A change that was itself merged passes on what it says, so the first maker is named however many hands it went
+    through. `tx` and `n` (its place in the transaction, from 0) identify it; forks of a store share seqs.
+    """
+    known = body.get(ORIGIN)
+    if known is not None:
+        return {key: value for key, value in known.items() if key != THROUGH}
+    return {
+        "store": store_id, "seq": seq, "tx": entry.tx, "n": seq - entry.first, "time": moment.to_text(entry.time_us),
+        "actor": {"kind": entry.actor.kind, "name": entry.actor.name},
+    }  # fmt: skip
+
+
+THROUGH = "through"
+"""In an origin: the last change of the other record that is in it, as `identity` names it; absent if it is itself."""
+
+
+def identity(entry: Entry, seq: int, body: Body) -> str:
+    """What names a change wherever it is merged to: the transaction that made it, and its place therein."""
+    known = body.get(ORIGIN)
+    return f"{known['tx']}:{known['n']}" if known is not None else f"{entry.tx}:{seq - entry.first}"
+
+
 def origin(store_id: str) -> Head:
     """The empty chain of a store: the first transaction's `prev` ties it to the store's id."""
     return Head(1, hashlib.sha256(b"holdfast chain of " + store_id.encode()).digest())
-
-
-def record_digest(salt: bytes, position: int, body: bytes) -> bytes:
-    """sha256(salt ‖ body), the salt being the first 16 bytes of sha256(transaction salt ‖ position as 4 bytes).
-
-    The salt keeps a digest from giving away a short body after it has been redacted.
-    """
-    return hashlib.sha256(record_salt(salt, position) + body).digest()
 
 
 def record_salt(salt: bytes, position: int) -> bytes:
@@ -167,10 +195,13 @@ def record_salt(salt: bytes, position: int) -> bytes:
 
 
 def root_of(salt: bytes, bodies: tuple[bytes, ...] | list[bytes]) -> bytes:
-    """sha256 over the record digests of a transaction, in order."""
-    total = hashlib.sha256()
-    for position, body in enumerate(bodies):
-        total.update(record_digest(salt, position, body))
+    """sha256 over the record digests of a transaction, in order: sha256(record salt ‖ body) each.
+
+    The salt keeps a digest from giving away a short body after it has been redacted.
+    """
+    total, sha256 = hashlib.sha256(), hashlib.sha256
+    for position, body in enumerate(bodies):  # no calls for the salts: there are thousands
+        total.update(sha256(sha256(salt + position.to_bytes(4, "big")).digest()[:16] + body).digest())
     return total.digest()
 
 
@@ -190,6 +221,7 @@ def as_change(seq: int, body: Body, entry: Entry) -> Change:
         note=body.get("note", ""),
         tx=entry.tx,
         run_id=body.get("run"),
+        origin=body.get(ORIGIN),
     )
 
 
@@ -197,6 +229,6 @@ def _images(body: Body) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     if "set" in body:
         pairs = body["set"]
         return {k: v[0] for k, v in pairs.items()}, {k: v[1] for k, v in pairs.items()}
-    rest = {k: v for k, v in body.items() if k not in ("kind", "id", "action", "new", "note", "run")}
+    rest = {k: v for k, v in body.items() if k not in ("kind", "id", "action", "new", "note", "run", ORIGIN)}
     after = {**body.get("new", {}), **rest}
     return None, after or None

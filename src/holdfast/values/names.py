@@ -7,15 +7,14 @@ escapes (PEP 383), and so they are taken here. No name of a user ever becomes a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from holdfast.errors import InvalidNameError
 
 MAX_BYTES = 255
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Name:
+class Name(NamedTuple):
     """A checked name. `text` is UTF-8 (the display form); `stray` the true bytes if they are not UTF-8, else empty."""
 
     text: str

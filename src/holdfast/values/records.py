@@ -268,7 +268,10 @@ class MetadataIndex:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the audit trail: who did what to which record, and how it was before and after."""
+    """One entry of the audit trail: who did what to which record, and how it was before and after.
+
+    `origin`: of which change of another store's chain it is the merge: `store`, `seq`, `tx`, `n`, `time`, `actor`.
+    """
 
     seq: int
     time: datetime
@@ -282,6 +285,7 @@ class Change:
     note: str
     tx: str
     run_id: str | None
+    origin: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,9 +104,10 @@ class ChunkedBlobs(PackedBlobs):
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """As the contract says: for cut content, the packs it was appended to, then its recipe."""
-        super().settle([item for item in staged if not isinstance(item.place, _Cutting)])
-        for place in (item.place for item in staged):
-            if not isinstance(place, _Cutting) or place.state is _State.DURABLE:
+        cut = [item.place for item in staged if isinstance(item.place, _Cutting)]
+        super().settle([item for item in staged if not isinstance(item.place, _Cutting)] if cut else staged)
+        for place in cut:
+            if place.state is _State.DURABLE:
                 continue
             if place.state is not _State.WRITTEN:
                 raise StorageIOError(f"a sync of {place.path} failed before", path=place.path, operation="sync")
@@ -117,8 +118,12 @@ class ChunkedBlobs(PackedBlobs):
 
     def publish(self, staged: Sequence[Staged]) -> list[BlobStat]:
         """As the contract says; a recipe gets the name of its content. Its chunks still need their rows."""
-        for item in staged:
-            if isinstance(item.place, _Cutting) and item.place.state is not _State.DURABLE:
+        cut = [item for item in staged if isinstance(item.place, _Cutting)]
+        if not cut:
+            return super().publish(staged)
+        for item in cut:
+            assert isinstance(item.place, _Cutting)
+            if item.place.state is not _State.DURABLE:
                 raise InvalidValueError(f"{item.digest} is not settled", where="staged", reason="not durable")
         rest = [item for item in staged if not isinstance(item.place, _Cutting)]
         found = iter(super().publish(rest) if rest else ())
@@ -204,8 +209,7 @@ class ChunkedBlobs(PackedBlobs):
 
     def _published(self, item: Staged) -> BlobStat:
         place = item.place
-        if not isinstance(place, _Cutting):
-            return super()._published(item)
+        assert isinstance(place, _Cutting)
         target = self.recipes.path(item.digest)
         if not self._folder_is_named:
             # Copying tools drop empty folders; one made by a process that was killed then looks like any other.

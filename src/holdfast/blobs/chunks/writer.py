@@ -16,7 +16,8 @@ from typing import BinaryIO
 from holdfast.blobs.chunks import cutter
 from holdfast.blobs.chunks.appended import begun, seems_appended, shared
 from holdfast.blobs.compress import read_full
-from holdfast.blobs.packs.writer import Batch, PackWriter, Written, prepare
+from holdfast.blobs.packs.writer import PackWriter, Written
+from holdfast.formats.appending import Batch, prepare
 from holdfast.formats.pack import Spot
 from holdfast.formats.recipe import Recipe
 

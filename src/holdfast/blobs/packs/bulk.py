@@ -1,29 +1,36 @@
-"""Many members at once: in the order of the packs, neighbours with one read, what shares a frame decompressed once."""
+"""Many members at once: in the order of the packs, neighbours with one read, what shares a frame decompressed once.
+
+Another thread reads and decompresses the next frames while the caller's hashes those before: neither needs the
+interpreter for long.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Generator, Iterator, Sequence
 
-from holdfast.blobs.packs.folder import PackFolder
+from holdfast.blobs.ahead import ahead
+from holdfast.blobs.packs.folder import LARGEST_FRAME, PackFolder
 from holdfast.errors import BlobDamagedError, HoldfastError
 from holdfast.formats import frame
 from holdfast.formats.pack import Spot
-from holdfast.values import digest as digests
 
-SPAN_BYTES = 256 * 1024
+SPAN_BYTES = 1024 * 1024
 """So much of a file is read at once, or one frame."""
 
-CONTENT_BYTES = 2 * 1024 * 1024
-"""When frames held have so much content, they are decompressed: this and one frame bound the memory."""
+CONTENT_BYTES = 1024 * 1024
+"""When frames held have so much content, they are decompressed: three times this and a frame bound the memory."""
 
-GAP_BYTES = 4 * 1024
+GAP_BYTES = 32 * 1024
 """Reading over so many bytes that nobody asked for costs less than another call."""
 
-_LARGEST_FRAME = frame.MAX_CONTENT + frame.MAX_CONTENT // 256 + 64
+_WORTH_A_THREAD = 64
+"""With fewer members, starting a thread costs more than it saves."""
 
 _Asked = tuple[str, int, int, int, int, int]  # pack, offset and stored bytes of the frame, start, size, number
+_Piece = tuple[int, int, int]  # start, size, number
+_Held = tuple[bytes | None, list[_Piece]]  # the content of a frame, None if it is damaged; what was asked for of it
 
 
 def members(packs: PackFolder, wanted: Sequence[tuple[str, Spot | None]]) -> Iterator[tuple[int, bytes | None]]:
@@ -31,62 +38,63 @@ def members(packs: PackFolder, wanted: Sequence[tuple[str, Spot | None]]) -> Ite
 
     None for one that is not where its spot says: it has no spot, it was moved, or it is damaged.
     """
-    asked = sorted(
-        (spot.pack, spot.offset, spot.stored_bytes, spot.start, spot.size, number)
-        for number, (_, spot) in enumerate(wanted)
-        if spot is not None and 0 < spot.stored_bytes <= _LARGEST_FRAME and min(spot.offset, spot.start, spot.size) >= 0
-    )
-    raws = [digests.raw(digest) for digest, _ in wanted]
-    placed = {one[5] for one in asked}
-    for span in _spans(asked):
-        yield from _of_span(packs, span, raws)
-    for number in range(len(wanted)):
-        if number not in placed:
+    asked: list[_Asked] = []
+    for number, (_, spot) in enumerate(wanted):
+        if spot is None or not 0 < spot.stored_bytes <= LARGEST_FRAME or min(spot.offset, spot.start, spot.size) < 0:
             yield number, None
+        else:
+            asked.append((spot.pack, spot.offset, spot.stored_bytes, spot.start, spot.size, number))
+    asked.sort()
+    each = _decompressed(packs, asked)
+    sha256 = hashlib.sha256
+    with contextlib.closing(each if len(asked) < _WORTH_A_THREAD else ahead(each, "frames")) as found:
+        for held in found:
+            for content, pieces in held:
+                for start, size, number in pieces:
+                    piece = b"" if content is None else content[start : start + size]
+                    yield number, piece if sha256(piece).hexdigest() == wanted[number][0][-64:] else None
+
+
+def _decompressed(packs: PackFolder, asked: list[_Asked]) -> Generator[list[_Held]]:
+    """Frames in the order of the packs, some at a time."""
+    stored: list[bytes] = []
+    pieces: list[list[_Piece]] = []
+    size = 0
+    for span in _spans(asked):
+        begin, data = span[0][1], _read(packs, span)
+        before = -1
+        for _, offset, length, *piece in span:
+            if offset != before or length != len(stored[-1]):
+                if size >= CONTENT_BYTES:
+                    yield list(zip(frame.decode_many(stored), pieces, strict=True))
+                    stored, pieces, size = [], [], 0
+                stored.append(data[offset - begin : offset - begin + length])
+                pieces.append([])
+                size += _content_bytes(stored[-1])
+                before = offset
+            pieces[-1].append(tuple(piece))  # type: ignore[arg-type]
+    if stored:
+        yield list(zip(frame.decode_many(stored), pieces, strict=True))
 
 
 def _spans(asked: list[_Asked]) -> Iterator[list[_Asked]]:
     """Cut into neighbours that one read gets."""
-    span: list[_Asked] = []
-    begin = end = 0
-    for one in asked:
-        pack, offset, stored = one[:3]
-        near = span and pack == span[0][0] and offset - end <= GAP_BYTES and offset + stored - begin <= SPAN_BYTES
-        if not near:
-            if span:
-                yield span
-            span, begin, end = [], offset, offset
-        span.append(one)
+    first = end = 0
+    for number, (pack, offset, stored, *_) in enumerate(asked):
+        begin = asked[first]
+        if number > first and (pack != begin[0] or offset - end > GAP_BYTES or offset + stored - begin[1] > SPAN_BYTES):
+            yield asked[first:number]
+            first, end = number, 0
         end = max(end, offset + stored)
-    if span:
-        yield span
+    if asked:
+        yield asked[first:]
 
 
-def _of_span(packs: PackFolder, span: list[_Asked], raws: list[bytes]) -> Iterator[tuple[int, bytes | None]]:
+def _read(packs: PackFolder, span: list[_Asked]) -> bytes:
     pack, begin = span[0][:2]
-    length = max(one[1] + one[2] for one in span) - begin
-    try:
-        data = packs.span(pack, begin, length)
-    except HoldfastError:  # whoever asks for it alone is told what it is
-        data = b""
-    held: list[tuple[bytes, list[_Asked]]] = []
-    size = 0
-    for (offset, stored), sharing in groupby(span, key=lambda one: one[1:3]):
-        held.append((data[offset - begin : offset - begin + stored], list(sharing)))
-        size += _content_bytes(held[-1][0])
-        if size >= CONTENT_BYTES:
-            yield from _of_frames(held, raws)
-            held, size = [], 0
-    yield from _of_frames(held, raws)
-
-
-def _of_frames(held: list[tuple[bytes, list[_Asked]]], raws: list[bytes]) -> Iterator[tuple[int, bytes | None]]:
-    contents = frame.decode_many([data for data, _ in held])
-    for content, (_, sharing) in zip(contents, held, strict=True):
-        for *_, start, size, number in sharing:
-            piece = b"" if content is None else content[start : start + size]
-            proven = hashlib.sha256(piece).digest() == raws[number]
-            yield number, piece if proven else None
+    with contextlib.suppress(HoldfastError):  # whoever asks for it alone is told what it is
+        return packs.span(pack, begin, max(one[1] + one[2] for one in span) - begin)
+    return b""
 
 
 def _content_bytes(data: bytes) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from holdfast.blobs.contract import WalkEntry
 from holdfast.blobs.files import damaged
+from holdfast.blobs.packs.kept import KeptFrames
 from holdfast.blobs.packs.scan import PackScan
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, StoreError
@@ -20,17 +21,20 @@ from holdfast.formats.pack import Header, Member, Spot
 from holdfast.values import digest as digests
 
 _OPEN_FILES = 32
-_LARGEST_FRAME = frame.MAX_CONTENT + frame.MAX_CONTENT // 256 + 64
+LARGEST_FRAME = frame.MAX_CONTENT + frame.MAX_CONTENT // 256 + 64
+"""Bytes of a frame in a file, at most."""
 
 
 class PackFolder:
     """Reads `packs/`. For many threads at once; keeps a few files open, and gives them back with `close`."""
 
-    def __init__(self, root: str, disk: Disk) -> None:
+    def __init__(self, root: str, disk: Disk, *, kept_bytes: int = 0) -> None:
+        """`kept_bytes`: so much content of frames that hold several members is kept for those read next."""
         self._root = os.path.abspath(root)
         self._disk = disk
         self._guard = threading.Lock()
         self._open: OrderedDict[str, _Shared] = OrderedDict()
+        self._kept = KeptFrames(kept_bytes)
 
     def path(self, name: str) -> str:
         """Where a pack's file is or should be."""
@@ -82,17 +86,22 @@ class PackFolder:
 
     def read(self, digest: str, spot: Spot) -> bytes:
         """A member, checked against its digest. BlobMissingError if there is no such file, BlobDamagedError."""
-        path = paths.pack_file(spot.pack)
-        if spot.start < 0 or spot.size < 0:
-            raise damaged(digest, path, "a place that cannot be")
-        end = spot.start + spot.size
-        try:
-            content = self.frame(spot.pack, spot.offset, spot.stored_bytes, digest, end=end)[spot.start :]
-        except BlobDamagedError as error:
-            raise damaged(digest, path, str(error.fields.get("reason") or error.message)) from error
-        found = hashlib.sha256(content).digest()
-        if digests.text(found) != digest:
-            raise damaged(digest, path, f"the content at byte {spot.offset} is that of {digests.text(found)}")
+        start, end = spot.start, spot.start + spot.size
+        if start < 0 or end < start:
+            raise damaged(digest, paths.pack_file(spot.pack), "a place that cannot be")
+        content = self._kept.get(spot, end)
+        if content is None:
+            try:
+                content = self.frame(spot.pack, spot.offset, spot.stored_bytes, digest, end=end)
+            except BlobDamagedError as error:
+                reason = str(error.fields.get("reason") or error.message)
+                raise damaged(digest, paths.pack_file(spot.pack), reason) from error
+            self._kept.put(spot, content)
+        content = content[start:end]
+        found = digests.PREFIX + hashlib.sha256(content).hexdigest()
+        if found != digest:
+            reason = f"the content at byte {spot.offset} is that of {found}"
+            raise damaged(digest, paths.pack_file(spot.pack), reason)
         return content
 
     def span(self, name: str, offset: int, length: int, digest: str = "") -> bytes:
@@ -103,7 +112,7 @@ class PackFolder:
     def frame(
         self, name: str, offset: int, stored_bytes: int, digest: str = "", *, end: int = frame.MAX_CONTENT
     ) -> bytes:
-        """The content of one frame of a pack, up to `end`, which its checksum then does not prove.
+        """The content of one frame of a pack, at least up to `end`, which its checksum then need not prove.
 
         `digest` is for errors only. BlobMissingError, BlobDamagedError.
         """
@@ -111,10 +120,10 @@ class PackFolder:
 
     def stored(self, name: str, offset: int, stored_bytes: int, digest: str = "") -> bytes:
         """The bytes of one frame as they stand in the file. BlobMissingError, BlobDamagedError."""
-        if offset < 0 or not 0 < stored_bytes <= _LARGEST_FRAME:
+        if offset < 0 or not 0 < stored_bytes <= LARGEST_FRAME:
             raise frame.damage("a place that cannot be")
         with self._file(digest, name) as fd:
-            return self._disk.pread(fd, stored_bytes, offset, paths.pack_file(name))
+            return self._disk.pread(fd, stored_bytes, offset, f"{paths.PACKS}/{name}")
 
     def check(self, digest: str, spot: Spot) -> None:
         """Whether the file is there and long enough; BlobMissingError, BlobDamagedError if not."""
@@ -128,15 +137,16 @@ class PackFolder:
             kept, self._open = list(self._open.values()), OrderedDict()
             for shared in kept:
                 self._leave(shared)
+        self._kept.clear()
 
     def abandon(self) -> None:
         """In a forked child: another thread may have held the guard for ever."""
         self._guard = threading.Lock()
         self._open = OrderedDict()
+        self._kept = KeptFrames(0)
 
-    @contextlib.contextmanager
-    def _file(self, digest: str, name: str) -> Iterator[int]:
-        """An open file that nobody closes while the block lasts."""
+    def _file(self, digest: str, name: str) -> _Borrowed:
+        """An open file that nobody closes while the block lasts that it is used in."""
         with self._guard:
             shared = self._open.get(name)
             if shared is None:
@@ -146,11 +156,12 @@ class PackFolder:
             else:
                 self._open.move_to_end(name)
             shared.users += 1
-        try:
-            yield shared.fd
-        finally:
-            with self._guard:
-                self._leave(shared)
+        return _Borrowed(self, shared)
+
+    def give_back(self, shared: _Shared) -> None:
+        """A file that was borrowed is used no more."""
+        with self._guard:
+            self._leave(shared)
 
     def _leave(self, shared: _Shared) -> None:
         shared.users -= 1
@@ -176,3 +187,19 @@ class _Shared:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.users = 1
+
+
+class _Borrowed:
+    """A descriptor for a block. A plain class: a generator takes three times as long, and each read uses one."""
+
+    __slots__ = ("_folder", "_shared")
+
+    def __init__(self, folder: PackFolder, shared: _Shared) -> None:
+        self._folder = folder
+        self._shared = shared
+
+    def __enter__(self) -> int:
+        return self._shared.fd
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.give_back(self._shared)

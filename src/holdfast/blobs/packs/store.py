@@ -6,7 +6,6 @@ no use to anybody. So nothing is done to a pack when a member is published or de
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import hashlib
 import os
@@ -22,14 +21,18 @@ from holdfast.blobs.files import ContentReader, FramedReader
 from holdfast.blobs.local import LocalBlobs
 from holdfast.blobs.packs import bulk
 from holdfast.blobs.packs.folder import PackFolder
-from holdfast.blobs.packs.writer import Batch, PackWriter, Written, prepare
+from holdfast.blobs.packs.writer import PackWriter, Written
 from holdfast.disk import Disk
 from holdfast.errors import BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
+from holdfast.formats.appending import Batch, prepare
 from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
 
 PACK_UP_TO = 64 * 1024
 """Content of up to so many bytes goes to packs; HOLDFAST_PACK_UP_TO makes it less. Measured: docs/design/013."""
+
+KEPT_BYTES = 8 * 1024 * 1024
+"""So much content of frames with several members is kept, of those read last one by one: docs/design/029."""
 
 _APPEND_BYTES = 4 * 1024 * 1024
 
@@ -90,7 +93,7 @@ class PackedBlobs(LocalBlobs):
         self, root: str, disk: Disk, places: Places, *, shape: Shape | None = None, pack_up_to: int | None = None
     ) -> None:
         super().__init__(root, disk, shape=shape)
-        self.packs = PackFolder(root, disk)
+        self.packs = PackFolder(root, disk, kept_bytes=KEPT_BYTES)
         self.writer = PackWriter(root, disk, self.packs, places.vouched)
         self._places = places
         self._guard = threading.Lock()
@@ -128,36 +131,65 @@ class PackedBlobs(LocalBlobs):
                 staged[digest] = Staged(digest, len(content), len(content), durable=False, place=place)
         return [staged[digest] for digest in contents]
 
+    def stage_batch(self, batch: Batch) -> list[Staged]:
+        """As the contract says. What is small enough becomes one append as it is."""
+        if max(size for _, size in batch.members) > self.pack_up_to:
+            return super().stage_batch(batch)
+        ready: Future[Batch] = Future()
+        ready.set_result(batch)
+        group = _Group(ready, [_Small(_State.HELD) for _ in batch.members])
+        for place in group.members:
+            place.group = group
+        return [
+            Staged(digests.text(raw), size, size, durable=False, place=place)
+            for (raw, size), place in zip(batch.members, group.members, strict=True)
+        ]
+
     def settle(self, staged: Sequence[Staged]) -> None:
         """Small content is appended in the order in which it is given, neighbours together: one sync for all of it.
 
         What was staged together is settled together, whichever of it is given.
         """
-        small = [(item, _live(item, item.place)) for item in staged if isinstance(item.place, _Small)]
-        if any(place.state is _State.UNKNOWN for _, place in small):
-            raise StorageIOError("a sync of a pack failed before", path="", operation="sync")
-        groups = list(dict.fromkeys(place.group for _, place in small if place.group is not None))
+        small: list[tuple[Staged, _Small]] = []
+        loose: list[Staged] = []
+        groups: dict[_Group, None] = {}
+        for item in staged:
+            place = item.place
+            if not isinstance(place, _Small):
+                loose.append(item)
+            elif place.group is not None:
+                groups[place.group] = None
+            elif _live(item, place).state is _State.UNKNOWN:
+                raise StorageIOError("a sync of a pack failed before", path="", operation="sync")
+            elif place.state is _State.HELD:
+                small.append((item, place))
         members = [place for group in groups for place in group.members if place.state is not _State.SPENT]
         self._sync([self._append(group) for group in groups])
         for place in members:
             place.state = _State.DURABLE
         self._settle_small(small)
-        super().settle([item for item in staged if not isinstance(item.place, _Small)])
+        super().settle(loose)
 
     def publish(self, staged: Sequence[Staged]) -> list[BlobStat]:
         """A member of a pack is durable and in its place already; its row makes it present."""
-        loose = [item for item in staged if not isinstance(item.place, _Small)]
+        small: list[_Small] = []
         for item in staged:
-            if isinstance(item.place, _Small) and _live(item, item.place).state is not _State.DURABLE:
-                raise InvalidValueError(f"{item.digest} is not settled", where="staged", reason="not durable")
+            if isinstance(item.place, _Small):
+                if _live(item, item.place).state is not _State.DURABLE:
+                    raise InvalidValueError(f"{item.digest} is not settled", where="staged", reason="not durable")
+                small.append(item.place)
+        loose = [item for item in staged if not isinstance(item.place, _Small)] if len(small) < len(staged) else []
         found = iter(super().publish(loose) if loose else ())
-        return [self._published(item) if isinstance(item.place, _Small) else next(found) for item in staged]
+        stats = [
+            stat_of(item.digest, item.place.spot) if isinstance(item.place, _Small) and item.place.spot else next(found)
+            for item in staged
+        ]
+        self._spend(small)
+        return stats
 
     def discard(self, staged: Sequence[Staged]) -> None:
         """What was appended stays where it is, without a row: gc gets rid of it."""
-        for item in staged:
-            if isinstance(item.place, _Small):
-                self._spend(item.place)
+        self._spend([item.place for item in staged if isinstance(item.place, _Small)])
         super().discard([item for item in staged if not isinstance(item.place, _Small)])
 
     # Giving out.
@@ -197,8 +229,10 @@ class PackedBlobs(LocalBlobs):
     def read(self, digest: str, *, spot: Spot | None = None) -> bytes:
         """As the contract says. The bytes prove the place, not the place the bytes."""
         if spot is not None:
-            with contextlib.suppress(HoldfastError):  # asked for again below, which says what is wrong
+            try:
                 return self.packs.read(digest, spot)
+            except HoldfastError:
+                pass  # asked for again below, which says what is wrong
         return super().read(digest)
 
     def read_many(self, wanted: Sequence[tuple[str, Spot | None]]) -> Iterator[tuple[int, bytes]]:
@@ -276,21 +310,19 @@ class PackedBlobs(LocalBlobs):
         for one in {one.pack.name: one for one in written}.values():
             self.writer.sync(one)
 
-    def _published(self, item: Staged) -> BlobStat:
-        assert isinstance(item.place, _Small)
-        assert item.place.spot is not None
-        self._spend(item.place)
-        return stat_of(item.digest, item.place.spot)
-
-    def _spend(self, place: _Small) -> None:
-        waits, place.waits = place.waits, None
-        place.state, place.content, place.group = _State.SPENT, b"", None
-        if waits is not None:
-            with self._guard:
-                waits.left -= 1
-                is_last = not waits.left
-            if is_last:
-                self.writer.done(waits.written)
+    def _spend(self, places: Sequence[_Small]) -> None:
+        """These are published or given up. Nobody waits for an append any more once all that was in it is."""
+        done: list[Written] = []
+        with self._guard:
+            for place in places:
+                waits, place.waits = place.waits, None
+                place.state, place.content, place.group = _State.SPENT, b"", None
+                if waits is not None:
+                    waits.left -= 1
+                    if not waits.left:
+                        done.append(waits.written)
+        for written in done:
+            self.writer.done(written)
 
 
 def _live(item: Staged, place: _Small) -> _Small:

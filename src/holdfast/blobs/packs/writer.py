@@ -13,36 +13,23 @@ import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from holdfast.blobs.compress import effort_for
 from holdfast.blobs.packs.folder import PackFolder
 from holdfast.blobs.packs.scan import PackScan, is_sealed
 from holdfast.disk import Disk
 from holdfast.errors import HoldfastError, StorageIOError
-from holdfast.formats import frame, pack, paths
-from holdfast.formats.frame import Effort
+from holdfast.formats import pack, paths
+from holdfast.formats.appending import Batch
 from holdfast.formats.pack import Contents, Header, Spot
 
 PACK_BYTES = 32 * 1024 * 1024
 PACK_APPENDS = 4_096
 """A pack is full with so many bytes or appends: whoever takes it up again reads the header of each."""
 
-FRAME_BYTES = 8 * 1024
-"""Several blobs share a frame up to so many bytes of content: a read of one stays cheap."""
-
 _ADOPTED_AT_MOST = 4
 """So many packs that nobody appends to are looked at before a new one is made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Blobs made ready to be appended, in one or more frames."""
-
-    frames: tuple[tuple[int, int], ...]
-    members: tuple[tuple[bytes, int], ...]
-    stored: bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -77,22 +64,6 @@ class Written:
     end: int
 
 
-def prepare(contents: Sequence[tuple[bytes, bytes]]) -> Batch:
-    """Compress (raw digest, content) of blobs in their order, neighbours together up to FRAME_BYTES. Takes no lock."""
-    groups = list(pack.group([len(content) for _, content in contents], FRAME_BYTES))
-    joined = [b"".join([one for _, one in contents[first:end]]) for first, end in groups]
-    efforts = [effort_for(content) for content in joined]
-    normal = [content for content, effort in zip(joined, efforts, strict=True) if effort is Effort.NORMAL]
-    encoded = iter(frame.encode_all(normal))
-    stored = [
-        next(encoded) if effort is Effort.NORMAL else frame.encode(content, effort)
-        for content, effort in zip(joined, efforts, strict=True)
-    ]
-    frames = tuple((len(one), len(content)) for one, content in zip(stored, joined, strict=True))
-    members = tuple((raw, len(one)) for first, end in groups for raw, one in contents[first:end])
-    return Batch(frames, members, b"".join(stored))
-
-
 class PackWriter:
     """Appends for one handle, from many threads. `vouched`: byte of a pack up to which rows say that it was synced."""
 
@@ -117,7 +88,7 @@ class PackWriter:
             pack_.content += header.content
             pack_.members += len(batch.members)
             pack_.users += 1
-            written = Written([one.spot(pack_.name) for one in header.each()], pack_, pack_.end)
+            written = Written(header.spots(), pack_, pack_.end)
             if pack_.end >= PACK_BYTES or len(pack_.positions) >= PACK_APPENDS:
                 self._seal(pack_)
             return written

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from holdfast.care.audit import foreign as foreigners
 from holdfast.care.audit import verify as verifying
+from holdfast.care.audit.foreign import ForeignChain
 from holdfast.care.audit.report import AuditReport
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
@@ -28,3 +30,8 @@ class Auditing:
         """
         self._handle.alive()
         return verifying.verify_path(self._handle.root, expected=head, progress=progress)
+
+    def foreign(self, progress: Progress | None = None) -> list[ForeignChain]:
+        """Prove the chains of other stores that were merged, and what our changes say of them; nothing is written."""
+        self._handle.alive()
+        return list(foreigners.verify(self._handle, progress))

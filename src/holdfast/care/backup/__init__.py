@@ -3,11 +3,12 @@
 from holdfast.care.backup.destination import Destination
 from holdfast.care.backup.drilling import DrillReport, drill
 from holdfast.care.backup.folder import Folder
-from holdfast.care.backup.report import BackupReport, Finding, Loss, RestoreReport, VerifyReport
+from holdfast.care.backup.report import BackupReport, Finding, RestoreReport, VerifyReport
 from holdfast.care.backup.restoring import Wanted, restore
 from holdfast.care.backup.rewinding import Point, point
 from holdfast.care.backup.taking import Way, backup, kept
 from holdfast.care.backup.verifying import verify
+from holdfast.values.loss import Loss
 
 __all__ = [
     "BackupReport",

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from holdfast.formats.generation import Lacking
+from holdfast.values.loss import Loss
 
 EXIT_FINDINGS = 4
 
@@ -79,20 +80,6 @@ class VerifyReport:
     def as_dict(self) -> dict[str, Any]:
         """As plain values, for `--json`."""
         return {**asdict(self), "exit_code": self.exit_code}
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """What a store restored as of an earlier change cannot have again. `what`: `purged` or `redacted`, or `missing`.
-
-    `seq`: the change that took it (0: none did); `id`: the record; `revisions`: of it; `fields`: that are erased.
-    """
-
-    what: str
-    seq: int
-    id: str
-    revisions: tuple[int, ...] = ()
-    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

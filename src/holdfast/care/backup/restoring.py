@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from holdfast.care.backup import generations, rewinding
 from holdfast.care.backup.destination import Destination
 from holdfast.care.backup.folder import Folder
-from holdfast.care.backup.report import Finding, Loss, RestoreReport
+from holdfast.care.backup.report import Finding, RestoreReport
 from holdfast.care.backup.rewinding import Point, Taken
 from holdfast.care.fsck import check_path
 from holdfast.engine import derive
@@ -36,6 +36,7 @@ from holdfast.formats.marker import Marker
 from holdfast.values import canon, moment
 from holdfast.values.canon import JSON
 from holdfast.values.change import Head
+from holdfast.values.loss import Loss
 
 BUILT = "restoring"
 """Where in the new folder the store is built."""

@@ -17,7 +17,6 @@ from holdfast.blobs.chunks import RecipeFolder
 from holdfast.blobs.packs import PackFolder
 from holdfast.care.backup.destination import Destination
 from holdfast.care.backup.folder import Folder
-from holdfast.care.backup.report import Loss
 from holdfast.engine import derive
 from holdfast.engine.open import Settings, open_store
 from holdfast.engine.scratch import scratch_folder
@@ -32,6 +31,7 @@ from holdfast.index.stored import StoredFiles
 from holdfast.journal import Journal
 from holdfast.values import canon, moment
 from holdfast.values.change import Body, Head
+from holdfast.values.loss import Loss
 from holdfast.values.records import RevisionState
 
 NOTE = "taken since, and carried over by a restore"

@@ -21,7 +21,7 @@ from holdfast.care.backup.snapshot import copy_index
 from holdfast.care.backup.source import MovedError, Snapshot, Source
 from holdfast.care.backup.sources import sources
 from holdfast.disk import Disk
-from holdfast.engine import transaction
+from holdfast.engine import served, transaction
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
@@ -67,6 +67,7 @@ class _Made:
 def backup(handle: Handle, destination: Destination, way: Way, progress: Progress | None = None) -> BackupReport:
     """Back up an open store. See `holdfast.Store.backup`."""
     handle.alive()
+    served.demand_file(handle, "a backup")
     if transaction.current(handle) is not None:
         raise ConflictError("a backup inside a transaction would have what is not committed",
                             remedy="End the transaction first.")  # fmt: skip

@@ -65,6 +65,7 @@ def _check(scene: Scene, pairs: Iterator[Pair], total: int, *, again: bool = Fal
 def _pairs(scene: Scene, *, tell: bool) -> Iterator[Pair]:
     rows, files = _rows(scene), _files(scene, tell=tell)
     row, file = next(rows, None), next(files, None)
+    sizes: dict[str, int | None] = {}
     while row is not None or file is not None:
         raw = None if file is None or file.digest is None else digests.raw(file.digest)
         if row is None or (raw is not None and raw < row.digest):
@@ -74,24 +75,30 @@ def _pairs(scene: Scene, *, tell: bool) -> Iterator[Pair]:
             file = next(files, None)
         elif raw is None or row.digest < raw or row.spot is not None or row.cut:
             # A file of a content that a pack or a recipe has too is met after it, as one that no row speaks of.
-            yield Pair(row.digest, row, _stored(scene, row))
+            yield Pair(row.digest, row, _stored(scene, row, sizes))
             row = next(rows, None)
         else:
             yield Pair(raw, row, file.stored_bytes if file else None)
             row, file = next(rows, None), next(files, None)
 
 
-def _stored(scene: Scene, row: ContentRow) -> int | None:
-    """Bytes of its recipe, or of its frame as far as its pack has them; None if there is no such, or it is loose."""
+def _stored(scene: Scene, row: ContentRow, sizes: dict[str, int | None]) -> int | None:
+    """Bytes of its recipe, or of its frame as far as its pack has them; None if there is no such, or it is loose.
+
+    `sizes` of packs that were looked at, by name: a pack only grows, and whoever is not in what was seen of it is
+    looked at again.
+    """
     if row.cut:
         facts = scene.facts(paths.recipe_file(row.digest))
         return facts.st_size if facts is not None and flags.S_ISREG(facts.st_mode) else None
     if row.spot is None:
         return None
-    facts = scene.facts(paths.pack_file(row.spot.pack))
-    if facts is None:
-        return None
-    return min(max(facts.st_size - row.spot.offset, 0), row.spot.stored_bytes)
+    pack, end = row.spot.pack, row.spot.offset + row.spot.stored_bytes
+    if (sizes.get(pack) or 0) < end:
+        facts = scene.facts(paths.pack_file(pack))
+        sizes[pack] = None if facts is None else facts.st_size
+    size = sizes[pack]
+    return None if size is None else min(max(size - row.spot.offset, 0), row.spot.stored_bytes)
 
 
 def _rows(scene: Scene) -> Iterator[ContentRow]:
@@ -206,7 +213,7 @@ def _renewed(scene: Scene, pair: Pair) -> Pair:
     facts = scene.facts(renewed.path)
     size = facts.st_size if facts is not None and flags.S_ISREG(facts.st_mode) else None
     if row is not None and (row.spot is not None or row.cut):
-        size = _stored(scene, row)
+        size = _stored(scene, row, {})
     renewed.file_bytes = size
     if (renewed.spot, renewed.cut) != (pair.spot, pair.cut) and not scene.quick:
         renewed.seen = verified(scene, renewed)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.contract import BlobStore
-from holdfast.care.fsck import blobs, index, journal, layout, packs, passes, recipes, rows
+from holdfast.care.fsck import beside, blobs, index, journal, layout, packs, passes, recipes, rows
 from holdfast.care.fsck.chosen import Chosen
+from holdfast.care.fsck.matched import MALFORMED
 from holdfast.care.fsck.passes import Pass
 from holdfast.care.fsck.portion import Portion, Way
 from holdfast.care.fsck.report import TOO_NEW, FsckReport, Gathered, OnFinding, Progress
@@ -93,14 +94,15 @@ def _run(scene: Scene, portion: Portion | None) -> FsckReport:
         if scene.out.has(TOO_NEW):
             return scene.out.report(quick=scene.quick, portion=portion)
         layout.check_names(scene)
-        index.check_file(scene)
-        _settle_origin(scene, marker)
-        if scene.needs is not None:
-            index.check_chain(scene)
-        journal.check_journal(scene)
-        if portion is not None and portion.way is Way.SPAN:
-            scene.chosen = passes.begin(scene, marker, seconds=portion.amount, began_s=began_s)
-        _check_rows_and_blobs(scene, portion)
+        if scene.quick or portion is not None or not _check_at_once(scene, marker):
+            index.check_file(scene)
+            _settle_origin(scene, marker)
+            if scene.needs is not None:
+                index.check_chain(scene)
+            journal.check_journal(scene)
+            if portion is not None and portion.way is Way.SPAN:
+                scene.chosen = passes.begin(scene, marker, seconds=portion.amount, began_s=began_s)
+            _check_rows_and_blobs(scene, portion)
         index.check_others(scene)
         full_pass = scene.chosen.report() if isinstance(scene.chosen, Pass) else None
         return scene.out.report(quick=scene.quick, portion=portion, full_pass=full_pass)
@@ -111,21 +113,77 @@ def _run(scene: Scene, portion: Portion | None) -> FsckReport:
         scene.view.close()
 
 
+def _check_at_once(scene: Scene, marker: Marker | None) -> bool:
+    """Index and contents by two processes. False if nothing was checked: it cannot be so, or something is wrong there.
+
+    What is found is told in the same order as if one came after the other.
+    """
+    out, watched = scene.out, _Watched(scene.out.progress)
+    of_rules, apart = (Gathered(None, watched if out.progress else None, before=out) for _ in range(2))
+    with beside.chain_and_rows(scene, lambda one: _settle_origin(one, marker)) as aside:
+        sound = None
+        if aside is not None:
+            try:
+                scene.out = of_rules
+                rows.check_rules(scene, matched=True)
+                scene.out = apart
+                _check_contents(scene, None)
+                apart.step(0, None, "checking the index", "changes")
+                sound = aside.sound()
+            except Exception:
+                # Nobody has checked yet what was read of this index: what is wrong with it is said by the other way.
+                if watched.raised:
+                    raise
+            finally:
+                scene.out = out
+    if sound is None:
+        scene.view.close()
+        scene.needs, scene.has_places, scene.knows_all = None, False, True
+        return False
+    scene.index, scene.rows = sound.held, sound.rows
+    out.checked.update(sound.checked)
+    _settle_origin(scene, marker)
+    journal.check_journal(scene)
+    if scene.rows is not None:
+        rows.check_rows(scene)
+        out.absorb(of_rules)
+    elif rows.check_rows(scene):
+        rows.check_rules(scene)
+    out.absorb(apart)
+    return True
+
+
+class _Watched:
+    """Tells whoever watches how far the work is, and whether they have stopped it."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.raised = False
+
+    def __call__(self, done: int, total: int | None, what: str, unit: str) -> None:
+        if self._progress:
+            self.raised = True
+            self._progress(done, total, what, unit)
+            self.raised = False
+
+
+def _check_contents(scene: Scene, portion: Portion | None) -> None:
+    _check_blobs(scene, portion)
+    packs.check_packs(scene)
+    recipes.check_recipes(scene)
+
+
 def _check_rows_and_blobs(scene: Scene, portion: Portion | None) -> None:
     if scene.needs is None:
         with _stand_in(scene) as stand_in:
             scene.needs = stand_in
-            _check_blobs(scene, portion)
-            packs.check_packs(scene)
-            recipes.check_recipes(scene)
+            _check_contents(scene, portion)
         scene.needs = None
         return
     # Rows that are not what the chain gives break rules too; saying both would only be louder.
     if scene.quick or rows.check_rows(scene):
-        rows.check_rules(scene)
-    _check_blobs(scene, portion)
-    packs.check_packs(scene)
-    recipes.check_recipes(scene)
+        rows.check_rules(scene, matched=scene.rows is not None)
+    _check_contents(scene, portion)
 
 
 def _check_blobs(scene: Scene, portion: Portion | None) -> None:
@@ -153,7 +211,7 @@ def _stand_in(scene: Scene) -> Iterator[Audit | None]:
             scene.knows_all = scene.knows_all and not result.unreachable and not result.trouble
         except ChainForkedError as error:
             scene.out.found("not-checked", "which content is needed", error.message)
-        except rows.MALFORMED as error:
+        except MALFORMED as error:
             scene.out.found("chain-not-applicable", "chain", str(error))
         yield found
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from holdfast.care.fsck.matched import Matched
 from holdfast.care.fsck.scene import Held, Scene, words
-from holdfast.engine import derive
+from holdfast.engine import derive, served
 from holdfast.errors import FormatTooNewError, HoldfastError, IndexDamagedError, SchemaOutdatedError, StoreError
 from holdfast.formats import lines, paths
 from holdfast.index.audit import Audit, ChainRow, quick_look
@@ -17,14 +18,15 @@ from holdfast.values.change import Head, Transaction
 def check_file(scene: Scene) -> None:
     """Open the index and ask SQLite; if it can be used, `scene.needs` is set to it."""
     path = os.path.join(scene.root, paths.INDEX)
-    if not os.path.lexists(path):
+    if served.place_of(scene.root, scene.disk) is not None:
+        path = ""
+    elif not os.path.lexists(path):
         scene.out.found("index-missing", paths.INDEX)
         return
-    if not os.path.isfile(path):
+    elif not os.path.isfile(path):
         return  # reported with the names
     try:
-        audit = scene.view.open()
-        usable = _pages_and_schema(scene, audit)
+        check_opened(scene, scene.view.open())
     except FileNotFoundError:
         scene.out.found("index-missing", paths.INDEX)
     except IndexDamagedError as error:
@@ -33,10 +35,13 @@ def check_file(scene: Scene) -> None:
         scene.out.found("index-damaged", paths.INDEX, "names in its schema are not text")
     except HoldfastError as error:
         scene.out.found("unreadable", paths.INDEX, error.message)
-    else:
-        if usable:
-            scene.needs, scene.has_places = audit, True
-            _check_identity(scene, audit, path)
+
+
+def check_opened(scene: Scene, audit: Audit) -> None:
+    """Ask SQLite about an index that is open; if it can be used, `scene.needs` is set to it."""
+    if _pages_and_schema(scene, audit):
+        scene.needs, scene.has_places = audit, True
+        _check_identity(scene, audit, os.path.join(scene.root, paths.INDEX))
 
 
 def _pages_and_schema(scene: Scene, audit: Audit) -> bool:
@@ -57,7 +62,7 @@ def _pages_and_schema(scene: Scene, audit: Audit) -> bool:
 
 def _check_identity(scene: Scene, audit: Audit, path: str) -> None:
     try:
-        here = file_identity(path)
+        here = file_identity(path) if path else audit.index.identity()
     except OSError:
         return
     try:
@@ -75,14 +80,16 @@ def check_chain(scene: Scene) -> None:
     head = scene.origin or Head(1, b"")
     held = Held(head)
     total = scene.needs.index.chain.head(proven=False)
+    matched = None if scene.quick else Matched(scene.needs)
     try:
         with scene.needs.snapshot():
             for row in scene.needs.chain():
-                head = _check_link(scene, held, row, head)
+                head = _check_link(scene, held, row, head, matched)
                 scene.out.checked["transactions in the index"] += 1
                 scene.out.step(
                     head.next_seq - 1, total.next_seq - 1 if total else None, "checking the index", "changes"
                 )
+            scene.rows = matched.finish() if matched else None
     except FormatTooNewError:
         raise
     except HoldfastError as error:
@@ -92,8 +99,10 @@ def check_chain(scene: Scene) -> None:
     scene.index = held if scene.needs is not None else None
 
 
-def _check_link(scene: Scene, held: Held, row: ChainRow, head: Head) -> Head:
+def _check_link(scene: Scene, held: Held, row: ChainRow, head: Head, matched: Matched | None) -> Head:
     transaction = verified(row)
+    if matched and (transaction is None or not lines.follows(transaction, head)):
+        matched.end()
     if transaction is None:
         scene.out.found("index-transaction", f"transaction {row.first}", "its bytes do not verify", first=row.first)
         return _step_over(scene, held, row, head)
@@ -111,6 +120,8 @@ def _check_link(scene: Scene, held: Held, row: ChainRow, head: Head) -> Head:
     elif not lines.follows(transaction, head) and head.hash:
         detail = f"it does not follow from what stands before change {head.next_seq}"
         scene.out.found("index-chain", f"transaction {entry.first}", detail, first=entry.first)
+    if matched:
+        matched.take(transaction)
     return transaction.head
 
 

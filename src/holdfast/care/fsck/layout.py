@@ -23,7 +23,7 @@ def read_marker(scene: Scene) -> Marker | None:
     path = os.path.join(scene.root, paths.MARKER)
     try:
         data = scene.disk.read_file(path, marker.MAX_BYTES)
-        found = marker.decode(data, path)
+        found = marker.decode(data, path, served=True)
     except FileNotFoundError:
         if _other_type(scene, paths.MARKER, folder=False):  # a link to nothing
             return None

@@ -102,10 +102,11 @@ def _check_pack(scene: Scene, pack: _Pack) -> None:
 def _check_append(scene: Scene, pack: _Pack, header: Header) -> None:
     offset, content = -1, b""
     for member in header.each():
-        while pack.row is not None and _place(pack.row) < (member.offset, member.start):
+        place = (member.offset, member.start)
+        while pack.row is not None and pack.row.place < place:
             pack.miss()
-        if pack.row is not None and _place(pack.row) == (member.offset, member.start):
-            if member.spot(pack.name) == pack.row.spot and digests.text(member.digest) == pack.row.digest:
+        if pack.row is not None and pack.row.place == place:
+            if _is_of(pack.row, member):
                 pack.next_row()
             else:
                 pack.miss()
@@ -117,8 +118,10 @@ def _check_append(scene: Scene, pack: _Pack, header: Header) -> None:
             _check_garbage(scene, pack, member, content)
 
 
-def _place(row: PackedRow) -> tuple[int, int]:
-    return row.spot.offset, row.spot.start
+def _is_of(row: PackedRow, member: Member) -> bool:
+    """Whether a row at the place of a member is that of the member."""
+    lengths = (row.spot.stored_bytes, row.spot.size)
+    return lengths == (member.stored, member.size) and row.digest == digests.text(member.digest)
 
 
 def _content(scene: Scene, pack: _Pack, member: Member) -> bytes:

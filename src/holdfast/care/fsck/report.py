@@ -103,7 +103,11 @@ class FsckReport:
 class Gathered:
     """Findings and amounts while the check goes on. From one thread."""
 
-    def __init__(self, on_finding: OnFinding | None, progress: Progress | None) -> None:
+    def __init__(
+        self, on_finding: OnFinding | None, progress: Progress | None, *, before: Gathered | None = None
+    ) -> None:
+        """`before`: what was found already, by whoever will `absorb` this."""
+        self._before = before
         self._on_finding = on_finding
         self._progress = progress
         self._started = time.monotonic()
@@ -122,9 +126,19 @@ class Gathered:
         if self._on_finding:
             self._on_finding(finding)
 
+    def absorb(self, other: Gathered) -> None:
+        """Take over all that was gathered apart, as if it came now."""
+        for finding in other._kept:
+            self.found(finding.code, finding.object, finding.detail, **finding.fields)
+        for code, count in other._counts.items():
+            self._counts[code] += count - sum(finding.code == code for finding in other._kept)
+        self.checked.update(other.checked)
+        self.read += other.read
+        self.read_bytes += other.read_bytes
+
     def has(self, *codes: str) -> bool:
         """Whether any of these was found."""
-        return any(self._counts[code] for code in codes)
+        return any(self._counts[code] for code in codes) or (self._before is not None and self._before.has(*codes))
 
     def step(self, done: int, total: int | None, what: str, unit: str) -> None:
         """Tell whoever watches."""

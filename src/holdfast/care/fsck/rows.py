@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdfast.care.fsck.index import verified
+from holdfast.care.fsck.matched import MALFORMED
 from holdfast.care.fsck.scene import Scene
 from holdfast.engine import recover
 from holdfast.engine.recover import Derived
@@ -15,16 +16,11 @@ from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import ChainForkedError, HoldfastError
 from holdfast.formats import paths
 from holdfast.index.audit import Audit
+from holdfast.index.matching import COMPARED
 from holdfast.index.sqlite import SqliteIndex
-from holdfast.index.tables import LOGICAL
 from holdfast.values.change import Head, Transaction
 
-_COMPARED = tuple(table for table in LOGICAL if table != "tx")
-"""The chain itself is proven row by row; and compressed bytes may differ where the transaction is the same."""
-
 _RANK = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}
-MALFORMED = (HoldfastError, KeyError, TypeError, ValueError, AttributeError)
-"""What a chain that is whole, but was written by something else, can make of the reducers."""
 
 
 @contextlib.contextmanager
@@ -54,6 +50,9 @@ def check_rows(scene: Scene) -> bool:
     audit = scene.needs
     assert audit is not None
     assert scene.index is not None
+    if scene.rows is not None:  # while the chain was verified
+        scene.out.checked["rows"] += sum(scene.rows.values())
+        return True
     with audit.snapshot():
         head = audit.index.chain.head(proven=False)
         sources = [from_audit(audit)]
@@ -82,7 +81,7 @@ def _journal_up_to(scene: Scene, end: int) -> Iterator[Transaction]:
 
 def _compare(scene: Scene, audit: Audit, fresh: Audit) -> bool:
     equal = True
-    for table in _COMPARED:
+    for table in COMPARED:
         try:
             for difference in _differences(audit, fresh, table):
                 _tell(scene, audit, fresh, table, *difference)
@@ -91,7 +90,7 @@ def _compare(scene: Scene, audit: Audit, fresh: Audit) -> bool:
             scene.out.found("index-damaged", paths.INDEX, f"table {table}: {error.message}")
             equal = False
         scene.out.checked["rows"] += fresh.count(table)
-        scene.out.step(_COMPARED.index(table) + 1, len(_COMPARED), "comparing rows", "tables")
+        scene.out.step(COMPARED.index(table) + 1, len(COMPARED), "comparing rows", "tables")
     return equal
 
 
@@ -144,12 +143,19 @@ def _tell(scene: Scene, audit: Audit, fresh: Audit, table: str, found: Row | Non
         scene.out.found("row-differs", what, f"table {table}, in {', '.join(columns)}", columns=columns, **facts)
 
 
-def check_rules(scene: Scene) -> None:
-    """Ask for every rule that rows must keep."""
+def check_rules(scene: Scene, *, matched: bool = False) -> None:
+    """Ask for every rule that rows must keep.
+
+    `matched`: each row is compared with the chain, checksum and all, so its checksum need not be made once more.
+    """
     audit = scene.needs
     assert audit is not None
+    compared = {f"{table}-checksum" for table in COMPARED} if matched else set()
     with audit.snapshot():
         for invariant in audit.invariants():
+            if invariant.name in compared:
+                scene.out.checked["rules"] += 1
+                continue
             try:
                 for key in audit.broken(invariant):
                     what = audit.describe(invariant.table, key)

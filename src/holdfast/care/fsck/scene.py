@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from holdfast.blobs import LocalBlobs
@@ -49,6 +49,7 @@ class Scene:
     `origin`: where its chain begins, None if nobody can say. `index`: what the index holds of the chain, None if it
     cannot be used. `needs`: tells what content is needed: the index, or one that was derived to take its place.
     `knows_all`: whether `needs` was made from the whole chain; `has_places`: whether it says where content is.
+    `rows`: how many rows each table has, if all were seen to be as the chain gives them; None: nobody knows yet.
     `chosen`: which contents are read; `leaves_no_trace`: nothing may be written, not even how far the check has come.
     """
 
@@ -65,6 +66,7 @@ class Scene:
     needs: Audit | None = None
     knows_all: bool = True
     has_places: bool = False
+    rows: Mapping[str, int] | None = None
     chosen: Chosen = field(default_factory=Chosen)
     leaves_no_trace: bool = False
     packs: PackFolder = field(init=False)

@@ -12,8 +12,10 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from holdfast import disk
+from holdfast.engine import served
 from holdfast.engine.handle import open_here
 from holdfast.engine.locks import FileLock
 from holdfast.engine.scratch import scratch_folder
@@ -22,14 +24,17 @@ from holdfast.formats import paths
 from holdfast.index.audit import Audit
 from holdfast.index.sqlite import SqliteIndex
 
+if TYPE_CHECKING:
+    from holdfast.index.postgres.place import Place
+
 _WAIT_S = 30.0
 _TRIES = 500
 _PATIENCE = 30
-_COPIED = ("", "-wal", "-journal")
+COPIED = ("", "-wal", "-journal")
 
 
 class View:
-    """An index as fsck sees it. `audit` reads it; None while it is not open."""
+    """An index as fsck sees it. `audit` reads it; None while it is not open. `copy`: where it is, if it is a copy."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -37,15 +42,26 @@ class View:
         self._held = contextlib.ExitStack()
         self._copied: tuple[object, ...] | None = None
         self.audit: Audit | None = None
+        self.copy: str | None = None
 
     def open(self) -> Audit:
         """Look at the index as it is now; FileNotFoundError, and typed errors if it cannot be read."""
         self.close()
+        place = served.place_of(self._root, disk.Disk())
+        if place is not None:
+            return self._open_served(place)
         with contextlib.ExitStack() as stack:
             index = SqliteIndex(self._found(stack), read_only=True)
             stack.callback(index.close)
             self.audit = Audit(index)
             self._held = stack.pop_all()
+        return self.audit
+
+    def _open_served(self, place: str | Place) -> Audit:
+        """One on a server, which keeps its own house."""
+        index = served.index_class()(place, read_only=True)
+        self._held.callback(index.close)
+        self.audit = index.audit()
         return self.audit
 
     def refresh(self) -> None:
@@ -56,7 +72,7 @@ class View:
     def close(self) -> None:
         """Let go of it."""
         self.audit = None
-        self._copied = None
+        self._copied = self.copy = None
         self._held.close()
 
     def _found(self, stack: contextlib.ExitStack) -> str:
@@ -86,13 +102,13 @@ class View:
         """Copy the index and what belongs to it; "" if it changed meanwhile."""
         folder = stack.enter_context(scratch_folder())
         before = _facts(self._path)
-        for suffix in _COPIED:
+        for suffix in COPIED:
             with disk.typed("copy", self._path), contextlib.suppress(*[FileNotFoundError] if suffix else []):
                 shutil.copyfile(self._path + suffix, os.path.join(folder, paths.INDEX + suffix))
         if before != _facts(self._path):
             return ""
-        self._copied = before
-        return os.path.join(folder, paths.INDEX)
+        self._copied, self.copy = before, os.path.join(folder, paths.INDEX)
+        return self.copy
 
 
 @contextlib.contextmanager
@@ -122,7 +138,7 @@ def _alone(users: FileLock) -> bool:
 def _facts(path: str) -> tuple[object, ...]:
     """What changes when an index is written to or replaced. Only looked at, never opened."""
     found: list[object] = []
-    for suffix in _COPIED:
+    for suffix in COPIED:
         try:
             facts = os.stat(path + suffix)
         except OSError:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
+from holdfast.index import proof
 from holdfast.index.apply import record
 from holdfast.index.rows import (
     SLOT_MEDIA,
+    SLOT_OWNER,
     SLOT_SOURCE,
     SLOT_STATUS,
+    SLOT_TENANT,
     SLOT_TYPE,
     Cell,
     Cells,
@@ -22,61 +25,100 @@ from holdfast.index.rows import (
     Term,
     Update,
 )
+from holdfast.index.tables import KIND_CODES
+from holdfast.values import moment
 from holdfast.values.change import Body
 
 STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN = range(3)
+_KIND = KIND_CODES["artifact"]
+
+
+class Names(Protocol):
+    """What stands for the keys that a row names: symbols, or the keys themselves where somebody knows them."""
+
+    def key(self, seq: int, record_id: str) -> Any:
+        """Of the record with an id."""
+
+    def term(self, seq: int, text: str, slot: int) -> Any:
+        """Of an interned text."""
+
+    def content(self, seq: int, digest: str, size: int) -> Any:
+        """Of the content with a digest."""
+
+
+class _Symbols:
+    """Nothing is looked up."""
+
+    def key(self, _seq: int, record_id: str) -> KeyOf:
+        return KeyOf(record_id)
+
+    def term(self, _seq: int, text: str, slot: int) -> Term:
+        return Term(text, slot)
+
+    def content(self, _seq: int, digest: str, size: int) -> ContentOf:
+        return ContentOf(digest, size)
+
+
+_SYMBOLS = _Symbols()
+
+
+def creation(seq: int, body: Body, names: Names) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]:
+    """The rows of a new artifact: of record, artifact and revision, all cells but the checksum in order of the columns.
+
+    In one piece, because most changes of most stores are these.
+    """
+    new = body["new"]
+    get, term = new.get, names.term
+    tenant, owner, tags, stray = get("tenant", ""), get("owner", ""), get("tags", ()), get("name_hex", "")
+    record_row = (
+        seq, moment.id_bytes(body["id"]), _KIND, term(seq, tenant, SLOT_TENANT) if tenant else 0,
+        term(seq, owner, SLOT_OWNER) if owner else 0, seq, 0, proof.of_tags(tags) if tags else 0,
+    )  # fmt: skip
+    stray = bytes.fromhex(stray) if stray else b""
+    artifact_row = (
+        seq, names.key(seq, new["collection"]), new["name"], stray, term(seq, new["type"], SLOT_TYPE),
+        term(seq, new["status"], SLOT_STATUS), seq, 1,
+    )  # fmt: skip
+    return record_row, artifact_row, _revision(seq, seq, 1, body, names)
 
 
 def _create(seq: int, body: Body) -> Iterator[Operation]:
     new = body["new"]
-    yield from record.created(seq, body)
-    yield Insert(
-        "artifact",
-        {
-            "key": seq,
-            "collection": KeyOf(new["collection"]),
-            **record.name_cells(new),
-            "type": Term(new["type"], SLOT_TYPE),
-            "status": Term(new["status"], SLOT_STATUS),
-            "newest": seq,
-            "live": 1,
-        },
-    )
-    yield _revision(seq, seq, 1, new["revision"], body.get("run"))
+    record_row, artifact_row, revision_row = creation(seq, body, _SYMBOLS)
+    yield Insert("record", _cells("record", record_row))
+    for tag in new.get("tags", ()):
+        yield Insert("tagging", {"record": seq, "tag": tag})
+    yield Insert("artifact", _cells("artifact", artifact_row))
+    yield Insert("revision", _cells("revision", revision_row))
     if metadata := new["revision"].get("metadata"):
         yield Describe(seq, metadata, new=True)
+
+
+def _cells(table: str, row: tuple[Any, ...]) -> Cells:
+    return dict(zip(proof.COLUMNS[table], row, strict=True))
 
 
 def _revise(seq: int, body: Body) -> Iterator[Operation]:
     new = body["new"]
     yield Describe(KeyOf(body["id"]), new["revision"].get("metadata") or {})
-    yield _revision(seq, KeyOf(body["id"]), new["number"], new["revision"], body.get("run"))
+    yield Insert("revision", _cells("revision", _revision(seq, KeyOf(body["id"]), new["number"], body, _SYMBOLS)))
     yield Update("artifact", {"key": KeyOf(body["id"])}, {"newest": seq})
     yield from record.touched(seq, body, own_row=True)
 
 
-def _revision(seq: int, artifact: Cell, number: int, revision: dict[str, Any], run: str | None) -> Insert:
-    source = revision.get("source", "")
+def _revision(seq: int, artifact: Cell, number: int, body: Body, names: Names) -> tuple[Any, ...]:
+    revision, run = body["new"]["revision"], body.get("run")
+    get = revision.get
+    content = names.content(seq, revision["digest"], revision["size"])
+    media_type = names.term(seq, revision["media_type"], SLOT_MEDIA)
+    source, metadata = get("source", ""), get("metadata")
     folder, slash, name = source.rpartition("/")
-    return Insert(
-        "revision",
-        {
-            "key": seq,
-            "artifact": artifact,
-            "number": number,
-            "content": ContentOf(revision["digest"], revision["size"]),
-            "media_type": Term(revision["media_type"], SLOT_MEDIA),
-            "metadata": record.json_text(revision.get("metadata")),
-            "message": revision.get("message"),
-            # The folder stands once for all files of it.
-            "source": Term(folder + slash, SLOT_SOURCE) if source else None,
-            "source_name": name or None,
-            "mode": revision.get("mode"),
-            "mtime_ns": revision.get("mtime_ns"),
-            "run": KeyOf(run) if run else None,
-            "state": STATE_KEPT,
-        },
-    )
+    return (
+        seq, artifact, number, content, media_type, record.json_text(metadata) if metadata else None, get("message"),
+        # The folder stands once for all files of it.
+        names.term(seq, folder + slash, SLOT_SOURCE) if source else None, name or None, get("mode"), get("mtime_ns"),
+        names.key(seq, run) if run else None, STATE_KEPT,
+    )  # fmt: skip
 
 
 def _update(seq: int, body: Body) -> Iterator[Operation]:

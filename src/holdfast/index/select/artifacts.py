@@ -142,8 +142,8 @@ class ArtifactRows:
 
     def prove_absent(self, places: Iterable[tuple[int, Name]]) -> None:
         """IndexDamagedError if the index of names is damaged where one of these places would stand in it."""
-        for collection, name in places:
-            neighbours.ARTIFACTS.prove(self._db, (collection, name.text, name.stray))
+        wanted = ((collection, name.text, name.stray) for collection, name in places)
+        neighbours.ARTIFACTS.prove_all(self._db, wanted)
 
     def newest_deleted(self, collection: int, name: Name) -> int | None:
         """Key of the artifact of this name that was deleted last."""

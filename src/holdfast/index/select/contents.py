@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from holdfast.formats import paths
 from holdfast.formats.pack import Spot
@@ -80,8 +80,10 @@ _MANY_OF = f"""SELECT n.key, {_WHERE}, {_BYTES}, {_ARTIFACT}, {proof.columns("re
     CROSS JOIN record t2 ON t2.id = substr(?2, n.key * 16 + 1, 16) CROSS JOIN artifact t1 ON t1.key = t2.key {_THERE}"""
 _IN_COLLECTION = f"""SELECT {_WHERE}, {_BYTES}, {_ARTIFACT} FROM artifact t1 {_THERE}
     WHERE t1.collection = ? AND t1.live = 1 AND (t1.name, t1.stray) > (?, ?) ORDER BY t1.name, t1.stray LIMIT ?"""
-_MANY_REVISIONS = f"""SELECT n.key, {_WHERE}, {_BYTES} FROM json_each(?) n CROSS JOIN revision t3 ON t3.key = n.value
-    LEFT JOIN content t4 ON t4.key = t3.content {_FILES}"""
+_MANY_REVISIONS = f"""SELECT n.key, {_WHERE}, t4.digest, t4.size, {proof.columns("revision", "t3")}
+    FROM json_each(?) n CROSS JOIN revision t3 ON t3.key = n.value LEFT JOIN content t4 ON t4.key = t3.content
+    {_FILES}"""
+_STATE = proof.COLUMNS["revision"].index("state")
 
 
 class Contents:
@@ -95,13 +97,13 @@ class Contents:
         """Of the newest revision of the live artifact of a name in a collection."""
         place = (collection, name.text, name.stray)
         row = self._db.one(_AT, place)
-        return None if row is None else _placed(row, place)
+        return None if row is None else _placed(row, place, read_next=True)
 
     def of(self, artifact_id: str) -> Held | None:
         """Of the newest revision of a live artifact."""
         raw = moment.id_bytes(artifact_id)
         row = self._db.one(_OF, (raw,))
-        return None if row is None else _owned(row, raw)
+        return None if row is None else _owned(row, raw, read_next=True)
 
     def many_at(self, places: Sequence[tuple[int, Name]]) -> dict[int, Held]:
         """The same of many places, by number."""
@@ -137,12 +139,19 @@ class Contents:
         return found
 
     def many_revisions(self, revisions: Sequence[Pinned]) -> dict[int, Held]:
-        """The same of many revisions, by number: as they are kept now."""
+        """The same of many revisions, by number: as they are kept now.
+
+        That the content is still the revision's own is seen by its digest, which the caller has; so its row needs no
+        other proof. Those that are near each other in the index are best asked for together.
+        """
         found: dict[int, Held] = {}
-        for row in self._db.rows(_MANY_REVISIONS, (str([one.seq for one in revisions]),)):
-            held = _held(row[1:])
-            if held is not None and held.digest == revisions[row[0]].digest:
-                found[row[0]] = held
+        for number, offset, stored, start, pack, raw, size, *cells, crc in self._db.rows(
+            _MANY_REVISIONS, (str([one.seq for one in revisions]),)
+        ):
+            proof.prove("revision", tuple(cells), crc)
+            wanted = revisions[number].digest
+            if cells[_STATE] == STATE_KEPT and type(raw) is bytes and raw.hex() == wanted[-64:] and type(size) is int:
+                found[number] = Held(wanted, size, _spot(offset, stored, start, pack, size))
         return found
 
 
@@ -161,27 +170,33 @@ def _numbers(count: int) -> str:
     return str(list(range(count)))
 
 
-def _placed(row: Row, place: tuple[int, str, bytes]) -> Held | None:
+def _placed(row: Row, place: tuple[int, str, bytes], *, read_next: bool = False) -> Held | None:
     proof.prove("artifact", row[22:30], row[30])
     if row[23:26] != place or row[29] != 1 or row[5] != row[22]:
         raise proof.damaged("artifact", row[22])
-    return _held(row)
+    return _held(row, read_next=read_next)
 
 
-def _owned(row: Row, raw: bytes) -> Held | None:
+def _owned(row: Row, raw: bytes, *, read_next: bool = False) -> Held | None:
     proof.prove("artifact", row[22:30], row[30])
     proof.prove("record", row[31:39], row[39])
     if row[32] != raw or row[5] != row[22]:
         raise proof.damaged("artifact", row[22])
-    return _held(row) if row[29] == 1 and not row[37] else None
+    return _held(row, read_next=read_next) if row[29] == 1 and not row[37] else None
 
 
-def _held(row: Row) -> Held | None:
+def _held(row: Row, *, read_next: bool) -> Held | None:
+    """`read_next`: the caller reads the bytes, and these prove by their digest what the content's row says of them."""
     proof.prove("revision", row[4:17], row[17])
-    proof.prove("content", row[18:21], row[21])
-    if row[16] != STATE_KEPT:
-        return None
-    size = row[20]
+    raw, size = row[19:21]
     offset, stored, start, pack = row[:4]
+    spot = _spot(offset, stored, start, pack, size) if type(size) is int else None
+    if not read_next or spot is None or type(raw) is not bytes:
+        proof.prove("content", row[18:21], row[21])
+    return Held(digest.text(raw), size, spot) if row[16] == STATE_KEPT else None
+
+
+def _spot(offset: Any, stored: Any, start: Any, pack: Any, size: int) -> Spot | None:
+    """A place, of cells that are not proven; None if they cannot be one."""
     usable = type(offset) is type(stored) is type(start) is int and is_pack(pack)
-    return Held(digest.text(row[19]), size, Spot(pack, offset, stored, start, size) if usable else None)
+    return Spot(pack, offset, stored, start, size) if usable else None

@@ -43,12 +43,13 @@ _TIMES = f"""SELECT s.value, s.value < x.first + x.count, {proof.proven("tx", "x
 
 @dataclass(frozen=True, slots=True, order=True)
 class Written:
-    """Which seqs a transaction wrote ([first, end)), when, and who."""
+    """Which seqs a transaction wrote ([first, end)), when, and who; `kind`: of actor."""
 
     first: int
     end: int
     when: datetime
     who: str
+    kind: str = ""
 
 
 class Lookups:
@@ -60,6 +61,7 @@ class Lookups:
         self._db = database
         self.sights = sights
         self._terms: dict[int, str] = {0: ""}
+        self._ids: dict[int, str] = {}
         self._open = threading.local()
         self._proven: set[int] = set()
         self._guard = threading.Lock()
@@ -67,7 +69,7 @@ class Lookups:
 
     def forget(self) -> None:
         """Rows were made anew, and keys may stand for other texts."""
-        self._terms = {0: ""}
+        self._terms, self._ids = {0: ""}, {}
         self._proven, self._written = set(), ([], {})
         self.sights.forget()
 
@@ -91,7 +93,8 @@ class Lookups:
         first, _, count, time_us, actor = row[:5]
         if seq >= first + count:
             raise proof.damaged("tx", seq)
-        found = Written(first, first + count, moment.to_datetime(time_us), self.term(actor).partition(":")[2])
+        kind, _, who = self.term(actor).partition(":")
+        found = Written(first, first + count, moment.to_datetime(time_us), who, kind)
         with self._guard:
             firsts, known = self._written
             if len(firsts) >= _CACHED:
@@ -182,9 +185,7 @@ class Lookups:
             text = str(row[0])
             if len(self._terms) >= _CACHED:
                 self._terms = {0: ""}
-            # A key whose row may still be rolled back must not outlive the transaction: it follows from its seq.
-            facts = getattr(self._open, "facts", None)
-            if key < facts[0] * SLOTS if facts is not None else not self._db.raw().in_transaction:
+            if self._is_committed(key // SLOTS):  # the key of a text follows from a seq
                 self._terms[key] = text
         return text
 
@@ -242,8 +243,9 @@ class Lookups:
 
     def ids(self, keys: Iterable[int | None]) -> dict[int, str]:
         """Ids of records by key."""
-        wanted = [key for key in set(keys) if key is not None]
-        found: dict[int, str] = {}
+        every = {key for key in keys if key is not None}
+        found = {key: self._ids[key] for key in every if key in self._ids}
+        wanted = [key for key in every if key not in found]
         for start in range(0, len(wanted), MARKS):
             part = wanted[start : start + MARKS]
             sql = f"SELECT key, id, {_RECORD} FROM record WHERE key IN ({','.join('?' * len(part))})"
@@ -251,7 +253,16 @@ class Lookups:
         for key in wanted:
             if key not in found:
                 raise proof.damaged("record", key)
+            if self._is_committed(key):
+                if len(self._ids) >= _CACHED:
+                    self._ids = {}
+                self._ids[key] = found[key]
         return found
+
+    def _is_committed(self, key: int) -> bool:
+        """Whether what has this key can never have another id or text: not if it may still be rolled back."""
+        facts = getattr(self._open, "facts", None)
+        return bool(key < facts[0]) if facts is not None else not self._db.raw().in_transaction
 
     def deleted_at(self, seq: int) -> datetime | None:
         """When the delete with this seq happened; None for 0."""

@@ -7,6 +7,7 @@ too. Costs two seeks, and only where nothing was found.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from holdfast.index import proof
@@ -19,22 +20,36 @@ class Neighbours:
     def __init__(self, table: str, index: str, columns: tuple[str, ...], *, only: str = "1") -> None:
         """`only`: which rows the index has."""
         self._table = table
-        cells, marks = ", ".join(columns), ", ".join("?" * len(columns))
-        self._ways = [
-            f"""SELECT key, {cells} FROM {table} INDEXED BY {index} WHERE {only} AND ({cells}) {sign} ({marks})
-                ORDER BY {", ".join(f"{column} {way}" for column in columns)} LIMIT 1"""
+        cells = ", ".join(columns)
+        rows = ", ".join(f"r.{column}" for column in ("key", *columns))
+        marks = ", ".join(f"?{n}" for n in range(1, len(columns) + 1))
+        ways = [
+            f"""SELECT e.*, {rows}, {proof.proven(table, "r")} FROM (SELECT key, {cells} FROM {table} INDEXED BY {index}
+                WHERE {only} AND ({cells}) {sign} ({marks})
+                ORDER BY {", ".join(f"{column} {way}" for column in columns)} LIMIT 1) e
+                LEFT JOIN {table} r ON r.key = e.key"""
             for sign, way in (("<", "DESC"), (">=", "ASC"))
         ]
-        self._row = f"SELECT key, {cells}, {proof.proven(table, 'r')} FROM {table} r WHERE key = ?"
+        self._around = f"SELECT 0, * FROM ({ways[0]}) UNION ALL SELECT 1, * FROM ({ways[1]})"
+        self._width = 1 + len(columns)
 
-    def prove(self, database: Database, wanted: tuple[Any, ...]) -> None:
-        """IndexDamagedError if an entry beside the wanted one is not that of its row."""
-        for sql in self._ways:
-            entry = database.one(sql, wanted)
-            if entry is not None:
-                row = database.one(self._row, (entry[0],))
-                if row is None or row[:-1] != entry:
-                    raise proof.damaged(self._table, entry[0])
+    def prove(self, database: Database, wanted: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """IndexDamagedError if an entry beside the wanted one is not that of its row. Gives the one behind, if any."""
+        behind = None
+        for is_behind, *cells in database.rows(self._around, wanted):
+            entry, row = cells[: self._width], cells[self._width : -1]
+            if row != entry:
+                raise proof.damaged(self._table, entry[0])
+            if is_behind:
+                behind = tuple(entry[1:])
+        return behind
+
+    def prove_all(self, database: Database, wanted: Iterable[tuple[Any, ...]]) -> None:
+        """As `prove` for each of many: those that would stand between the same two entries are proven at once."""
+        behind: tuple[Any, ...] | None = ()
+        for one in sorted(wanted):
+            if behind is not None and one >= behind:
+                behind = self.prove(database, one)
 
 
 RECORDS = Neighbours("record", "record_id", ("id",))

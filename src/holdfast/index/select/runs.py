@@ -180,9 +180,11 @@ class RunRows:
     def has_link(self, run: int, direction: Direction, end: Endpoint, *, role: str | None = None) -> bool:
         """Whether a run has this very link; `role` None: in any role."""
         sql = """SELECT 1 FROM run_link WHERE target = ? AND run = ? AND direction = ? AND target_kind = ?
-                 AND target_revision IS ? AND (? IS NULL OR role = ?)"""
-        found = self._db.one(sql, (end.id, run, direction.value, code_of(end.kind), end.revision, role, role))
-        return found is not None
+                 AND target_revision IS ?"""
+        wanted: tuple[Any, ...] = (end.id, run, direction.value, code_of(end.kind), end.revision)
+        if role is not None:
+            sql, wanted = f"{sql} AND role = ?", (*wanted, role)
+        return self._db.one(sql, wanted) is not None
 
     def made(self, run: int, run_id: str, after: int) -> list[tuple[int, RunLink]]:
         """The first revisions beyond a seq that say they were made by the run, as outputs without a role."""

@@ -86,6 +86,23 @@ class Whole:
             yield from self._values(table, page)
             after = page[-1][0]
 
+    def one(self, what: str, record_id: str) -> Value | None:
+        """The row of one record of a kind; None if no record of the kind has the id."""
+        key = self._lookups.key(record_id)
+        return None if key is None else next(self.beside(what, "key", key), None)
+
+    def beside(self, what: str, column: str, key: int) -> Iterator[Value]:
+        """The rows of a kind that name a record by its key, in a column (`artifact`, `run`) or as their own, by seq."""
+        table = TABLES[what]
+        if column not in proof.COLUMNS[table]:
+            raise ValueError(f"{what} have no {column}")
+        alone = table in _NO_RECORD
+        columns = proof.columns(table, "t") + ("" if alone else ", " + proof.columns("record", "r"))
+        join = "" if alone else "LEFT JOIN record r ON r.key = t.key"
+        rows = self._db.rows(f"SELECT {columns} FROM {table} t {join} WHERE t.{column} = ? ORDER BY t.key", (key,))
+        for start in range(0, len(rows), _PAGE):
+            yield from self._values(table, rows[start : start + _PAGE])
+
     def kept(self) -> Iterator[tuple[str, int, bool]]:
         """(digest, size, whether a live artifact's newest revision has it) of each content that is kept, by digest."""
         after = b""

@@ -36,7 +36,12 @@ class Comparing(Driver):
     """Looks at the store as its users do, and wants to see what the model says."""
 
     def compare_lists(self) -> None:
-        """What is cheap: every live artifact, collection and relationship, and what is deleted."""
+        """What is cheap: lists, and counts."""
+        self._compare_shown()
+        self._compare_status()
+
+    def _compare_shown(self) -> None:
+        """Every live artifact, collection and relationship, and what is deleted."""
         model, store = self.model, self.store
         wanted = {self.ids[t.handle]: _brief(self.model.path(t.handle), t) for t in model.live_things()}
         found = list(store.find())
@@ -52,7 +57,6 @@ class Comparing(Driver):
         agree({r.id for r in store.relationships.find(deleted=True)}, hidden, "hidden relationships")
         runs = {self.ids[run.handle]: run.status for run in model.works.values() if not run.deleted}
         agree({run.id: run.status for run in store.runs.find()}, runs, "runs.find()")
-        self._compare_status()
 
     def _compare_status(self) -> None:
         """Counts are those of the records."""
@@ -70,7 +74,12 @@ class Comparing(Driver):
 
     def compare_all(self) -> None:
         """Everything, record by record."""
-        self.compare_lists()
+        self._compare_status()
+        self.compare_records()
+
+    def compare_records(self) -> None:
+        """Everything that can be seen of an earlier state, too."""
+        self._compare_shown()
         live = [f"id:{self.ids[thing.handle]}" for thing in self.model.things.values() if not thing.deleted]
         agree([f"id:{one.id}" for one in self.store.artifacts.get_many(live)], live, "artifacts got together")
         for thing in self.model.things.values():

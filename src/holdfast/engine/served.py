@@ -1,0 +1,248 @@
+"""A store whose index is on a server: whose it is, whether its rows can be trusted, and deriving them anew.
+
+The blobs and the journal stay in the folder. The server has the index's copy of the chain, and what COMMIT acknowledged
+is durable there; the journal follows as it does beside a file. The two are brought level as always: so an index that a
+fail-over or a restored dump set back catches up from the journal, and a journal that was lost is written anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast.disk import Disk
+from holdfast.engine import derive, presence, recover
+from holdfast.engine.derive import Distrust, Judge
+from holdfast.engine.handle import Handle, Opened, handle_on
+from holdfast.engine.locks import HandlesLock, WriterLock
+from holdfast.engine.recover import Derived
+from holdfast.errors import HoldfastError, IndexElsewhereError, MissingDependencyError
+from holdfast.formats import marker, paths
+from holdfast.formats.marker import Marker
+from holdfast.journal import Journal
+from holdfast.values import change
+from holdfast.values.change import Transaction
+
+if TYPE_CHECKING:
+    from holdfast.index.postgres.index import PostgresIndex
+    from holdfast.index.postgres.place import Place
+
+ENVIRONMENT = "HOLDFAST_INDEX"
+JudgeOf = Callable[[str, Marker, Disk, Distrust], Judge]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The folder of a store, and its locks."""
+
+    root: str
+    marker: Marker
+    disk: Disk
+    writer: WriterLock
+    users: HandlesLock
+    wait_s: float = 30.0
+
+
+def ready(site: Site, url: str | None, judge: JudgeOf, *, read_only: bool) -> tuple[PostgresIndex, Opened]:
+    """The index at a URL (None: the one that HOLDFAST_INDEX names), with rows that can be trusted.
+
+    The handles lock is held shared on return. Rows that cannot be trusted are derived anew, beside the old ones, which
+    are replaced in one step; who may only read gets IndexElsewhereError then. Typed errors.
+    """
+    made = index_class()
+    index = made(_url(site, url), read_only=read_only)
+    try:
+        site.users.acquire(shared=True, wait_s=site.wait_s)
+        doubt = _doubt(site, index)
+        if doubt is None:
+            _settle(site, read_only=read_only)
+            return index, Opened()
+        if read_only:
+            raise IndexElsewhereError(
+                f"the rows of {index.path} cannot be trusted: {doubt.reason}", path=site.root, reason="distrusted",
+                remedy="Open the store once for writing: that derives them anew.",
+            )  # fmt: skip
+        result = _derived(site, index, judge)
+        index = made(index.place)
+        index.check()
+    except BaseException:
+        index.close()
+        raise
+    _settle(site, read_only=False)
+    if result is None:
+        return index, Opened()
+    return index, Opened(rebuilt=result.changes > 0, reason=doubt.reason, transactions=result.transactions)
+
+
+def _url(site: Site, url: str | None) -> str:
+    url = url or os.environ.get(ENVIRONMENT)
+    if url is None:
+        raise IndexElsewhereError(f"the index of {site.root} is in PostgreSQL", path=site.root, reason="postgresql")
+    if marker.SERVED not in site.marker.features:
+        raise IndexElsewhereError(
+            f"the index of {site.root} is a file in it", path=site.root, reason="file",
+            remedy="Open the folder without a URL; `holdfast init --index URL` makes a store with an index there.",
+        )  # fmt: skip
+    return url
+
+
+def index_class() -> type[PostgresIndex]:
+    """What opens an index on a server; MissingDependencyError without the extra."""
+    try:
+        from holdfast.index.postgres.index import PostgresIndex  # noqa: PLC0415 - it needs an extra
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"an index in PostgreSQL needs {error.name}", library=error.name, extra="postgres",
+            remedy="pip install 'holdfast[postgres]'",
+        ) from error  # fmt: skip
+    return PostgresIndex
+
+
+def place_of(root: str, disk: Disk) -> str | Place | None:
+    """Where the index of a store is, if it is on a server; None if it is a file.
+
+    An open handle of this process knows; else HOLDFAST_INDEX says, or IndexElsewhereError is raised.
+    """
+    path = os.path.join(root, paths.MARKER)
+    try:
+        found = marker.decode(disk.read_file(path, marker.MAX_BYTES), path, served=True)
+    except (HoldfastError, FileNotFoundError):
+        return None
+    if marker.SERVED not in found.features:
+        return None
+    known = handle_on(root)
+    if known is not None and hasattr(known.index, "place"):
+        place: Place = known.index.place
+        return place
+    url = os.environ.get(ENVIRONMENT)
+    if url is None:
+        raise IndexElsewhereError(f"the index of {root} is in PostgreSQL", path=root, reason="postgresql")
+    return url
+
+
+def disown(root: str, disk: Disk) -> None:
+    """See to it that the next open for writing derives the rows of a store anew, beside those that there are."""
+    place = place_of(root, disk)
+    assert place is not None
+    index = index_class()(place)
+    try:
+        if index.exists():
+            index.check()
+            index.unset_meta(derive.IDENTITY)
+    finally:
+        index.close()
+
+
+def demand_free(url: str) -> None:
+    """Raise unless a new store can have its index at a URL: before anything is made. Typed errors."""
+    index = index_class()(url)
+    try:
+        if not index.exists():
+            return
+        index.check()
+        owner = index.meta(derive.STORE)
+        if owner is not None:
+            raise _of_another(index.path, owner, "")
+    finally:
+        index.close()
+
+
+def _of_another(place: str, owner: str, root: str) -> IndexElsewhereError:
+    return IndexElsewhereError(
+        f"{place} has the index of the store {owner}", path=root, reason="other-store",
+        remedy="Nothing was touched. Give another database, or another ?schema=NAME.",
+    )  # fmt: skip
+
+
+def demand_file(handle: Handle, what: str) -> None:
+    """Raise IndexElsewhereError, before anything is touched, where only an index in a file will do so far."""
+    if marker.SERVED in handle.marker.features:
+        raise _unable(handle.root, what)
+
+
+def demand_file_in(root: str, disk: Disk, what: str) -> None:
+    """The same for a store that need not open."""
+    if place_of(root, disk) is not None:
+        raise _unable(root, what)
+
+
+def _unable(root: str, what: str) -> IndexElsewhereError:
+    return IndexElsewhereError(
+        f"{what} is not possible yet with an index in PostgreSQL", path=root, reason="postgresql",
+        remedy="`holdfast copy` makes the same store with its index in a file; see docs/postgresql.md.",
+    )  # fmt: skip
+
+
+def _settle(site: Site, *, read_only: bool) -> None:
+    if read_only:
+        return
+    for folder in paths.FOLDERS:
+        site.disk.mkdir(os.path.join(site.root, folder))
+    site.users.sign("has it open")
+    site.users.settle()
+
+
+def _doubt(site: Site, index: PostgresIndex) -> Distrust | None:
+    """Why the rows cannot be trusted; None if they can. Errors of reaching the server pass: they tell nothing."""
+    copied = site.users.elsewhere() is True
+    if not index.exists():
+        return Distrust("there is no index there", copied)
+    index.check()
+    owner = index.meta(derive.STORE)
+    if owner not in (None, site.marker.store_id):
+        raise _of_another(index.path, str(owner), site.root)
+    known = index.meta(derive.IDENTITY)
+    if owner is None or known is None:
+        return Distrust("the index was never finished", copied)
+    if copied:
+        return Distrust("the folder is a copy of another one", copied=True)
+    if known != index.identity():
+        return Distrust("the index was restored from a dump, or copied")
+    reason = derive.outdated(index, Journal(site.root, site.disk))
+    return Distrust(reason) if reason else None
+
+
+def _derived(site: Site, index: PostgresIndex, judge: JudgeOf) -> Derived | None:
+    """Derive the rows anew, unless somebody else has while this one waited. The handles lock is held shared after."""
+    site.users.release()
+    site.writer.acquire("deriving the index", wait_s=site.wait_s)
+    try:
+        site.users.acquire(shared=False, wait_s=site.wait_s)
+        doubt = _doubt(site, index)
+        if doubt is None:
+            return None
+        site.users.sign("deriving the index")
+        return _replaced(site, index, judge(site.root, site.marker, site.disk, doubt))
+    finally:
+        site.users.acquire(shared=True, wait_s=site.wait_s)
+        site.writer.release()
+
+
+def _replaced(site: Site, index: PostgresIndex, judge: Judge) -> Derived:
+    """A crash in between leaves the old rows, and a schema beside them that nobody uses."""
+    fresh = index.beside()
+    try:
+        trouble: list[str] = []
+        old = index if index.exists() else None
+        sources: list[Iterator[Transaction]] = [recover.from_journal(Journal(site.root, site.disk))]
+        if old is not None:
+            sources.append(recover.salvaged(old, trouble))
+        result = recover.derive(fresh, change.origin(site.marker.store_id), sources)
+        result.trouble += trouble
+        result.unread += presence.fill(fresh, site.root, site.disk, old=old)
+        judge(result)
+        fresh.set_meta(derive.IDENTITY, fresh.identity())
+        fresh.set_meta(derive.INCARNATION, os.urandom(16).hex())
+        fresh.set_meta(derive.STORE, site.marker.store_id)
+        fresh.replace(index, keep=result.unreachable > 0 or bool(result.trouble))
+    except BaseException:
+        with contextlib.suppress(HoldfastError):  # else it lies beside, under a name that nobody looks at
+            fresh.drop()
+        raise
+    finally:
+        fresh.close()
+        index.close()
+    return result

@@ -1,0 +1,115 @@
+"""Processes that lend a hand: started when there is much to do, each asked by a thread of its own.
+
+A process, because a thread that reads small files waits for the interpreter five times a file; a fresh one, not a
+forked one, because nobody knows which locks the threads of a program hold. If one cannot be started, or dies, whoever
+asked does the work himself, with the same result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from holdfast.exchange import hand
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+MOST = 4
+_PATIENCE_S = 2.0
+_LONGEST = 1 << 30
+
+
+def wanted() -> int:
+    """How many processes are worth it here: one for each processor, up to MOST; HOLDFAST_HANDS says otherwise."""
+    said = os.environ.get("HOLDFAST_HANDS", "")
+    if said.isdecimal():
+        return min(int(said), 64)
+    count = os.cpu_count() or 1
+    is_python = bool(sys.executable) and not getattr(sys, "frozen", False)
+    return min(count, MOST) if is_python and count > 1 else 0
+
+
+class Hands:
+    """Up to `count` processes. None is started before there is work for it."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._own = threading.local()
+        self._guard = threading.Lock()
+        self._every: list[Popen[bytes]] = []
+        self._threads: ThreadPoolExecutor | None = None
+
+    def ask(self, work: str, *given: Any) -> Future[Any]:
+        """Have something done. The future raises OSError, EOFError or ValueError if the process was lost."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self.count, thread_name_prefix="holdfast-hand")
+        return self._threads.submit(self._done, work, given)
+
+    def _done(self, work: str, given: tuple[Any, ...]) -> Any:
+        child = self._child()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        question = marshal.dumps((work, given))
+        child.stdin.write(hand.LENGTH.pack(len(question)) + question)
+        child.stdin.flush()
+        head = child.stdout.read(hand.LENGTH.size)
+        length = hand.LENGTH.unpack(head)[0] if len(head) == hand.LENGTH.size else 0
+        if not 0 < length <= _LONGEST:
+            raise EOFError("a helping process has ended, or talks nonsense")
+        return marshal.loads(child.stdout.read(length))  # noqa: S302 - from our own child
+
+    def _child(self) -> Popen[bytes]:
+        """This thread's process."""
+        child: Popen[bytes] | None = getattr(self._own, "child", None)
+        if child is None:
+            child = _started()
+            with self._guard:
+                self._every.append(child)
+            self._own.child = child
+        return child
+
+    def close(self) -> None:
+        """End them. What was asked for and not begun is given up."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
+            self._threads = None
+        for child in self._every:
+            for pipe in (child.stdin, child.stdout):
+                with contextlib.suppress(OSError):
+                    if pipe is not None:
+                        pipe.close()
+        for child in self._every:
+            try:
+                child.wait(timeout=_PATIENCE_S)
+            except Exception:  # noqa: BLE001 - a fork of ours may hold the other end of its pipe
+                child.kill()
+                child.wait()
+        self._every.clear()
+
+
+def _started() -> Popen[bytes]:
+    import subprocess  # noqa: PLC0415 - start-up time of those who need no helper
+
+    # Without `site`, which would look for what the path below names already; and never from the working folder.
+    command = [sys.executable, "-P", "-S", os.path.abspath(hand.__file__)]
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)
+    environment = {**os.environ, "PYTHONPATH": paths}
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
+        bufsize=1 << 20,
+    )  # fmt: skip
+
+
+def answer(asked: Future[Any], otherwise: Callable[[], Any]) -> Any:
+    """What a process has answered; what `otherwise` gives if it was lost."""
+    try:
+        return asked.result()
+    except (OSError, EOFError, ValueError, TypeError):
+        return otherwise()

@@ -1,0 +1,54 @@
+"""Bodies of changes as bytes: the one that is made most often is put together by hand, in a fifth of the time."""
+
+from __future__ import annotations
+
+from json.encoder import encode_basestring
+from typing import Any
+
+from holdfast.values import canon
+from holdfast.values.change import Body
+
+_quoted = encode_basestring
+_PLAIN = 4
+"""A creation has `action`, `id`, `kind`, `new`, and only sometimes more."""
+_OWN = 5
+"""What is new of an artifact: `collection`, `name`, `revision`, `status`, `type`, and only sometimes more."""
+_MOST = 1 << 63
+
+
+def encode(body: Body) -> bytes:
+    """The canonical bytes of a change: those of `canon.encode`, which also says what is wrong with one."""
+    if len(body) == _PLAIN and body["kind"] == "artifact" and body["action"] == "create" and len(body["new"]) == _OWN:
+        try:
+            text = _creation(body["id"], body["new"])
+            if text:
+                return text.encode("utf-8")
+        except (UnicodeEncodeError, TypeError, KeyError):
+            pass  # told properly below
+    return canon.encode(body)
+
+
+def _creation(artifact_id: str, new: dict[str, Any]) -> str:
+    """The text of a new artifact; "" if it has fields that are not known here."""
+    revision = new["revision"]
+    more, known = "", 3
+    if "message" in revision:
+        more, known = f',"message":{_quoted(revision["message"])}', known + 1
+    if "metadata" in revision:
+        more, known = f'{more},"metadata":{canon.dumps(revision["metadata"])}', known + 1
+    for field in ("mode", "mtime_ns", "size"):
+        number = revision.get(field)
+        if number is not None:
+            if type(number) is not int or not -_MOST <= number < _MOST:
+                return ""
+            more, known = f'{more},"{field}":{number}', known + (field != "size")
+    if "source" in revision:
+        more, known = f'{more},"source":{_quoted(revision["source"])}', known + 1
+    if len(revision) != known:
+        return ""
+    return (
+        f'{{"action":"create","id":{_quoted(artifact_id)},"kind":"artifact","new":'
+        f'{{"collection":{_quoted(new["collection"])},"name":{_quoted(new["name"])},"revision":'
+        f'{{"digest":{_quoted(revision["digest"])},"media_type":{_quoted(revision["media_type"])}{more}}},'
+        f'"status":{_quoted(new["status"])},"type":{_quoted(new["type"])}}}}}'
+    )

@@ -1,0 +1,187 @@
+"""Helping processes: what goes in does not depend on them; one that is lost is done without; none stays behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast import Store
+from holdfast.blobs.packs import PackFolder
+from holdfast.disk import Disk
+from holdfast.exchange import hand, hands, reading, walking
+from holdfast.exchange.folder import AddReport
+from holdfast.exchange.hands import Hands
+
+FILES = 90
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Files of all sizes and kinds, some alike, in folders beside and below each other; one cannot be a file."""
+    made = tmp_path / "tree"
+    for n in range(FILES):
+        place = made / f"d{n % 7}" / ("deep" if n % 3 else ".")
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"f{n}.{'json' if n % 2 else 'txt'}").write_bytes(b"%d " % (n // 2) * (n * n % 900))
+    os.close(os.open(os.fsencode(made) + b"/d1/\xff\xfe", os.O_CREAT | os.O_WRONLY))
+    (made / "d2" / "large").write_bytes(os.urandom(300_000))
+    (made / "d3" / "link").symlink_to("../d2/large")
+    os.mkfifo(made / "d4" / "pipe")
+    return made
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes are started at once, and are given little at a time."""
+    monkeypatch.setattr(reading, "ALONE_GROUPS", 0)
+    monkeypatch.setattr(reading, "TOGETHER_BYTES", 8_000)
+    monkeypatch.setattr(walking, "ALONE_FOLDERS", 0)
+    monkeypatch.setattr(walking, "AHEAD_FOLDERS", 2)
+
+
+def what_is_in(store: Store) -> tuple[Any, ...]:
+    """All that was taken in, and how it lies in the packs."""
+    artifacts = [
+        (one.path_bytes, one.media_type, one.digest, one.revision.file, store.artifacts.read(one))
+        for one in store.artifacts.list("", recursive=True)
+    ]
+    folder = PackFolder(str(store.path), Disk())
+    members = [(m.digest, m.offset, m.stored, m.start, m.size) for _, m in folder.members([])]
+    folder.close()
+    return artifacts, members, [one.path for one in store.collections.list("", recursive=True)]
+
+
+def open_pipes() -> int:
+    """Of this process; the descriptor that lists them is gone by the time it is asked about."""
+    links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    return sum(os.path.islink(one) and os.readlink(one).startswith("pipe:") for one in links)
+
+
+def added(root: Path, tree: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> tuple[Any, ...]:
+    monkeypatch.setenv("HOLDFAST_HANDS", str(count))
+    with holdfast.create(root) as store:
+        report = store.add(tree)
+        assert [(os.path.basename(one.path), one.code) for one in report.problems] == [("pipe", "special")]
+        assert store.fsck().findings == ()
+        return what_is_in(store)
+
+
+@pytest.mark.usefixtures("eager")
+def test_what_goes_in_and_how_it_lies_does_not_depend_on_how_many_help(
+    tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = added(tmp_path / "alone", tree, monkeypatch, 0)
+    assert len(alone[0]) == FILES + 3
+    assert len(alone[1]) > 20
+    for count in (1, 3):
+        assert added(tmp_path / str(count), tree, monkeypatch, count) == alone
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("last_words", ["", "print('no answer')", "import os; os.write(1, b'\\xff' * 100)"])
+def test_a_process_that_dies_or_talks_nonsense_is_done_without(
+    tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch, last_words: str
+) -> None:
+    alone = added(tmp_path / "alone", tree, monkeypatch, 0)
+    started: list[int] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        started.append(1)
+        command = [sys.executable, "-S", "-c", last_words]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    monkeypatch.setattr(hands, "_started", start)
+    assert added(tmp_path / "lost", tree, monkeypatch, 2) == alone
+    assert started
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_program_that_cannot_be_started_is_done_without(
+    tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = added(tmp_path / "alone", tree, monkeypatch, 0)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+    assert added(tmp_path / "lost", tree, monkeypatch, 2) == alone
+
+
+@pytest.mark.usefixtures("eager")
+def test_what_the_store_has_already_is_not_written_again_whoever_compressed_it(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_HANDS", "2")
+    store.add(tree)
+    before = what_is_in(store)[1]
+    (tree / "d5" / "deep" / "f5.json").write_bytes(b"fresh")
+    report = store.add(tree, into="again")
+    assert (report.added, report.revised) == (FILES + 3, 0)
+    assert [one for one in what_is_in(store)[1] if one not in before] == what_is_in(store)[1][len(before) :]
+    assert len(what_is_in(store)[1]) == len(before) + 1
+    assert store.read("again/tree/d5/deep/f5.json") == b"fresh"
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("ends", ["well", "by a key"])
+def test_no_process_and_no_open_pipe_stays_behind(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    monkeypatch.setenv("HOLDFAST_HANDS", "2")
+    made: list[subprocess.Popen[bytes]] = []
+    real: Callable[[], subprocess.Popen[bytes]] = hands._started
+    monkeypatch.setattr(hands, "_started", lambda: made.append(real()) or made[-1])
+    store.put("first", b"opens what a store keeps open")
+    before = open_pipes()
+
+    def progress(*_: Any) -> None:
+        if ends != "well":
+            raise KeyboardInterrupt
+
+    if ends == "well":
+        store.add(tree, progress=progress)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            store.add(tree, progress=progress)
+    assert made
+    assert all(child.returncode is not None for child in made)
+    assert open_pipes() == before
+
+
+def test_few_files_start_no_process(store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hands, "_started", lambda: pytest.fail("a process was started"))
+    monkeypatch.setenv("HOLDFAST_HANDS", "2")
+    report: AddReport = store.add(tree)
+    assert report.added == FILES + 3
+
+
+def test_a_file_that_looks_otherwise_by_now_is_not_taken_for_the_one_that_was_seen(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    facts = path.stat()
+    looks = (os.fsencode(path), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+    assert hand.read_all([looks, b"given"]) == [b"before", b"given"]
+    path.write_bytes(b"after!")
+    assert hand.read_all([looks]) == [None]
+    path.unlink()
+    found = hand.take_in([looks, b"given", b"other"], b"\1\1\0", 3)[0]
+    assert [one and one[1:] for one in found] == [None, (5, b"giv"), (5, b"")]
+
+
+def test_a_process_answers_as_the_function_does(tmp_path: Path) -> None:
+    for name in ("b", "a", "c\n"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "folder").mkdir()
+    helpers = Hands(1)
+    try:
+        paths = [os.fsencode(tmp_path), os.fsencode(tmp_path / "folder"), b"/not there"]
+        found = helpers.ask("look", paths, 3).result()
+        assert found == hand.look_all(paths, 3)
+        assert (found[0][0][1], found[0][1]) == ([b"a", b"b", b"c\n"], [b"folder"])
+        assert found[2][0][0] == "No such file or directory"
+    finally:
+        helpers.close()
