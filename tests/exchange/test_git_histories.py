@@ -203,6 +203,17 @@ def test_files_that_take_the_place_of_their_own_folders_and_back(tmp_path: Path)
     assert graph(tmp_path / "again.git") == graph(repo.path)
 
 
+def test_a_merge_that_names_a_parent_twice_keeps_both(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "repo.git")
+    one = repo.commit({b"a": ("100644", b"a")})
+    tree = repo.git("rev-parse", "HEAD^{tree}")
+    words = b"tree %s\nparent %s\nparent %s\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\ntwice\n"
+    repo.take(repo.raw("commit", words % (tree, one, one)))
+    _, made = there_and_back(repo, tmp_path)
+    assert made.altered == 0
+    assert made.tip == repo.ids[-1].decode()
+
+
 def test_the_report_counts_what_git_has(tmp_path: Path) -> None:
     repo = Repo(tmp_path / "repo.git")
     one = repo.commit({b"a": ("100644", b"long enough to be known again\n"), b"x": ("100755", b"#!")})

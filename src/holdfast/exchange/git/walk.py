@@ -78,7 +78,13 @@ class Walker:
             )  # fmt: skip
         while part := list(itertools.islice(lines, TOGETHER)):
             raws = self._objects.many([one for one, _ in part])
-            yield [Commit(one, raw, parse(raw), parents) for (one, parents), raw in zip(part, raws, strict=True)]
+            yield [self._commit(one, raw, parents) for (one, parents), raw in zip(part, raws, strict=True)]
+
+    def _commit(self, one: bytes, raw: bytes, parents: tuple[bytes, ...]) -> Commit:
+        """Where none is left out, the parents are those that it names: one may be named twice."""
+        words = parse(raw)
+        all_ = not self._way.paths and set(parents) == set(words.parents)
+        return Commit(one, raw, words, words.parents if all_ else parents)
 
     def _lines(self) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
         way = self._way
