@@ -183,6 +183,22 @@ def test_a_tombstone_deletes_and_absence_does_not(theirs: Store, store: Store, t
     assert store.read("docs/sub/b.md") == b"one\n"
 
 
+def test_what_was_deleted_before_the_first_import_comes_in_deleted(
+    theirs: Store, store: Store, take: Callable[..., Any]
+) -> None:
+    theirs.put("docs/a.md", "one\n")
+    theirs.put("docs/sub/b.md", "one\n")
+    theirs.collections.delete("docs", contents="cascade")
+    theirs.put("docs/a.md", "two\n")
+    store.put("docs/mine.md", "mine\n")
+    take()
+    assert store.read("docs/a.md") == b"two\n"
+    gone = [
+        store.get(f"id:{change.id}", deleted=True) for change in theirs.changes.list(kind="artifact", action="create")
+    ]
+    assert sorted(one.name for one in gone if one.deleted_at is not None) == ["a.md", "b.md"]
+
+
 def test_two_stores_go_on_from_one_state_and_come_together(
     theirs: Store, store: Store, take: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -206,6 +222,25 @@ def test_two_stores_go_on_from_one_state_and_come_together(
         sound(copy)
         for path in ("docs/a.md", "docs/b.md", "new.md"):
             assert known(copy.get(path)) == known(theirs.get(path))
+
+
+def test_a_later_state_of_this_very_store_is_merged_and_the_report_says_that_the_chains_part(
+    theirs: Store, tmp_path: Path
+) -> None:
+    theirs.put("a.md", "one\n")
+    theirs.export_tree(tmp_path / "start")
+    copy = tmp_path / "copy"
+    assert not holdfast.import_store(copy, tmp_path / "start").continues
+    theirs.put("a.md", "two\n")
+    theirs.export_tree(tmp_path / "later")
+    assert holdfast.import_store(copy, tmp_path / "later", dry_run=True).continues
+    assert holdfast.import_store(copy, tmp_path / "later").continues
+    assert not holdfast.import_store(copy, tmp_path / "later").continues
+    assert not holdfast.import_store(theirs.path, tmp_path / "start").continues
+    with holdfast.open(copy) as found:
+        assert known(found.get("a.md")) == known(theirs.get("a.md"))
+        assert found.changes.head() != theirs.changes.head()
+        sound(found)
 
 
 # -- conflicts -------------------------------------------------------------------------------------------------------
@@ -409,6 +444,22 @@ def test_a_content_that_is_missing_is_named_and_nothing_comes_in(theirs: Store, 
     with pytest.raises(ImportRefusedError, match="neither in the export nor in the store"):
         holdfast.import_store(store.path, tmp_path / "tree")
     assert store.changes.head() == head
+
+
+def test_large_contents_that_were_left_out_are_named_until_they_are_put_in_place(
+    theirs: Store, store: Store, tmp_path: Path
+) -> None:
+    theirs.put("large", b"x" * 3_000)
+    store.put("mine.md", "mine\n")
+    head = store.changes.head()
+    theirs.export_tree(tmp_path / "tree", large_from=1_000, large_beside=False)
+    with pytest.raises(ImportRefusedError, match=r"neither in the export nor in the store .*lfs pull"):
+        holdfast.import_store(store.path, tmp_path / "tree")
+    assert store.changes.head() == head
+    (tmp_path / "tree" / "files" / "large").write_bytes(b"x" * 3_000)
+    holdfast.import_store(store.path, tmp_path / "tree")
+    assert store.read("large") == b"x" * 3_000
+    sound(store)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 
 import holdfast
 from holdfast import Store
+from holdfast.disk import Disk
 from holdfast.errors import (
     DestinationDiffersError,
     FormatTooNewError,
@@ -26,12 +28,12 @@ from holdfast.errors import (
     InvalidValueError,
     NotFoundError,
 )
-from holdfast.exchange import snapshot_reading
+from holdfast.exchange import ground, snapshot_reading, staging
 from holdfast.exchange.archive import Archive
 from holdfast.formats import frame, snapshot
 from holdfast.formats.snapshot import END, FRAME, Member
 
-from .test_tree import STEPS, _do, contents_of, files, fill, logical
+from .test_tree import EACH, STEPS, Counting, _do, contents_of, files, fill, in_child, logical
 
 
 @pytest.fixture
@@ -388,3 +390,34 @@ def test_a_killed_snapshot_leaves_the_old_file_and_the_next_is_whole(
     assert snapshot_reading.listing(tmp_path / "out").head == full.changes.head().hash.hex()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".out")] == []
     assert io.BytesIO(before).read(4) == b"\x28\xb5\x2f\xfd"
+
+
+@EACH
+def test_an_extract_that_is_killed_at_any_operation_leaves_whole_files_and_the_next_goes_on(
+    store: Store, tmp_path: Path, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Disk, "sync_filesystem", lambda *_: None)
+    monkeypatch.setattr(snapshot_reading, "WINDOW_FILES", 2)
+    for path in ("a", "b/c", "b/d/e"):
+        store.put(path, f"content of {path}")
+    store.snapshot(tmp_path / "file")
+    snapshot_reading.extract(tmp_path / "file", tmp_path / "whole", ["files"])
+    wanted, out = files(tmp_path / "whole"), tmp_path / "out"
+
+    def extract(number: int) -> None:
+        calls: Any = Counting(number)
+        ground.os = staging.os = snapshot_reading.os = calls  # type: ignore[attr-defined]
+        snapshot_reading.extract(tmp_path / "file", out, ["files"])
+
+    number = partly = 0
+    killed = True
+    while killed:
+        number += each
+        killed = in_child(lambda: extract(number))  # noqa: B023
+        found = {name: data for name, data in files(out).items() if not name.startswith(".")} if out.exists() else {}
+        assert found.items() <= wanted.items(), number
+        partly += 0 < len(found) < len(wanted)
+        report = snapshot_reading.extract(tmp_path / "file", out, ["files"])
+        assert (files(out), report.same) == (wanted, len(found)), number
+        shutil.rmtree(out)
+    assert partly > 0

@@ -11,6 +11,10 @@ from holdfast.cli.values import FROM_ZERO
 
 AGAIN = "Interrupted: the export is not whole, and import refuses it so. The same command again goes on."
 EMPTY = "Interrupted: the store is as it was, or has all of it. The same command again begins anew."
+PARTED = (
+    "It is this very store, at a later change. What is new was merged, as changes of this one's own, so the two are no "
+    "longer the same to the last hash. For a copy that is, import into a new folder, or keep a backup."
+)
 WAYS = ["fail", "skip", "rename", "newest", "theirs", "ours"]
 
 
@@ -75,7 +79,7 @@ def import_(
             inv.path(), source, on_conflict=on_conflict, mirror=mirror, exact=exact, dry_run=dry_run,
             max_bytes=max_bytes, actor=actor(), lock_wait_s=inv.lock_wait_s, progress=progress,
         )  # fmt: skip
-    amounts = ("store", "head", "transactions", "changes", "contents", "bytes", "merged", "counts")
+    amounts = ("store", "head", "transactions", "changes", "contents", "bytes", "merged", "continues", "counts")
     for item in report.items:
         inv.out.message("item", {key: getattr(item, key) for key in ("kind", "id", "path", "outcome", "detail")})
         if not inv.json:
@@ -85,6 +89,8 @@ def import_(
     if report.merged:
         told = ", ".join(f"{text.number(number)} {word}" for word, number in sorted(report.counts.items()))
         inv.out.said(f"{'would be merged' if dry_run else 'merged'}: {told or 'nothing new'}")
+        if report.continues:
+            inv.out.said(PARTED)
     elif dry_run:
         inv.out.said(f"sound: {text.count(report.changes, 'change')}; it can be imported")
     else:

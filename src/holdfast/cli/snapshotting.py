@@ -82,7 +82,8 @@ def extract(inv: Invocation, file: str, dest: str, names: tuple[str, ...], max_b
     from holdfast.exchange import snapshot_reading  # noqa: PLC0415
 
     inv.on_interrupt = GOES_ON
-    report = snapshot_reading.extract(file, dest, names, max_bytes=max_bytes)
+    with inv.meter() as progress:
+        report = snapshot_reading.extract(file, dest, names, max_bytes=max_bytes, progress=progress)
     inv.out.message("summary", {key: getattr(report, key) for key in ("written", "same", "bytes")})
     parts = [f"{text.count(report.written, 'file')} written", f"{text.number(report.same)} there already"]
     inv.out.said(f"{', '.join(parts)}; {text.size(report.bytes)}")

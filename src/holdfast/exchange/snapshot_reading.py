@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from holdfast import disk
 from holdfast.disk import Disk
+from holdfast.engine.recover import Progress
 from holdfast.errors import DestinationDiffersError, DigestMismatchError, NotFoundError
 from holdfast.exchange.archive import Archive
 from holdfast.exchange.ground import Ground, InTheWayError, Steps
@@ -57,7 +58,7 @@ def listing(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Li
 
 def extract(
     path: str | os.PathLike[str], dest: str | os.PathLike[str], names: Iterable[str] = (), *,
-    max_bytes: int | None = None,
+    max_bytes: int | None = None, progress: Progress | None = None,
 ) -> ExtractReport:  # fmt: skip
     """Write files of a snapshot to a folder: those with these names, and all below them; without names all.
 
@@ -71,7 +72,7 @@ def extract(
         with disk.typed("make folder", top):
             os.makedirs(top, exist_ok=True)
         with Ground(top) as ground:
-            return _Extracting(archive, ground).run(wanted)
+            return _Extracting(archive, ground, progress).run(wanted)
 
 
 def _chosen(archive: Archive, names: list[bytes]) -> list[Member]:
@@ -89,7 +90,8 @@ def _chosen(archive: Archive, names: list[bytes]) -> list[Member]:
 
 
 class _Extracting:
-    def __init__(self, archive: Archive, ground: Ground) -> None:
+    def __init__(self, archive: Archive, ground: Ground, progress: Progress | None) -> None:
+        self._progress = progress
         self._archive = archive
         self._ground = ground
         self._report = ExtractReport()
@@ -100,7 +102,9 @@ class _Extracting:
         with Staging(self._ground, Disk()) as staging:
             window: list[tuple[Steps, bytes]] = []
             size = 0
-            for one in todo:
+            for count, one in enumerate(todo):
+                if self._progress and count % 100 == 0:
+                    self._progress(count, len(todo), snapshot.shown(one.path), "files")
                 steps = tuple(one.path.split(b"/"))
                 window.append((steps, staging.write(functools.partial(self._copy, one), FileFacts())))
                 size += one.size

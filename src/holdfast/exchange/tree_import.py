@@ -58,7 +58,8 @@ class ImportReport:
     """What was imported. `contents`: how many came in, each once; `head`: the hash of their last transaction.
 
     `merged`: into a store that had a history of its own; then `items` says of each record what became of it (those that
-    are the same are only counted), `counts` how many there are of each kind of outcome.
+    are the same are only counted), `counts` how many there are of each kind of outcome. `continues`: theirs is this
+    very store, gone on from where it ends here; it was merged as new changes all the same, so the two chains part.
     """
 
     transactions: int = 0
@@ -68,6 +69,7 @@ class ImportReport:
     store: str = ""
     head: str = ""
     merged: bool = False
+    continues: bool = False
     items: list[Item] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 

@@ -22,7 +22,7 @@ from holdfast.exchange.merge.report import Wish
 from holdfast.exchange.merge.scene import Scene, Theirs
 from holdfast.exchange.merge.target import InStore
 from holdfast.exchange.merge.work import merge
-from holdfast.exchange.tree import Leaf, Tree
+from holdfast.exchange.tree import Entries, Leaf, Tree
 from holdfast.exchange.tree_compare import contents
 from holdfast.exchange.tree_edits import Applying
 from holdfast.exchange.tree_import import (
@@ -51,7 +51,7 @@ def merge_tree(handle: Handle, ground: Readable, *, wish: Wish, progress: Progre
             proof = Proof(ground, progress)
             tree = proof.stated(index)
             edits = find_edits(ground, tree, exact=wish.exact)
-            work = _Merging(handle, proof, tree, edits, wish, progress)
+            work = _Merging(handle, ground, proof, tree, edits, wish, progress)
             try:
                 work.stage()
                 work.write()
@@ -65,6 +65,7 @@ def merge_tree(handle: Handle, ground: Readable, *, wish: Wish, progress: Progre
 @dataclass
 class _Merging:
     handle: Handle
+    ground: Readable
     proof: Proof
     tree: Tree
     edits: Edits
@@ -79,6 +80,11 @@ class _Merging:
         head = self.tree.label.head
         return self.handle.index.chain.passed(head.next_seq, head.hash)
 
+    def _continues(self, unit: Unit) -> bool:
+        """Whether theirs is this very store, at a later change."""
+        before = unit.before
+        return not self.is_ours and self.tree.index.chain.passed(before.next_seq, before.hash)
+
     # -- before the lock -----------------------------------------------------------------------------------------------
 
     def stage(self) -> None:
@@ -87,8 +93,9 @@ class _Merging:
             return
         missing = self._wanted()
         if missing:
-            named = [f"{one}: this content is neither in the export nor in the store" for one in missing[:NAMED]]
-            raise refused(named, len(missing))
+            left_out = "" if self.tree.shape.beside else " (`git lfs pull` may bring it into the export)"
+            named = [f"{one}: this content is neither in the export nor in the store{left_out}" for one in missing]
+            raise refused(named[:NAMED], len(missing))
         if not self.wish.dry_run:
             chain_of = cast("BinaryIO", io.BufferedReader(_Pieces(self.tree.index.chain.read())))
             self.kept = content.stage_stream(self.handle, chain_of)
@@ -103,7 +110,7 @@ class _Merging:
         waiting: list[tuple[Steps, bytes, Leaf]] = []
         size = 0
         for steps, entries in self.tree.folders() if absent else ():
-            for name, leaf in chain(contents(entries), self.proof.in_place(self.tree, entries)):
+            for name, leaf in chain(contents(entries), self._in_place(steps, entries)):
                 if leaf.digest in absent and (*steps, name) not in self.edits.places:
                     absent.discard(leaf.digest)
                     waiting.append((steps, name, leaf))
@@ -113,6 +120,12 @@ class _Merging:
                     waiting, size = [], 0
         self._bring(waiting)
         return sorted(absent)
+
+    def _in_place(self, steps: Steps, entries: Entries) -> Iterator[tuple[bytes, Leaf]]:
+        """Contents that somebody put where their pointers stood."""
+        for name, leaf in self.proof.in_place(self.tree, entries):
+            if self.ground.digest(steps, name) == leaf.digest:
+                yield name, leaf
 
     def _bring(self, waiting: list[tuple[Steps, bytes, Leaf]]) -> None:
         if self.wish.dry_run:
@@ -152,6 +165,7 @@ class _Merging:
         scene = Scene(theirs, InStore(unit, None if self.wish.dry_run else self.staged), self.wish.policy, past.united)
         report = self.proof.report
         report.merged = True
+        report.continues = self._continues(unit)
         report.items = scene.account.items
         if not self.is_ours:
             spare = self.edits.new_paths(self.tree.index)

@@ -114,7 +114,9 @@ class Scene:
         cause = self.cause(row)
         cause = self.stands_for(cause)
         key = self.index.key_of(cause) if cause else None
-        is_gone = key is not None and self.index.collections.deleted_seq(key)
+        own = self.index.key_of(row["id"])
+        # One that comes in only now was not there when the cause was deleted here: it is deleted by itself.
+        is_gone = key is not None and own is not None and self.index.collections.deleted_seq(key) > own
         body = {"kind": row["kind"], "action": "delete", "id": row["id"], ORIGIN: self.there.origin(row["changed"])}
         return {**body, **({"cause": cause} if is_gone else {})}
 
