@@ -1,8 +1,17 @@
-"""Print the SQL of the schema as the models in index/tables.py stand: the text a migration is frozen from."""
+"""Print the SQL of the schema as the models in index/tables.py stand: the text a migration is frozen from.
+
+With `--bootstrap`: write the file that the package ships for PostgreSQL, made from the manifest of migrations.
+"""
+
+import sys
+from pathlib import Path
 
 from peewee import SqliteDatabase
 
 from holdfast.index import tables
+from holdfast.index.postgres import schema
+
+BOOTSTRAP = Path(schema.__file__).with_name("bootstrap.sql")
 
 
 def statements() -> list[str]:
@@ -16,7 +25,9 @@ def statements() -> list[str]:
     return [row[0] for row in database.execute_sql(sql)]
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and "--bootstrap" in sys.argv:
+    BOOTSTRAP.write_text(schema.bootstrap(), encoding="utf-8")
+elif __name__ == "__main__":
     print("-- Made by tools/schema_sql.py from index/tables.py; frozen: a change of the schema is a new migration.")
     for statement in statements():
         print(statement + ";")

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from holdfast.care.backup.calls import verify_path as verify_backup
     from holdfast.care.fsck.portion import Portion
     from holdfast.kinds.view import View
-    from holdfast.store import Store, doctor, import_store
-    from holdfast.store import create_store as create
-    from holdfast.store import fsck_store as fsck
-    from holdfast.store import open_store as open  # noqa: A004
-    from holdfast.store import rebuild_store as rebuild
-    from holdfast.store import recover_store as recover
-    from holdfast.store import repair_store as repair
+    from holdfast.store import Store
+    from holdfast.stores import create_store as create
+    from holdfast.stores import doctor, import_store
+    from holdfast.stores import fsck_store as fsck
+    from holdfast.stores import open_store as open  # noqa: A004
+    from holdfast.stores import rebuild_store as rebuild
+    from holdfast.stores import recover_store as recover
+    from holdfast.stores import repair_store as repair
     from holdfast.values.change import Actor
     from holdfast.values.query import field
     from holdfast.values.query import parse as parse_condition
@@ -35,17 +36,17 @@ _HOMES = {
     "Store": ("holdfast.store", "Store"),
     "View": ("holdfast.kinds.view", "View"),
     "backup": ("holdfast.care.backup.calls", "backup_path"),
-    "create": ("holdfast.store", "create_store"),
-    "doctor": ("holdfast.store", "doctor"),
+    "create": ("holdfast.stores", "create_store"),
+    "doctor": ("holdfast.stores", "doctor"),
     "drill": ("holdfast.care.backup.calls", "drill_path"),
     "field": ("holdfast.values.query", "field"),
-    "fsck": ("holdfast.store", "fsck_store"),
-    "import_store": ("holdfast.store", "import_store"),
-    "open": ("holdfast.store", "open_store"),
+    "fsck": ("holdfast.stores", "fsck_store"),
+    "import_store": ("holdfast.stores", "import_store"),
+    "open": ("holdfast.stores", "open_store"),
     "parse_condition": ("holdfast.values.query", "parse"),
-    "rebuild": ("holdfast.store", "rebuild_store"),
-    "recover": ("holdfast.store", "recover_store"),
-    "repair": ("holdfast.store", "repair_store"),
+    "rebuild": ("holdfast.stores", "rebuild_store"),
+    "recover": ("holdfast.stores", "recover_store"),
+    "repair": ("holdfast.stores", "repair_store"),
     "restore": ("holdfast.care.backup.calls", "restore_path"),
     "verify_backup": ("holdfast.care.backup.calls", "verify_path"),
 }

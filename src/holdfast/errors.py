@@ -44,7 +44,7 @@ HoldfastError
 │   ├── ImportRefusedError                  an export that is not whole, not what it says, or harmful
 │   ├── SourceUnreadableError               a file or stream could not be read
 │   └── SourceChangedError                  a file kept changing while it was read
-├── GitError                            git is missing, too old, or refuses what was asked of it
+├── GitError                            git is missing, too old, or refuses
 ├── MissingDependencyError              an extra is not installed
 └── CancelledError              (exit 130) interrupted by the user
 
@@ -59,8 +59,8 @@ from typing import ClassVar
 class HoldfastError(Exception):
     """Base of every error that Holdfast raises.
 
-    `code` is stable and may be matched on; `fields` holds what the error is about as plain values;
-    `remedy` says what to do next. The text of the exception is for people and may change.
+    `code` is stable and may be matched on; `fields` holds what the error is about as plain values; `remedy` says what
+    to do next. The text of the exception is for people and may change.
     """
 
     code: ClassVar[str] = "error"
@@ -133,9 +133,7 @@ class NotFoundError(HoldfastError, LookupError):
     """No such record. Fields: `kind`, `ref`."""
 
     code = "not-found"
-    default_remedy = (
-        "List what is there with `holdfast ls` or `holdfast find`; deleted records: `holdfast ls --deleted`."
-    )
+    default_remedy = "List what is there: `holdfast ls`, `holdfast find`; deleted records: `holdfast ls --deleted`."
 
 
 class ConflictError(HoldfastError):
@@ -230,9 +228,7 @@ class ChainForkedError(DamageError):
     """Index and journal hold different transactions at one place. Fields: `seq`."""
 
     code = "chain-forked"
-    default_remedy = (
-        "Two histories claim this store. Nothing was touched. Keep a copy of it and run `holdfast fsck --json`."
-    )
+    default_remedy = "Two histories claim this store. Nothing was touched. Keep a copy, and run `holdfast fsck --json`."
 
 
 class IndexDamagedError(DamageError):
@@ -246,10 +242,8 @@ class BackupDamagedError(DamageError):
     """A file of a backup is missing, or not what was written. Fields: `path`, `reason`."""
 
     code = "backup-damaged"
-    default_remedy = (
-        "Run `holdfast backup verify DEST`: it names every damaged file. Another generation may be whole "
-        "(`holdfast restore --generation N`); `holdfast backup --whole DEST` makes a new one that shares no file."
-    )
+    default_remedy = """Run `holdfast backup verify DEST`: it names every damaged file. Another generation may be \
+whole (`holdfast restore --generation N`); `holdfast backup --whole DEST` makes a new one that shares no file."""
 
 
 class StoreError(HoldfastError):
@@ -275,21 +269,17 @@ class NotABackupError(StoreError):
 
 
 class IndexElsewhereError(StoreError):
-    """The index of this store is in PostgreSQL, or its URL belongs to another store. Fields: `path`, `reason`."""
+    """The index is in PostgreSQL, or the URL is that of another store's. Fields: `path`, `reason`."""
 
     code = "index-elsewhere"
-    default_remedy = (
-        "Give the index's URL: HOLDFAST_INDEX, or holdfast.open(URL, blobs=FOLDER). What refuses it even then wants an "
-        "index in a file: `holdfast copy` makes one."
-    )
+    default_remedy = "Give its URL (HOLDFAST_INDEX); what refuses it even then wants a file: `holdfast copy` makes one."
 
 
 class BackupRefusedError(StoreError):
     """What is in the destination does not lead on to this store; nothing was touched there.
 
-    Fields: `path`, `reason`: `other-store`, `forked` (a change that the store has not is in the backup), `older` (the
-    backup goes on where the store ends), `occupied` (something that is no backup), `inside` (it lies in the
-    store); `seq`.
+    Fields: `path`, `seq`, `reason`: `other-store`, `forked` (a change in the backup is not in the store), `older` (the
+    backup goes on where the store ends), `occupied` (by something that is no backup), `inside` (the store).
     """
 
     code = "backup-refused"

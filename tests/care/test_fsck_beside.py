@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 import holdfast
-from holdfast.care.fsck import beside, check_path, rows
+from holdfast.care.fsck import beside, blobs, check_path, rows
 from holdfast.testing import damage
 
 
@@ -91,11 +91,18 @@ def lose_index(root):
     (root / "index.sqlite3").unlink()
 
 
+def break_schema(root):
+    with damage.sql(root) as connection:
+        connection.execute("PRAGMA writable_schema = 1")
+        wrong = """replace(sql, '"start"', '"stbrt"')"""
+        assert connection.execute(f"UPDATE sqlite_master SET sql = {wrong} WHERE name = 'blob'").rowcount
+
+
 def no_harm(_root):
     pass
 
 
-HARM = [no_harm, spoil_pack, alter_row, break_rule, tear_journal, spoil_chain, lose_index]
+HARM = [no_harm, spoil_pack, alter_row, break_rule, tear_journal, spoil_chain, break_schema, lose_index]
 
 
 @pytest.mark.parametrize("harm", HARM)
@@ -116,6 +123,19 @@ def test_a_sound_store_is_gone_over_once_and_no_row_is_derived(root, children, m
     assert report.exit_code == 0
     assert report.read == report.checked["contents"] == 92
     assert report.checked["rows"] > 300
+
+
+@pytest.mark.parametrize("harm", [no_harm, alter_row, break_rule])
+def test_contents_are_read_once_where_rows_must_be_derived(root, children, monkeypatch, harm):
+    with holdfast.open(root) as store:
+        store.indexes.declare("metadata.n")
+    harm(root)
+    wanted = alone(root, monkeypatch)
+    passes = []
+    check_blobs = blobs.check_blobs
+    monkeypatch.setattr(blobs, "check_blobs", lambda *given, **more: passes.append(1) or check_blobs(*given, **more))
+    assert told(check_path(root)) == wanted
+    assert len(passes) == len(children) == 1
 
 
 def test_where_the_child_is_killed_one_process_does_it_all(root, children, monkeypatch):
@@ -145,6 +165,27 @@ def test_an_error_here_ends_the_child_and_leaves_no_folder(root, children, monke
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     assert not list(tmp_path.glob("holdfast-scratch-*"))
+
+
+def test_where_no_process_can_be_had_one_does_it_all(root, children, monkeypatch):
+    wanted = alone(root, monkeypatch)
+
+    def refused():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refused)
+    assert told(check_path(root)) == wanted
+    assert not children
+
+
+def test_whoever_watches_may_stop_it_by_any_error(root, children):
+    def stop(_done, _total, what, _unit):
+        if what == "checking packs":
+            raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        check_path(root, progress=stop)
+    assert len(children) == 1
 
 
 def test_an_open_store_is_checked_by_its_own_process(root, children):

@@ -25,7 +25,7 @@ from holdfast.errors import (
     NoSpaceError,
     NotAStoreError,
 )
-from holdfast.store import repair_store
+from holdfast.stores import repair_store
 from holdfast.testing import damage
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values.change import Actor

@@ -12,7 +12,6 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from holdfast.cli.git import Importing
 from holdfast.cli.main import TABLE, cli
 
 
@@ -23,8 +22,6 @@ def leaves() -> Iterator[tuple[tuple[str, ...], click.Command]]:
         assert command is not None
         if isinstance(command, click.Group):
             yield from (((name, inner), one) for inner, one in command.commands.items())
-            if isinstance(command, Importing):
-                yield (name,), command.plain
         else:
             yield (name,), command
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -42,7 +43,8 @@ def crate_issues(crate: Path, profile: str) -> list[str]:
         rocrate_uri=str(crate), profile_identifier=profile, requirement_severity=models.Severity.RECOMMENDED,
         no_cache=True, skip_availability_check=False,
     )  # fmt: skip
-    with mock.patch.object(HttpRequester, "get", staticmethod(_web), create=True):
+    with mock.patch.object(HttpRequester, "get", staticmethod(_web), create=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python, and among the validator's own libraries
         result = services.validate(settings)
     return [f"{one.severity.name} {one.check.identifier}: {one.message}" for one in result.get_issues()]
 

@@ -26,11 +26,11 @@ class Repo:
         subprocess.run(["git", "init", "-q", "--bare", "-b", branch, path], check=True)
         self.ids: list[bytes] = []
 
-    def git(self, *args: str | bytes, given: bytes = b"") -> bytes:
+    def git(self, *args: str | bytes, given: bytes = b"", strip: bool = True) -> bytes:
         """What git says of it."""
         done = subprocess.run(["git", "--git-dir", self.path, *args], input=given, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        return done.stdout.strip() if strip else done.stdout
 
     def commit(
         self, tree: Tree, message: bytes = b"a message\n", *, parents: list[bytes] | None = None, author: bytes = WHO,

@@ -120,7 +120,8 @@ def test_what_was_given_up_is_left_out_and_counted(store: Store, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "name", [b".git", b".GIT", b".git ", b"git~1", b"GIT~1", b".g\xe2\x80\x8cit", b"%2Egit", b".git\\x"]
+    "name",
+    [b".git", b".GIT", b".git ", b"git~1", b"GIT~1", b".g\xe2\x80\x8cit", b"%2Egit", b".git\\x", b"x\\.git", b"git~1."],
 )
 def test_names_that_git_refuses_are_written_otherwise(store: Store, tmp_path: Path, name: bytes) -> None:
     store.put(name + b"/" + name, "x")

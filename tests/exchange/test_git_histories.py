@@ -194,6 +194,26 @@ def test_repositories_with_sha256_ids_are_taken_too(tmp_path: Path) -> None:
     assert graph(tmp_path / "again.git") == graph(path)
 
 
+def test_files_that_take_the_place_of_their_own_folders_and_back(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "repo.git")
+    words = b"words that are known again\n" * 9
+    for path in (b"a/b/c", b"a", b"a/a", b"x/y", b"x/y/x", b"x"):
+        repo.commit({path: ("100644", words), b"z": ("100644", b"z")})
+    there_and_back(repo, tmp_path)
+    assert graph(tmp_path / "again.git") == graph(repo.path)
+
+
+def test_a_merge_that_names_a_parent_twice_keeps_both(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "repo.git")
+    one = repo.commit({b"a": ("100644", b"a")})
+    tree = repo.git("rev-parse", "HEAD^{tree}")
+    words = b"tree %s\nparent %s\nparent %s\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\ntwice\n"
+    repo.take(repo.raw("commit", words % (tree, one, one)))
+    _, made = there_and_back(repo, tmp_path)
+    assert made.altered == 0
+    assert made.tip == repo.ids[-1].decode()
+
+
 def test_the_report_counts_what_git_has(tmp_path: Path) -> None:
     repo = Repo(tmp_path / "repo.git")
     one = repo.commit({b"a": ("100644", b"long enough to be known again\n"), b"x": ("100755", b"#!")})
@@ -206,3 +226,24 @@ def test_the_report_counts_what_git_has(tmp_path: Path) -> None:
     assert {key: counts[key] for key in ("commits", "merges", "empty", "moved", "escaped", "odd", "cut")} == {
         "commits": 5, "merges": 1, "empty": 1, "moved": 1, "escaped": 1, "odd": 0, "cut": 0,
     }  # fmt: skip
+
+
+def test_trees_with_modes_that_old_programs_wrote_keep_every_byte(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "repo.git")
+    repo.commit({b"a": ("100644", b"a\n"), b"d/e/f": ("100644", b"f\n"), b"z/y": ("100644", b"y\n")})
+    tree = repo.git("cat-file", "tree", "HEAD^{tree}", strip=False)
+    inner = repo.git("cat-file", "tree", "HEAD:d/e", strip=False)
+    odd_inner = repo.raw("tree", inner.replace(b"100644 f", b"100664 f"))
+    middle = repo.raw("tree", b"40000 e\0" + bytes.fromhex(odd_inner.decode()))
+    old_middle = bytes.fromhex(repo.git("rev-parse", "HEAD:d").decode())
+    changed = tree.replace(b"100644 a", b"100600 a").replace(old_middle, bytes.fromhex(middle.decode()))
+    words = b"tree %s\nparent %s\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nodd modes\n"
+    repo.take(repo.raw("commit", words % (repo.raw("tree", changed), repo.ids[-1])))
+    stream = b"commit refs/heads/main\ncommitter A <a> 2 +0000\ndata 0\nfrom %s\nM 100644 inline z/y\ndata 1\nx\n"
+    repo.git("fast-import", "--quiet", given=stream % repo.ids[-1])
+    assert b"100600 a" in repo.git("cat-file", "tree", "HEAD^{tree}", strip=False)
+    repo.ids.append(repo.git("rev-parse", "HEAD"))
+    repo.commit({b"a": ("100644", b"b\n")})
+    _, made = there_and_back(repo, tmp_path)
+    assert made.altered == 0
+    assert graph(tmp_path / "again.git") == graph(repo.path)

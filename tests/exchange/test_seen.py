@@ -319,3 +319,37 @@ def test_the_command_reads_again_with_checksum(store: Store, tree: Path) -> None
         for more in ([], [], ["--checksum"])
     ]
     assert ["unchanged" in one for one in said] == [True, True, True]
+
+
+def test_files_of_two_folders_that_go_to_one_place_are_noted_as_of_the_last(
+    store: Store, tree: Path, read: list[str]
+) -> None:
+    both = (tree / "d0" / "deep" / "f0", tree / "d1" / "deep" / "f1")
+    for expected, looked in (((2, 0, 0), 2), ((0, 0, 2), 1), ((0, 0, 2), 1)):
+        read.clear()
+        assert outcome(store.add(*both, into="x")) == expected
+        assert len(read) >= looked
+    both[1].write_text("changed 1")
+    assert outcome(store.add(*both, into="x")) == (0, 1, 1)
+    assert store.read("x/f1") == b"changed 1"
+
+
+def test_a_folder_with_more_files_than_are_noted_together_is_known_whole_and_in_parts(
+    store: Store, tree: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sightings, "PART", 5)
+    monkeypatch.setattr(folder, "BATCH_ITEMS", 7)
+    for n in range(23):
+        (tree / f"n{n:02}").write_bytes(b"%d" % n)
+    assert outcome(store.add(tree)) == (37, 0, 0)
+    assert again(store, tree, read) == ((0, 0, 37), [])
+    (tree / "n11").write_bytes(b"changed")
+    (tree / "n12").unlink()
+    (tree / "n115").write_bytes(b"between")
+    assert again(store, tree, read) == ((1, 1, 35), ["n11", "n115"])
+    assert again(store, tree, read) == ((0, 0, 37), [])
+    (tree / "n00").unlink()
+    (tree / "n001").mkdir()
+    (tree / "n001" / "inside").write_bytes(b"")
+    assert again(store, tree, read) == ((1, 0, 36), ["inside"])
+    assert again(store, tree, read) == ((0, 0, 37), [])

@@ -87,7 +87,7 @@ def test_bagit_finds_nothing_wrong_with_a_bag(filled: Store, tmp_path: Path, cap
         assert found.validate()
     assert caplog.records == []
     assert found.info["External-Description"] == "Measured and cleaned."
-    assert found.version == "1.0"
+    assert found.version_info == (1, 0)
     assert len(list(found.payload_files())) == report.files + 1
 
 
@@ -109,6 +109,15 @@ def test_a_bag_of_others_is_taken_in_too(other: Store, tmp_path: Path) -> None:
     other.standards.import_bag(tmp_path / "theirs", "got")
     assert sorted(one.path for one in other.find()) == ["got/a.txt", "got/sub/100%.txt"]
     assert ["Contact-Name", "Ben"] in other.collections.get("got").metadata["bag-info"]
+
+
+def test_a_name_may_have_come_by_another_unicode_form(other: Store, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "n\u00e4me").write_text("a")
+    bagit.make_bag(str(tmp_path / "theirs"))
+    os.rename(tmp_path / "theirs" / "data" / "n\u00e4me", tmp_path / "theirs" / "data" / "na\u0308me")
+    other.standards.import_bag(tmp_path / "theirs")
+    assert [one.path for one in other.find()] == ["na\u0308me"]
 
 
 def test_the_same_state_gives_the_same_bytes(filled: Store, tmp_path: Path) -> None:

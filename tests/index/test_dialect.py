@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import zlib
+from pathlib import Path
 
 import pytest
 
-from holdfast.errors import IndexDamagedError
+import holdfast
+from holdfast.errors import IndexDamagedError, MissingDependencyError
+from holdfast.index import tables
 from holdfast.index.metadata import Key
-from holdfast.index.postgres import dialect, sortable
+from holdfast.index.postgres import dialect, schema, sortable
 from holdfast.index.postgres.dialect import translated
 
 SAME = [
     ("SELECT a FROM t WHERE b = ? AND c = ?", "SELECT a FROM t WHERE b = %s AND c = %s"),
     ("SELECT a FROM t WHERE b IS ? AND c IS NULL", "SELECT a FROM t WHERE b IS NOT DISTINCT FROM %s AND c IS NULL"),
     ("SELECT a FROM t WHERE b IS NOT 1 OR c IS NULL", "SELECT a FROM t WHERE b IS DISTINCT FROM 1 OR c IS NULL"),
+    ("SELECT a FROM t WHERE d7.value IN () AND (0 AND b)", "SELECT a FROM t WHERE FALSE AND (FALSE AND b)"),
+    ("SELECT f(1) FROM t WHERE ((0) OR g(0) > 1)", "SELECT f (1) FROM t WHERE ((FALSE) OR g (0) > 1)"),
     ("SELECT a FROM t WHERE 1 AND NOT 0", "SELECT a FROM t WHERE TRUE AND NOT FALSE"),
     ("SELECT a FROM t WHERE b BETWEEN 1 AND ?", "SELECT a FROM t WHERE b BETWEEN 1 AND %s"),
     ("SELECT a FROM t CROSS JOIN u ON u.b = t.b CROSS JOIN v", "SELECT a FROM t JOIN u ON u.b = t.b CROSS JOIN v"),
@@ -72,8 +79,8 @@ def test_a_parameter_that_is_named_twice_is_given_twice() -> None:
 
 
 def test_what_a_row_proves_itself_by_is_fetched_and_proven_in_python() -> None:
-    said = translated("SELECT a.x, proven(b.crc, 'blob', b.k, b.n), c.y FROM a JOIN b WHERE proven(b.crc, 'blob', b.k)")
-    good = zlib.crc32(ascii(("blob", 7, "é")).encode())
+    said = translated("SELECT a.x, proven(b.crc, 'term', b.k, b.n), c.y FROM a JOIN b WHERE proven(b.crc, 'term', b.k)")
+    good = zlib.crc32(ascii(("term", 7, "é")).encode())
 
     assert b"SELECT a.x, b.crc, b.k, b.n, c.y FROM" in said.text
     assert said.fold is not None
@@ -116,3 +123,27 @@ KEYS: list[Key] = [
 def test_keys_of_declared_indexes_keep_their_order_as_bytes() -> None:
     assert sorted(KEYS, key=sortable.encoded) == KEYS
     assert [sortable.decoded(sortable.encoded(key)) for key in KEYS] == KEYS
+
+
+def test_the_file_that_the_package_ships_is_what_the_manifest_makes_and_names_its_parts() -> None:
+    shipped = Path(schema.__file__).with_name("bootstrap.sql").read_text("utf-8")
+
+    assert shipped == schema.bootstrap()  # python tools/schema_sql.py --bootstrap
+    for part in ("Schema versions:", "Records:", "Audit records:", "outbox"):
+        assert part in shipped
+    for model in tables.models().all():
+        assert f'CREATE TABLE IF NOT EXISTS "{model._meta.table_name}"' in shipped
+
+
+def test_without_the_extra_a_store_on_a_server_is_refused_by_name_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("holdfast.index.postgres.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(MissingDependencyError) as caught:
+        holdfast.create("postgresql://localhost/x", blobs=tmp_path / "s")
+
+    assert caught.value.fields["extra"] == "postgres"
+    assert os.listdir(tmp_path / "s") == []

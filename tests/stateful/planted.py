@@ -116,7 +116,7 @@ FAULTS: dict[str, Plant] = {
         CollectionRows, "taken_along", lambda _: lambda self, seq: []
     ),
     "a nested transaction that fails undoes nothing": instead(transaction.Unit, "nested", lambda _: _no_part),
-    "a transaction that fails commits all the same": instead(transaction, "_rollback", lambda _: _commits),
+    "a transaction that fails commits all the same": instead(transaction, "roll_back", lambda _: _commits),
     "a collection's delete forgets the collections below": instead(
         CollectionRows, "below", lambda _: lambda self, key: []
     ),

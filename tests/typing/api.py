@@ -22,3 +22,8 @@ def use(path: Path) -> None:
         assert_type(next(store.changes.list()), Change)
         for artifact in store.artifacts.find(holdfast.field("size") > 1):
             assert_type(artifact.digest, str)
+        with store.at(1) as view:
+            assert_type(view, holdfast.View)
+            assert_type(view.artifacts.get("a"), Artifact)
+            assert_type(view.read("a"), bytes)
+        assert_type(store.standards.export_bagit("bag", "b").files, int)

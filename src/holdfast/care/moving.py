@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from holdfast.care.backup.folder import Folder
 from holdfast.engine import open as opening
-from holdfast.engine import recover
+from holdfast.engine import recover, served
 from holdfast.engine.handle import Handle
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
@@ -57,6 +57,8 @@ def copy_store(source: Handle, dest: str, index: str | None, progress: Progress 
     source.alive()
     _demand_apart(source.root, dest)
     place = Folder(dest, settings.disk)
+    if index is not None:
+        served.demand_free(index)
     if os.path.isdir(dest):
         _demand_free(place)  # before a lock is made in somebody's folder
     with place.hold(settings.wait_s):

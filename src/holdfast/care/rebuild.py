@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast.engine import derive
+from holdfast.engine import derive, served
 from holdfast.engine import open as opening
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Derived, Progress
 from holdfast.errors import IndexDamagedError, LockedError
-from holdfast.formats import paths
+from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values.change import Transaction
@@ -45,7 +45,9 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
     started = time.monotonic()
     root = os.path.abspath(root)
     opening.demand_no_backup(root)
-    found = opening.read_marker(root, settings.disk)
+    found = opening.read_marker(root, settings.disk, served=True)
+    if marker.SERVED in found.features:
+        return _on_server(root, settings, started)
     writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
     users = HandlesLock(os.path.join(root, paths.HANDLES_LOCK))
     try:
@@ -61,6 +63,19 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
         result.transactions, result.changes, result.unreachable, (*result.trouble, *result.unread), live,
         time.monotonic() - started,
     )  # fmt: skip
+
+
+def _on_server(root: str, settings: Settings, started: float) -> RebuildReport:
+    """Opening derives rows that are not this place's own: say that they are not. Nobody else may have it open."""
+    served.disown(root, settings.disk)
+    handle = opening.open_store(root, settings)
+    try:
+        done, head = handle.opened, handle.index.chain.head() or handle.origin
+        return RebuildReport(
+            done.transactions, head.next_seq - 1, 0, (), live=False, duration_s=time.monotonic() - started
+        )
+    finally:
+        handle.close()
 
 
 def rebuild_locked(

@@ -152,7 +152,7 @@ class Incoming(click.Group):
 
 @click.group("import", cls=Incoming, context_settings={"ignore_unknown_options": True})
 def import_() -> None:
-    """Take in what was exported.
+    """Take in what was exported, or merge it.
 
     `holdfast import SOURCE` takes in an exported tree or a snapshot, as `holdfast import exported SOURCE` does. A
     folder that is itself called as one of these: ./bag.

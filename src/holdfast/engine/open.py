@@ -91,6 +91,10 @@ def create(root: str, settings: Settings, *, store_id: str | None = None) -> Non
         raise StoreExistsError(f"there is a store at {root}", path=root)
     if leftovers:
         raise StoreExistsError(f"{root} is not empty", path=root, remedy="Choose an empty or a new folder.")
+    if settings.index is not None:
+        from holdfast.engine import served  # noqa: PLC0415 - what it needs comes with an extra
+
+        served.demand_free(settings.index)
     for folder in paths.FOLDERS:
         disk.mkdir(os.path.join(root, folder))
     features = (marker.SERVED,) if settings.index else ()

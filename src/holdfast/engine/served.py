@@ -19,7 +19,7 @@ from holdfast.engine.derive import Distrust, Judge
 from holdfast.engine.handle import Handle, Opened, handle_on
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.recover import Derived
-from holdfast.errors import HoldfastError, IndexElsewhereError
+from holdfast.errors import HoldfastError, IndexElsewhereError, MissingDependencyError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.journal import Journal
@@ -27,8 +27,8 @@ from holdfast.values import change
 from holdfast.values.change import Transaction
 
 if TYPE_CHECKING:
-    from holdfast.index.postgres.connection import Place
     from holdfast.index.postgres.index import PostgresIndex
+    from holdfast.index.postgres.place import Place
 
 ENVIRONMENT = "HOLDFAST_INDEX"
 JudgeOf = Callable[[str, Marker, Disk, Distrust], Judge]
@@ -52,9 +52,8 @@ def ready(site: Site, url: str | None, judge: JudgeOf, *, read_only: bool) -> tu
     The handles lock is held shared on return. Rows that cannot be trusted are derived anew, beside the old ones, which
     are replaced in one step; who may only read gets IndexElsewhereError then. Typed errors.
     """
-    from holdfast.index.postgres.index import PostgresIndex  # noqa: PLC0415 - it needs an extra
-
-    index = PostgresIndex(_url(site, url), read_only=read_only)
+    made = index_class()
+    index = made(_url(site, url), read_only=read_only)
     try:
         site.users.acquire(shared=True, wait_s=site.wait_s)
         doubt = _doubt(site, index)
@@ -67,7 +66,7 @@ def ready(site: Site, url: str | None, judge: JudgeOf, *, read_only: bool) -> tu
                 remedy="Open the store once for writing: that derives them anew.",
             )  # fmt: skip
         result = _derived(site, index, judge)
-        index = PostgresIndex(index.place)
+        index = made(index.place)
         index.check()
     except BaseException:
         index.close()
@@ -88,6 +87,18 @@ def _url(site: Site, url: str | None) -> str:
             remedy="Open the folder without a URL; `holdfast init --index URL` makes a store with an index there.",
         )  # fmt: skip
     return url
+
+
+def index_class() -> type[PostgresIndex]:
+    """What opens an index on a server; MissingDependencyError without the extra."""
+    try:
+        from holdfast.index.postgres.index import PostgresIndex  # noqa: PLC0415 - it needs an extra
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"an index in PostgreSQL needs {error.name}", library=error.name, extra="postgres",
+            remedy="pip install 'holdfast[postgres]'",
+        ) from error  # fmt: skip
+    return PostgresIndex
 
 
 def place_of(root: str, disk: Disk) -> str | Place | None:
@@ -112,13 +123,57 @@ def place_of(root: str, disk: Disk) -> str | Place | None:
     return url
 
 
+def disown(root: str, disk: Disk) -> None:
+    """See to it that the next open for writing derives the rows of a store anew, beside those that there are."""
+    place = place_of(root, disk)
+    assert place is not None
+    index = index_class()(place)
+    try:
+        if index.exists():
+            index.check()
+            index.unset_meta(derive.IDENTITY)
+    finally:
+        index.close()
+
+
+def demand_free(url: str) -> None:
+    """Raise unless a new store can have its index at a URL: before anything is made. Typed errors."""
+    index = index_class()(url)
+    try:
+        if not index.exists():
+            return
+        index.check()
+        owner = index.meta(derive.STORE)
+        if owner is not None:
+            raise _of_another(index.path, owner, "")
+    finally:
+        index.close()
+
+
+def _of_another(place: str, owner: str, root: str) -> IndexElsewhereError:
+    return IndexElsewhereError(
+        f"{place} has the index of the store {owner}", path=root, reason="other-store",
+        remedy="Nothing was touched. Give another database, or another ?schema=NAME.",
+    )  # fmt: skip
+
+
 def demand_file(handle: Handle, what: str) -> None:
     """Raise IndexElsewhereError, before anything is touched, where only an index in a file will do so far."""
     if marker.SERVED in handle.marker.features:
-        raise IndexElsewhereError(
-            f"{what} is not possible yet with an index in PostgreSQL", path=handle.root, reason="postgresql",
-            remedy="`holdfast copy` makes the same store with its index in a file; see docs/postgresql.md.",
-        )  # fmt: skip
+        raise _unable(handle.root, what)
+
+
+def demand_file_in(root: str, disk: Disk, what: str) -> None:
+    """The same for a store that need not open."""
+    if place_of(root, disk) is not None:
+        raise _unable(root, what)
+
+
+def _unable(root: str, what: str) -> IndexElsewhereError:
+    return IndexElsewhereError(
+        f"{what} is not possible yet with an index in PostgreSQL", path=root, reason="postgresql",
+        remedy="`holdfast copy` makes the same store with its index in a file; see docs/postgresql.md.",
+    )  # fmt: skip
 
 
 def _settle(site: Site, *, read_only: bool) -> None:
@@ -138,10 +193,7 @@ def _doubt(site: Site, index: PostgresIndex) -> Distrust | None:
     index.check()
     owner = index.meta(derive.STORE)
     if owner not in (None, site.marker.store_id):
-        raise IndexElsewhereError(
-            f"{index.path} has the index of the store {owner}", path=site.root, reason="other-store",
-            remedy="Nothing was touched. Give another database, or another ?schema=NAME.",
-        )  # fmt: skip
+        raise _of_another(index.path, str(owner), site.root)
     known = index.meta(derive.IDENTITY)
     if owner is None or known is None:
         return Distrust("the index was never finished", copied)

@@ -33,7 +33,7 @@ from holdfast.errors import (
 )
 from holdfast.formats import lines
 from holdfast.index.physical import Place
-from holdfast.values import canon, moment
+from holdfast.values import moment
 from holdfast.values.bodies import encode
 from holdfast.values.change import Actor, Body, Entry, Head, Transaction, root_of
 
@@ -73,7 +73,7 @@ class Unit:
         """Apply a change at once; its seq. Rows are visible to this thread only until COMMIT."""
         body = self._noted(body)
         seq = self.next_seq
-        encoded = canon.encode(body)
+        encoded = encode(body)
         self.handle.index.apply(seq, body)
         self._bodies.append(encoded)
         self._place([body])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -136,7 +137,9 @@ def _manifest(path: str, data: bytes, files: dict[str, int], tell: Tell, *, payl
 def _decoded(name: str, files: dict[str, int]) -> str:
     """`%0A`, `%0D` and `%25` stand for what a line cannot hold; writers who do not know that mean the name as it is."""
     decoded = re.sub(r"%(0[AaDd]|25)", lambda found: chr(int(found[1], 16)), name)
-    return name if name in files and decoded not in files else decoded
+    # Some file systems hand names back in another Unicode form than they were given in (RFC 8493, section 6).
+    forms = [decoded, name, *(unicodedata.normalize(form, decoded) for form in ("NFC", "NFD"))]
+    return next((one for one in forms if one in files), decoded)
 
 
 def _is_inside(name: str, *, payload: bool) -> bool:

@@ -220,7 +220,7 @@ def action(doing: Doing) -> Iterator[Entity]:
     said: Entity = {
         "@id": own, "@type": "CreateAction" if doing.results else "ActivateAction", "name": run.name,
         "description": str(run.metadata.get("description") or f"The run {run.name}, {run.status}."),
-        "identifier": f"urn:uuid:{run.id}", "instrument": ref(_id("application", _application(run))),
+        "identifier": f"urn:uuid:{run.id}", "instrument": ref(_application(run)),
         "agent": ref(_id("person", doing.who)), "actionStatus": _STATUS[run.status],
     }  # fmt: skip
     for key, at in (("startTime", run.started_at), ("endTime", run.ended_at)):
@@ -240,17 +240,27 @@ def action(doing: Doing) -> Iterator[Entity]:
 
 def application(run: Run) -> Entity:
     """What was run: by the run's name; version and place if its metadata or environment say so."""
-    said: Entity = {"@id": _id("application", _application(run)), "@type": "SoftwareApplication", "name": run.name}
-    git = run.environment.get("git")
-    git = git if isinstance(git, dict) else {}
-    version, url = run.metadata.get("version") or git.get("commit"), run.metadata.get("url") or git.get("remote")
-    return said | ({"softwareVersion": str(version)} if version else {}) | ({"url": str(url)} if url else {})
+    version, url = _version(run), _url(run)
+    said: Entity = {"@id": _application(run), "@type": "SoftwareApplication", "name": run.name}
+    return said | ({"softwareVersion": version} if version else {}) | ({"url": url} if url else {})
 
 
 def _application(run: Run) -> str:
+    """The profile wants an absolute URI, which only a run that names its tool can give."""
+    url = _url(run)
+    if url.startswith(("http://", "https://")):
+        return f"{url}#{urllib.parse.quote(f'{run.name} {_version(run)}'.rstrip(), safe='')}"
+    return _id("application", canon.dumps([run.name, _version(run), url]))
+
+
+def _version(run: Run) -> str:
     git = run.environment.get("git")
     commit = git.get("commit") if isinstance(git, dict) else None
-    return canon.dumps([run.name, run.metadata.get("version") or commit, run.metadata.get("url")])
+    return str(run.metadata.get("version") or commit or "")
+
+
+def _url(run: Run) -> str:
+    return str(run.metadata.get("url") or "")
 
 
 def elsewhere(found: Artifact, number: int, digest: str) -> Entity:

@@ -186,12 +186,12 @@ class Seen:
         self._head = unit.after
         noted: dict[Place, dict[bytes, tuple[bytes, int] | None]] = {}
         files: dict[bytes, tuple[bytes, int] | None] = {}
-        last: object = None
+        last: tuple[object, bytes] = (None, b"")
         for item in items:
             source, _, name = item.path.rpartition(b"/")
-            if item.folder is not last:
+            if item.folder is not last[0] or source != last[1]:
                 files = noted.setdefault((names.join_raw(item.folder), source + b"/"), {})
-                last = item.folder
+                last = (item.folder, source)
             look = A_FOLDER if item.incoming is None else self._look(item)
             files[name] = None if look is None or item.outcome is Outcome.REFUSED else (look, item.revision)
         self._note(noted)

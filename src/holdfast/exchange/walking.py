@@ -181,15 +181,13 @@ class Walk:
 
         Some at a time: a folder may hold a million files.
         """
-        (trouble, *_), rest = looked
-        if trouble:
-            self._tell(folder.path, "unreadable", trouble)
-        while not trouble:
-            yield from self._part(folder, looked[0])
-            if not rest:
-                return
-            looked = hand.look(folder.path, rest, TOGETHER)
-            rest = looked[1]
+        seen, rest = looked
+        if seen[0]:
+            self._tell(folder.path, "unreadable", seen[0])
+            return
+        yield from self._part(folder, seen)
+        for start in range(0, len(rest), TOGETHER):
+            yield from self._part(folder, hand.look(folder.path, rest[start : start + TOGETHER])[0])
 
     def _part(self, folder: Folder, seen: hand.Seen) -> Iterator[Found | tuple[Folder, Looked]]:
         _, raws, looks, plain, folders, troubles = seen

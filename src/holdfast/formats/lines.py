@@ -158,7 +158,8 @@ def encode_last(transaction: Transaction) -> bytes:
     proof: dict[str, Any] = {"salt": transaction.salt.hex()}
     if redacted is not None:
         proof = {"salts": [salt.hex() for salt in redacted.salts]}
-    return canon.trusted({"entry": entry.as_json(), "hash": entry.hash().hex(), **proof}) + b"\n"
+    # Keys stand in their order: `entry`, `hash`, then `salt` or `salts`.
+    return b'{"entry":%b,"hash":"%b",%b\n' % (entry.encode(), entry.hash().hex().encode(), canon.trusted(proof)[1:])
 
 
 def _entry(value: dict[str, Any]) -> tuple[Entry, bytes, bytes, tuple[bytes, ...] | None]:

@@ -175,6 +175,24 @@ class Database(SqliteDatabase):
             raise mapped(error, self.path) from error
         return row
 
+    @contextlib.contextmanager
+    def committed(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees what is committed: this thread's, or while that has a transaction open, another one.
+
+        SQLite copies nothing from a connection that is writing: it would be asked again for ever.
+        """
+        own = self.raw()
+        if not own.in_transaction:
+            yield own
+            return
+        other = self._connect()
+        try:
+            yield other
+        finally:
+            with self._guard:
+                self._every = [(thread, one) for thread, one in self._every if one is not other]
+            other.close()
+
     def close_every(self) -> None:
         """Close the connections of all threads. The last to close a database checkpoints it: hold the writer lock."""
         self._closed = True

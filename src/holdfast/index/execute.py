@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 from zlib import crc32
 
@@ -74,7 +75,7 @@ class Executor:
         self._keys: dict[str, int] = {}
         self._terms: dict[str, int] = {"": 0}
         self._contents: dict[str, int] = {}
-        self._waiting: dict[Shape, list[list[Any]]] | None = None
+        self._waiting: dict[Shape, list[Sequence[Any]]] | None = None
         self.resolved: dict[str, int] = {}  # keys of contents that changes of this transaction spoke of, by digest
         self._declared: dict[int, str] | None = None
         self._seen: tuple[sqlite3.Connection, int] | None = None
@@ -127,13 +128,17 @@ class Executor:
             self._waiting, self._contents = None, {}
 
     def _apply_all(self, changes: Sequence[tuple[int, Body]]) -> None:
+        assert self._waiting is not None
         connection = self._db.raw()
+        created = [(shape, form, self._waiting.setdefault(shape, [])) for shape, form in _CREATED]
         for seq, body in changes:
             if body["kind"] != "artifact" or body["action"] != "create":
                 self.apply(seq, reduce(seq, body))
                 continue
-            for (shape, form), cells in zip(_CREATED, artifacts.creation(seq, body, self), strict=True):
-                self._insert(connection, shape, [*cells, crc32(form % cells)])
+            for (shape, form, rows), cells in zip(created, artifacts.creation(seq, body, self), strict=True):
+                rows.append((*cells, crc32(form % cells)))
+                if len(rows) == TOGETHER:
+                    self._write(connection, shape, rows)
             new = body["new"]
             for tag in new.get("tags", ()):
                 self._one(connection, seq, Insert("tagging", {"record": seq, "tag": tag}))
@@ -149,7 +154,7 @@ class Executor:
         found = self._db.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))
         return {digest.text(raw): key for raw, key in found}
 
-    def _insert(self, connection: sqlite3.Connection, shape: Shape, values: list[Any]) -> None:
+    def _insert(self, connection: sqlite3.Connection, shape: Shape, values: Sequence[Any]) -> None:
         if self._waiting is None:
             connection.execute(composing.insert(*shape, 1), values)
             return
@@ -158,9 +163,9 @@ class Executor:
         if len(rows) == TOGETHER:
             self._write(connection, shape, rows)
 
-    def _write(self, connection: sqlite3.Connection, shape: Shape, rows: list[list[Any]]) -> None:
+    def _write(self, connection: sqlite3.Connection, shape: Shape, rows: list[Sequence[Any]]) -> None:
         if len(rows) == TOGETHER:
-            connection.execute(composing.insert(*shape, TOGETHER), [cell for row in rows for cell in row])
+            connection.execute(composing.insert(*shape, TOGETHER), list(chain.from_iterable(rows)))
         else:
             connection.executemany(composing.insert(*shape, 1), rows)
         rows.clear()

@@ -9,12 +9,12 @@ cannot be followed so, raises UnlikeError, and rows are derived anew beside the 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
 from holdfast.index import proof, tables
-from holdfast.index.apply import reduce
+from holdfast.index.apply import artifacts, reduce
 from holdfast.index.database import Database
 from holdfast.index.rows import (
     SLOT_ACTOR,
@@ -44,6 +44,8 @@ _PAGE = 1_000
 _MOST_WAITING = 20_000
 _MOST_KNOWN = 20_000
 
+_CREATED = ("record", "artifact", "revision")
+
 _PLAIN = frozenset({int, float, str, bytes, type(None)})
 _CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS JOIN content
     ON substr(content.digest, 1, 8) = substr(?2, n.key * 32 + 1, 8)
@@ -58,17 +60,17 @@ class UnlikeError(Exception):
 
 
 class _Table:
-    """How rows of a table are asked for. `signed`: the last cell that is fetched is a checksum over all before it."""
+    """How rows of a table are asked for. `form`: the last cell that is fetched is a checksum over all before it, so."""
 
     def __init__(self, name: str) -> None:
         meta = tables.models().named(name)._meta
         self.name = name
-        self.signed = name in proof.COLUMNS
+        self.form = proof.FORMS.get(name)
         self.columns: tuple[str, ...] = proof.COLUMNS.get(name) or tuple(f.column_name for f in meta.sorted_fields)
         self.keys = tuple(f.column_name for f in meta.get_primary_keys())  # type: ignore[no-untyped-call]
         self.places = tuple(self.columns.index(key) for key in self.keys)
         self.place = self.places[0]
-        fetched = (*self.columns, proof.CHECKSUM) if self.signed else self.columns
+        fetched = (*self.columns, proof.CHECKSUM) if self.form is not None else self.columns
         select = f'SELECT {", ".join(f"t.{column}" for column in fetched)} FROM "{name}" t WHERE '
         self.one = select + " AND ".join(f"t.{key} = ?" for key in self.keys)
         self.paged = len(self.keys) == 1
@@ -78,10 +80,10 @@ class _Table:
         """Whether a row that was fetched has these cells, of the same types, and the checksum of them."""
         if found is None:
             return False
-        own = found[:-1] if self.signed else found
+        own = found[:-1] if self.form is not None else found
         if own != cells or [*map(type, own)] != [*map(type, cells)]:
             return False
-        return not self.signed or crc32(ascii((self.name, *cells)).encode()) == found[-1]
+        return self.form is None or crc32(self.form % cells) == found[-1]
 
 
 class Matching:
@@ -107,7 +109,7 @@ class Matching:
         while part := list(itertools.islice(numbered, _PAGE)):
             self._take(part)
         actor = transaction.entry.actor
-        self._term(first, f"{actor.kind}:{actor.name}", SLOT_ACTOR)
+        self.term(first, f"{actor.kind}:{actor.name}", SLOT_ACTOR)
 
     def finish(self) -> dict[str, int]:
         """How many rows each table has, all of them as the chain gives them. UnlikeError."""
@@ -123,11 +125,20 @@ class Matching:
 
     def _take(self, part: Sequence[tuple[int, Body]]) -> None:
         self._turn_to((part[0][0], part[-1][0] + 1))
-        changes = [(seq, list(reduce(seq, body))) for seq, body in part]
-        self._contents = self._known_contents(op for _, operations in changes for op in operations)
-        for seq, operations in changes:
-            for operation in operations:
+        self._contents = self._known_contents([body for _, body in part])
+        for seq, body in part:
+            if body["kind"] == "artifact" and body["action"] == "create":
+                self._created(seq, body)
+                continue
+            for operation in reduce(seq, body):
                 self._one(seq, operation)
+
+    def _created(self, seq: int, body: Body) -> None:
+        """A new artifact, in one piece like where it is applied: most changes of most stores are these."""
+        for name, cells in zip(_CREATED, artifacts.creation(seq, body, self), strict=True):
+            self._insert(self._tables[name], cells)
+        for tag in body["new"].get("tags", ()):
+            self._one(seq, Insert("tagging", {"record": seq, "tag": tag}))
 
     def _one(self, seq: int, operation: Operation) -> None:
         if type(operation) is Insert:
@@ -196,7 +207,7 @@ class Matching:
             found = None if (table.name, key) in self._waiting else self._found(table, key)
             if found is None:
                 raise UnlikeError(f"no row of {table.name}")
-            cells = found[:-1] if table.signed else found
+            cells = found[:-1] if table.form is not None else found
         return cells
 
     def _found(self, table: _Table, key: Key) -> Row | None:
@@ -233,20 +244,21 @@ class Matching:
     def _cell(self, seq: int, cell: Cell) -> Any:
         if isinstance(cell, Term):
             key = self._terms.get(cell.text)
-            return self._term(seq, cell.text, cell.slot) if key is None else key
+            return self.term(seq, cell.text, cell.slot) if key is None else key
         if isinstance(cell, KeyOf):
             key = self._keys.get(cell.id)
-            return self._key(seq, cell.id) if key is None else key
+            return self.key(seq, cell.id) if key is None else key
         if isinstance(cell, ContentOf):
-            return self._content(seq, cell.digest, cell.size)
+            return self.content(seq, cell.digest, cell.size)
         if isinstance(cell, RevisionOf):
-            return self._revision(self._key(seq, cell.artifact), cell.number)
+            return self._revision(self.key(seq, cell.artifact), cell.number)
         if isinstance(cell, DeletedWith):
             table = self._tables["record"]
-            return self._now(table, (self._key(seq, cell.id),))[table.columns.index("deleted")]
+            return self._now(table, (self.key(seq, cell.id),))[table.columns.index("deleted")]
         return cell
 
-    def _key(self, seq: int, record_id: str) -> int:
+    def key(self, seq: int, record_id: str) -> int:
+        """Of a record."""
         key = self._keys.get(record_id)
         if key is None:
             key = self._earlier(seq, "SELECT key FROM record WHERE id = ?", (moment.id_bytes(record_id),))
@@ -266,7 +278,8 @@ class Matching:
             raise UnlikeError("a record that is not there yet")
         return row[0]
 
-    def _term(self, seq: int, text: str, slot: int) -> int:
+    def term(self, seq: int, text: str, slot: int) -> int:
+        """Of an interned text; its row is expected where it is new."""
         key = self._terms.get(text)
         if key is None:
             new = seq * SLOTS + slot
@@ -278,7 +291,8 @@ class Matching:
             self._terms[text] = key
         return key
 
-    def _content(self, seq: int, content_digest: str, size: int) -> int:
+    def content(self, seq: int, content_digest: str, size: int) -> int:
+        """Of a content; its row is expected where it is new."""
         key = self._contents.get(content_digest)
         if key is None or key > seq:
             raise UnlikeError("a content that is not there yet")
@@ -286,9 +300,10 @@ class Matching:
             self._insert(self._tables["content"], (seq, digest.raw(content_digest), size))
         return key
 
-    def _known_contents(self, operations: Iterator[Operation]) -> dict[str, int]:
-        cells = (op.values.get("content") for op in operations if isinstance(op, Insert))
-        raws = list({digest.raw(cell.digest) for cell in cells if isinstance(cell, ContentOf)})
+    def _known_contents(self, bodies: Sequence[Body]) -> dict[str, int]:
+        """Keys of the contents of new revisions, which are all that changes speak of."""
+        new = (body["new"]["revision"]["digest"] for body in bodies if "revision" in body.get("new", ()))
+        raws = [*map(digest.raw, dict.fromkeys(new))]
         if not raws:
             return {}
         found = self._db.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))

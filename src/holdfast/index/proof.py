@@ -43,12 +43,12 @@ def checksum(table: str, *cells: Any) -> int:
     return zlib.crc32(FORMS[table] % cells)
 
 
-def prove(table: str, cells: Sequence[Any], stored: Any) -> None:
+def prove(table: str, cells: tuple[Any, ...], stored: Any) -> None:
     """IndexDamagedError unless the cells of a whole row, as they were fetched, are what its checksum says.
 
     A third of what `proven` costs, which goes from SQLite through Python and back for each row.
     """
-    if zlib.crc32(ascii((table, *cells)).encode()) != stored:
+    if zlib.crc32(FORMS[table] % cells) != stored:
         raise damaged(table, cells[0])
 
 

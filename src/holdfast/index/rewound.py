@@ -126,15 +126,19 @@ def take_away(index: SqliteIndex, now: SqliteIndex, seq: int) -> int:
     """
     count, after = 0, 0
     index.begin()
-    while page := now.database.rows(_TAKEN, (after, seq)):
-        for key, state in page:
-            found = index.database.one("SELECT artifact, number, state FROM revision WHERE key = ?", (key,))
-            if found is None:
-                raise IndexDamagedError(f"revision {key} is not in the rows of change {seq}", reason="revision")
-            if found[2] == STATE_KEPT:
-                where: dict[str, Cell] = {"artifact": found[0], "number": found[1]}
-                index.executor.apply(seq, [Update("revision", where, {"state": state})])
-                count += 1
-        after = page[-1][0]
+    with now.database.errors(), now.database.committed() as connection:
+        while page := connection.execute(_TAKEN, (after, seq)).fetchall():
+            count += sum(_take(index, seq, key, state) for key, state in page)
+            after = page[-1][0]
     index.commit()
     return count
+
+
+def _take(index: SqliteIndex, seq: int, key: int, state: int) -> bool:
+    found = index.database.one("SELECT artifact, number, state FROM revision WHERE key = ?", (key,))
+    if found is None:
+        raise IndexDamagedError(f"revision {key} is not in the rows of change {seq}", reason="revision")
+    where: dict[str, Cell] = {"artifact": found[0], "number": found[1]}
+    if found[2] == STATE_KEPT:
+        index.executor.apply(seq, [Update("revision", where, {"state": state})])
+    return bool(found[2] == STATE_KEPT)

@@ -153,8 +153,8 @@ class SqliteIndex:
             self.executor.apply_all(part)
 
     def _know(self, seq: int, body: Body) -> None:
-        """What lies in a new collection names it: nearly always the next changes do."""
-        if body["kind"] == "collection" and body["action"] == "create":
+        """What lies in a new collection, or is made in a new run, names it: nearly always the next changes do."""
+        if body["kind"] in ("collection", "run") and body["action"] == "create":
             self.executor.know(body["id"], seq)
 
     def forget(self) -> None:
@@ -269,12 +269,12 @@ class SqliteIndex:
             proof.prove_all(self.database, table)
 
     def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:
-        """Copy this whole database over another one that is open, by SQLite's own backup.
+        """Copy this whole database, as it is committed, over another one that is open, by SQLite's own backup.
 
         `at_once`: in one read, so that whoever commits meanwhile does not make it begin again.
         """
-        with self.database.errors():
-            self.database.raw().backup(target.database.raw(), pages=-1 if at_once else 1024)
+        with self.database.errors(), self.database.committed() as connection:
+            connection.backup(target.database.raw(), pages=-1 if at_once else 1024)
 
 
 def file_identity(path: str) -> str:

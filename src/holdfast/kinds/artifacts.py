@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.engine import cutting
 from holdfast.engine.content import Source, staging
@@ -15,12 +15,15 @@ from holdfast.errors import (
     NotFoundError,
     TransactionReusedError,
 )
-from holdfast.kinds import addresses, collections, labels, many, repeats, revising
+from holdfast.kinds import addresses, collections, labels, repeats, revising
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
 from holdfast.values import names
 from holdfast.values.change import Body
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, PutResult, RevisionState
+
+if TYPE_CHECKING:
+    from holdfast.kinds import many
 
 
 class Artifacts:
@@ -61,6 +64,8 @@ class Artifacts:
         the same call again goes on from there. Inside `transaction()` all of it is one. Holds no more than a batch.
         Raises NameTakenError where a collection has the name, InvalidInputError, SourceError. Durable on return.
         """
+        from holdfast.kinds import many  # noqa: PLC0415 - start-up time
+
         return many.put_many(self._handle, contents, said)
 
     def create(self, path: str | bytes, content: Source, *, tx: str | None = None, **said: Any) -> Artifact:

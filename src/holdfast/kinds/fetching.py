@@ -24,7 +24,7 @@ K = TypeVar("K")
 BATCH = 500
 """So many rows are asked for with one query."""
 
-WINDOW = 16_000
+WINDOW = 32_000
 """So many contents are put in order of their places at a time; a few hundred bytes are held for each."""
 
 _TOGETHER = 2_000

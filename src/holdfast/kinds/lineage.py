@@ -18,9 +18,6 @@ from holdfast.values.lineage import Lineage, LineageEdge, LineageNode, Origin
 from holdfast.values.records import Direction, Endpoint, Relationship
 from holdfast.values.vocabulary import MADE_BY, USED, Flow, RelationshipType
 
-LIMIT = 10_000
-"""Nodes, and edges, that one walk keeps unless told otherwise: some megabytes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

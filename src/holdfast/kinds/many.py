@@ -16,6 +16,8 @@ from holdfast.engine.transaction import write
 from holdfast.errors import InvalidValueError
 from holdfast.kinds import addresses, media, revising
 from holdfast.kinds.bulk import Bulk, Item, Outcome
+from holdfast.values import names
+from holdfast.values.names import Name
 from holdfast.values.records import FileFacts
 
 BATCH_ITEMS = 4_000
@@ -58,6 +60,8 @@ class _Many:
         self._held_bytes = self._bytes = self._in_memory = 0
         self._counts = dict.fromkeys(Outcome, 0)
         self._total = 0
+        self._place: str | bytes = ""
+        self._folder: tuple[Name, ...] = ()
 
     def run(self, contents: Iterable[Given]) -> ManyResult:
         try:
@@ -74,7 +78,7 @@ class _Many:
             raise InvalidValueError(
                 "an item is no (path, content) or (path, content, fields)", where="put_many", reason="item"
             )
-        folder, name = addresses.split(given[0])
+        folder, name = self._split(given[0])
         described = revising.describe({**self._said, **given[2]}) if len(given) == 3 else self._common
         source = given[1]
         if isinstance(source, str):
@@ -85,6 +89,16 @@ class _Many:
             grown = Grown(self._handle, functools.partial(addresses.newest_digest, self._handle, given[0]))
             incoming = content.stage(self._handle, source, durable=False, cutter=grown)
         return Item(folder, name, incoming, described.file or FileFacts(), described.source, said=described)
+
+    def _split(self, path: str | bytes) -> tuple[tuple[Name, ...], Name]:
+        """As `addresses.split`. Neighbours come one after the other: the path of a folder is checked once."""
+        last = path.rpartition("/")[2] if isinstance(path, str) else path.rpartition(b"/")[2]
+        place = path[: len(path) - len(last)]
+        if not place or place != self._place:
+            folder, name = addresses.split(path)
+            self._place, self._folder = place, folder
+            return folder, name
+        return self._folder, names.parse(last)
 
     def _take(self, item: Item) -> None:
         self._batch.append(item)

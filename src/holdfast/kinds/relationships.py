@@ -5,22 +5,27 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import Unit, write
 from holdfast.errors import ConflictError, InvalidValueError, NameTakenError, NotFoundError
 from holdfast.index.select import keyset
 from holdfast.index.select.relationships import Wanted, beside
-from holdfast.kinds import ambient, checks, endpoints, labels, lineage, paging, repeats
+from holdfast.kinds import ambient, checks, endpoints, labels, paging, repeats
 from holdfast.kinds.endpoints import Linkable
 from holdfast.values import moment, vocabulary
 from holdfast.values.change import Body
 from holdfast.values.fields import Fields
-from holdfast.values.lineage import Lineage
 from holdfast.values.query import Condition
 from holdfast.values.records import Endpoint, Page, Relationship
 from holdfast.values.vocabulary import Family, RelationshipType
+
+if TYPE_CHECKING:
+    from holdfast.values.lineage import Lineage
+
+LINEAGE_LIMIT = 10_000
+"""Nodes, and edges, that one walk keeps unless told otherwise: some megabytes."""
 
 RelationshipRef = Relationship | str
 Way = Literal["both", "out", "in"]
@@ -147,7 +152,7 @@ class Relationships:
 
     def lineage(
         self, record: Linkable, *, direction: Literal["up", "down", "both"] = "up", depth: int | None = None,
-        types: Iterable[str] | None = None, limit: int = lineage.LIMIT,
+        types: Iterable[str] | None = None, limit: int = LINEAGE_LIMIT,
     ) -> Lineage:  # fmt: skip
         """Where a record comes from (`up`), what came of it (`down`), or both, along relationships and runs.
 
@@ -156,6 +161,8 @@ class Relationships:
         An artifact stands for all its revisions, a Revision for itself. At most `limit` nodes and edges each;
         `truncated` tells if there was more. Raises NotFoundError, UnknownTypeError, InvalidValueError.
         """
+        from holdfast.kinds import lineage  # noqa: PLC0415 - start-up time
+
         self._handle.alive()
         start = endpoints.existing(self._handle, record, role="record")
         plan = lineage.plan(self.types(), types)

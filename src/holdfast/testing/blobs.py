@@ -19,6 +19,8 @@ import pytest
 from holdfast.blobs.contract import BlobStore
 from holdfast.blobs.reader import BlobRaw, buffered, copy_to
 from holdfast.errors import BlobMissingError, HandleDeadError, InvalidInputError, InvalidValueError, StorageIOError
+from holdfast.formats.appending import prepare
+from holdfast.values import digest as digests
 
 ABSENT = "sha256:" + "0" * 64
 KIB = 1024
@@ -54,7 +56,24 @@ class Trickle(io.RawIOBase):
         return self._inner.read(min(self._step, size) if size >= 0 else self._step)
 
 
-class BlobStoreTests:
+class _Batches:
+    """What is said of contents that others have compressed."""
+
+    def test_b2_what_others_hashed_and_compressed_is_staged_as_if_it_were_given(self, store: BlobStore) -> None:
+        """B-2, B-4, B-7: frames of one content and of several; a part of it is never published."""
+        contents = [b"%d" % n * (n * 61) for n in range(1, 40)] + [bytes(range(256)) * 256]
+        made = prepare([(digests.raw(digest_of(content)), content) for content in contents])
+        assert [content for _, content in made.contents()] == contents
+        staged = store.stage_batch(made)
+        assert [(one.digest, one.size) for one in staged] == [(digest_of(one), len(one)) for one in contents]
+        store.discard(staged[30:])
+        store.settle(staged[:30])
+        assert [stat.digest for stat in store.publish(staged[:30])] == [one.digest for one in staged[:30]]
+        assert all(store.read(digest_of(content)) == content for content in contents[:30])
+        assert store.stat(staged[35].digest) is None
+
+
+class BlobStoreTests(_Batches):
     """The conformance suite."""
 
     def make_store(self, tmp_path: Path) -> BlobStore:

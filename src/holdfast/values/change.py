@@ -7,6 +7,7 @@ number nor anything of the changes before it, so it can be encoded and hashed be
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,7 @@ class Entry:
 
     def encode(self) -> bytes:
         """The canonical bytes that `hash` is taken of."""
-        return canon.trusted(self.as_json())
+        return _encoded(self)
 
     def as_json(self) -> dict[str, Any]:
         """The entry as it stands in a journal line."""
@@ -76,7 +77,17 @@ class Entry:
 
     def hash(self) -> bytes:
         """What the next transaction's `prev` must be."""
-        return hashlib.sha256(self.encode()).digest()
+        return _hash_of(self)
+
+
+@functools.lru_cache(16)  # each that is written is asked for several times on its way
+def _hash_of(entry: Entry) -> bytes:
+    return hashlib.sha256(entry.encode()).digest()
+
+
+@functools.lru_cache(maxsize=8)  # row, line and head of a transaction ask one after the other
+def _encoded(entry: Entry) -> bytes:
+    return canon.trusted(entry.as_json())
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,24 +189,19 @@ def origin(store_id: str) -> Head:
     return Head(1, hashlib.sha256(b"holdfast chain of " + store_id.encode()).digest())
 
 
-def record_digest(salt: bytes, position: int, body: bytes) -> bytes:
-    """sha256(salt ‖ body), the salt being the first 16 bytes of sha256(transaction salt ‖ position as 4 bytes).
-
-    The salt keeps a digest from giving away a short body after it has been redacted.
-    """
-    return hashlib.sha256(record_salt(salt, position) + body).digest()
-
-
 def record_salt(salt: bytes, position: int) -> bytes:
     """The salt of one change: the first 16 bytes of sha256(transaction salt ‖ position as 4 bytes)."""
     return hashlib.sha256(salt + position.to_bytes(4, "big")).digest()[:16]
 
 
 def root_of(salt: bytes, bodies: tuple[bytes, ...] | list[bytes]) -> bytes:
-    """sha256 over the record digests of a transaction, in order."""
-    total = hashlib.sha256()
-    for position, body in enumerate(bodies):
-        total.update(record_digest(salt, position, body))
+    """sha256 over the record digests of a transaction, in order: sha256(record salt ‖ body) each.
+
+    The salt keeps a digest from giving away a short body after it has been redacted.
+    """
+    total, sha256 = hashlib.sha256(), hashlib.sha256
+    for position, body in enumerate(bodies):  # no calls for the salts: there are thousands
+        total.update(sha256(sha256(salt + position.to_bytes(4, "big")).digest()[:16] + body).digest())
     return total.digest()
 
 

@@ -47,7 +47,7 @@ def from_datetime(moment: datetime) -> int:
 
 def to_text(us: int) -> str:
     """ISO 8601 in UTC with six decimals and `Z`: sorts as text, one form for each instant."""
-    return to_datetime(us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return to_datetime(us).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def from_text(text: str) -> int:

@@ -38,10 +38,13 @@ _READ = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What is to be known of an index in which nothing was found: its chain, its rows by table, what was looked at."""
+    """What is to be known of an index in which nothing was found: its chain, its rows by table, what was looked at.
+
+    `rows` None: that they are as the chain gives them could not be told.
+    """
 
     held: Held
-    rows: Mapping[str, int]
+    rows: Mapping[str, int] | None
     checked: Mapping[str, int]
 
 
@@ -83,12 +86,10 @@ def chain_and_rows(scene: Scene, settle: Callable[[Scene], None]) -> Iterator[As
     """
     with contextlib.ExitStack() as stack:
         copy = _copy(scene, stack) if _is_worth_it(scene) else ""
-        if not copy:
-            yield None
-            return
-        scene.needs, scene.has_places = scene.view.audit, True
-        aside = _fork(scene.root, copy, settle)
-        stack.callback(aside.end)
+        aside = _fork(scene.root, copy, settle) if copy else None
+        if aside is not None:
+            stack.callback(aside.end)
+            scene.needs, scene.has_places = scene.view.audit, True
         yield aside
 
 
@@ -114,14 +115,19 @@ def _copy(scene: Scene, stack: contextlib.ExitStack) -> str:
     return path
 
 
-def _fork(root: str, copy: str, settle: Callable[[Scene], None]) -> Aside:
+def _fork(root: str, copy: str, settle: Callable[[Scene], None]) -> Aside | None:
     reading, writing = os.pipe()
-    process = os.fork()
+    try:
+        process = os.fork()
+    except OSError:  # there may be as many processes as this user may have
+        os.close(reading)
+        os.close(writing)
+        return None
     if process:
         os.close(writing)
         return Aside(process, reading)
     try:
-        gc.freeze()  # what belongs to the parent is not to be taken apart here
+        gc.disable()  # what belongs to the parent is not to be taken apart here
         os.close(reading)
         found = _look(root, copy, settle)
         if found is not None:
@@ -140,6 +146,6 @@ def _look(root: str, copy: str, settle: Callable[[Scene], None]) -> Sound | None
         return None
     settle(scene)
     index.check_chain(scene)
-    if scene.index is None or scene.rows is None or out.report(quick=False).counts:
+    if scene.index is None or out.report(quick=False).counts:
         return None
     return Sound(scene.index, scene.rows, dict(out.checked))

@@ -118,29 +118,53 @@ def _check_at_once(scene: Scene, marker: Marker | None) -> bool:
 
     What is found is told in the same order as if one came after the other.
     """
-    out, apart = scene.out, Gathered(None, scene.out.progress, before=scene.out)
+    out, watched = scene.out, _Watched(scene.out.progress)
+    of_rules, apart = (Gathered(None, watched if out.progress else None, before=out) for _ in range(2))
     with beside.chain_and_rows(scene, lambda one: _settle_origin(one, marker)) as aside:
         sound = None
         if aside is not None:
-            scene.out = apart
             try:
+                scene.out = of_rules
                 rows.check_rules(scene, matched=True)
+                scene.out = apart
                 _check_contents(scene, None)
-                out.step(0, None, "checking the index", "changes")
+                apart.step(0, None, "checking the index", "changes")
                 sound = aside.sound()
+            except Exception:
+                # Nobody has checked yet what was read of this index: what is wrong with it is said by the other way.
+                if watched.raised:
+                    raise
             finally:
                 scene.out = out
     if sound is None:
         scene.view.close()
-        scene.needs, scene.has_places = None, False
+        scene.needs, scene.has_places, scene.knows_all = None, False, True
         return False
     scene.index, scene.rows = sound.held, sound.rows
     out.checked.update(sound.checked)
     _settle_origin(scene, marker)
     journal.check_journal(scene)
-    rows.check_rows(scene)
+    if scene.rows is not None:
+        rows.check_rows(scene)
+        out.absorb(of_rules)
+    elif rows.check_rows(scene):
+        rows.check_rules(scene)
     out.absorb(apart)
     return True
+
+
+class _Watched:
+    """Tells whoever watches how far the work is, and whether they have stopped it."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.raised = False
+
+    def __call__(self, done: int, total: int | None, what: str, unit: str) -> None:
+        if self._progress:
+            self.raised = True
+            self._progress(done, total, what, unit)
+            self.raised = False
 
 
 def _check_contents(scene: Scene, portion: Portion | None) -> None:

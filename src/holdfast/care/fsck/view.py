@@ -25,7 +25,7 @@ from holdfast.index.audit import Audit
 from holdfast.index.sqlite import SqliteIndex
 
 if TYPE_CHECKING:
-    from holdfast.index.postgres.connection import Place
+    from holdfast.index.postgres.place import Place
 
 _WAIT_S = 30.0
 _TRIES = 500
@@ -34,8 +34,7 @@ COPIED = ("", "-wal", "-journal")
 
 
 class View:
-    """An index as fsck sees it. `audit` reads it; None while it is not open. `copy`: where it is, if it is a copy.
-    `served`: it is on a server."""
+    """An index as fsck sees it. `audit` reads it; None while it is not open. `copy`: where it is, if it is a copy."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -44,7 +43,6 @@ class View:
         self._copied: tuple[object, ...] | None = None
         self.audit: Audit | None = None
         self.copy: str | None = None
-        self.served = False
 
     def open(self) -> Audit:
         """Look at the index as it is now; FileNotFoundError, and typed errors if it cannot be read."""
@@ -61,13 +59,9 @@ class View:
 
     def _open_served(self, place: str | Place) -> Audit:
         """One on a server, which keeps its own house."""
-        from holdfast.index.postgres.audit import PostgresAudit  # noqa: PLC0415 - it needs an extra
-        from holdfast.index.postgres.index import PostgresIndex  # noqa: PLC0415
-
-        index = PostgresIndex(place, read_only=True)
+        index = served.index_class()(place, read_only=True)
         self._held.callback(index.close)
-        self.served = True
-        self.audit = PostgresAudit(index)
+        self.audit = index.audit()
         return self.audit
 
     def refresh(self) -> None:

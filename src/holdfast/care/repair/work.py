@@ -23,7 +23,7 @@ from holdfast.care.repair.report import Bench, RepairReport, Step
 from holdfast.care.repair.segments import Beyond, mend_journal
 from holdfast.care.repair.sources import Sources
 from holdfast.engine import open as opening
-from holdfast.engine import placing, recover
+from holdfast.engine import placing, recover, served
 from holdfast.engine.handle import Handle
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.open import Settings
@@ -78,6 +78,7 @@ def repair(root: str, settings: Settings, wanted: Wanted, progress: Progress | N
             taken = len(bench.steps)
             if _nothing_to_do(plan, wanted):
                 break
+            served.demand_file_in(root, settings.disk, "repair")
             _mend(bench, plan, sources, settings=settings, wanted=wanted, progress=progress)
             if len(bench.steps) == taken:
                 break

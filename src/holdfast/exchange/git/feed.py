@@ -14,9 +14,10 @@ from holdfast.blobs import copy_to
 from holdfast.engine.handle import Handle
 from holdfast.exchange.git.commits import CommitText, is_ident, object_id, parse, person
 from holdfast.exchange.git.native import Drop, Move, Native, Put, Step
+from holdfast.exchange.git.places import is_harmful
 from holdfast.exchange.git.program import Git, Running
 from holdfast.exchange.git.record import Change, Kept
-from holdfast.exchange.git.walk import SUBMODULE
+from holdfast.exchange.git.touched import FOLDER, SUBMODULE
 
 IN_MEMORY_BYTES = 1 << 20
 REMEMBERED = 200_000
@@ -68,7 +69,7 @@ class Feed:
         self._running: Running = git.start(
             "fast-import", "--quiet", "--force", "--done", "--date-format=raw-permissive", "--max-pack-size=0"
         )
-        self._writer: Running | None = None
+        self._writers: dict[bytes, Running] = {}
         self._marks: dict[bytes, int] = {}
         self._waiting: list[_Fed] = []
         self._sent: dict[str, bytes] = {}
@@ -80,8 +81,8 @@ class Feed:
 
     def __exit__(self, *_: object) -> None:
         self._running.__exit__()
-        if self._writer is not None:
-            self._writer.__exit__()
+        for writer in self._writers.values():
+            writer.__exit__()
 
     # -- commits -----------------------------------------------------------------------------------------------------
 
@@ -154,6 +155,11 @@ class Feed:
     # -- what a commit changes ---------------------------------------------------------------------------------------
 
     def _change(self, one: Change, contents: Contents) -> None:
+        if one.mode == FOLDER:
+            self._tree(one)
+            return
+        if is_harmful(one.path):
+            return  # no import has written this
         if not one.mode:
             self._drop(one.path)
         elif one.mode == SUBMODULE:
@@ -161,6 +167,14 @@ class Feed:
         else:
             assert one.digest is not None
             self._put(Put(one.path, one.mode, one.digest), contents)
+
+    def _tree(self, one: Change) -> None:
+        """A tree with modes that fast-import would not write. The one of all comes last, and then stands for all."""
+        if object_id(b"tree", one.raw, like=one.object_id) != one.object_id:
+            return
+        self._write_object(b"tree", one.raw)
+        if not one.path:
+            self._running.say(b'M 040000 %s ""\n' % one.object_id)
 
     def _step(self, step: Step, contents: Contents) -> None:
         if isinstance(step, Put):
@@ -234,15 +248,20 @@ class Feed:
         got = dict(self.learn())[self._mark]
         if got != expected:
             return  # its tree is another one
-        if self._writer is None:
-            self._writer = self._git.start("hash-object", "-w", "-t", "commit", "--literally", "--stdin-paths")
-        with tempfile.NamedTemporaryFile(prefix="holdfast-") as file:
-            file.write(kept.raw)
-            file.flush()
-            self._writer.say(os.fsencode(file.name) + b"\n")
-            self._writer.flush()
-            assert self._writer.line() == kept.id
+        self._write_object(b"commit", kept.raw)
         del self._marks[kept.id]
+
+    def _write_object(self, kind: bytes, data: bytes) -> None:
+        writer = self._writers.get(kind)
+        if writer is None:
+            writer = self._git.start("hash-object", "-w", "-t", kind, "--literally", "--stdin-paths")
+            self._writers[kind] = writer
+        with tempfile.NamedTemporaryFile(prefix="holdfast-") as file:
+            file.write(data)
+            file.flush()
+            writer.say(os.fsencode(file.name) + b"\n")
+            writer.flush()
+            writer.line()
 
     def settle(self) -> None:
         """All that was fed is in the repository, and can be called by its id."""

@@ -16,15 +16,16 @@ from holdfast.engine.together import Series, together
 from holdfast.engine.transaction import Unit
 from holdfast.errors import ConflictError, InvalidValueError
 from holdfast.exchange.folder import Problem
-from holdfast.exchange.git import labels, record
+from holdfast.exchange.git import labels, record, walk
 from holdfast.exchange.git.edits import Edits
 from holdfast.exchange.git.landing import Landed, Landing, author
 from holdfast.exchange.git.loading import Loader, Part
+from holdfast.exchange.git.objects import Objects
 from holdfast.exchange.git.program import Git, repository
 from holdfast.exchange.git.record import Chapter, State
 from holdfast.exchange.git.shelf import Shelf
 from holdfast.exchange.git.texts import Texts
-from holdfast.exchange.git.walk import Objects, Walker, Way, object_named
+from holdfast.exchange.git.walk import Walker, Way, object_named
 from holdfast.kinds import addresses, collections, revising
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.revising import Description
@@ -183,6 +184,7 @@ class _Import:
     def _leg(self, state: State) -> State:
         """Take all commits up to the tip of a state; the state then."""
         way = Way(state.tip, state.since, state.taken, state.paths)
+        self._total = state.commits - state.done + walk.count(self._git, way)
         objects = Objects(self._git)
         texts = Texts(self._handle, objects)
         batch = _Batch(self, texts, state)
@@ -190,7 +192,7 @@ class _Import:
             with Walker(self._git, way) as walker:
                 loader = Loader(texts, self._place, self._beside, self.report)
                 for commits in walker.commits(skip=state.done, last=state.last):
-                    for part in loader.parts(list(walker.touches(commits))):
+                    for part in loader.parts(walker.touches(commits)):
                         batch.take(part)
             return batch.close()
         finally:
@@ -216,7 +218,7 @@ class _Import:
         self._upto = series.head.next_seq
         texts.landed()
         if self._progress:
-            self._progress(state.commits, None, self.report.into, "commits")
+            self._progress(state.commits, self._total, self.report.into, "commits")
 
     def _look_around(self, series: Series) -> None:
         if series.first != self._upto:
@@ -239,7 +241,8 @@ class _Import:
         self._put(unit, place, incoming)
 
     def _put(self, unit: Unit, place: tuple[Name, ...], incoming: content.Incoming) -> None:
-        said = Description(type=record.TYPE)
+        # No media type of text: it says again what artifacts and runs say, and a search would find both.
+        said = Description(type=record.TYPE, media_type=record.MEDIA_TYPE)
         parent = collections.ensure_down(unit, place[:-1])
         found = unit.handle.index.artifacts.by_place(parent, place[-1])
         if found is None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from holdfast.errors import ImportRefusedError
 from holdfast.exchange.git import record
+from holdfast.exchange.git.objects import Objects
 from holdfast.exchange.git.program import Git
 from holdfast.exchange.git.record import State
-from holdfast.exchange.git.walk import Objects
 from holdfast.values import canon
 
 _FORM = "%(objecttype) %(objectname) %(*objecttype) %(*objectname) %(refname)"
@@ -85,6 +85,8 @@ def write(git: Git, tag: Tag, altered: dict[bytes, bytes]) -> tuple[str, str] | 
         return "left-out", "its commit is not in this history"
     name = b"refs/tags/" + tag.name
     wanted, unsigned = target, False
+    if b"\n" in tag.name or git.try_("check-ref-format", name) is None:
+        return "refused", "no tag can have this name"
     for kept in reversed(tag.objects):
         unsigned = target != tag.target
         raw = _onto(kept, wanted) if unsigned else kept

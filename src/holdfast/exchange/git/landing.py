@@ -6,6 +6,7 @@ it is what the commits so far touched last: a merge sets whatever differs from a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +16,7 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import Unit
 from holdfast.exchange.git.commits import Person, person, text
 from holdfast.exchange.git.shelf import Place, Shelf, Standing
-from holdfast.exchange.git.walk import EXECUTABLE, LINK, Commit, Touch
+from holdfast.exchange.git.touched import EXECUTABLE, LINK, Commit, Touch
 from holdfast.kinds import collections, media, revising
 from holdfast.kinds.revising import Description
 from holdfast.values import moment
@@ -100,7 +101,10 @@ class Landing:
 
     def _move(self, unit: Unit, source: Place, target: Place, about: _About) -> None:
         standing = self._shelf.at(unit, source)
-        if standing is None or self._shelf.at(unit, target) is not None:
+        # A file that comes to stand where its own folder is, or the other way round, goes and is made anew.
+        old, new = (*source[0], source[1]), (*target[0], target[1])
+        is_nested = old[: len(new)] == new or new[: len(old)] == old
+        if standing is None or is_nested or self._shelf.at(unit, target) is not None:
             self._leave(unit, source, about)
             return
         parent_id = self._shelf.room(unit, target, about.mark)
@@ -117,39 +121,30 @@ class Landing:
         waiting: list[tuple[Arriving, Standing]] = []
         ids = moment.draw_ids(unit.now_us, len(arriving))
         for one in arriving:
-            said = about.says(one)
-            made = self._made(unit, one, said, next(ids))
-            if made is None:
+            before = self._shelf.at(unit, one.place)
+            mode, is_link = about.form(one)
+            if before is not None and before.is_like(one.incoming.digest, mode, is_link=is_link):
                 self.landed.unchanged += 1
                 continue
-            waiting.append((one, made))
-            if made.number == 1:
+            said = about.says(one)
+            assert said.media_type is not None
+            if before is None:
+                made = Standing(next(ids), 1, one.incoming.digest, said.media_type, mode, {})
                 parent_id = self._shelf.room(unit, one.place, about.mark)
                 body = revising.creation(made.id, parent_id, one.place[1], one.incoming, said, made.media_type,
                                          run=about.run_id)  # fmt: skip
                 self.landed.created += 1
             else:
-                before = self._shelf.at(unit, one.place)
-                assert before is not None
+                made = before.next(one.incoming.digest, said.media_type, mode)
                 said = replace(said, metadata=before.metadata)
                 body = revising.revision(made.id, made.number, before.digest, one.incoming, said, run=about.run_id)
                 self.landed.revised += 1
+            waiting.append((one, made))
             bodies.append(body)
         unit.publish([one.incoming for one, _ in waiting])
         unit.change_all(bodies)
         for one, made in waiting:
             self._shelf.stands(one.place, made)
-
-    def _made(self, unit: Unit, one: Arriving, said: Description, new_id: str) -> Standing | None:
-        """The revision that there is to be; None if it is there."""
-        mode = None if said.file is None else said.file.mode
-        assert said.media_type is not None
-        standing = self._shelf.at(unit, one.place)
-        if standing is None:
-            return Standing(new_id, 1, one.incoming.digest, said.media_type, mode, {})
-        if standing.is_like(one.incoming.digest, said.media_type, mode):
-            return None
-        return standing.next(one.incoming.digest, said.media_type, mode)
 
 
 class _About:
@@ -184,13 +179,18 @@ class _About:
         new = {"name": self.subject, "status": RunStatus.COMPLETED.value, "metadata": {"git": facts}, "tags": [TAG]}
         return {"kind": "run", "action": "create", "id": self.run_id, "new": new}
 
+    @staticmethod
+    def form(one: Arriving) -> tuple[int | None, bool]:
+        """Mode of the file, and whether it is a link."""
+        is_link = one.touch.mode == LINK
+        return None if is_link else 0o755 if one.touch.mode == EXECUTABLE else 0o644, is_link
+
     def says(self, one: Arriving) -> Description:
         """What is said of a revision that the commit makes."""
-        is_link = one.touch.mode == LINK
-        mode = None if is_link else 0o755 if one.touch.mode == EXECUTABLE else 0o644
+        mode, is_link = self.form(one)
         kind = SYMLINK_MEDIA_TYPE if is_link else _media_type(one.place[1], one.kind)
         file = FileFacts(mode, self._mtime_ns)
-        return Description(media_type=kind, message=self._message, source=self._source, file=file, metadata={})
+        return Description(media_type=kind, message=self._message.strip(), source=self._source, file=file, metadata={})
 
 
 def _dated(key: str, who: Person) -> dict[str, str]:
@@ -198,6 +198,7 @@ def _dated(key: str, who: Person) -> dict[str, str]:
     return {} if when is None else {key: when.isoformat()}
 
 
+@functools.lru_cache(10_000)
 def _media_type(name: Name, kind: str) -> str:
     """By the name, where that says something; else what the content showed."""
     found = media.detect(name.text, _NOT_TEXT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,17 +12,17 @@ from holdfast.exchange.folder import Problem
 from holdfast.exchange.git import record
 from holdfast.exchange.git.commits import text
 from holdfast.exchange.git.landing import Arriving, Load
+from holdfast.exchange.git.places import is_harmful
 from holdfast.exchange.git.record import Change, Kept
 from holdfast.exchange.git.shelf import Place
 from holdfast.exchange.git.texts import Texts
-from holdfast.exchange.git.walk import EXECUTABLE, LINK, SUBMODULE, Commit, Touch
+from holdfast.exchange.git.touched import EXECUTABLE, FOLDER, LINK, SUBMODULE, Commit, Touch, Touched
 from holdfast.values import names
 from holdfast.values.names import Name
 
+REMEMBERED = 100_000
 PART = 2_000
 """So many paths of one commit are written at once."""
-
-_HARMFUL = re.compile(rb"\.{0,2}|\.git[ .]*(:.*)?|git~1", re.IGNORECASE | re.DOTALL)
 
 
 class Counts(Protocol):
@@ -67,16 +66,18 @@ class Loader:
         self._counts = counts
         self._named: set[bytes] = set()
         self._written: set[bytes] = set()
+        self._places: dict[bytes, Place | None] = {}
 
-    def parts(self, touched: Sequence[tuple[Commit, list[Touch]]]) -> Iterator[Part]:
+    def parts(self, touched: Sequence[Touched]) -> Iterator[Part]:
         """The parts of some commits, with their contents; each is to be written before the next but some is asked."""
         # What goes before what comes: a folder may come to stand where a file was.
-        ordered = [(c, sorted(touches, key=lambda touch: (touch.mode != b"", touch.path))) for c, touches in touched]
+        ordered = [(one, sorted(one.touches, key=lambda touch: (touch.mode != b"", touch.path))) for one in touched]
         self._texts.expect(
             touch.object_id for _, touches in ordered for touch in touches
-            if touch.mode not in (b"", SUBMODULE) and not _harmful(touch.path)
+            if touch.mode not in (b"", SUBMODULE) and not is_harmful(touch.path)
         )  # fmt: skip
-        for commit, touches in ordered:
+        for one, touches in ordered:
+            commit = one.commit
             self._count(commit, touches)
             kept: Kept | None = Kept(0, commit.id, commit.raw, commit.parents)
             self._written = {touch.path for touch in touches if touch.mode}
@@ -86,11 +87,13 @@ class Loader:
                     part.changes += [Change(touch.source) for touch in touches if touch.source and touch.first]
                     kept = None
                 self._fill(part, touches[start : start + PART])
+                if part.ends:
+                    part.changes += [Change(tree.path, FOLDER, tree.id, raw=tree.raw) for tree in one.trees]
                 yield part
 
     def _fill(self, part: Part, touches: Sequence[Touch]) -> None:
         for touch in touches:
-            if _harmful(touch.path):
+            if is_harmful(touch.path):
                 self._problem(touch.path, "refused", "a path that git itself does not check out; it is left out")
             else:
                 self._take(part, touch)
@@ -123,11 +126,16 @@ class Loader:
 
     def _place(self, path: bytes) -> Place | None:
         """Where a path goes; None if no collection can hold it."""
-        try:
-            parts = names.parse_path(path)
-        except InvalidNameError:
-            return None
-        return (*self._top, *parts[:-1]), parts[-1]
+        if path not in self._places:
+            if len(self._places) >= REMEMBERED:
+                self._places.clear()
+            try:
+                parts = names.parse_path(path)
+            except InvalidNameError:
+                self._places[path] = None
+            else:
+                self._places[path] = ((*self._top, *parts[:-1]), parts[-1])
+        return self._places[path]
 
     def _count(self, commit: Commit, touches: Sequence[Touch]) -> None:
         counts, words = self._counts, commit.text
@@ -151,11 +159,6 @@ class Loader:
         if path not in self._named:
             self._named.add(path)
             self._counts.problems.append(Problem(text(path), code, reason))
-
-
-def _harmful(path: bytes) -> bool:
-    """Whether a path leads out of the tree, or into git's own folder, on some system."""
-    return any(_HARMFUL.fullmatch(step) for step in path.split(b"/"))
 
 
 def _is_utf8(raw: bytes) -> bool:

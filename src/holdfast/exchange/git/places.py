@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from holdfast.values import names
 
 REMEMBERED = 200_000
 _FIELDS = ("name", "name_hex", "parent", "collection")
-_REFUSED = re.compile(rb"\.git[ .]*(:.*)?|git~[0-9]", re.IGNORECASE | re.DOTALL)
-_ESCAPED = re.compile(rb"%(25)*(2E|67|47)")
+_REFUSED = re.compile(rb"(\.git|git~1)[ .]*(:.*)?", re.IGNORECASE | re.DOTALL)
+_ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 _IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 """Characters that HFS+ ignores in names: git refuses a `.git` with some of them in it."""
 
@@ -24,16 +25,22 @@ Own = tuple[str | None, bytes, str]
 
 
 def git_name(raw: bytes) -> bytes:
-    """A name as git can hold it: those that mean its own folder on some system get their first byte as `%XX`.
+    """A name as git can hold it: if it means git's own folder somewhere, with its first byte, `%` and `\\` as `%XX`.
 
-    Reversible: a name that looks like one of those gets its `%` as `%25`.
+    So are names that such an escape could stand for: with that it is reversible.
     """
-    if _is_refused(raw):
-        return b"%%%02X" % raw[0] + raw[1:]
-    found = _ESCAPED.match(raw)
-    if found is not None and _is_refused(bytes([int(found[2], 16)]) + raw[found.end() :]):
-        return b"%25" + raw[1:]
-    return raw
+    inner = raw
+    while not _is_refused(inner):
+        before, inner = inner, _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), inner)
+        if inner == before:
+            return raw
+    return b"%%%02X" % raw[0] + raw[1:].replace(b"%", b"%25").replace(b"\\", b"%5C")
+
+
+@functools.lru_cache(100_000)
+def is_harmful(path: bytes) -> bool:
+    """Whether a path leads out of its tree, or into git's own folder on some system."""
+    return any(step in (b"", b".", b"..") or _is_refused(step) for step in path.split(b"/"))
 
 
 def _is_refused(raw: bytes) -> bool:
@@ -41,7 +48,7 @@ def _is_refused(raw: bytes) -> bool:
         plain = _IGNORED.sub("", raw.decode("utf-8")).encode()
     except UnicodeDecodeError:
         plain = raw
-    return any(_REFUSED.fullmatch(part) is not None for part in (plain, plain.split(b"\\", 1)[0]))
+    return any(_REFUSED.fullmatch(part) is not None for part in plain.split(b"\\"))
 
 
 class Places:

@@ -20,7 +20,7 @@ _FIXED = {
     "GIT_NO_LAZY_FETCH": "1", "GIT_ADVICE": "0",
 }  # fmt: skip
 _SETTINGS = ("-c", "core.quotePath=false", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null",
-             "-c", "gc.auto=0", "-c", "fastimport.unpackLimit=0")  # fmt: skip
+             "-c", "protocol.allow=never", "-c", "gc.auto=0", "-c", "fastimport.unpackLimit=0")  # fmt: skip
 _TOLD = 500
 
 
@@ -72,7 +72,8 @@ class Running:
         with _typed(self._what):
             self.process = subprocess.Popen(  # type: ignore[call-overload]
                 _command(args), env=_environment(), stdin=subprocess.PIPE if given else subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=self._told, bufsize=1 << 16, **more,
+                stdout=subprocess.PIPE, stderr=self._told, bufsize=1 << 16,
+                process_group=0, **more,
             )  # fmt: skip
 
     @property

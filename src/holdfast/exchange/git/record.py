@@ -13,15 +13,17 @@ With them and the revisions each commit can be made again, byte for byte (docs/d
 from __future__ import annotations
 
 import base64
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, cast
 
 from holdfast.engine.handle import Handle
-from holdfast.errors import FormatTooNewError, ImportRefusedError, NotFoundError
+from holdfast.errors import FormatTooNewError, ImportRefusedError, InvalidDigestError, NotFoundError
+from holdfast.exchange.git.touched import FOLDER
 from holdfast.kinds import addresses, fetching
-from holdfast.values import canon, names
+from holdfast.values import canon, digest, names
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact
 
@@ -29,7 +31,10 @@ VERSION = 0
 SUFFIX = b".git"
 STATE, TAGS, COMMITS, CONTENTS = "import.json", "tags.json", "commits", "contents"
 TYPE = "git-history"
+MEDIA_TYPE = "application/x-git-history"
 _IN_MEMORY = 8 << 20
+_MODES = ("100644", "100755", "120000", "160000")
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +82,9 @@ def state_of(data: bytes) -> State:
             raise FormatTooNewError(f"a record of version {value['format']}; this software knows {VERSION}",
                                     found=value["format"], known=VERSION)  # fmt: skip
         return State(
-            value["collection"], value["branch"], value["tip"].encode(), tuple(unpacked(p) for p in value["paths"]),
+            value["collection"], value["branch"], _id(value["tip"]), tuple(unpacked(p) for p in value["paths"]),
             tuple(one.encode() for one in value["since"]), tuple(one.encode() for one in value["taken"]),
-            value["done"], value["last"].encode(), value["commits"], value["closed"],
+            value["done"], _id(value["last"]) if value["last"] else b"", value["commits"], value["closed"],
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ImportRefusedError(
@@ -90,12 +95,16 @@ def state_of(data: bytes) -> State:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a commit does to a path, against its first parent. `mode` b"": it goes. `digest`: None for a submodule."""
+    """What a commit does to a path, against its first parent. `mode` b"": it goes. `digest`: None for a submodule.
+
+    `mode` FOLDER: a tree that only its own bytes, `raw`, can stand for; the tree of all, whose path is b"", is last.
+    """
 
     path: bytes
     mode: bytes = b""
     object_id: bytes = b""
     digest: str | None = None
+    raw: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,9 @@ class Chapter:
 
     def change(self, one: Change) -> None:
         """Something that it changes."""
-        if one.mode:
+        if one.mode == FOLDER:
+            self._line(["T", one.object_id.decode(), base64.b64encode(one.raw).decode(), packed(one.path)])
+        elif one.mode:
             self._line([one.mode.decode(), one.object_id.decode(), one.digest, packed(one.path)])
         else:
             self._line(["D", packed(one.path)])
@@ -142,17 +153,36 @@ def told(source: Iterable[bytes]) -> Iterator[Kept | Change]:
         try:
             value: Any = canon.decode(line)
             if isinstance(value, dict):
-                parents = tuple(one.encode() for one in value["parents"])
-                yield Kept(value["n"], value["id"].encode(), unpacked(value["raw"]), parents)
+                parents = tuple(_id(one) for one in value["parents"])
+                yield Kept(value["n"], _id(value["id"]), unpacked(value["raw"]), parents)
+            elif value[0] == "T":
+                raw = base64.b64decode(value[2], validate=True)
+                yield Change(unpacked(value[3]), FOLDER, _id(value[1]), raw=raw)
             elif value[0] == "D":
                 yield Change(unpacked(value[1]))
             else:
-                yield Change(unpacked(value[3]), value[0].encode(), value[1].encode(), value[2])
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+                yield _content_change(value)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, InvalidDigestError) as error:
             raise ImportRefusedError(
                 f"a line of commits cannot be read: {error}", path=COMMITS, reason="form",
                 remedy="Make the last good revision of that artifact the newest: `holdfast revert`.",
             ) from error  # fmt: skip
+
+
+def _content_change(value: Any) -> Change:
+    """Nothing in it may mean anything else to whoever is told of it."""
+    mode, object_id, found, path = value
+    if mode not in _MODES or (found is None) != (mode == "160000"):
+        raise ValueError(f"{mode!r} is no mode of it")
+    if found is not None:
+        digest.raw(found)
+    return Change(unpacked(path), mode.encode(), _id(object_id), found)
+
+
+def _id(value: str) -> bytes:
+    if not _OBJECT_ID.fullmatch(value):
+        raise ValueError(f"{value!r} is no id")
+    return value.encode()
 
 
 def packed(raw: bytes) -> str | dict[str, str]:

@@ -11,7 +11,7 @@ from holdfast.engine.transaction import Unit
 from holdfast.kinds import collections
 from holdfast.kinds.collections import Collections
 from holdfast.values.names import Name
-from holdfast.values.records import RevisionState
+from holdfast.values.records import SYMLINK_MEDIA_TYPE, RevisionState
 
 MOST = 200_000
 """So many places are kept in mind."""
@@ -32,9 +32,10 @@ class Standing:
     metadata: dict[str, Any]
     kept: bool = True
 
-    def is_like(self, digest: str, media_type: str, mode: int | None) -> bool:
+    def is_like(self, digest: str, mode: int | None, *, is_link: bool) -> bool:
         """Whether a revision of this would change nothing."""
-        return self.kept and (self.digest, self.media_type, self.mode) == (digest, media_type, mode)
+        same = (self.digest, self.mode) == (digest, mode) and (self.media_type == SYMLINK_MEDIA_TYPE) == is_link
+        return self.kept and same
 
     def next(self, digest: str, media_type: str, mode: int | None) -> Standing:
         """Its next revision."""

@@ -12,8 +12,8 @@ from holdfast.engine import content, cutting
 from holdfast.engine.content import Incoming
 from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
+from holdfast.exchange.git.objects import Objects
 from holdfast.exchange.git.shelf import Place
-from holdfast.exchange.git.walk import Objects
 from holdfast.kinds import addresses, media
 from holdfast.values import names
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.index.audit import Audit
 from holdfast.index.postgres import sortable
-from holdfast.index.postgres.index import PostgresIndex
+from holdfast.index.postgres.connection import PostgresDatabase
 from holdfast.index.postgres.proving import Row
+from holdfast.index.sqlite import SqliteIndex
 
 
 class PostgresAudit(Audit):
     """Reads one index for fsck, from the thread that made it."""
 
-    def __init__(self, index: PostgresIndex) -> None:
+    def __init__(self, index: SqliteIndex, server: PostgresDatabase) -> None:
         super().__init__(index)
-        self._server = index.server
+        self._server = server
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -36,9 +37,8 @@ class PostgresAudit(Audit):
 
     def schema(self) -> list[str]:
         """What is not as the schema says; SchemaTooNewError and the like pass."""
-        index = cast("PostgresIndex", self.index)
-        index.check()
-        return index.trouble()
+        self.index.check()
+        return self.index.trouble()
 
     def rows(self, table: str) -> Iterator[Row]:
         """Every row of a table in order of its primary key, read as they are asked for."""

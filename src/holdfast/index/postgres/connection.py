@@ -1,8 +1,4 @@
-"""Connections to one schema of one server: one for each thread, a lost one replaced, and errors in our own words.
-
-Nothing that a store keeps secret leaves through here: of a server's errors only the primary message is passed on (the
-detail quotes rows), and a connection is named without its password.
-"""
+"""Connections to one schema of one server: one for each thread, a lost one replaced, spoken to as to SQLite's."""
 
 from __future__ import annotations
 
@@ -10,150 +6,18 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from holdfast.errors import (
-    ConflictError,
-    HandleDeadError,
-    HoldfastError,
-    IndexDamagedError,
-    InvalidValueError,
-    LockedError,
-    MissingDependencyError,
-    NoSpaceError,
-    ReadOnlyError,
-    StorageIOError,
-)
-from holdfast.index.postgres import schema
-from holdfast.index.postgres.dialect import Statement, translated, unknown_row
+import psycopg
+from psycopg import pq
+
+from holdfast.errors import HandleDeadError
+from holdfast.index.postgres.dialect import Statement, translated
+from holdfast.index.postgres.place import Place, mapped
 from holdfast.index.postgres.proving import Row
 
-try:
-    import psycopg
-    from psycopg import pq
-    from psycopg.adapt import Loader
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo
-    from psycopg.types.numeric import Int8Dumper
-    from psycopg.types.string import BytesBinaryDumper, StrDumper
-except ImportError as error:  # pragma: no cover - the extra is there wherever the tests run
-    raise MissingDependencyError(
-        "an index in PostgreSQL needs psycopg", extra="postgres", remedy="pip install 'holdfast[postgres]'"
-    ) from error
-
-LOCK_WAIT_MS = 30_000
-CONNECT_S = 10
-_PREPARED = 512
 _STREAMED = 1_000
-_SETUP = """SET search_path = "{schema}"; SET lock_timeout = {wait}; SET client_min_messages = warning;
-SET timezone = 'UTC'; SET default_transaction_isolation = 'read committed';
-SET default_transaction_read_only = {read_only};
-SELECT set_config('synchronous_commit', 'on', false)
-    WHERE current_setting('synchronous_commit') IN ('off', 'local')"""
-"""Nobody's defaults decide whether a commit is durable when it returns, nor what a query means."""
-
-Work = Callable[[Any], Any]
-
-
-class _Whole(Loader):
-    """Sums come as `numeric`: they are whole numbers."""
-
-    def load(self, data: Any) -> int | float:
-        text = bytes(data)
-        return float(text) if b"." in text else int(text)
-
-
-class Place:
-    """Which schema of which server a URL names. `str` of it has no secret.
-
-    `postgresql://user@host:port/database?schema=NAME`, and whatever else libpq takes; without a schema, `holdfast`.
-    """
-
-    def __init__(self, url: str) -> None:
-        """InvalidValueError for what is no such URL; the message does not repeat it."""
-        try:
-            parts = urlsplit(url)
-            given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-            wanted = given.pop("schema", None)
-            said = conninfo_to_dict(urlunsplit(parts._replace(query=urlencode(given))))
-        except (ValueError, psycopg.Error):
-            raise InvalidValueError(
-                "this is no URL of a PostgreSQL database", where="index", reason="URL",
-                remedy="postgresql://USER@HOST:PORT/DATABASE?schema=NAME; a password is best kept in ~/.pgpass.",
-            ) from None  # fmt: skip
-        self.schema = schema.name(wanted)
-        self._said = said
-        where = "/".join(str(said[key]) for key in ("host", "port", "dbname") if said.get(key))
-        self._shown = f"postgresql://{where}?schema={self.schema}"
-
-    def __str__(self) -> str:
-        return self._shown
-
-    def __repr__(self) -> str:
-        return f"Place({self._shown})"
-
-    def beside(self, name: str) -> Place:
-        """Another schema of the same database."""
-        other = object.__new__(Place)
-        other.schema, other._said = schema.name(name), self._said
-        other._shown = self._shown.rpartition("?schema=")[0] + f"?schema={name}"
-        return other
-
-    def connect(self, *, read_only: bool) -> psycopg.Connection[Any]:
-        """A new connection, set up. Typed errors."""
-        asked: dict[str, Any] = {
-            "connect_timeout": CONNECT_S,
-            "application_name": "holdfast",
-            **self._said,
-            "client_encoding": "UTF8",
-        }
-        try:
-            made = psycopg.connect(make_conninfo(**asked), autocommit=True)
-        except psycopg.Error as error:
-            raise mapped(error, self._shown) from None
-        adapters = made.adapters
-        adapters.register_dumper(int, Int8Dumper)
-        adapters.register_dumper(str, StrDumper)
-        adapters.register_dumper(bytes, BytesBinaryDumper)
-        adapters.register_loader("numeric", _Whole)
-        made.prepared_max = _PREPARED
-        try:
-            switch = "on" if read_only else "off"
-            made.execute(_SETUP.format(schema=self.schema, wait=LOCK_WAIT_MS, read_only=switch).encode())
-        except psycopg.Error as error:
-            made.close()
-            raise mapped(error, self._shown) from None
-        return made
-
-
-def mapped(error: Exception, where: str) -> HoldfastError:
-    """The typed error for one of psycopg's. It quotes no value of a row."""
-    if isinstance(error, HoldfastError):
-        return error
-    state = getattr(error, "sqlstate", None) or ""
-    diagnostics = getattr(error, "diag", None)
-    text = (diagnostics.message_primary if diagnostics is not None else None) or _short(error)
-    if state == schema.DAMAGED:
-        return unknown_row(text)
-    if state in ("53100", "53200"):
-        return NoSpaceError(f"no space left on the server of {where}", path=where)
-    if state in ("55P03", "57014", "40P01"):
-        return LockedError(f"{where} is busy: {text}", lock=where, holder=None, waited_s=LOCK_WAIT_MS / 1000)
-    if state in ("25006", "42501"):
-        return ReadOnlyError(f"cannot write to {where}: {text}", path=where)
-    if state.startswith("23"):
-        return ConflictError(f"a row of {where} clashes", reason=f"SQLSTATE {state}")
-    if state.startswith("22") or (not state and isinstance(error, (psycopg.DataError, UnicodeError))):
-        return InvalidValueError("a value that no row can hold", where="query", reason=f"SQLSTATE {state or '22000'}")
-    if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
-        return StorageIOError(
-            f"{where} could not be reached, or the connection was lost: {text}", path=where, operation="postgresql",
-            errno=0, remedy="See that the server runs and lets you in; then try again.",
-        )  # fmt: skip
-    return IndexDamagedError(f"{where}: {text}", reason=f"SQLSTATE {state}")
-
-
-def _short(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+VERSION = "PRAGMA data_version"
+_BEGIN = b'BEGIN; SELECT "version" FROM "head" FOR UPDATE'
 
 
 class Result:
@@ -185,6 +49,30 @@ class Result:
         self._cursor.close()
 
 
+class Known:
+    """An answer for which the server need not be asked."""
+
+    __slots__ = ("_rows", "rowcount")
+
+    def __init__(self, rows: tuple[Row, ...]) -> None:
+        self._rows = rows
+        self.rowcount = len(rows)
+
+    def fetchall(self) -> list[Row]:
+        """All rows."""
+        return [*self._rows]
+
+    def fetchone(self) -> Row | None:
+        """The first row, or None."""
+        return self._rows[0] if self._rows else None
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 class Link:
     """One thread's connection. Errors come out typed; between transactions a lost one is replaced.
 
@@ -197,6 +85,7 @@ class Link:
         self._read_only = read_only
         self._connection = place.connect(read_only=read_only)
         self.total_changes = 0
+        self.version: int | None = None  # of the index, while this connection holds the row that says it
 
     @property
     def in_transaction(self) -> bool:
@@ -211,11 +100,14 @@ class Link:
         """Whether the server is not at the other end any more, as far as is known."""
         return self._connection.closed
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Result | Known:
         """One statement."""
-        return self._execute(translated(sql), parameters)
+        if sql == VERSION and self.version is not None:
+            return Known(((self.version,),))
+        return self.say(translated(sql), parameters)
 
-    def _execute(self, said: Statement, parameters: Sequence[Any]) -> Result:
+    def say(self, said: Statement, parameters: Sequence[Any] = ()) -> Result:
+        """One statement that is translated already."""
         given = said.arranged(parameters) if parameters else None
         outside = not self.in_transaction
         try:
@@ -260,6 +152,26 @@ class Link:
             self._connection.execute(text.encode())
         except psycopg.Error as error:
             raise mapped(error, self._where) from None
+
+    def begin(self) -> int | None:
+        """Begin to write, as the only one: the version of the index, whose row is held until the end. None: it is lost.
+
+        One message, said again on a new connection if the old one was lost.
+        """
+        try:
+            cursor = self._connection.execute(_BEGIN)
+        except psycopg.Error as error:
+            if not self.lost:
+                raise mapped(error, self._where) from None
+            self._connection = self._place.connect(read_only=self._read_only)
+            try:
+                cursor = self._connection.execute(_BEGIN)
+            except psycopg.Error as again:
+                raise mapped(again, self._where) from None
+        cursor.nextset()
+        row = cursor.fetchone()
+        self.version = None if row is None else int(row[0])
+        return self.version
 
     def create_function(self, *_: Any, **__: Any) -> None:
         """Functions are in the schema."""
@@ -313,7 +225,7 @@ class PostgresDatabase:
         except psycopg.Error as error:
             raise mapped(error, self.path) from None
 
-    def run(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> Result | Known:
         """One statement on this thread's connection; errors typed."""
         return self.raw().execute(sql, parameters)
 
@@ -323,7 +235,21 @@ class PostgresDatabase:
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row, or None; errors typed."""
-        return self.raw().execute(sql, parameters).fetchone()
+        said = translated(sql)
+        return None if said.moot else self.raw().say(said, parameters).fetchone()
+
+    @contextlib.contextmanager
+    def committed(self) -> Iterator[Link]:
+        """A connection that sees what is committed: this thread's, or another while that has a transaction open."""
+        own = self.raw()
+        if not own.in_transaction:
+            yield own
+            return
+        other = Link(self.place, read_only=True)
+        try:
+            yield other
+        finally:
+            other.close()
 
     def close_every(self) -> None:
         """Close the connections of all threads."""

@@ -44,7 +44,8 @@ class Statement:
     """A statement as PostgreSQL takes it. `order`: which of the caller's parameters stand at its marks; None: all.
 
     `fold`: what makes the caller's row of a fetched one; None: they are the same. `writes`: it changes rows.
-    `repeatable`: it may be said again on a new connection if the old one was lost before an answer came.
+    `repeatable`: it may be said again on a new connection if the old one was lost before an answer came. `moot`: it
+    reads entries of one index to compare them with their rows, which is the server's own business here.
     """
 
     text: bytes
@@ -52,6 +53,7 @@ class Statement:
     fold: Callable[[Row], Row] | None
     writes: bool
     repeatable: bool
+    moot: bool = False
 
     def arranged(self, parameters: Sequence[Any]) -> Sequence[Any]:
         """The parameters at its marks."""
@@ -65,7 +67,7 @@ def translated(sql: str) -> Statement:
     if special is not None:
         return Statement(special.encode(), None, None, writes=False, repeatable=True)
     found = tokens(sql)
-    first = found[0]
+    first, moot = found[0], "INDEXED" in found
     fold = proving.folded(found) if first == "SELECT" else None
     if found[:3] == _PLAN:
         found, fold = ["EXPLAIN", *found[3:]], _step
@@ -73,7 +75,8 @@ def translated(sql: str) -> Statement:
         found = rule(found)
     text, order = _marked(found)
     own = any(word.startswith("pg_temp.") for word in found)
-    return Statement(text.encode(), order, fold, first in _WRITES, first in ("SELECT", "WITH", "EXPLAIN") and not own)
+    reads = first in ("SELECT", "WITH", "EXPLAIN") and not own
+    return Statement(text.encode(), order, fold, first in _WRITES, reads, moot)
 
 
 def schema(sql: str) -> str:
@@ -160,7 +163,9 @@ def _comparisons(found: list[str]) -> list[str]:
             out += ["NOT", "DISTINCT", "FROM", word]
         elif before == "NOT" and out[-2:-1] == ["IS"] and word not in ("NULL", "DISTINCT"):
             out[-1:] = ["DISTINCT", "FROM", word]
-        elif word in _TRUTHS and before in _BEFORE_TRUTH and after in _AFTER_TRUTH and "BETWEEN" not in out[-4:]:
+        elif word == ")" and out[-2:] == ["IN", "("]:  # in nothing
+            out[-3:] = ["FALSE"]
+        elif word in _TRUTHS and _is_truth(out) and after in _AFTER_TRUTH:
             out.append(_TRUTHS[word])
         elif word == "GLOB":
             out.append("~~")
@@ -171,6 +176,14 @@ def _comparisons(found: list[str]) -> list[str]:
         else:
             out.append(word)
     return out
+
+
+def _is_truth(before: Sequence[str]) -> bool:
+    """Whether a number that comes next says yes or no."""
+    at = len(before) - 1
+    while at > 0 and before[at] == "(":
+        at -= 1
+    return before[at] in _BEFORE_TRUTH and "BETWEEN" not in before[-4:]
 
 
 def _names(found: list[str]) -> list[str]:

@@ -12,11 +12,14 @@ from typing import cast
 
 from holdfast.errors import IndexDamagedError, InvalidValueError
 from holdfast.index import proof, tables
+from holdfast.index.audit import Audit
 from holdfast.index.database import Database
 from holdfast.index.migrations import runner
 from holdfast.index.migrations.manifest import MANIFEST
 from holdfast.index.postgres import schema, sortable
-from holdfast.index.postgres.connection import Link, Place, PostgresDatabase
+from holdfast.index.postgres.audit import PostgresAudit
+from holdfast.index.postgres.connection import Link, PostgresDatabase
+from holdfast.index.postgres.place import Place
 from holdfast.index.postgres.proving import Row
 from holdfast.index.sqlite import SqliteIndex
 
@@ -88,9 +91,8 @@ class PostgresIndex(SqliteIndex):
 
     def begin(self) -> None:
         """Start a write transaction on this thread's connection, as the only one: the row of `head` is held."""
-        self.server.run("BEGIN IMMEDIATE")
         try:
-            if self.server.one('SELECT "version" FROM "head" FOR UPDATE') is None:
+            if self._link().begin() is None:
                 raise IndexDamagedError(f"{self.path} has lost its row of `head`", reason="head")
             self.executor.begin(self.sights.begin())
         except BaseException:
@@ -101,6 +103,7 @@ class PostgresIndex(SqliteIndex):
     def commit(self) -> None:
         """The point of no return: durable when it returns."""
         link = self._link()
+        link.version = None
         if self._changes == link.total_changes:
             link.script("COMMIT")
         else:
@@ -111,6 +114,7 @@ class PostgresIndex(SqliteIndex):
         """Undo the open transaction; nothing happens if there is none, or the connection is lost."""
         self.sights.end()
         link = self._link()
+        link.version = None
         if link.in_transaction and not link.lost:
             link.script("ROLLBACK")
         self.executor.forget()
@@ -167,6 +171,10 @@ class PostgresIndex(SqliteIndex):
             "ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND c.relkind = 'r'"
         )
         return 0 if row is None else int(row[0])
+
+    def audit(self) -> Audit:
+        """Reads this index for fsck, from this thread, which uses it for nothing else meanwhile."""
+        return PostgresAudit(self, self.server)
 
     # -- taking the place of another ---------------------------------------------------------------------------------
 

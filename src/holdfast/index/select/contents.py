@@ -148,7 +148,7 @@ class Contents:
         for number, offset, stored, start, pack, raw, size, *cells, crc in self._db.rows(
             _MANY_REVISIONS, (str([one.seq for one in revisions]),)
         ):
-            proof.prove("revision", cells, crc)
+            proof.prove("revision", tuple(cells), crc)
             wanted = revisions[number].digest
             if cells[_STATE] == STATE_KEPT and type(raw) is bytes and raw.hex() == wanted[-64:] and type(size) is int:
                 found[number] = Held(wanted, size, _spot(offset, stored, start, pack, size))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import cast
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from holdfast.engine import past
 from holdfast.index.tables import LOGICAL
+from holdfast.store import Store
 from holdfast.testing.machine.compare import Comparing, agree
 from holdfast.testing.model import Model
 
@@ -56,7 +58,7 @@ class PastRules(Comparing):
                 then.state = then.state if later.state == "kept" else later.state
         with self.store.at(memory.seq) as view:
             agree((view.seq, view.changes.head().next_seq), (memory.seq, memory.seq + 1), "the seq of a view")
-            self.store, self.model, self.made = view, model, memory.made  # type: ignore[assignment]
+            self.store, self.model, self.made = cast("Store", view), model, memory.made
             try:
                 self.compare_records()
             finally:

@@ -1,0 +1,146 @@
+"""What is done with a store that is not open yet, by its place: opened, made, recovered, rebuilt, checked, repaired."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from holdfast.engine import open as opening
+from holdfast.engine import places
+from holdfast.engine.open import Settings, actor_of
+from holdfast.errors import NotAStoreError
+from holdfast.store import Store
+from holdfast.values.change import Actor
+
+# Care and exchange are imported when they are used: opening must not wait for `repair`.
+# ruff: noqa: PLC0415
+if TYPE_CHECKING:
+    from holdfast.care.fsck import FsckReport, OnFinding, Portion
+    from holdfast.care.rebuild import RebuildReport
+    from holdfast.care.recover import RecoverReport
+    from holdfast.care.repair import RepairReport
+    from holdfast.engine.recover import Progress
+    from holdfast.exchange.tree_import import ImportReport
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    *,
+    actor: Actor | str | None = None,
+    create: bool = False,
+    read_only: bool = False,
+    lock_wait_s: float = 30.0,
+    blobs: str | os.PathLike[str] | None = None,
+) -> Store:
+    """Open the store in a folder; with `create`, make it if the folder is empty or absent.
+
+    `path` may be the URL of an index in PostgreSQL (docs/postgresql.md); `blobs` is the folder of the store then.
+    """
+    folder, index = places.of(path, blobs)
+    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index)
+    root = opening.place_of(folder)
+    if create:
+        try:
+            return Store(opening.open_store(root, settings))
+        except NotAStoreError:
+            opening.create(root, settings)
+    return Store(opening.open_store(root, settings))
+
+
+def create_store(
+    path: str | os.PathLike[str], *, actor: Actor | str | None = None, blobs: str | os.PathLike[str] | None = None
+) -> Store:
+    """Make an empty store in a new or empty folder and open it; StoreExistsError.
+
+    `path` may be the URL of a PostgreSQL database; `blobs` is the folder then, and the database gets the index.
+    """
+    folder, index = places.of(path, blobs)
+    settings = Settings(actor_of(actor), index=index)
+    opening.create(folder, settings)
+    return Store(opening.open_store(folder, settings))
+
+
+def recover_store(
+    path: str | os.PathLike[str], *, actor: Actor | str | None = None, lock_wait_s: float = 30.0,
+    progress: Progress | None = None,
+) -> RecoverReport:  # fmt: skip
+    """Open a store, put right what a crash or a plain copy left, and say what was done. Durable when it returns."""
+    from holdfast.care import recover as recovering
+
+    handle = opening.open_store(os.fspath(path), Settings(actor_of(actor), wait_s=lock_wait_s))
+    try:
+        return recovering.recover_store(handle, progress)
+    finally:
+        handle.close()
+
+
+def import_store(
+    path: str | os.PathLike[str], source: str | bytes | os.PathLike[str], *, on_conflict: str = "fail",
+    mirror: bool = False, exact: bool = False, dry_run: bool = False, max_bytes: int | None = None,
+    actor: Actor | str | None = None, lock_wait_s: float = 30.0, progress: Progress | None = None,
+) -> ImportReport:  # fmt: skip
+    """Take an exported tree or a snapshot in: a new store becomes equal to it, another one merges it.
+
+    `on_conflict`: whose counts where both changed the same: "fail" (nothing is imported), "skip", "rename", "newest",
+    "theirs" or "ours". `mirror`: what is not in it is deleted. `exact`: an edit in a tree is refused, not taken.
+    `dry_run`: say of each item what would become of it, and write nothing. `max_bytes`: what a snapshot may hold at
+    most (None: 1 GiB, or 200 times its file). See `holdfast.exchange.importing`.
+    """
+    from holdfast.exchange import importing
+    from holdfast.exchange.merge import report
+
+    wish = report.Wish(report.policy_of(on_conflict), mirror=mirror, dry_run=dry_run, exact=exact, most_bytes=max_bytes)
+    settings = Settings(actor_of(actor), wait_s=lock_wait_s)
+    return importing.import_path(os.fspath(path), source, settings, wish=wish, progress=progress)
+
+
+def rebuild_store(
+    path: str | os.PathLike[str], *, lock_wait_s: float = 30.0, progress: Progress | None = None
+) -> RebuildReport:
+    """Make the index of a store anew from journal and blobs; the old one may be missing or damaged."""
+    from holdfast.care import rebuild as rebuilding
+
+    return rebuilding.rebuild(os.fspath(path), Settings(actor_of(None), wait_s=lock_wait_s), progress)
+
+
+def fsck_store(
+    path: str | os.PathLike[str], *, quick: bool = False, portion: Portion | None = None,
+    progress: Progress | None = None, on_finding: OnFinding | None = None,
+) -> FsckReport:  # fmt: skip
+    """Check a store without opening it: also one that `open` refuses. See `holdfast.care.fsck.check.check_path`.
+
+    `quick`: presence and sizes, not every byte; `portion`: which contents are read. Nothing is written, but for the
+    position of a check that goes on where the last one stopped (`Portion.during`).
+    """
+    from holdfast.care import fsck as checking
+
+    return checking.check_path(os.fspath(path), quick=quick, portion=portion, progress=progress, on_finding=on_finding)
+
+
+def repair_store(
+    path: str | os.PathLike[str], *, sources: Iterable[str | os.PathLike[str]] = (), dry_run: bool = False,
+    lost_and_found: bool = False, accept_loss: bool = False, actor: Actor | str | None = None,
+    lock_wait_s: float = 30.0, progress: Progress | None = None,
+) -> RepairReport:  # fmt: skip
+    """Mend what `fsck` finds, also in a store that does not open; what cannot be mended is named. Deletes nothing.
+
+    `sources`: stores and folders with original files, to take lost content from; digests decide. `dry_run`: say what
+    would be done. `lost_and_found`: content that nothing refers to becomes artifacts in the collection `lost+found`;
+    without it such files stay for gc. `accept_loss`: where the chain has a hole that no copy fills, what is behind it
+    goes to quarantine (its content to `lost+found`), so that the store can be written to again.
+
+    A sound store is not changed. Durable when it returns. Raises NotAStoreError, FormatTooNewError, InvalidValueError
+    (a source that is not there), LockedError, NoSpaceError.
+    """
+    from holdfast.care import repair as repairing
+
+    wanted = repairing.Wanted([os.fspath(one) for one in sources], dry_run, lost_and_found, accept_loss)
+    return repairing.repair(os.fspath(path), Settings(actor_of(actor), wait_s=lock_wait_s), wanted, progress)
+
+
+def doctor(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Versions, file system, locks and settings, as plain values; no content, names or metadata."""
+    from holdfast.care import doctor as doctoring
+
+    return doctoring.doctor(None if path is None else os.fspath(path))
