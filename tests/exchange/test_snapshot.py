@@ -306,6 +306,27 @@ def test_a_bomb_is_refused_before_it_is_unpacked(store: Store, tmp_path: Path) -
         snapshot_reading.listing(tmp_path / "bomb", max_bytes=100)
 
 
+def test_a_list_in_a_great_many_pieces_is_refused_at_the_first() -> None:
+    lines = frame.encode(b"x" * 100 + b"\n") * 1_000
+    with pytest.raises(InvalidValueError, match="cut into pieces"):
+        next(snapshot.members(snapshot.Tail((100,), 1024, 1_000, lines)))
+
+
+def test_a_list_of_many_files_is_read_whole() -> None:
+    empty = "sha256:" + hashlib.sha256(b"").hexdigest()
+    rows, at = [], 0
+    for number in range(12_000):
+        path = b"files/%d" % number
+        at += len(snapshot.header(path, 0))
+        rows.append(Member(path, empty, 0, at))
+    total = at + len(END)
+    stored = [10] * -(-total // FRAME)
+    data = snapshot.encode_tail(rows, stored, [b"1234"] * len(stored), total)
+    table = data[-snapshot.table_bytes(data[-snapshot.FOOT_BYTES :]) :]
+    tail = snapshot.decode_tail(data[: -len(table)], table, snapshot.frames_of(table))
+    assert list(snapshot.members(tail)) == rows
+
+
 def test_a_newer_version_is_refused(store: Store, tmp_path: Path) -> None:
     store.put("a", "1")
     store.snapshot(tmp_path / "a")

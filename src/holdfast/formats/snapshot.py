@@ -160,13 +160,17 @@ def members(tail: Tail) -> Iterator[Member]:
 
 
 def _lines(data: bytes) -> Iterator[bytes]:
-    while data:
+    left = memoryview(data)
+    while left:
         try:
-            _, length = frame.measure(data)
-            yield from frame.decode(data[:length]).splitlines()
+            _, length = frame.measure(left)
+            some = frame.decode(bytes(left[:length]))
         except HoldfastError as error:
             raise wrong(f"the list of what is in it cannot be read: {error}") from error
-        data = data[length:]
+        left = left[length:]
+        if left and len(some) < FRAME:  # whoever makes millions of them wants to keep us busy
+            raise wrong("the list of what is in it is cut into pieces that no snapshot has")
+        yield from some.splitlines()
 
 
 def refuse_path(path: bytes) -> None:
