@@ -28,8 +28,9 @@ lint: $(READY)
 	$(BIN)/mypy --strict tests/typing/api.py
 	$(BIN)/lint-imports
 
+# Three at once on two cores: some wait for a disk or a lock.
 pytest: $(READY)
-	HOLDFAST_TESTS_NEED=postgresql $(BIN)/python -m pytest -n 2 --dist worksteal
+	HOLDFAST_TESTS_NEED=postgresql $(BIN)/python -m pytest -n 3 --dist worksteal
 
 postgres: $(READY)  ## The suites of kinds with every index in PostgreSQL too (some minutes)
 	HOLDFAST_TESTS_NEED=postgresql $(BIN)/python -m pytest -m "postgres or postgres_full" -n 2 --dist worksteal

@@ -15,7 +15,7 @@ from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
 from holdfast.engine import chunk_marks, repacking
 from holdfast.engine.transaction import write
-from holdfast.store import rebuild_store, recover_store
+from holdfast.stores import rebuild_store, recover_store
 from holdfast.values import digest as digests
 
 LUCK = random.Random(21)

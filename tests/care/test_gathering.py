@@ -12,7 +12,7 @@ import holdfast
 from holdfast import Store
 from holdfast.care import gathering
 from holdfast.care.gc import Gc
-from holdfast.store import rebuild_store, recover_store
+from holdfast.stores import rebuild_store, recover_store
 
 DAY = 24 * 3600.0
 WORDS = [f"the words of number {n}, and some more of them\n" * 5 for n in range(12)]

@@ -22,7 +22,7 @@ from holdfast.engine.open import Settings
 from holdfast.errors import BlobDamagedError, HandleDeadError, NoSpaceError, StorageIOError
 from holdfast.formats.pack import Header
 from holdfast.index.tables import LOGICAL
-from holdfast.store import rebuild_store, repair_store
+from holdfast.stores import rebuild_store, repair_store
 from holdfast.testing.damage import flip
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values import digest as digests

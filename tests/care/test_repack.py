@@ -28,7 +28,7 @@ from holdfast.engine import solid
 from holdfast.errors import BlobDamagedError, ConflictError, NoSpaceError
 from holdfast.formats import paths
 from holdfast.formats.pack import Header
-from holdfast.store import rebuild_store
+from holdfast.stores import rebuild_store
 from holdfast.testing.damage import flip
 
 DAY = 24 * 3600.0

@@ -88,7 +88,7 @@ def test_a_bar_that_is_never_due_does_not_load_rich(
     os.close(outer)
     child.communicate(timeout=60)
     assert child.returncode == 0
-    assert b"peewee" in seen
+    assert b"holdfast.index" in seen
     assert b" rich" not in seen
 
 
