@@ -123,7 +123,9 @@ class Ledger:
     def remembered(self, root: str, expected: Expected) -> list[str]:
         """Which files of a closed store still hold what was redacted."""
         secrets = [one for path, fate in expected.settled.items() if fate.nameless for one in self.secrets[path]]
-        return [f"{path} still holds a redacted text" for path in _holding(root, secrets)] if secrets else []
+        return (
+            [f"{path} still holds a redacted text: {what}" for path, what in _holding(root, secrets)] if secrets else []
+        )
 
     def look(self, store: Store, path: str) -> Fate | None:
         """What a store has of an artifact, every kept revision read; None if it does not know it."""
@@ -151,7 +153,8 @@ def _look_at_run(store: Store, run_id: str) -> Fate | None:
     return Fate(tuple(fact.encode() for fact in facts))
 
 
-def _holding(root: str, secrets: list[bytes]) -> Iterator[str]:
+def _holding(root: str, secrets: list[bytes]) -> Iterator[tuple[str, str]]:
+    """(path of a file, the beginning of the text and where it stands)."""
     for folder, _, names in os.walk(root):
         for name in names:
             path = os.path.join(folder, name)
@@ -159,8 +162,10 @@ def _holding(root: str, secrets: list[bytes]) -> Iterator[str]:
                 data = file.read()
             if name.endswith(".zst"):
                 data = _unpacked(data)
-            if any(secret in data for secret in secrets):
-                yield os.path.relpath(path, root)
+            for secret in secrets:
+                if secret in data:
+                    yield os.path.relpath(path, root), f"{secret[:20]!r} at {data.index(secret)} of {len(data)}"
+                    break
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -102,16 +102,17 @@ def gathered(bench: Bench) -> None:
 def redacted(bench: Bench) -> None:
     """Content that shares its pack, and its frame, with content that stays; the same twice; in sealed packs, too."""
     tree = Path(bench.beside, "tree")
-    for n in range(30):
-        tree.mkdir(exist_ok=True)
-        (tree / f"{n}").write_bytes(bench.content(300))
-    changes = {f"tree/{n}": Fate(((tree / f"{n}").read_bytes(),)) for n in range(30)}
+    names = [f"{n} of many" for n in range(30)]  # long enough not to be met by chance
+    tree.mkdir()
+    for name in names:
+        (tree / name).write_bytes(bench.content(300))
+    changes = {f"tree/{name}": Fate(((tree / name).read_bytes(),)) for name in names}
     with bench.open() as store:
         with bench.ledger.call(changes, whole=False):
             store.add(tree)
         bench.ledger.known(store, *changes)
         for n in (3, 17):
-            care.redact(bench, store, f"tree/{n}", (tree / f"{n}").read_bytes())
+            care.redact(bench, store, f"tree/{names[n]}", (tree / names[n]).read_bytes())
             for number in range(4):
                 bench.ledger.put(store, f"kept {n} {number}", bench.content(300))
     care.redacted(bench)
