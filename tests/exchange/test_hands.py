@@ -15,7 +15,7 @@ import holdfast
 from holdfast import Store
 from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
-from holdfast.exchange import hand, hands, reading, walking
+from holdfast.exchange import folder, hand, hands, reading, walking
 from holdfast.exchange.folder import AddReport
 from holdfast.exchange.hands import Hands
 
@@ -185,3 +185,24 @@ def test_a_process_answers_as_the_function_does(tmp_path: Path) -> None:
         assert found[2][0][0] == "No such file or directory"
     finally:
         helpers.close()
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("batch", [3, 4_000])
+def test_the_same_content_under_names_of_other_kinds_goes_in(
+    count: int, batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of a group are put in order of their endings, and become artifacts in the order of their names."""
+    monkeypatch.setenv("HOLDFAST_HANDS", str(count))
+    monkeypatch.setattr(folder, "BATCH_ITEMS", batch)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for n in range(40):
+        (tree / f"{n:02}.{'zip' if n % 2 else 'css'}").write_bytes(b"%d " % ((n + 1) // 2) * 400)
+    with holdfast.create(tmp_path / "store") as store:
+        report = store.add(tree)
+        assert (report.added, report.problems) == (40, [])
+        for path in tree.iterdir():
+            assert store.read(f"tree/{path.name}") == path.read_bytes()
+        assert store.fsck().findings == ()

@@ -140,10 +140,11 @@ def stage_batch(handle: Handle, incoming: Sequence[Incoming], batch: Batch, unde
     If any of it is in the store already, what is left is compressed again: what is written does not depend on who did.
     """
     fresh = _fresh(handle, incoming, under_way)
-    if len(fresh) < len(batch.members):
+    if len(fresh) < len(incoming):  # some twice, or here already: the others may be committed first, and by themselves
         contents = {digest.text(raw): content for raw, content in batch.contents()}
         for one in incoming:
             one.data = contents[one.digest]
+    if len(fresh) < len(batch.members):
         staged = handle.blobs.stage_all({one: contents[one] for one in fresh})
     else:
         staged = handle.blobs.stage_batch(batch)

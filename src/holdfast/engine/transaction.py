@@ -109,7 +109,9 @@ class Unit:
         first: dict[str, Incoming] = {}
         for one in incoming:
             if one.digest not in self._awaiting_rows:
-                first.setdefault(one.digest, one)
+                other = first.setdefault(one.digest, one)
+                if other.staged is None and one.staged is not None:
+                    first[one.digest] = one
         places = self.handle.index.physical.places(first)
         wanted = [one for one in first.values() if not self._present(places.get(one.digest))]
         for one in wanted:
