@@ -54,6 +54,18 @@ def test_there_is_silence_when_asked_for_and_where_there_is_no_terminal(
     assert capsys.readouterr() == ("", "")
 
 
+def all_of(outer: int) -> bytes:
+    """What was written to a terminal until its other end was closed; one read may bring only the first part of it."""
+    seen = b""
+    try:
+        while part := os.read(outer, 65536):
+            seen += part
+    except OSError:
+        pass  # how Linux says that the other end is closed
+    os.close(outer)
+    return seen
+
+
 def test_a_bar_shows_the_name_safely_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     outer, inner = pty.openpty()
     termios.tcsetwinsize(inner, (24, 120))
@@ -65,8 +77,7 @@ def test_a_bar_shows_the_name_safely_and_goes_away(monkeypatch: pytest.MonkeyPat
         with progress.meter(Output(), wanted=True) as meter:
             assert type(meter) is progress.Bar
             meter(1, 3, "evil\x1b]0;title\x07[bold]", "files")
-    seen = os.read(outer, 65536)
-    os.close(outer)
+    seen = all_of(outer)
     assert b"evil\\x1b]0;title\\x07[bold]" in seen
     assert b"1/3 files" in seen
     assert b"\x1b]0;" not in seen
@@ -79,13 +90,7 @@ def test_a_bar_that_is_never_due_does_not_load_rich(
     outer, inner = pty.openpty()
     child = start("-C", str(folder), "add", "file", stderr=inner, env={"PYTHONPROFILEIMPORTTIME": "1"})
     os.close(inner)
-    seen = b""
-    try:
-        while part := os.read(outer, 65536):
-            seen += part
-    except OSError:
-        pass  # how Linux says that the other end is closed
-    os.close(outer)
+    seen = all_of(outer)
     child.communicate(timeout=60)
     assert child.returncode == 0
     assert b"holdfast.index" in seen
