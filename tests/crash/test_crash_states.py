@@ -109,6 +109,7 @@ NEEDED = [
     ("create and migrate", "bytes of holdfast.json"),
     ("create and migrate", "names in the store"),
     ("redact", "bytes of journal"),
+    ("redact", "the file system"),
     ("packs", "bytes of packs"),
     ("packs", "names in packs"),
     ("repack", "bytes of repacked packs"),

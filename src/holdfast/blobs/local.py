@@ -176,6 +176,11 @@ class LocalBlobs:
 
     # Looking after.
 
+    @property
+    def stem(self) -> str:
+        """How the names of all begin that is staged here."""
+        return self._stem
+
     def walk(self) -> Iterator[WalkEntry]:
         """Everything under `blobs/` in order of path; `digest` is None for what is no blob's file. Content unread."""
         top = os.path.join(self._root, paths.BLOBS)

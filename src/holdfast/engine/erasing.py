@@ -4,10 +4,11 @@ The announcement (a `redact` change) is committed first and says what is to be l
 a function of the chain, so after a crash it is simply done again, from wherever it stopped:
 1. rows derived anew from the redacted chain, in a file beside: proof that they can be, before anything is touched
 2. blobs of redacted content that nothing else needs, and what quarantine has of them, are removed
-3. each segment of the journal: a successor beside it, synced, read back and compared, renamed over it; its twin goes
-4. the new rows take the place of the index's pages; the write-ahead log is emptied
-5. the full text is forgotten
-Until 3 the chain holds the original bytes, so whatever 2 has to know can be learnt again.
+3. the full text and the notes of what was added are forgotten; what was removed, now or long before, stays away
+4. each segment of the journal: a successor beside it, synced, read back and compared, renamed over it; its twin goes
+5. the new rows take the place of the index's pages; the write-ahead log is emptied
+Until 4 the chain holds the original bytes, so whatever 2 has to know can be learnt again; and as long as one copy of it
+holds them, `audit verify` says that a redaction is unfinished: so what it does not look at goes before.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,9 +32,16 @@ from holdfast.engine.repacking import Held
 from holdfast.errors import BlobDamagedError, ChainBrokenError, DamageError, LockedError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
+from holdfast.index.operational import forget_notes
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, redaction
 from holdfast.values.change import Body, Transaction
+
+WHOLE_SYNC = sys.platform.startswith("linux")
+"""One sync of the file system; elsewhere one for each folder, which leaves out the logs: a log that comes back whole
+goes when the store is next closed."""
+
+_FOLDERS = (paths.TMP, paths.BLOBS, paths.PACKS, paths.RECIPES, paths.JOURNAL, paths.QUARANTINE)
 
 
 @dataclass(slots=True)
@@ -115,10 +124,15 @@ def finish(handle: Handle) -> Erased:
         with handle.watching_syncs():
             _derive(handle, announced, temporary)
             _remove_blobs(handle, announced, done)
+            _remove_staged(handle, beside=temporary)
+            handle.search.reset()
+            forget_notes(handle.root, handle.disk)  # names and paths of what was added stand there
+            _make_sure(handle)
             _rewrite_journal(handle, announced, done)
             _take_over(handle, temporary)
-        derive.discard_abandoned(handle.root, handle.disk)
-        handle.search.reset()
+            derive.discard_abandoned(handle.root, handle.disk)
+            handle.search.reset()  # another thread may have searched, and fed it from the old rows
+            _make_sure(handle)
     finally:
         handle.writer.release()
     return done
@@ -305,6 +319,32 @@ def _unlink_all(handle: Handle, folder: str, start: str) -> int:
     if names:
         handle.disk.fsync_dir(folder)
     return len(names)
+
+
+def _remove_staged(handle: Handle, *, beside: str) -> None:
+    """What dead writers staged may be any content: nobody else has the store open, so what is not ours is theirs."""
+    folder = os.path.join(handle.root, paths.TMP)
+    for name in handle.disk.listdir(folder):
+        path = os.path.join(folder, name)
+        ours = path == beside or (isinstance(handle.blobs, LocalBlobs) and name.startswith(handle.blobs.stem))
+        if name.endswith((".tmp", ".tmp.zst")) and not ours and not os.path.isdir(path):
+            handle.disk.unlink(path)
+
+
+def _make_sure(handle: Handle) -> None:
+    """No removal and no cut comes undone any more by a power loss: nobody syncs what only saves space.
+
+    Of staged bytes, of blobs and packs that were collected before the redaction, of the logs of databases.
+    """
+    if WHOLE_SYNC:
+        handle.disk.sync_filesystem(handle.root)
+        return
+    blobs = os.path.join(handle.root, paths.BLOBS)
+    below = [os.path.join(blobs, name) for name in handle.disk.listdir(blobs)]
+    tops = [os.path.join(handle.root, name) for name in _FOLDERS]
+    for folder in (handle.root, *tops, *below):
+        if os.path.isdir(folder):
+            handle.disk.fsync_dir(folder)
 
 
 def _rewrite_journal(handle: Handle, announced: Announced, done: Erased) -> None:
