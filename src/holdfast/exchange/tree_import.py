@@ -217,8 +217,8 @@ class Proof:
             for name, leaf in pointers(entries):
                 if self._ground.digest(steps, name) != leaf.stands_for:
                     yield f"{place(steps, name)}: its content was left out of the export (`git lfs pull` brings it)"
-        for digest, size, is_shown in tree.index.whole.kept():
-            if size > tree.shape.large_from and not is_shown:
+        for digest, size in tree.index.whole.unshown():
+            if size > tree.shape.large_from:
                 yield f"{digest}: a content of an old revision was left out of the export"
 
     # -- taking ------------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ class _Merging:
     def _wanted(self) -> list[str]:
         """Stage what is not here; digests of what cannot be found."""
         absent = set()
-        kept = (digest for digest, _, _ in self.tree.index.whole.kept())
+        kept = (digest for digest, _ in self.tree.index.whole.kept())
         while some := list(islice(kept, _LOOKED_UP)):
             here = self.handle.index.physical.places(some)
             absent |= {one for one in some if one not in here or here[one].condemned_us is not None}
