@@ -141,8 +141,14 @@ def _edits(
     )
     edits = [place(one.steps) for one in found]
     if edits and not force:
-        raise _refused(ground, edits[:NAMED], len(edits), "it was edited since it was exported")
+        erased = before is not None and _erased_since(handle, before.head.next_seq)
+        why = "something was redacted in the store, and still stands in it" if erased else "it was edited"
+        raise _refused(ground, edits[:NAMED], len(edits), f"{why} since it was exported")
     return edits
+
+
+def _erased_since(handle: Handle, seq: int) -> bool:
+    return any(b'"action":"redact"' in data for data in handle.index.chain.read(seq))
 
 
 def _counts(one: Difference, touched: set[Steps] | None) -> bool:
