@@ -141,8 +141,14 @@ def _edits(
     )
     edits = [place(one.steps) for one in found]
     if edits and not force:
-        raise _refused(ground, edits[:NAMED], len(edits), "it was edited since it was exported")
+        erased = before is not None and _erased_since(handle, before.head.next_seq)
+        why = "something was redacted in the store, and still stands in it" if erased else "it was edited"
+        raise _refused(ground, edits[:NAMED], len(edits), f"{why} since it was exported")
     return edits
+
+
+def _erased_since(handle: Handle, seq: int) -> bool:
+    return any(b'"action":"redact"' in data for data in handle.index.chain.read(seq))
 
 
 def _counts(one: Difference, touched: set[Steps] | None) -> bool:
@@ -194,9 +200,7 @@ class _Export:
         pending: Pending = []
         size = 0
         for steps, entries in tree.folders():
-            self._folder(steps)
-            names = listed(self._ground, steps)
-            assert isinstance(names, list)
+            names = self._folder(steps)
             for name in names:
                 if name not in entries and (steps or name in TOP):
                     self._remove((*steps, name))
@@ -204,7 +208,7 @@ class _Export:
                 if entry is None:
                     continue
                 leaf = tree.leaf(entry)
-                if self._is_there(steps, name, leaf):
+                if name in names and self._is_there(steps, name, leaf):
                     self.report.same += 1
                     continue
                 if isinstance(entry, Part):  # not kept in memory until its turn comes
@@ -226,12 +230,19 @@ class _Export:
             self._remove((*steps, name))
         return why is None
 
-    def _folder(self, steps: Steps) -> None:
-        for depth in range(1, len(steps) + 1):
-            names = listed(self._ground, steps[:depth])
-            if isinstance(names, Difference):
-                self._remove(names.steps)
-            self._ground.make(steps[:depth], 0o777)
+    def _folder(self, steps: Steps) -> frozenset[bytes]:
+        """The names in a folder, which is made, with those above it, if it is not there."""
+        found = listed(self._ground, steps)
+        if isinstance(found, Difference):
+            self._remove(found.steps)
+            found = []
+        if steps and not found:
+            try:
+                self._ground.make(steps, 0o777)
+            except FileNotFoundError:
+                for depth in range(1, len(steps) + 1):
+                    self._ground.make(steps[:depth], 0o777)
+        return frozenset(found)
 
     def _remove(self, steps: Steps) -> None:
         """A file, a link, or a folder with all in it: it is not part of the tree any more."""
@@ -251,11 +262,10 @@ class _Export:
             for n, (_, _, leaf, _) in enumerate(pending)
             if n not in staged and is_content(leaf) and leaf.size <= IN_MEMORY_BYTES
         ]
-        places = self._handle.index.physical.places({pending[n][2].digest: None for n in small})
-        wanted = [
-            (digest, spot.spot if (spot := places.get(digest)) else None)
-            for digest in (pending[n][2].digest for n in small)
-        ]
+        unknown = {leaf.digest: None for n in small if (leaf := pending[n][2]).spot is None}
+        places = self._handle.index.physical.places(unknown)
+        spots = {digest: place.spot for digest, place in places.items()}
+        wanted = [((leaf := pending[n][2]).digest, leaf.spot or spots.get(leaf.digest)) for n in small]
         for number, data in self._handle.blobs.read_many(wanted):
             staged[small[number]] = staging.write(_whole(data), _PLAIN)
         for number, (_, _, leaf, _) in enumerate(pending):
