@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from holdfast import disk
-from holdfast.errors import HoldfastError, IndexDamagedError
+from holdfast.errors import HoldfastError, IndexDamagedError, LockedError
 from holdfast.index import proof, tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
@@ -36,6 +36,9 @@ CHECKPOINT_BYTES = 4 << 20
 
 _TOGETHER = 1_000
 """Changes that are turned into rows together: some hundreds of bytes each are held meanwhile."""
+
+HOME = "file identity"
+"""The fact by which an index knows that it stands where it was made (see `identity`)."""
 
 LOG = "log"
 NO_LOG = "0"
@@ -275,6 +278,20 @@ class SqliteIndex:
         """
         with self.database.errors(), self.database.committed() as connection:
             connection.backup(target.database.raw(), pages=-1 if at_once else 1024)
+
+    def take_over(self, fresh: SqliteIndex) -> None:
+        """The rows of another file become this index's, page by page; no old page is left, in the file or its log.
+
+        Facts of this file are in `fresh` already. LockedError: a reader of this process holds old pages.
+        """
+        fresh.backup_into(self)
+        self.forget()
+        self.checkpoint(force=True)
+        if self._log_bytes() > 0:
+            raise LockedError(
+                "a reader in this process holds old pages of the index", lock="index", waited_s=0, holder=None,
+                remedy="End what reads, then redact again.",
+            )  # fmt: skip
 
 
 def file_identity(path: str) -> str:

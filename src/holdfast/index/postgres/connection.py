@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -146,6 +146,16 @@ class Link:
         except (psycopg.Error, UnicodeError) as error:
             raise mapped(error, self._where) from None
 
+    def copy_in(self, text: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """COPY … FROM STDIN in binary form: rows of columns of these types."""
+        try:
+            with self._connection.cursor() as cursor, cursor.copy(text.encode()) as copy:
+                copy.set_types(types)
+                for row in rows:
+                    copy.write_row(row)
+        except (psycopg.Error, UnicodeError) as error:
+            raise mapped(error, self._where) from None
+
     def script(self, text: str) -> None:
         """Statements of PostgreSQL's own, without parameters, in one message. Not repeated whatever happens."""
         try:
@@ -254,6 +264,11 @@ class PostgresDatabase:
     def close_every(self) -> None:
         """Close the connections of all threads."""
         self._closed = True
+        self.part()
+
+    def part(self) -> None:
+        """Close the connections of all threads; new ones are made when they are asked for."""
+        self._own = threading.local()
         with self._guard:
             every, self._every = self._every, []
         for _, link in every:

@@ -6,22 +6,23 @@ or machine a writer runs on, and a reader who sees a seq sees all before it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from holdfast.errors import IndexDamagedError, InvalidValueError
+from holdfast.errors import HoldfastError, IndexDamagedError, InvalidValueError
 from holdfast.index import proof, tables
 from holdfast.index.audit import Audit
 from holdfast.index.database import Database
 from holdfast.index.migrations import runner
 from holdfast.index.migrations.manifest import MANIFEST
-from holdfast.index.postgres import schema, sortable
+from holdfast.index.postgres import carrying, schema, sortable
 from holdfast.index.postgres.audit import PostgresAudit
 from holdfast.index.postgres.connection import Link, PostgresDatabase
 from holdfast.index.postgres.place import Place
 from holdfast.index.postgres.proving import Row
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sqlite import HOME, SqliteIndex
 
 _MIGRATING = 0x686F6C64
 """Key of the advisory lock under which schemas are made: one migrates, the others wait."""
@@ -160,9 +161,34 @@ class PostgresIndex(SqliteIndex):
         for table in tables_of_interest:
             proof.prove_all(self.database, table)
 
-    def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:
-        """Not possible: there are no pages to copy."""
-        raise NotImplementedError("there are no pages to copy; who asks looks first (engine/served.demand_file)")
+    def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:  # noqa: ARG002
+        """Copy every row, as it is committed, into a file that is open: the same cells, as one moment has them."""
+        link = Link(self.place, read_only=True)
+        try:
+            carrying.to_file(link, target)
+        finally:
+            link.close()
+
+    def load(self, source: SqliteIndex) -> None:
+        """Take in every row of a file, into this schema, which is new. IDENTITY and the like come along."""
+        carrying.to_server(source, self._link())
+        self.forget()
+
+    def take_over(self, fresh: SqliteIndex) -> None:
+        """The rows of a file become this index's, in one step; of the old ones no version is left in a table."""
+        made = self.beside()
+        try:
+            made.load(fresh)
+            made.set_meta(HOME, made.identity())
+            made.replace(self, keep=False)
+        except BaseException:
+            with contextlib.suppress(HoldfastError):
+                made.drop()
+            raise
+        finally:
+            made.close()
+        self.server.part()  # what they have prepared is of tables that are gone
+        self.forget()
 
     def size_bytes(self) -> int:
         """What the tables and their indexes take on the server."""
