@@ -150,7 +150,7 @@ class PostgresIndex(SqliteIndex):
         """What the schema lacks; the server checks its own pages."""
         found = {str(row[0]) for row in self.server.rows("SELECT tablename FROM pg_tables WHERE schemaname = "
                                                           "current_schema()")}  # fmt: skip
-        wanted = {str(model._meta.table_name) for model in tables.models().all()} | {"head"}
+        wanted = {str(model._meta.table_name) for model in tables.models().all()} | {"head", "search_meta", "search_doc", "search_words"}
         return [f"{name} is missing" for name in sorted(wanted - found)]
 
     def prove_pages(self, *, up_to_bytes: int) -> None:
@@ -197,6 +197,10 @@ class PostgresIndex(SqliteIndex):
             "ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND c.relkind = 'r'"
         )
         return 0 if row is None else int(row[0])
+
+    def elsewhere(self) -> PostgresDatabase:
+        """More connections to the same schema, for what must not happen inside of a transaction of this index."""
+        return PostgresDatabase(self.place, read_only=self.read_only)
 
     def audit(self) -> Audit:
         """Reads this index for fsck, from this thread, which uses it for nothing else meanwhile."""
