@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ HOME = "file identity"
 LOG = "log"
 NO_LOG = "0"
 _MOST_MARKS = 200
+_LOOK_S, _LOOK_AT_MOST_S = 0.005, 0.25
 
 
 class SqliteIndex:
@@ -127,6 +129,19 @@ class SqliteIndex:
         if self.database.raw().in_transaction:
             self.database.run("ROLLBACK")
         self.executor.forget()
+
+    def version(self) -> int:
+        """A number that commits of others make another one. It is this thread's: no other can compare it."""
+        row = self.database.one("PRAGMA data_version")
+        return int(row[0]) if row else 0
+
+    def wait(self, seen: int, timeout_s: float) -> int:
+        """See contract.py. Nobody tells here: a page in memory is looked at, up to four times a second."""
+        until, pause_s = time.monotonic() + timeout_s, _LOOK_S
+        while (now := self.version()) == seen and (left_s := until - time.monotonic()) > 0:
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 2, _LOOK_AT_MOST_S)
+        return now
 
     def savepoint(self, depth: int) -> None:
         """Mark a place to come back to."""

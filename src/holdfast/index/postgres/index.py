@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import cast
 
@@ -17,9 +18,10 @@ from holdfast.index.audit import Audit
 from holdfast.index.database import Database
 from holdfast.index.migrations import runner
 from holdfast.index.migrations.manifest import MANIFEST
-from holdfast.index.postgres import carrying, schema, sortable
+from holdfast.index.postgres import carrying, following, schema, sortable
 from holdfast.index.postgres.audit import PostgresAudit
-from holdfast.index.postgres.connection import Link, PostgresDatabase
+from holdfast.index.postgres.connection import VERSION, Link, PostgresDatabase
+from holdfast.index.postgres.following import Ear
 from holdfast.index.postgres.place import Place
 from holdfast.index.postgres.proving import Row
 from holdfast.index.sqlite import HOME, SqliteIndex
@@ -39,6 +41,9 @@ class PostgresIndex(SqliteIndex):
         self.read_only = read_only
         self.server = PostgresDatabase(self.place, read_only=read_only)
         self._changes: int | None = None
+        self._told = following.told(self.place.schema)
+        self._ears: list[Ear] = []
+        self._hearing = threading.local()
         # The same calls, to connections of another kind: see contract.py.
         self._wire(str(self.place), cast("Database", self.server))
 
@@ -108,7 +113,7 @@ class PostgresIndex(SqliteIndex):
         if self._changes == link.total_changes:
             link.script("COMMIT")
         else:
-            link.script('UPDATE "head" SET "version" = "version" + 1; COMMIT')
+            link.script(f'UPDATE "head" SET "version" = "version" + 1; {self._told}; COMMIT')
         self.sights.end()
 
     def rollback(self) -> None:
@@ -119,6 +124,27 @@ class PostgresIndex(SqliteIndex):
         if link.in_transaction and not link.lost:
             link.script("ROLLBACK")
         self.executor.forget()
+
+    def version(self) -> int:
+        """A number that every commit that changed something makes another one."""
+        row = self.server.one(VERSION)
+        if row is None:
+            raise IndexDamagedError(f"{self.path} has lost its row of `head`", reason="head")
+        return int(row[0])
+
+    def wait(self, seen: int, timeout_s: float) -> int:
+        """See contract.py. A connection of this thread listens; it costs the server a process while it waits."""
+        ear: Ear | None = getattr(self._hearing, "ear", None)
+        if ear is None:
+            ear = self._hearing.ear = Ear(self.place, self.version)
+            self._ears.append(ear)
+        return ear.wait(seen, timeout_s)
+
+    def close(self) -> None:
+        """Close all connections."""
+        while self._ears:
+            self._ears.pop().close()
+        super().close()
 
     # -- what a file is asked for ------------------------------------------------------------------------------------
 
@@ -150,7 +176,7 @@ class PostgresIndex(SqliteIndex):
         """What the schema lacks; the server checks its own pages."""
         found = {str(row[0]) for row in self.server.rows("SELECT tablename FROM pg_tables WHERE schemaname = "
                                                           "current_schema()")}  # fmt: skip
-        wanted = {str(model._meta.table_name) for model in tables.models().all()} | {"head", "search_meta", "search_doc", "search_words"}
+        wanted = {str(model._meta.table_name) for model in tables.models().all()} | schema.OWN
         return [f"{name} is missing" for name in sorted(wanted - found)]
 
     def prove_pages(self, *, up_to_bytes: int) -> None:

@@ -34,6 +34,9 @@ _DERIVED = (
 """Only to search by. What is kept is the canonical text: JSONB makes 1e+16 an integer, drops the sign of -0.0 and
 refuses \\u0000; where it can't hold a value it is NULL."""
 
+OWN = frozenset({"head", "search_meta", "search_doc", "search_words"})
+"""Tables that a file has not."""
+
 _LONG = (
     # These texts may be longer than an entry of a B-tree. That a term stands once is seen to by whoever holds the head.
     ("term_text", "term", "text"),
