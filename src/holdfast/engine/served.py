@@ -128,6 +128,12 @@ def place_of(root: str, disk: Disk) -> str | Place | None:
     return url
 
 
+def index_of(root: str, disk: Disk) -> SqliteIndex:
+    """The index of a store, wherever it is, as it is."""
+    place = place_of(root, disk)
+    return SqliteIndex(os.path.join(root, paths.INDEX)) if place is None else index_class()(place)
+
+
 def features_of(root: str, store_id: str) -> tuple[str, ...]:
     """What the marker of a store has to require, if it was lost: whether the index that is named is this store's."""
     url = named(root)

@@ -89,6 +89,7 @@ class Schemas:
         self._link = psycopg.connect(url, autocommit=True)
         self._error = psycopg.Error
         self._made: set[str] = set()
+        self._process = os.getpid()
         self._idle: list[str] = []
         self._patch = pytest.MonkeyPatch()
         self._create, self._migrate = opening.create, PostgresIndex.migrate
@@ -136,7 +137,7 @@ class Schemas:
     def migrate(self, index: PostgresIndex) -> None:
         """As the real one, or an empty schema takes the name."""
         name = index.place.schema
-        if self._idle and not index.exists():
+        if self._idle and os.getpid() == self._process and not index.exists():
             self._link.execute(
                 f"DROP SCHEMA IF EXISTS {name}; ALTER SCHEMA {self._idle.pop()} RENAME TO {name}".encode()
             )

@@ -31,7 +31,6 @@ from holdfast.engine.recover import Progress
 from holdfast.errors import HoldfastError, LockedError, NoSpaceError, NotAStoreError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
-from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import change
 from holdfast.values import digest as digests
 from holdfast.values.change import Head
@@ -70,7 +69,7 @@ def repair(root: str, settings: Settings, wanted: Wanted, progress: Progress | N
         try:
             after = check_path(root, progress=progress, on_finding=plan.take)
             if "marker-too-new" in plan.codes:
-                opening.read_marker(root, settings.disk)  # says so
+                opening.read_marker(root, settings.disk, served=True)  # says so
             before = before or after
             if wanted.dry_run:
                 steps = tuple(_foretell(bench, plan, sources, wanted))
@@ -178,15 +177,9 @@ def _mend_chain(
         _mend_journal(bench, plan, origin, Beyond.ASIDE if wanted.accept_loss and plan.lost else Beyond.STOP)
 
 
-def _index(bench: Bench) -> SqliteIndex:
-    """The store's index, wherever it is."""
-    place = served.place_of(bench.root, bench.disk)
-    return SqliteIndex(bench.path(paths.INDEX)) if place is None else served.index_class()(place)
-
-
 def _is_hollow(bench: Bench, origin: Head) -> bool:
     """Whether there is content and no transaction any more that speaks of it."""
-    index = _index(bench)
+    index = served.index_of(bench.root, bench.disk)
     try:
         return (index.chain.head() or origin).next_seq == 1 and placing.has_content(bench.root, bench.disk)
     finally:
@@ -194,7 +187,7 @@ def _is_hollow(bench: Bench, origin: Head) -> bool:
 
 
 def _mend_journal(bench: Bench, plan: Plan, origin: Head, beyond: Beyond) -> None:
-    index = _index(bench)
+    index = served.index_of(bench.root, bench.disk)
     try:
         mend_journal(bench, index, origin, beyond=beyond)
         end = (index.chain.head() or origin).next_seq
@@ -208,7 +201,7 @@ def _mend_journal(bench: Bench, plan: Plan, origin: Head, beyond: Beyond) -> Non
 
 def _is_whole_with(bench: Bench, plan: Plan, sources: Sources, origin: Head) -> bool:
     """Whether the chains of other stores fill the holes of ours, up to the end that its index shows."""
-    index = _index(bench)
+    index = served.index_of(bench.root, bench.disk)
     try:
         end = index.chain.head()
         with sources.chains() as others:
