@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from holdfast.engine import erasing, served
+from holdfast.engine import erasing
 from holdfast.engine.asof import pasts_of
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import from_index
@@ -98,7 +98,6 @@ def redact(
         kept = tuple(sorted(d for d in plan.digests if _used_elsewhere(handle, d, plan, record_id)))
         return _report(handle, record_id, plan, kept, dry_run=True)
     handle.writable()
-    served.demand_file(handle, "redaction")
     with erasing.alone(handle):
         with write(handle, what="redact", note=note) as unit:
             plan = _plan(handle, record_id, wanted, numbers)

@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import HoldfastError
-from holdfast.formats import paths
+from holdfast.formats import marker, paths
 from holdfast.index.select.totals import Totals
 from holdfast.values import moment
 
@@ -100,7 +100,7 @@ def _on_server(handle: Handle) -> int:
 
 def _search_seq(handle: Handle) -> int | None:
     """Asking would make the file where there is none."""
-    if not os.path.exists(os.path.join(handle.root, paths.SEARCH)):
+    if marker.SERVED not in handle.marker.features and not os.path.exists(os.path.join(handle.root, paths.SEARCH)):
         return 0
     with contextlib.suppress(HoldfastError):
         return handle.search.position()[0]

@@ -24,12 +24,12 @@ from holdfast.errors import FormatTooNewError, HoldfastError, LockedError, NoSpa
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
-from holdfast.index.sqlite import SqliteIndex, file_identity
+from holdfast.index.sqlite import HOME, SqliteIndex, file_identity
 from holdfast.journal import Journal
 from holdfast.values import change
 from holdfast.values.change import Transaction
 
-IDENTITY = "file identity"
+IDENTITY = HOME
 INCARNATION = "incarnation"
 STORE = "store"
 COPY_BEGAN = "copy began"

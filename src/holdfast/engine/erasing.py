@@ -393,22 +393,14 @@ def _write(handle: Handle, announced: Announced, first: int, temporary: str) -> 
 
 
 def _take_over(handle: Handle, temporary: str) -> None:
-    """The new rows become the index's, page by page through SQLite; no old page is left, in the file or its log."""
+    """The new rows become the index's; of the old ones nothing is left in it."""
     fresh = SqliteIndex(temporary)
     try:
         presence.fill(fresh, handle.root, handle.disk, old=handle.index)
         for key in derive.FACTS:
             if (value := handle.index.meta(key)) is not None:
                 fresh.set_meta(key, value)
-        fresh.backup_into(handle.index)
+        handle.index.take_over(fresh)
     finally:
         fresh.close()
     handle.disk.unlink(temporary)
-    handle.index.forget()
-    handle.index.checkpoint(force=True)
-    facts = handle.disk.stat(handle.index.path + "-wal")
-    if facts is not None and facts.st_size:
-        raise LockedError(
-            "a reader in this process holds old pages of the index", lock="index", waited_s=0, holder=None,
-            remedy="End what reads, then redact again.",
-        )  # fmt: skip

@@ -26,6 +26,7 @@ from holdfast.values.moment import Clock, SystemClock
 
 if TYPE_CHECKING:
     from holdfast.search.index import SearchIndex
+    from holdfast.search.server import ServerSearch
 
 log = logging.getLogger("holdfast.engine")
 
@@ -83,8 +84,12 @@ class Handle:
         _open_handles.add(self)
 
     @functools.cached_property
-    def search(self) -> SearchIndex:
-        """The full text, opened when it is first asked for."""
+    def search(self) -> SearchIndex | ServerSearch:
+        """The full text, opened when it is first asked for: where the index is."""
+        if hasattr(self.index, "elsewhere"):
+            from holdfast.search.server import ServerSearch  # noqa: PLC0415 - start-up time
+
+            return ServerSearch(self.index.elsewhere())
         from holdfast.search.index import SearchIndex  # noqa: PLC0415 - start-up time
 
         return SearchIndex(os.path.join(self.root, paths.SEARCH), read_only=self.read_only)

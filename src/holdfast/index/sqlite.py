@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from holdfast import disk
-from holdfast.errors import HoldfastError, IndexDamagedError
+from holdfast.errors import HoldfastError, IndexDamagedError, LockedError
 from holdfast.index import proof, tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
@@ -37,9 +38,13 @@ CHECKPOINT_BYTES = 4 << 20
 _TOGETHER = 1_000
 """Changes that are turned into rows together: some hundreds of bytes each are held meanwhile."""
 
+HOME = "file identity"
+"""The fact by which an index knows that it stands where it was made (see `identity`)."""
+
 LOG = "log"
 NO_LOG = "0"
 _MOST_MARKS = 200
+_LOOK_S, _LOOK_AT_MOST_S = 0.005, 0.25
 
 
 class SqliteIndex:
@@ -124,6 +129,19 @@ class SqliteIndex:
         if self.database.raw().in_transaction:
             self.database.run("ROLLBACK")
         self.executor.forget()
+
+    def version(self) -> int:
+        """A number that commits of others make another one. It is this thread's: no other can compare it."""
+        row = self.database.one("PRAGMA data_version")
+        return int(row[0]) if row else 0
+
+    def wait(self, seen: int, timeout_s: float) -> int:
+        """See contract.py. Nobody tells here: a page in memory is looked at, up to four times a second."""
+        until, pause_s = time.monotonic() + timeout_s, _LOOK_S
+        while (now := self.version()) == seen and (left_s := until - time.monotonic()) > 0:
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 2, _LOOK_AT_MOST_S)
+        return now
 
     def savepoint(self, depth: int) -> None:
         """Mark a place to come back to."""
@@ -275,6 +293,20 @@ class SqliteIndex:
         """
         with self.database.errors(), self.database.committed() as connection:
             connection.backup(target.database.raw(), pages=-1 if at_once else 1024)
+
+    def take_over(self, fresh: SqliteIndex) -> None:
+        """The rows of another file become this index's, page by page; no old page is left, in the file or its log.
+
+        Facts of this file are in `fresh` already. LockedError: a reader of this process holds old pages.
+        """
+        fresh.backup_into(self)
+        self.forget()
+        self.checkpoint(force=True)
+        if self._log_bytes() > 0:
+            raise LockedError(
+                "a reader in this process holds old pages of the index", lock="index", waited_s=0, holder=None,
+                remedy="End what reads, then redact again.",
+            )  # fmt: skip
 
 
 def file_identity(path: str) -> str:

@@ -189,5 +189,12 @@ INSERT INTO "container" ("key", "kind", "name", "condemned_us", "crc") VALUES (-
 CREATE TABLE IF NOT EXISTS "head" ("one" BOOLEAN NOT NULL PRIMARY KEY CHECK ("one"), "version" BIGINT NOT NULL);
 INSERT INTO "head" ("one", "version") VALUES (TRUE, 1) ON CONFLICT DO NOTHING;
 ALTER TABLE "revision" ADD COLUMN IF NOT EXISTS "metadata_json" JSONB GENERATED ALWAYS AS (CASE WHEN length("metadata") < 100000 AND position('\u0000' IN "metadata") = 0 THEN "metadata"::jsonb END) STORED;
+
+-- Full text: up to where changes are taken in, the documents, and their words. Derived.
+CREATE TABLE IF NOT EXISTS "search_meta" ("one" BOOLEAN NOT NULL PRIMARY KEY CHECK ("one"), "seq" BIGINT NOT NULL, "chain" BYTEA NOT NULL, "next_id" BIGINT NOT NULL);
+INSERT INTO "search_meta" ("one", "seq", "chain", "next_id") VALUES (TRUE, 0, '', 1) ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS "search_doc" ("id" BIGINT NOT NULL PRIMARY KEY, "key" BIGINT NOT NULL UNIQUE, "revision" BIGINT NOT NULL, "left_out" TEXT);
+CREATE TABLE IF NOT EXISTS "search_words" ("doc" BIGINT NOT NULL, "part" BIGINT NOT NULL, "words" TSVECTOR NOT NULL, PRIMARY KEY ("doc", "part"));
+CREATE INDEX IF NOT EXISTS "search_words_words" ON "search_words" USING gin ("words");
 INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', 'c291555fd2dca1ae8bf8273ff74670f192861f2e06e19d53711360a8b39d6ab6') ON CONFLICT DO NOTHING;
 COMMIT;

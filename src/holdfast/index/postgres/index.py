@@ -6,22 +6,25 @@ or machine a writer runs on, and a reader who sees a seq sees all before it.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from holdfast.errors import IndexDamagedError, InvalidValueError
+from holdfast.errors import HoldfastError, IndexDamagedError, InvalidValueError
 from holdfast.index import proof, tables
 from holdfast.index.audit import Audit
 from holdfast.index.database import Database
 from holdfast.index.migrations import runner
 from holdfast.index.migrations.manifest import MANIFEST
-from holdfast.index.postgres import schema, sortable
+from holdfast.index.postgres import carrying, following, schema, sortable
 from holdfast.index.postgres.audit import PostgresAudit
-from holdfast.index.postgres.connection import Link, PostgresDatabase
+from holdfast.index.postgres.connection import VERSION, Link, PostgresDatabase
+from holdfast.index.postgres.following import Ear
 from holdfast.index.postgres.place import Place
 from holdfast.index.postgres.proving import Row
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sqlite import HOME, SqliteIndex
 
 _MIGRATING = 0x686F6C64
 """Key of the advisory lock under which schemas are made: one migrates, the others wait."""
@@ -38,6 +41,9 @@ class PostgresIndex(SqliteIndex):
         self.read_only = read_only
         self.server = PostgresDatabase(self.place, read_only=read_only)
         self._changes: int | None = None
+        self._told = following.told(self.place.schema)
+        self._ears: list[Ear] = []
+        self._hearing = threading.local()
         # The same calls, to connections of another kind: see contract.py.
         self._wire(str(self.place), cast("Database", self.server))
 
@@ -107,7 +113,7 @@ class PostgresIndex(SqliteIndex):
         if self._changes == link.total_changes:
             link.script("COMMIT")
         else:
-            link.script('UPDATE "head" SET "version" = "version" + 1; COMMIT')
+            link.script(f'UPDATE "head" SET "version" = "version" + 1; {self._told}; COMMIT')
         self.sights.end()
 
     def rollback(self) -> None:
@@ -118,6 +124,27 @@ class PostgresIndex(SqliteIndex):
         if link.in_transaction and not link.lost:
             link.script("ROLLBACK")
         self.executor.forget()
+
+    def version(self) -> int:
+        """A number that every commit that changed something makes another one."""
+        row = self.server.one(VERSION)
+        if row is None:
+            raise IndexDamagedError(f"{self.path} has lost its row of `head`", reason="head")
+        return int(row[0])
+
+    def wait(self, seen: int, timeout_s: float) -> int:
+        """See contract.py. A connection of this thread listens; it costs the server a process while it waits."""
+        ear: Ear | None = getattr(self._hearing, "ear", None)
+        if ear is None:
+            ear = self._hearing.ear = Ear(self.place, self.version)
+            self._ears.append(ear)
+        return ear.wait(seen, timeout_s)
+
+    def close(self) -> None:
+        """Close all connections."""
+        while self._ears:
+            self._ears.pop().close()
+        super().close()
 
     # -- what a file is asked for ------------------------------------------------------------------------------------
 
@@ -149,7 +176,7 @@ class PostgresIndex(SqliteIndex):
         """What the schema lacks; the server checks its own pages."""
         found = {str(row[0]) for row in self.server.rows("SELECT tablename FROM pg_tables WHERE schemaname = "
                                                           "current_schema()")}  # fmt: skip
-        wanted = {str(model._meta.table_name) for model in tables.models().all()} | {"head"}
+        wanted = {str(model._meta.table_name) for model in tables.models().all()} | schema.OWN
         return [f"{name} is missing" for name in sorted(wanted - found)]
 
     def prove_pages(self, *, up_to_bytes: int) -> None:
@@ -160,9 +187,34 @@ class PostgresIndex(SqliteIndex):
         for table in tables_of_interest:
             proof.prove_all(self.database, table)
 
-    def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:
-        """Not possible: there are no pages to copy."""
-        raise NotImplementedError("there are no pages to copy; who asks looks first (engine/served.demand_file)")
+    def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:  # noqa: ARG002
+        """Copy every row, as it is committed, into a file that is open: the same cells, as one moment has them."""
+        link = Link(self.place, read_only=True)
+        try:
+            carrying.to_file(link, target)
+        finally:
+            link.close()
+
+    def load(self, source: SqliteIndex) -> None:
+        """Take in every row of a file, into this schema, which is new. IDENTITY and the like come along."""
+        carrying.to_server(source, self._link())
+        self.forget()
+
+    def take_over(self, fresh: SqliteIndex) -> None:
+        """The rows of a file become this index's, in one step; of the old ones no version is left in a table."""
+        made = self.beside()
+        try:
+            made.load(fresh)
+            made.set_meta(HOME, made.identity())
+            made.replace(self, keep=False)
+        except BaseException:
+            with contextlib.suppress(HoldfastError):
+                made.drop()
+            raise
+        finally:
+            made.close()
+        self.server.part()  # what they have prepared is of tables that are gone
+        self.forget()
 
     def size_bytes(self) -> int:
         """What the tables and their indexes take on the server."""
@@ -171,6 +223,10 @@ class PostgresIndex(SqliteIndex):
             "ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND c.relkind = 'r'"
         )
         return 0 if row is None else int(row[0])
+
+    def elsewhere(self) -> PostgresDatabase:
+        """More connections to the same schema, for what must not happen inside of a transaction of this index."""
+        return PostgresDatabase(self.place, read_only=self.read_only)
 
     def audit(self) -> Audit:
         """Reads this index for fsck, from this thread, which uses it for nothing else meanwhile."""
