@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from holdfast import disk
+from holdfast import disk, ram
 from holdfast.errors import HoldfastError, IndexDamagedError
 from holdfast.index import proof, tables
 from holdfast.index.apply import reduce
@@ -17,6 +17,7 @@ from holdfast.index.database import BUSY_TIMEOUT_MS, Database
 from holdfast.index.execute import Executor
 from holdfast.index.migrations import manifest, runner
 from holdfast.index.physical import PhysicalRows
+from holdfast.index.ram import database_at
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.contents import Contents
@@ -49,7 +50,7 @@ class SqliteIndex:
         self.read_only = read_only
         self._checkpoint_at = CHECKPOINT_BYTES
         self._changes_before: int | None = None
-        self._wire(path, Database(path, read_only=read_only))
+        self._wire(path, database_at(path, read_only=read_only))
 
     def _wire(self, path: str, database: Database) -> None:
         """What all indexes with SQL have alike, whatever their connections lead to."""
@@ -279,7 +280,7 @@ class SqliteIndex:
 
 def file_identity(path: str) -> str:
     """What a copy of an index cannot carry along. Only looked at, never opened."""
-    return disk.identity(path)
+    return path if ram.holds(path) else disk.identity(path)
 
 
 def _schema_differences(database: Database) -> list[str]:
