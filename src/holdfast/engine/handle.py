@@ -222,6 +222,10 @@ def open_here(root: str) -> Handle | None:
 def handle_on(root: str) -> Handle | None:
     """A handle of this process on the store in a folder, wherever its index is."""
     for handle in list(_open_handles):
+        if hasattr(handle, "live"):
+            continue  # it looks back: its index is not the store's
+        if handle.root == root:
+            return handle
         with contextlib.suppress(OSError):
             if os.path.samefile(handle.root, root):
                 return handle

@@ -8,7 +8,6 @@ one thing: nothing outlives the process.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from holdfast import ram
 from holdfast.blobs.chunks import ChunkedBlobs
@@ -24,11 +23,28 @@ from holdfast.journal import Journal
 from holdfast.values import moment
 
 
-def make(settings: Settings) -> Handle:
-    """A new, empty store in memory, open. Typed errors of `Settings`."""
+def make(settings: Settings, index: SqliteIndex | None = None) -> Handle:
+    """A new, empty store in memory, open. `index`: one that somebody else wrote, empty; None: one in memory.
+
+    Typed errors of `Settings` and of the index.
+    """
     root = ram.new_root()
     disk = ram.RamDisk(root)
-    settings = replace(settings, disk=disk)
+    try:
+        found = _furnished(root, disk, settings)
+        index = index or SqliteIndex(os.path.join(root, paths.INDEX))
+        index.migrate()
+        index.set_meta(derive.IDENTITY, index.identity())
+        index.set_meta(derive.INCARNATION, os.urandom(16).hex())
+    except BaseException:
+        disk.free()
+        raise
+    handle = put_together(root, found, settings, disk, index)
+    handle.at_close = disk.free
+    return handle
+
+
+def _furnished(root: str, disk: ram.RamDisk, settings: Settings) -> Marker:
     for folder in paths.FOLDERS:
         disk.mkdir(os.path.join(root, folder))
     found = Marker(moment.draw_id(settings.clock.now_us()))
@@ -36,14 +52,14 @@ def make(settings: Settings) -> Handle:
     fd = disk.create(path)
     disk.write(fd, marker.encode(found), path)
     disk.close(fd)
-    return _handle(root, found, settings, disk)
+    return found
 
 
-def _handle(root: str, found: Marker, settings: Settings, disk: ram.RamDisk) -> Handle:
-    index = SqliteIndex(os.path.join(root, paths.INDEX))
-    index.migrate()
-    index.set_meta(derive.IDENTITY, index.identity())
-    index.set_meta(derive.INCARNATION, os.urandom(16).hex())
+def put_together(root: str, found: Marker, settings: Settings, disk: ram.RamDisk, index: SqliteIndex) -> Handle:
+    """A handle on what lies in memory at `root`, whose index has its schema; what it is given stays when it is closed.
+
+    Several of them may be open at once: for tests that close a store and open it again.
+    """
     handle = Handle(
         root=root,
         marker=found,
@@ -55,8 +71,8 @@ def _handle(root: str, found: Marker, settings: Settings, disk: ram.RamDisk) -> 
         users=RamLock(os.path.join(root, paths.HANDLES_LOCK)),
         actor=settings.actor,
         wait_s=settings.wait_s,
+        read_only=settings.read_only,
         clock=settings.clock,
     )
     handle.users.acquire(shared=True, wait_s=settings.wait_s)
-    handle.at_close = disk.free
     return handle

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import disk, ram
 from holdfast.engine import served
-from holdfast.engine.handle import open_here
+from holdfast.engine.handle import handle_on, open_here
 from holdfast.engine.locks import FileLock, lock_at
 from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import HoldfastError, LockedError
@@ -51,7 +51,11 @@ class View:
         if place is not None:
             return self._open_served(place)
         with contextlib.ExitStack() as stack:
-            index = SqliteIndex(self._found(stack), read_only=True)
+            known = handle_on(self._root)
+            if known is not None and known.index.path != self._path and ram.holds(self._root):
+                index = known.index.again()  # a store in memory whose index somebody else has written
+            else:
+                index = SqliteIndex(self._found(stack), read_only=True)
             stack.callback(index.close)
             self.audit = Audit(index)
             self._held = stack.pop_all()
