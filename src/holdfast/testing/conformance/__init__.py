@@ -12,7 +12,7 @@ Each test names the numbered sentences of a contract that it shows; `pytest --ho
 from holdfast.testing.conformance.blobs import BlobStoreConformance
 from holdfast.testing.conformance.indexes import IndexConformance
 from holdfast.testing.conformance.journals import JournalConformance
-from holdfast.testing.conformance.marks import EVERYTHING, Capability, contract, sentences_of, shows, tests_of
+from holdfast.testing.conformance.marks import EVERYTHING, Capability, contract, each_test, sentences_of, shows
 from holdfast.testing.conformance.stores import StoreConformance
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "JournalConformance",
     "StoreConformance",
     "contract",
+    "each_test",
     "sentences_of",
     "shows",
-    "tests_of",
 ]

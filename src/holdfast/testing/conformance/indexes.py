@@ -145,7 +145,7 @@ class IndexConformance(StoreConformance):
                     index.set_meta(FACT, str(int(index.meta(FACT) or 0) + 1))
                     index.commit()
 
-            at_once(*(lambda one=one: count(one) for one in indexes))  # type: ignore[misc]
+            at_once(*(lambda one=one: count(one) for one in indexes))
             assert indexes[0].meta(FACT) == str(rounds * len(names))
 
     @shows("I-5", needs=Capability.OVERLAPPING)
@@ -182,12 +182,14 @@ class IndexConformance(StoreConformance):
             store.artifacts.delete("v4")
             index = store._handle.index  # noqa: SLF001 - the part on trial
             chain = [lines.decode(data, "the chain") for data in index.chain.read(1)]
-            with contextlib.closing(_replayed(chain, together=True)) as all_at_once:
-                with contextlib.closing(_replayed(chain, together=False)) as singly:
-                    for table in LOGICAL:
-                        rows = list(index.dump(table))
-                        assert rows == list(all_at_once.dump(table)), table
-                        assert rows == list(singly.dump(table)), table
+            with (
+                contextlib.closing(_replayed(chain, together=True)) as all_at_once,
+                contextlib.closing(_replayed(chain, together=False)) as singly,
+            ):
+                for table in LOGICAL:
+                    rows = list(index.dump(table))
+                    assert rows == list(all_at_once.dump(table)), table
+                    assert rows == list(singly.dump(table)), table
 
     @shows("I-7")
     def test_the_chain_gives_back_the_bytes_that_were_acknowledged(self, place: Path) -> None:
@@ -321,7 +323,7 @@ class IndexConformance(StoreConformance):
                         index.commit()
                     assert index.meta(f"{name}-{number}") == f"{name} {number}"
 
-            at_once(*(lambda name=name: work(name) for name in range(5)))  # type: ignore[misc]
+            at_once(*(lambda name=name: work(name) for name in range(5)))
             assert all(index.meta(f"{a}-{b}") == f"{a} {b}" for a in range(5) for b in range(6))
 
 

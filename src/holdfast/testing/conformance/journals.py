@@ -23,7 +23,7 @@ class Full(Disk):
 
     full = False
 
-    def reserve(self, fd: int, offset: int, length: int, path: str) -> None:
+    def reserve(self, fd: int, offset: int, length: int, path: str) -> None:  # noqa: ARG002 - as Disk's
         """As Disk's."""
         if self.full:
             raise NoSpaceError(f"no space left to reserve space in {path}", path=path)
@@ -39,6 +39,11 @@ class JournalConformance:
     @pytest.fixture
     def chain(self) -> list[Transaction]:
         """Transactions of a store, in order."""
+        return self.transactions()
+
+    @staticmethod
+    def transactions() -> list[Transaction]:
+        """Six, in order."""
         with holdfast.memory() as store:
             for number in range(6):
                 store.put(f"a{number}", b"%d" % number)

@@ -43,7 +43,7 @@ def shows(*sentences: str, needs: Capability | None = None) -> Callable[[Test], 
     return mark
 
 
-def tests_of(suite: type) -> Iterator[tuple[str, Callable[..., Any]]]:
+def each_test(suite: type) -> Iterator[tuple[str, Callable[..., Any]]]:
     """(name, test) of a class of the kit, in the order in which they are written."""
     seen: set[str] = set()
     for one in reversed(suite.__mro__):

@@ -58,7 +58,7 @@ def _kind(value: Any) -> str:
         return "truth"
     if isinstance(value, (int, float)):
         return "number"
-    return {str: "text", list: "list", dict: "dict"}.get(type(value), "other")
+    return type(value).__name__
 
 
 def same(one: Any, other: Any) -> bool:
@@ -108,7 +108,7 @@ def meets(record: Record, question: Question) -> bool:
         return any(same(found, one) for one in wanted)
     if operator == "glob":
         return isinstance(found, str) and fits(found, wanted)
-    if _kind(found) != _kind(wanted) or _kind(found) not in ("number", "text"):
+    if _kind(found) != _kind(wanted) or _kind(found) not in ("number", "str"):
         return False
     less, equal = found < wanted, found == wanted
     return bool({"<": less, "<=": less or equal, ">": not less and not equal, ">=": not less}[operator])

@@ -6,6 +6,7 @@ Subclass StoreConformance under a name that begins with `Test`, and give `open_s
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -232,9 +233,9 @@ class StoreConformance:
             for source, target in links:
                 store.relationships.relate(f"id:{made[source].id}", "derived_from", f"id:{made[target].id}")
             names = {one.id: name for name, one in made.items()}
-            for start in made:
-                for direction, edges in (("up", links), ("down", [(to, at) for at, to in links])):
-                    found = store.relationships.lineage(f"id:{made[start].id}", direction=direction)  # type: ignore[arg-type]
+            for start, at in made.items():
+                for direction, edges in (("up", links), ("down", [(to, of) for of, to in links])):
+                    found = store.relationships.lineage(f"id:{at.id}", direction=direction)  # type: ignore[arg-type]
                     # The start stands for the artifact; where a circle comes back to it, it is met as a revision.
                     depths: dict[str, int] = {}
                     for node in found.nodes:
@@ -367,7 +368,7 @@ class StoreConformance:
         with self.open_store(place) as store:
             records = self.corpus(store)
             some = self.questions()[::23]
-            for one, other in zip(some, some[1:], strict=False):
+            for one, other in itertools.pairwise(some):
                 for combined, holds in (
                     (condition(one) & condition(other), lambda a, b: a and b),
                     (condition(one) | condition(other), lambda a, b: a or b),
@@ -402,7 +403,7 @@ class StoreConformance:
                     assert store.get(made.artifact.path).revision.seq == made.artifact.revision.seq
                     assert store.read(made.artifact) == f"{name} {number}".encode()
 
-            at_once(*(lambda name=name: write(name) for name in range(6)))  # type: ignore[misc]
+            at_once(*(lambda name=name: write(name) for name in range(6)))
             assert {one.name for one in store.find()} == {f"{a}-{b}" for a in range(6) for b in range(8)}
             assert [one.seq for one in store.changes.list()] == list(range(1, store.changes.head().next_seq))
             assert store.audit.verify().proven
