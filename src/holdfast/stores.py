@@ -61,6 +61,17 @@ def create_store(
     return Store(opening.open_store(folder, settings))
 
 
+def memory_store(*, actor: Actor | str | None = None) -> Store:
+    """A new, empty store that is nowhere but in memory, with all that an opened one can do; closing it frees it.
+
+    Nothing of it is on disk, but for what you export. `copy` makes a durable store of it: `store.copy(PATH)`. Every
+    call makes a store of its own; threads may share one, other processes cannot.
+    """
+    from holdfast.engine import memory
+
+    return Store(memory.make(Settings(actor_of(actor))))
+
+
 def recover_store(
     path: str | os.PathLike[str], *, actor: Actor | str | None = None, lock_wait_s: float = 30.0,
     progress: Progress | None = None,

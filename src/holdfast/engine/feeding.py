@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 
 from holdfast.engine.handle import Handle
-from holdfast.engine.locks import FileLock
+from holdfast.engine.locks import lock_at
 from holdfast.engine.recover import Progress, from_index
 from holdfast.errors import DamageError, LockedError
 from holdfast.formats import paths
@@ -41,7 +41,7 @@ def drain(handle: Handle, progress: Progress | None = None) -> int:
     target: Position = (head.next_seq - 1, head.hash)
     if handle.search.position() == target and not handle.search.needs_compaction:
         return target[0]
-    lock = FileLock(os.path.join(handle.root, paths.SEARCH_LOCK))
+    lock = lock_at(os.path.join(handle.root, paths.SEARCH_LOCK))
     try:
         lock.acquire(shared=False, wait_s=handle.wait_s)
         lock.sign("indexing text")

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from holdfast import ram
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine.locks import HandlesLock, WriterLock
+from holdfast.engine.ram_locks import RamLock
 from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, StorageIOError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
@@ -67,7 +69,7 @@ class Handle:
     index: SqliteIndex
     journal: Journal
     writer: WriterLock
-    users: HandlesLock
+    users: HandlesLock | RamLock
     actor: Actor
     wait_s: float
     read_only: bool = False
@@ -93,6 +95,13 @@ class Handle:
         from holdfast.search.index import SearchIndex  # noqa: PLC0415 - start-up time
 
         return SearchIndex(os.path.join(self.root, paths.SEARCH), read_only=self.read_only)
+
+    def facts(self) -> os.stat_result:
+        """What the system says of the store's folder, so that exports and checkouts keep out of it."""
+        found = self.disk.stat(self.root) if ram.holds(self.root) else os.stat(self.root)
+        if found is None:
+            raise HandleDeadError("the store in memory was closed", reason="closed")
+        return found
 
     @property
     def origin(self) -> Head:
@@ -132,7 +141,7 @@ class Handle:
 
     def keep_synced(self) -> None:
         """See to it that journal bytes are synced within SYNC_EVERY_S seconds."""
-        if self._syncer is None and not self.read_only:
+        if self._syncer is None and not self.read_only and not ram.holds(self.root):
             reference = weakref.ref(self)
             self._syncer = threading.Thread(
                 target=_sync_regularly, args=(reference, self._stop), name="holdfast-sync", daemon=True
@@ -218,6 +227,10 @@ def open_here(root: str) -> Handle | None:
 def handle_on(root: str) -> Handle | None:
     """A handle of this process on the store in a folder, wherever its index is."""
     for handle in list(_open_handles):
+        if hasattr(handle, "live"):
+            continue  # it looks back: its index is not the store's
+        if handle.root == root:
+            return handle
         with contextlib.suppress(OSError):
             if os.path.samefile(handle.root, root):
                 return handle

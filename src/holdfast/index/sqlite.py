@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from holdfast import disk
+from holdfast import disk, ram
 from holdfast.errors import HoldfastError, IndexDamagedError, LockedError
 from holdfast.index import proof, tables
 from holdfast.index.apply import reduce
@@ -18,6 +18,7 @@ from holdfast.index.database import BUSY_TIMEOUT_MS, Database
 from holdfast.index.execute import Executor
 from holdfast.index.migrations import manifest, runner
 from holdfast.index.physical import PhysicalRows
+from holdfast.index.ram import database_at
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.contents import Contents
@@ -54,7 +55,7 @@ class SqliteIndex:
         self.read_only = read_only
         self._checkpoint_at = CHECKPOINT_BYTES
         self._changes_before: int | None = None
-        self._wire(path, Database(path, read_only=read_only))
+        self._wire(path, database_at(path, read_only=read_only))
 
     def _wire(self, path: str, database: Database) -> None:
         """What all indexes with SQL have alike, whatever their connections lead to."""
@@ -103,6 +104,10 @@ class SqliteIndex:
     def identity(self) -> str:
         """What a file-by-file copy of the index cannot carry along: file system, inode, when it was made."""
         return file_identity(self.path)
+
+    def again(self) -> SqliteIndex:
+        """Another handle on the same index, to read it."""
+        return type(self)(self.path, read_only=True)
 
     def close(self) -> None:
         """Close all connections. Under the writer lock, or while another process has the index open."""
@@ -311,7 +316,7 @@ class SqliteIndex:
 
 def file_identity(path: str) -> str:
     """What a copy of an index cannot carry along. Only looked at, never opened."""
-    return disk.identity(path)
+    return path if ram.holds(path) else disk.identity(path)
 
 
 def _schema_differences(database: Database) -> list[str]:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 
-from holdfast.disk import Disk
+from holdfast.disk import Disk, fstat
 from holdfast.errors import HoldfastError, NoSpaceError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Garbage, Located, Rough
@@ -162,7 +162,7 @@ class Journal:
         """Whether another handle has written since, or the file is not there any more."""
         assert self._fd is not None
         facts = self._disk.stat(self._open_path)
-        return facts is None or facts.st_ino != os.fstat(self._fd).st_ino or facts.st_size != self._end
+        return facts is None or facts.st_ino != fstat(self._fd).st_ino or facts.st_size != self._end
 
     def _open(self, first_seq: int) -> None:
         self.release()

@@ -8,11 +8,11 @@ from typing import Self
 
 from holdfast.errors import IndexDamagedError, InvalidQueryError, LockedError
 from holdfast.search import schema
-from holdfast.search.connections import Connections
 from holdfast.search.document import START, Counts, Document, Hit, LeftOut, NotIndexed, Position, flatten
 from holdfast.search.file import WAIT_S, discard_aside, is_damage, word_trouble
 from holdfast.search.fold import fold
 from holdfast.search.query import Query, parse
+from holdfast.search.ram import connections_at
 from holdfast.search.schema import METADATA_WEIGHT, NAME_WEIGHT, TEXT_WEIGHT, Condition
 
 RANKED = 50_000
@@ -53,7 +53,7 @@ class SearchIndex:
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
         """`path`: the file, in a folder that exists."""
-        self._connections = Connections(path, read_only=read_only)
+        self._connections = connections_at(path, read_only=read_only)
 
     def close(self) -> None:
         """Let go of the file. May be called twice."""

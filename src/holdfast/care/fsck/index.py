@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from holdfast import ram
 from holdfast.care.fsck.matched import Matched
 from holdfast.care.fsck.scene import Held, Scene, words
 from holdfast.engine import derive, served
@@ -20,6 +21,8 @@ def check_file(scene: Scene) -> None:
     path = os.path.join(scene.root, paths.INDEX)
     if served.place_of(scene.root, scene.disk) is not None:
         path = ""
+    elif ram.holds(path):
+        pass
     elif not os.path.lexists(path):
         scene.out.found("index-missing", paths.INDEX)
         return
