@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from holdfast.engine import erasing, served
+from holdfast.engine import erasing, outbox, served
 from holdfast.engine.asof import pasts_of
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import from_index
@@ -109,6 +109,7 @@ def redact(
             tx = unit.tx if plan.erased else ""
         done = erasing.finish(handle)
         pasts_of(handle).erase()
+        outbox.forget_reasons(handle)
         forget_notes(handle.root, handle.disk)  # names and paths of what was added stand there
     report = _report(handle, record_id, plan, tuple(done.kept), dry_run=False)
     return replace(report, tx=tx, blobs=done.blobs, segments=done.segments, quarantined=done.quarantined)
