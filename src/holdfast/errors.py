@@ -14,6 +14,8 @@ HoldfastError
 │   ├── IllegalTransitionError              the life cycle has no such step
 │   ├── InUseError                          something still refers to it (`restrict`), or it still holds something
 │   ├── TransactionReusedError              a transaction id was given twice for different work
+│   ├── LeaseLostError                      another process has the outbox's consumer now
+│   ├── CursorAstrayError                   a cursor of the outbox stands where the history has no such change
 │   ├── MergeConflictError                  both stores changed the same, and nobody said whose counts
 │   └── DestinationDiffersError             what is at a destination is not what was to be written there
 ├── DamageError                         bytes or rows are not what they must be
@@ -176,6 +178,23 @@ class TransactionReusedError(ConflictError):
 
     code = "transaction-reused"
     default_remedy = "Draw a new transaction id for new work; repeat an id only to repeat the same call."
+
+
+class LeaseLostError(ConflictError):
+    """A consumer of the outbox was taken over: what was not acknowledged is delivered again. Fields: `token`."""
+
+    code = "lease-lost"
+    default_remedy = "Stop working on these changes. Take the consumer again, with a longer lease if the work needs it."
+
+
+class CursorAstrayError(ConflictError):
+    """A cursor of the outbox is no place of this history. Fields: `seq`, `head_seq`, `reason` ("ahead" or "fork")."""
+
+    code = "cursor-astray"
+    default_remedy = (
+        "The store was restored or replaced, and the consumer has seen changes that are not part of it any more. Put "
+        "its side right, then: `holdfast outbox rewind NAME --to SEQ`, with the last change that both have."
+    )
 
 
 class DestinationDiffersError(ConflictError):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from holdfast.kinds.changes import Changes
     from holdfast.kinds.indexes import Indexes
     from holdfast.kinds.many import ManyResult
+    from holdfast.kinds.outbox import Outbox
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching
@@ -95,6 +96,13 @@ class Store:
         from holdfast.kinds.changes import Changes
 
         return Changes(self._handle)
+
+    @functools.cached_property
+    def outbox(self) -> Outbox:
+        """Named consumers that get every change, in order, at least once."""
+        from holdfast.kinds.outbox import Outbox
+
+        return Outbox(self._handle)
 
     @functools.cached_property
     def search(self) -> Searching:

@@ -28,6 +28,7 @@ from holdfast.blobs.chunks import CUT_FROM, RecipeFolder
 from holdfast.engine import chunk_marks, derive, presence, recover, repacking
 from holdfast.engine.aside import superseded_segments
 from holdfast.engine.handle import Handle
+from holdfast.engine.outbox import forget_reasons
 from holdfast.engine.repacking import Held
 from holdfast.errors import BlobDamagedError, ChainBrokenError, DamageError, LockedError
 from holdfast.formats import lines, paths
@@ -127,6 +128,7 @@ def finish(handle: Handle) -> Erased:
             _remove_staged(handle, beside=temporary)
             handle.search.reset()
             forget_notes(handle.root, handle.disk)  # names and paths of what was added stand there
+            forget_reasons(handle)
             _make_sure(handle)
             _rewrite_journal(handle, announced, done)
             _take_over(handle, temporary)

@@ -60,7 +60,10 @@ class Companion(Protocol):
 
 @dataclass(eq=False)
 class Handle:
-    """The parts of one open store. `wait_s`: how long a write waits for the writer lock, in seconds."""
+    """The parts of one open store. `wait_s`: how long a write waits for the writer lock, in seconds.
+
+    `tenant`: whose records alone it reads and writes (see index/scoped.py); None: all.
+    """
 
     root: str
     marker: Marker
@@ -75,6 +78,7 @@ class Handle:
     read_only: bool = False
     opened: Opened = field(default_factory=Opened)
     clock: Clock = field(default_factory=SystemClock)
+    tenant: str | None = None
     at_close: Callable[[], None] | None = None
     companions: list[Companion] = field(default_factory=list)
     _dead: str = ""

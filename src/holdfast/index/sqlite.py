@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -30,6 +31,7 @@ from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.relationships import RelationshipRows
 from holdfast.index.select.runs import RunRows
 from holdfast.index.select.sight import Sights
+from holdfast.index.select.tenancy import Tenancy
 from holdfast.index.select.whole import Whole
 from holdfast.values.change import Body
 
@@ -41,6 +43,8 @@ _TOGETHER = 1_000
 
 HOME = "file identity"
 """The fact by which an index knows that it stands where it was made (see `identity`)."""
+
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.25
 
 LOG = "log"
 NO_LOG = "0"
@@ -61,11 +65,13 @@ class SqliteIndex:
         """What all indexes with SQL have alike, whatever their connections lead to."""
         self.path = path
         self.database = database
+        self._awaiting = threading.local()
         self.executor = Executor(self.database)
         self.chain = ChainRows(self.database, self.executor)
         self.physical = PhysicalRows(self.database)
         self.sights = Sights(self.database)
         self.lookups = Lookups(self.database, self.sights)
+        self.tenancy = Tenancy(self.database, self.lookups)
         self.collections = CollectionRows(self.database, self.lookups)
         self.artifacts = ArtifactRows(self.database, self.lookups)
         self.contents = Contents(self.database, self.lookups)
@@ -184,6 +190,7 @@ class SqliteIndex:
         """Rows were made anew: keys and texts that are kept in memory are not to be trusted."""
         self.executor.forget()
         self.lookups.forget()
+        self.tenancy.forget()
 
     def checkpoint_due(self) -> bool:
         """Whether the write-ahead log has grown so much that `checkpoint` would do something."""
@@ -238,6 +245,28 @@ class SqliteIndex:
         finally:
             bare.close_every()
         return (NO_LOG if row is None else str(row[0])).split()[-1] in followed.split()
+
+    def await_commit(self, timeout_s: float) -> bool:
+        """Wait until somebody else commits, or this thread has since it asked last; `timeout_s` seconds at most.
+
+        Whether somebody did. Asking costs microseconds: SQLite compares a counter in memory that all share.
+        """
+        until, pause_s = time.monotonic() + timeout_s, _SHORTEST_PAUSE_S
+        known = getattr(self._awaiting, "seen", None)
+        while True:
+            seen = self._awaiting.seen = self._stirred()
+            if known is not None and seen != known:
+                return True
+            known, left = seen, until - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(pause_s, left))
+            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+
+    def _stirred(self) -> tuple[object, ...]:
+        """What differs after any commit: SQLite's counter leaves out those of the very connection that asks."""
+        head = self.chain.head(proven=False)
+        return (*self.database.rows("PRAGMA data_version")[0], head and head.next_seq)
 
     # -- facts of this file ------------------------------------------------------------------------------------------
 

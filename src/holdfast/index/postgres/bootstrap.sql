@@ -123,8 +123,8 @@ CREATE OR REPLACE FUNCTION typeof(cell bytea) RETURNS text LANGUAGE sql IMMUTABL
   SELECT CASE WHEN cell IS NULL THEN 'null' ELSE 'blob' END
 $f$;
 
--- Audit records: every transaction as it was acknowledged, one link of the hash chain each. It is the outbox
--- too: whoever follows reads rows with a larger "first" than the last one it handled, in order of "first".
+-- Audit records: every transaction as it was acknowledged, one link of the hash chain each. The outbox hands
+-- out what stands here.
 CREATE TABLE IF NOT EXISTS "tx" ("first" BIGINT NOT NULL PRIMARY KEY, "tx" BYTEA NOT NULL, "count" BIGINT NOT NULL, "time_us" BIGINT NOT NULL, "actor" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "data" BYTEA NOT NULL, "crc" BIGINT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS "tx_tx" ON "tx" ("tx");
 
@@ -196,5 +196,11 @@ INSERT INTO "search_meta" ("one", "seq", "chain", "next_id") VALUES (TRUE, 0, ''
 CREATE TABLE IF NOT EXISTS "search_doc" ("id" BIGINT NOT NULL PRIMARY KEY, "key" BIGINT NOT NULL UNIQUE, "revision" BIGINT NOT NULL, "left_out" TEXT);
 CREATE TABLE IF NOT EXISTS "search_words" ("doc" BIGINT NOT NULL, "part" BIGINT NOT NULL, "words" TSVECTOR NOT NULL, PRIMARY KEY ("doc", "part"));
 CREATE INDEX IF NOT EXISTS "search_words_words" ON "search_words" USING gin ("words");
+
+-- The outbox: who consumes changes, up to which one, and who has the lease.
+CREATE TABLE IF NOT EXISTS "outbox_consumer" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "attempts" BIGINT NOT NULL, "failures" BIGINT NOT NULL, "deaths" BIGINT NOT NULL, "token" BIGINT NOT NULL, "holder" TEXT COLLATE "C" NOT NULL, "until_us" BIGINT NOT NULL, "made_us" BIGINT NOT NULL, "moved_us" BIGINT NOT NULL, PRIMARY KEY ("scope", "name"));
+
+-- The outbox: changes that a consumer could not handle.
+CREATE TABLE IF NOT EXISTS "outbox_letter" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "failures" BIGINT NOT NULL, "reason" TEXT COLLATE "C" NOT NULL, "dead_us" BIGINT NOT NULL, "due" BIGINT NOT NULL, PRIMARY KEY ("scope", "name", "seq"));
 INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', 'c291555fd2dca1ae8bf8273ff74670f192861f2e06e19d53711360a8b39d6ab6') ON CONFLICT DO NOTHING;
 COMMIT;

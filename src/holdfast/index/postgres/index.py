@@ -18,9 +18,11 @@ from holdfast.index.audit import Audit
 from holdfast.index.database import Database
 from holdfast.index.migrations import runner
 from holdfast.index.migrations.manifest import MANIFEST
+from holdfast.index.outbox import OutboxRows
 from holdfast.index.postgres import carrying, following, schema, sortable
 from holdfast.index.postgres.audit import PostgresAudit
 from holdfast.index.postgres.connection import VERSION, Link, PostgresDatabase
+from holdfast.index.postgres.dialect import NOW_US
 from holdfast.index.postgres.following import Ear
 from holdfast.index.postgres.place import Place
 from holdfast.index.postgres.proving import Row
@@ -28,6 +30,9 @@ from holdfast.index.sqlite import HOME, SqliteIndex
 
 _MIGRATING = 0x686F6C64
 """Key of the advisory lock under which schemas are made: one migrates, the others wait."""
+
+OUTBOX = ("outbox_consumer", "outbox_letter")
+"""Tables whose rows follow from no chain: an index that is made anew takes them over."""
 
 _IDENTITY = """SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || d.oid || '/' || n.oid
     FROM pg_database d, pg_namespace n WHERE d.datname = current_database() AND n.nspname = current_schema()"""
@@ -176,7 +181,7 @@ class PostgresIndex(SqliteIndex):
         """What the schema lacks; the server checks its own pages."""
         found = {str(row[0]) for row in self.server.rows("SELECT tablename FROM pg_tables WHERE schemaname = "
                                                           "current_schema()")}  # fmt: skip
-        wanted = {str(model._meta.table_name) for model in tables.models().all()} | schema.OWN
+        wanted = {str(model._meta.table_name) for model in tables.models().all()} | {*schema.OWN, *OUTBOX}
         return [f"{name} is missing" for name in sorted(wanted - found)]
 
     def prove_pages(self, *, up_to_bytes: int) -> None:
@@ -228,6 +233,11 @@ class PostgresIndex(SqliteIndex):
         """More connections to the same schema, for what must not happen inside of a transaction of this index."""
         return PostgresDatabase(self.place, read_only=self.read_only)
 
+    def outbox(self) -> OutboxRows:
+        """The rows of the outbox, on connections of their own: what is acknowledged is no part of a write here."""
+        database = cast("Database", PostgresDatabase(self.place, read_only=self.read_only))
+        return OutboxRows(database, lambda: int((database.one(NOW_US) or (0,))[0]))
+
     def audit(self) -> Audit:
         """Reads this index for fsck, from this thread, which uses it for nothing else meanwhile."""
         return PostgresAudit(self, self.server)
@@ -247,9 +257,12 @@ class PostgresIndex(SqliteIndex):
         """
         old, own = other.place.schema, self.place.schema
         aside = f"{old[:24]}_old_{os.urandom(4).hex()}"
+        rows = "".join(
+            f'DROP TABLE "{own}"."{table}"; ALTER TABLE "{old}"."{table}" SET SCHEMA "{own}";' for table in OUTBOX
+        )
         after = "" if keep else f'DROP SCHEMA "{aside}" CASCADE;'
         exists = self.server.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", (old,)) is not None
-        away = f'ALTER SCHEMA "{old}" RENAME TO "{aside}";' if exists else ""
+        away = f'{rows} ALTER SCHEMA "{old}" RENAME TO "{aside}";' if exists else ""
         after = after if exists else ""
         self._link().script(f'BEGIN; {away} ALTER SCHEMA "{own}" RENAME TO "{old}"; {after} COMMIT')
         self.close()
