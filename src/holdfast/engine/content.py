@@ -102,8 +102,15 @@ def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True, cutter: Cu
         if cutter is not None and len(data) >= IN_MEMORY_BYTES:
             incoming.staged = cutter(io.BytesIO(data), durable=durable)
             incoming.before = cutter.before
-        incoming.staged = incoming.staged or handle.blobs.stage(data, durable=durable)
+        if incoming.staged is None:
+            incoming.staged = stage_durably(handle, data) if durable else handle.blobs.stage(data, durable=False)
     return incoming
+
+
+def stage_durably(handle: Handle, data: bytes) -> Staged:
+    """Stage what is durable by the COMMIT that makes its row at the latest, where the index keeps bytes of packs."""
+    keeper = handle.keeper.blobs
+    return handle.blobs.stage(data) if keeper is None else keeper.stage_to_keep(data)
 
 
 def held(data: bytes) -> Incoming:

@@ -106,6 +106,8 @@ def finish(handle: Handle) -> Erased:
     handle.writer.acquire("redact", wait_s=handle.wait_s)
     try:
         recover.level(handle)
+        with handle.watching_syncs():
+            handle.keeper.settle()  # the index is to keep nothing of what goes
         handle.journal.release()
         announced = Announced()
         for transaction in _proven(handle):

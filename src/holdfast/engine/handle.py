@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine.locks import HandlesLock, WriterLock
+from holdfast.engine.pending import Keeper
 from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, StorageIOError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
@@ -78,6 +79,7 @@ class Handle:
 
     def __post_init__(self) -> None:
         self._home = _place(self.root)
+        self.keeper = Keeper(self.blobs, self.index, self.disk)
         self._stop = threading.Event()
         self._syncer: threading.Thread | None = None
         _open_handles.add(self)
@@ -126,13 +128,26 @@ class Handle:
             raise
 
     def keep_synced(self) -> None:
-        """See to it that journal bytes are synced within SYNC_EVERY_S seconds."""
+        """See to it that what was written to journal and packs is synced within SYNC_EVERY_S seconds."""
         if self._syncer is None and not self.read_only:
             reference = weakref.ref(self)
             self._syncer = threading.Thread(
                 target=_sync_regularly, args=(reference, self._stop), name="holdfast-sync", daemon=True
             )
             self._syncer.start()
+
+    def settle_packs(self, *, wait_s: float | None = None) -> None:
+        """See to it that packs have all their bytes, durably, and the index keeps none: but of packs others append to.
+
+        Takes the writer lock if there is anything to do; LockedError. Outside of transactions.
+        """
+        if not self.keeper.is_settled():
+            self.writer.acquire("settle packs", wait_s=self.wait_s if wait_s is None else wait_s)
+            try:
+                with self.watching_syncs():
+                    self.keeper.settle()
+            finally:
+                self.writer.release()
 
     def close(self) -> None:
         """Sync the journal, fold the write-ahead log in, give everything back. Safe to call twice."""
@@ -157,6 +172,8 @@ class Handle:
             return
         try:
             self.journal.release()
+            with contextlib.suppress(HoldfastError):
+                self.keeper.give_up()
             with contextlib.suppress(HoldfastError):
                 self.journal.settle()
                 self.index.checkpoint(force=True)
@@ -226,6 +243,7 @@ def _sync_regularly(reference: weakref.ref[Handle], stop: threading.Event) -> No
             return
         try:
             handle.journal.sync()
+            handle.keeper.sync()
         except HoldfastError as error:
             handle.poison(error)
             return

@@ -216,5 +216,6 @@ class PackRows:
         return self._db.run(sql, (now_us,)).rowcount
 
     def forget(self, name: str) -> None:
-        """A pack is gone."""
+        """A pack is gone, and with it what was kept of it."""
         self._db.run("DELETE FROM container WHERE name = ? AND kind = 'pack'", (name,))
+        self._db.run("DELETE FROM pending WHERE pack = ?", (name,))

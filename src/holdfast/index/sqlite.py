@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import sqlite3
@@ -70,6 +71,11 @@ class SqliteIndex:
         self.runs = RunRows(self.database, self.lookups)
         self.lineage = LineageRows(self.database, self.lookups)
         self.whole = Whole(self.database, self.lookups)
+
+    @functools.cached_property
+    def keeps_bytes(self) -> bool:
+        """Whether a COMMIT may keep bytes of packs that are not synced: see pending.py."""
+        return not self.read_only and not disk.on_network(self.path)
 
     # -- making and closing ------------------------------------------------------------------------------------------
 

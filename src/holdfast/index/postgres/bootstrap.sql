@@ -176,6 +176,7 @@ CREATE TABLE IF NOT EXISTS "chunk" ("key" BIGINT NOT NULL PRIMARY KEY, "digest" 
 CREATE INDEX IF NOT EXISTS "chunk_digest" ON "chunk" (substr ("digest", 1, 8));
 CREATE INDEX IF NOT EXISTS "chunk_container_offset" ON "chunk" ("container", "offset");
 CREATE INDEX IF NOT EXISTS "chunk_condemned_us" ON "chunk" ("condemned_us") WHERE condemned_us IS NOT NULL;
+CREATE TABLE IF NOT EXISTS "pending" ("key" BIGINT NOT NULL PRIMARY KEY, "pack" TEXT COLLATE "C" NOT NULL, "start" BIGINT NOT NULL, "sum" BIGINT NOT NULL, "data" BYTEA NOT NULL, "crc" BIGINT NOT NULL);
 
 -- What this index says of itself.
 CREATE TABLE IF NOT EXISTS "meta" ("key" TEXT COLLATE "C" NOT NULL PRIMARY KEY, "value" TEXT COLLATE "C" NOT NULL, "crc" BIGINT NOT NULL);
@@ -189,5 +190,5 @@ INSERT INTO "container" ("key", "kind", "name", "condemned_us", "crc") VALUES (-
 CREATE TABLE IF NOT EXISTS "head" ("one" BOOLEAN NOT NULL PRIMARY KEY CHECK ("one"), "version" BIGINT NOT NULL);
 INSERT INTO "head" ("one", "version") VALUES (TRUE, 1) ON CONFLICT DO NOTHING;
 ALTER TABLE "revision" ADD COLUMN IF NOT EXISTS "metadata_json" JSONB GENERATED ALWAYS AS (CASE WHEN length("metadata") < 100000 AND position('\u0000' IN "metadata") = 0 THEN "metadata"::jsonb END) STORED;
-INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', 'c291555fd2dca1ae8bf8273ff74670f192861f2e06e19d53711360a8b39d6ab6') ON CONFLICT DO NOTHING;
+INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', '170fce9b98dee1c72ee8a77ffed4618f68e8235cee468fd6bc371a74fd8f0f7f') ON CONFLICT DO NOTHING;
 COMMIT;

@@ -44,6 +44,11 @@ class PostgresIndex(SqliteIndex):
     def _link(self) -> Link:
         return self.server.raw()
 
+    @property
+    def keeps_bytes(self) -> bool:
+        """Never: what stands in the folder is all that is needed of it without the server."""
+        return False
+
     # -- making and closing ------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
