@@ -39,7 +39,7 @@ def packs(root):
 def fill(store, words=WORDS):
     for n, text in enumerate(words):
         store.put(f"folder/{n}", text)
-    store._handle.settle_packs()  # the packs alone have it now
+    store._handle.keeper.give_up()  # the packs alone have it now
 
 
 def all_content(root):

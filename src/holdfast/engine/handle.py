@@ -19,6 +19,7 @@ from holdfast.engine.pending import Keeper
 from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, StorageIOError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
+from holdfast.index.select.sight import Token
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import change
@@ -75,6 +76,8 @@ class Handle:
     clock: Clock = field(default_factory=SystemClock)
     at_close: Callable[[], None] | None = None
     companions: list[Companion] = field(default_factory=list)
+    left: tuple[Token | None, Head] | None = None
+    """What the last writer of this handle saw when it had committed, and where the chain ended."""
     _dead: str = ""
 
     def __post_init__(self) -> None:

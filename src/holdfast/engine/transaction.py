@@ -112,13 +112,15 @@ class Unit:
                 other = first.setdefault(one.digest, one)
                 if other.staged is None and one.staged is not None:
                     first[one.digest] = one
-        places = self.handle.index.physical.places(first)
+        token = self.handle.index.sights.token()
+        asked = [one.digest for one in first.values() if one.absent is None or one.absent != token]
+        places = self.handle.index.physical.places(asked) if asked else {}
         wanted = [one for one in first.values() if not self._present(places.get(one.digest))]
         for one in wanted:
             if one.staged is None:
                 if one.data is None:
                     raise BlobMissingError(f"no file holds {one.digest}", digest=one.digest)
-                one.staged = stage_durably(self.handle, one.data)
+                one.staged = stage_durably(self.handle, one.data, one.digest)
         with self.handle.watching_syncs():
             stats = self.handle.blobs.publish([one.staged for one in wanted if one.staged is not None])
         for one, stat in zip(wanted, stats, strict=True):
@@ -253,6 +255,7 @@ def _commit(unit: Unit) -> None:
     commit_rows(handle, data)
     if transaction is not None:
         unit.after = transaction.head
+        handle.left = handle.index.sights.token(), unit.after
 
 
 def commit_rows(handle: Handle, data: bytes) -> None:
@@ -274,7 +277,7 @@ def commit_rows(handle: Handle, data: bytes) -> None:
     try:
         if handle.index.checkpoint_due():
             handle.journal.settle()  # an empty log says that the journal needs no looking after (torn.py)
-        handle.index.checkpoint()
+            handle.index.checkpoint()
     except StorageIOError as error:
         handle.poison(error)  # the commit stands; but what a failed sync wrote is not to be trusted by a later one
     except HoldfastError as error:

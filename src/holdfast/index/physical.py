@@ -285,6 +285,7 @@ class PhysicalRows:
     def forget_all(self) -> None:
         """Empty the physical tables, before they are filled from files."""
         self.lose_notes()
+        self.packs.forget_keys()
         self._db.run("DELETE FROM blob")
         self._db.run("DELETE FROM chunk")
         self._db.run(f"DELETE FROM container WHERE key > {LOOSE}")

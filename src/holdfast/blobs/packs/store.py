@@ -119,17 +119,17 @@ class PackedBlobs(LocalBlobs):
             return self._stage_small(head, durable=durable)
         return super().stage(_Rejoined(head, source), durable=durable)  # type: ignore[arg-type]
 
-    def stage_to_keep(self, content: bytes) -> Staged:
+    def stage_to_keep(self, content: bytes, digest: str) -> Staged:
         """As `stage`; but what goes to a pack is durable only once the COMMIT that makes its row keeps it too.
 
-        Whoever commits asks `writer.to_keep`.
+        `digest`: of the content, as the caller has seen. Whoever commits asks `writer.to_keep`.
         """
         if not 0 < len(content) <= self.pack_up_to:
             return self.stage(content)
-        raw = hashlib.sha256(content).digest()
+        raw = digests.raw(digest)
         written = self.writer.append(prepare([(raw, content)]), keep=True)
         place = _Small(_State.TO_BE_KEPT, spot=written.spots[0], waits=_Waiting(written, 1))
-        return Staged(digests.text(raw), len(content), len(content), durable=False, place=place)
+        return Staged(digest, len(content), len(content), durable=False, place=place)
 
     def stage_chunk(self, content: bytes) -> Staged:
         """Take one chunk in, into a pack whatever its size; not durable before `settle`."""

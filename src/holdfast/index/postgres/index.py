@@ -99,7 +99,9 @@ class PostgresIndex(SqliteIndex):
         try:
             if self._link().begin() is None:
                 raise IndexDamagedError(f"{self.path} has lost its row of `head`", reason="head")
-            self.executor.begin(self.sights.begin())
+            version = self.sights.begin()
+            self.executor.begin(version)
+            self.physical.packs.begin(version)
         except BaseException:
             self.rollback()
             raise
@@ -123,6 +125,7 @@ class PostgresIndex(SqliteIndex):
         if link.in_transaction and not link.lost:
             link.script("ROLLBACK")
         self.executor.forget()
+        self.physical.packs.forget_keys()
 
     # -- what a file is asked for ------------------------------------------------------------------------------------
 
