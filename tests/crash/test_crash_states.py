@@ -80,7 +80,7 @@ def of_recoveries(workload: Workload, base: str, tally: Tally, *, seed: int, cra
 
 NESTED = (
     "purge and gc", "segments sealed", "put with a rollback journal", "recover of a copy", "repair", "redact",
-    "packs", "gc that rewrites packs", "redact in packs",
+    "packs", "puts that wait for a sync of their packs", "gc that rewrites packs", "redact in packs",
 )  # fmt: skip
 
 
@@ -111,6 +111,7 @@ NEEDED = [
     ("redact", "bytes of journal"),
     ("redact", "the file system"),
     ("packs", "bytes of packs"),
+    ("puts that wait for a sync of their packs", "bytes of packs"),
     ("packs", "names in packs"),
     ("repack", "bytes of repacked packs"),
     ("gc that rewrites packs", "bytes of packs"),

@@ -68,6 +68,7 @@ def copy_store(source: Handle, dest: str, index: str | None, progress: Progress 
             with source.watching_syncs():
                 head = recover.level(source)
                 source.journal.settle()
+                source.keeper.settle()
             done = _Done(progress)
             _copy(Folder(source.root, source.disk), place, done)
         finally:

@@ -131,6 +131,8 @@ def _finish(handle: Handle, done: Erased) -> None:
     handle.writer.acquire("redact", wait_s=handle.wait_s)
     try:
         recover.level(handle)
+        with handle.watching_syncs():
+            handle.keeper.settle()  # the index is to keep nothing of what goes
         handle.journal.release()
         announced = Announced()
         for transaction in _proven(handle):

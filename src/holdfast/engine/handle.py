@@ -16,10 +16,12 @@ from holdfast import ram
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine.locks import HandlesLock, WriterLock
+from holdfast.engine.pending import Keeper
 from holdfast.engine.ram_locks import RamLock
 from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, StorageIOError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
+from holdfast.index.select.sight import Token
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import change
@@ -81,10 +83,13 @@ class Handle:
     tenant: str | None = None
     at_close: Callable[[], None] | None = None
     companions: list[Companion] = field(default_factory=list)
+    left: tuple[Token | None, Head] | None = None
+    """What the last writer of this handle saw when it had committed, and where the chain ended."""
     _dead: str = ""
 
     def __post_init__(self) -> None:
         self._home = _place(self.root)
+        self.keeper = Keeper(self.blobs, self.index, self.disk)
         self._stop = threading.Event()
         self._syncer: threading.Thread | None = None
         _open_handles.add(self)
@@ -144,13 +149,26 @@ class Handle:
             raise
 
     def keep_synced(self) -> None:
-        """See to it that journal bytes are synced within SYNC_EVERY_S seconds."""
+        """See to it that what was written to journal and packs is synced within SYNC_EVERY_S seconds."""
         if self._syncer is None and not self.read_only and not ram.holds(self.root):
             reference = weakref.ref(self)
             self._syncer = threading.Thread(
                 target=_sync_regularly, args=(reference, self._stop), name="holdfast-sync", daemon=True
             )
             self._syncer.start()
+
+    def settle_packs(self, *, wait_s: float | None = None) -> None:
+        """See to it that packs have all their bytes, durably, and the index keeps none: but of packs others append to.
+
+        Takes the writer lock if there is anything to do; LockedError. Outside of transactions.
+        """
+        if not self.keeper.is_settled():
+            self.writer.acquire("settle packs", wait_s=self.wait_s if wait_s is None else wait_s)
+            try:
+                with self.watching_syncs():
+                    self.keeper.settle()
+            finally:
+                self.writer.release()
 
     def close(self) -> None:
         """Sync the journal, fold the write-ahead log in, give everything back. Safe to call twice."""
@@ -175,6 +193,8 @@ class Handle:
             return
         try:
             self.journal.release()
+            with contextlib.suppress(HoldfastError):
+                self.keeper.give_up()
             with contextlib.suppress(HoldfastError):
                 self.journal.settle()
                 self.index.checkpoint(force=True)
@@ -248,6 +268,7 @@ def _sync_regularly(reference: weakref.ref[Handle], stop: threading.Event) -> No
             return
         try:
             handle.journal.sync()
+            handle.keeper.sync()
         except HoldfastError as error:
             handle.poison(error)
             return

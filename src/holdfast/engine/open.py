@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import time
@@ -351,6 +352,8 @@ def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
 
     Not if somebody writes just now: they saw to it when they began, and readers need not wait for them.
     """
+    with contextlib.suppress(LockedError):
+        handle.settle_packs(wait_s=min(handle.wait_s, _PATIENCE_S))
     unread = handle.index.meta(presence.UNREAD) is not None
     if not (after_crash or unread) and recover.is_level(handle):
         return

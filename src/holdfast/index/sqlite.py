@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import sqlite3
@@ -35,8 +36,8 @@ from holdfast.index.select.tenancy import Tenancy
 from holdfast.index.select.whole import Whole
 from holdfast.values.change import Body
 
-CHECKPOINT_BYTES = 4 << 20
-"""A write-ahead log beyond this is checkpointed after the commit that made it so."""
+CHECKPOINT_BYTES = 16 << 20
+"""A write-ahead log beyond this is checkpointed after the commit that made it so: of some 270 small puts one waits."""
 
 _TOGETHER = 1_000
 """Changes that are turned into rows together: some hundreds of bytes each are held meanwhile."""
@@ -83,6 +84,11 @@ class SqliteIndex:
         self.lineage = LineageRows(self.database, self.lookups)
         self.whole = Whole(self.database, self.lookups)
 
+    @functools.cached_property
+    def keeps_bytes(self) -> bool:
+        """Whether a COMMIT may keep bytes of packs that are not synced: see pending.py."""
+        return not self.read_only and not disk.on_network(self.path)
+
     # -- making and closing ------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
@@ -124,7 +130,9 @@ class SqliteIndex:
     def begin(self) -> None:
         """Start a write transaction on this thread's connection."""
         self.database.run("BEGIN IMMEDIATE")
-        self.executor.begin(self.sights.begin())
+        version = self.sights.begin()
+        self.executor.begin(version)
+        self.physical.packs.begin(version)
         self._changes_before = self.database.raw().total_changes if self._log_bytes() == 0 else None
 
     def commit(self) -> None:
@@ -132,6 +140,7 @@ class SqliteIndex:
         if self._changes_before not in (None, self.database.raw().total_changes):
             self._sign_log(kept=1)  # a transaction that changed nothing leaves no byte behind
         self.database.run("COMMIT")
+        self.sights.committed()
         self.sights.end()
 
     def rollback(self) -> None:
@@ -140,6 +149,7 @@ class SqliteIndex:
         if self.database.raw().in_transaction:
             self.database.run("ROLLBACK")
         self.executor.forget()
+        self.physical.packs.forget_keys()
 
     def version(self) -> int:
         """A number that commits of others make another one. It is this thread's: no other can compare it."""
@@ -167,11 +177,15 @@ class SqliteIndex:
         self.database.run(f"ROLLBACK TO nested_{depth}")
         self.database.run(f"RELEASE nested_{depth}")
         self.executor.forget()
+        self.physical.packs.forget_keys()
 
     def apply(self, seq: int, body: Body) -> None:
         """Turn one change into rows, in the open transaction."""
         self._know(seq, body)
-        self.executor.apply(seq, reduce(seq, body))
+        if body["kind"] == "artifact" and body["action"] == "create":
+            self.executor.create_artifact(seq, body)
+        else:
+            self.executor.apply(seq, reduce(seq, body))
 
     def apply_all(self, first: int, bodies: Iterable[Body]) -> None:
         """Turn changes from seq `first` on into rows: the same rows as one by one, in less time."""
@@ -182,13 +196,19 @@ class SqliteIndex:
             self.executor.apply_all(part)
 
     def _know(self, seq: int, body: Body) -> None:
-        """What lies in a new collection, or is made in a new run, names it: nearly always the next changes do."""
+        """What lies in a new collection, or is made in a new run, names it: nearly always the next changes do.
+
+        And a changed collection ends what was seen of where they lie.
+        """
+        if body["kind"] == "collection":
+            self.sights.shift()
         if body["kind"] in ("collection", "run") and body["action"] == "create":
             self.executor.know(body["id"], seq)
 
     def forget(self) -> None:
         """Rows were made anew: keys and texts that are kept in memory are not to be trusted."""
         self.executor.forget()
+        self.physical.packs.forget_keys()
         self.lookups.forget()
         self.tenancy.forget()
 

@@ -262,5 +262,5 @@ def _filled(bench: Bench) -> None:
 
 def _goes_on(bench: Bench) -> None:
     with bench.open() as store:
-        for turn in range(30):
+        for turn in range(36):
             bench.ledger.put(store, f"new {turn}", bench.content())

@@ -98,6 +98,7 @@ def _settle_journal(handle: Handle) -> None:
     if not handle.read_only:
         with handle.watching_syncs():
             handle.journal.sync()
+            handle.keeper.sync()
 
 
 def _demand_elsewhere(handle: Handle, destination: Destination) -> None:

@@ -176,6 +176,7 @@ CREATE TABLE IF NOT EXISTS "chunk" ("key" BIGINT NOT NULL PRIMARY KEY, "digest" 
 CREATE INDEX IF NOT EXISTS "chunk_digest" ON "chunk" (substr ("digest", 1, 8));
 CREATE INDEX IF NOT EXISTS "chunk_container_offset" ON "chunk" ("container", "offset");
 CREATE INDEX IF NOT EXISTS "chunk_condemned_us" ON "chunk" ("condemned_us") WHERE condemned_us IS NOT NULL;
+CREATE TABLE IF NOT EXISTS "pending" ("key" BIGINT NOT NULL PRIMARY KEY, "pack" TEXT COLLATE "C" NOT NULL, "start" BIGINT NOT NULL, "sum" BIGINT NOT NULL, "data" BYTEA NOT NULL, "crc" BIGINT NOT NULL);
 
 -- What this index says of itself.
 CREATE TABLE IF NOT EXISTS "meta" ("key" TEXT COLLATE "C" NOT NULL PRIMARY KEY, "value" TEXT COLLATE "C" NOT NULL, "crc" BIGINT NOT NULL);
@@ -202,5 +203,5 @@ CREATE TABLE IF NOT EXISTS "outbox_consumer" ("scope" TEXT COLLATE "C" NOT NULL,
 
 -- The outbox: changes that a consumer could not handle.
 CREATE TABLE IF NOT EXISTS "outbox_letter" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "failures" BIGINT NOT NULL, "reason" TEXT COLLATE "C" NOT NULL, "dead_us" BIGINT NOT NULL, "due" BIGINT NOT NULL, PRIMARY KEY ("scope", "name", "seq"));
-INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', 'c291555fd2dca1ae8bf8273ff74670f192861f2e06e19d53711360a8b39d6ab6') ON CONFLICT DO NOTHING;
+INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', '170fce9b98dee1c72ee8a77ffed4618f68e8235cee468fd6bc371a74fd8f0f7f') ON CONFLICT DO NOTHING;
 COMMIT;

@@ -55,6 +55,11 @@ class PostgresIndex(SqliteIndex):
     def _link(self) -> Link:
         return self.server.raw()
 
+    @property
+    def keeps_bytes(self) -> bool:
+        """Never: what stands in the folder is all that is needed of it without the server."""
+        return False
+
     # -- making and closing ------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
@@ -105,7 +110,9 @@ class PostgresIndex(SqliteIndex):
         try:
             if self._link().begin() is None:
                 raise IndexDamagedError(f"{self.path} has lost its row of `head`", reason="head")
-            self.executor.begin(self.sights.begin())
+            version = self.sights.begin()
+            self.executor.begin(version)
+            self.physical.packs.begin(version)
         except BaseException:
             self.rollback()
             raise
@@ -129,6 +136,7 @@ class PostgresIndex(SqliteIndex):
         if link.in_transaction and not link.lost:
             link.script("ROLLBACK")
         self.executor.forget()
+        self.physical.packs.forget_keys()
 
     def version(self) -> int:
         """A number that every commit that changed something makes another one."""
