@@ -16,6 +16,7 @@ from holdfast.engine import past
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.errors import DestinationDiffersError, InvalidValueError, NotFoundError
+from holdfast.exchange import tree_intent
 from holdfast.exchange.ground import Ground, Steps
 from holdfast.exchange.staging import Fill, Staging
 from holdfast.exchange.tree import FORMAT, TOP, Label, Leaf, Part, Shape, Tree, label_of, place
@@ -87,16 +88,20 @@ def export_tree(
         if before is not None and before.head.hash == head.hash and before.shape == shape:
             tree = Tree(handle.index, handle.marker.store_id, shape)
             if not any(differences(ground, tree)):  # the most frequent case by far, and one pass is enough for it
+                tree_intent.clear(ground)
                 return ExportReport(head.next_seq - 1, tree.label.root, same=tree.files)
         work = _Export(handle, ground, progress)
         work.report.overwritten = _edits(handle, ground, before, shape, force=wanted.force)
+        tree_intent.note(ground, Label(handle.marker.store_id, shape, head))
         while True:
             work.run(head, shape)
             now = handle.index.chain.head()
             assert now is not None
             if work.is_settled or now.hash == head.hash:
+                tree_intent.clear(ground)
                 return work.report
             head = now
+            tree_intent.note(ground, Label(handle.marker.store_id, shape, head))
 
 
 def _refuse_inside(ground: Ground, handle: Handle) -> None:
@@ -126,14 +131,11 @@ def _edits(
     elif not any(name in TOP for name in _names(ground)):
         return []
     touched: set[Steps] | None = None
-    if before is not None:
-        with contextlib.ExitStack() as held:
-            now = handle.index.chain.head()
-            index = handle.index
-            if now is None or now.hash != before.head.hash:
-                index = held.enter_context(past.index_at(handle, before.head.next_seq - 1))
-            old = Tree(index, before.store, before.shape)
-            touched = {one.steps for one in differences(ground, old) if one.why is not Why.MISSING}
+    for label in (*([before] if before else ()), *tree_intent.noted(ground)):
+        if label.store != handle.marker.store_id or not handle.index.chain.passed(label.head.next_seq, label.head.hash):
+            continue
+        others = _others(handle, ground, label)
+        touched = others if touched is None else touched & others
         if not touched:
             return []
     found = (
@@ -145,6 +147,17 @@ def _edits(
         why = "something was redacted in the store, and still stands in it" if erased else "it was edited"
         raise _refused(ground, edits[:NAMED], len(edits), f"{why} since it was exported")
     return edits
+
+
+def _others(handle: Handle, ground: Ground, label: Label) -> set[Steps]:
+    """What in the folder is not as a state of this store has it."""
+    with contextlib.ExitStack() as held:
+        now = handle.index.chain.head()
+        index = handle.index
+        if now is None or now.hash != label.head.hash:
+            index = held.enter_context(past.index_at(handle, label.head.next_seq - 1))
+        found = differences(ground, Tree(index, label.store, label.shape))
+        return {one.steps for one in found if one.why is not Why.MISSING and one.steps != (FORMAT,)}
 
 
 def _erased_since(handle: Handle, seq: int) -> bool:
@@ -221,7 +234,11 @@ class _Export:
                 if len(pending) >= WINDOW_FILES or size >= WINDOW_BYTES:
                     self._write(tree, staging, pending)
                     pending, size = [], 0
+        label = pending.pop() if pending and pending[-1][1] == FORMAT else None
         self._write(tree, staging, pending)
+        if label is not None:
+            staging.settle()  # what says that all is there gets its name when the names of all are durable
+            self._write(tree, staging, [label])
 
     def _is_there(self, steps: Steps, name: bytes, leaf: Leaf) -> bool:
         """Whether the file is as it is to be; a folder or link in its place goes."""
