@@ -29,6 +29,9 @@ from holdfast.index.sqlite import HOME, SqliteIndex
 _MIGRATING = 0x686F6C64
 """Key of the advisory lock under which schemas are made: one migrates, the others wait."""
 
+_BESIDE, _ASIDE = "holdfast: made beside", "holdfast: set aside for"
+"""What the comment of a schema begins with that is not to be used: of an index in the making, and of an old one."""
+
 _IDENTITY = """SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || d.oid || '/' || n.oid
     FROM pg_database d, pg_namespace n WHERE d.datname = current_database() AND n.nspname = current_schema()"""
 
@@ -201,7 +204,10 @@ class PostgresIndex(SqliteIndex):
         self.forget()
 
     def take_over(self, fresh: SqliteIndex) -> None:
-        """The rows of a file become this index's, in one step; of the old ones no version is left in a table."""
+        """The rows of a file become this index's, in one step; of the old ones no version is left in a table.
+
+        Schemas that were set aside go too: they may hold every name and text there was.
+        """
         made = self.beside()
         try:
             made.load(fresh)
@@ -215,6 +221,7 @@ class PostgresIndex(SqliteIndex):
             made.close()
         self.server.part()  # what they have prepared is of tables that are gone
         self.forget()
+        self._drop_those(_ASIDE)
 
     def size_bytes(self) -> int:
         """What the tables and their indexes take on the server."""
@@ -235,10 +242,23 @@ class PostgresIndex(SqliteIndex):
     # -- taking the place of another ---------------------------------------------------------------------------------
 
     def beside(self) -> PostgresIndex:
-        """An empty index in a schema of its own in the same database, to be filled and to `replace` this one."""
+        """An empty index in a schema of its own in the same database, to be filled and to `replace` this one.
+
+        What others began beside this one and did not finish goes: the caller has the store to itself.
+        """
+        said = self._drop_those(_BESIDE)
         made = PostgresIndex(self.place.beside(f"{self.place.schema[:24]}_new_{os.urandom(4).hex()}"))
         made.migrate()
+        made._link().script(f"COMMENT ON SCHEMA \"{made.place.schema}\" IS '{said}'")
         return made
+
+    def _drop_those(self, why: str) -> str:
+        """Drop the schemas that say that they are there because of this one; what they say."""
+        said = f"{why} {self.place.schema}"
+        sql = "SELECT n.nspname FROM pg_namespace n WHERE obj_description(n.oid, 'pg_namespace') = %s"
+        for (name,) in self.server.direct(sql, (said,)):
+            self._link().script(f'DROP SCHEMA "{name}" CASCADE')
+        return said
 
     def replace(self, other: PostgresIndex, *, keep: bool) -> None:
         """Take the place of another schema of this database, in one step. `keep`: the other one stays under a new name.
@@ -247,11 +267,14 @@ class PostgresIndex(SqliteIndex):
         """
         old, own = other.place.schema, self.place.schema
         aside = f"{old[:24]}_old_{os.urandom(4).hex()}"
-        after = "" if keep else f'DROP SCHEMA "{aside}" CASCADE;'
+        after = f'DROP SCHEMA "{aside}" CASCADE;'
+        if keep:
+            after = f"COMMENT ON SCHEMA \"{aside}\" IS '{_ASIDE} {old}';"
         exists = self.server.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", (old,)) is not None
         away = f'ALTER SCHEMA "{old}" RENAME TO "{aside}";' if exists else ""
         after = after if exists else ""
-        self._link().script(f'BEGIN; {away} ALTER SCHEMA "{own}" RENAME TO "{old}"; {after} COMMIT')
+        named = f'ALTER SCHEMA "{own}" RENAME TO "{old}"; COMMENT ON SCHEMA "{old}" IS NULL;'
+        self._link().script(f"BEGIN; {away} {named} {after} COMMIT")
         self.close()
 
     def drop(self) -> None:
