@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from holdfast import disk
 from holdfast.engine import open as opening
 from holdfast.engine import served
 from holdfast.engine.open import Settings
@@ -127,10 +128,11 @@ class Schemas:
 
     def create(self, root: str, settings: Settings, **more: Any) -> None:
         """As the real one. A folder that is new has no index from another day."""
-        schema = _schema(root)
-        if schema in self._made and not os.path.exists(os.path.join(root, paths.MARKER)):
-            self._empty(schema)
+        with contextlib.suppress(OSError):
+            os.makedirs(root, exist_ok=True)  # as it will: so it can be told from another
         url = self.url_of(root)
+        if not os.path.exists(os.path.join(root, paths.MARKER)):
+            self._empty(_schema(root))
         self._patch.setenv(served.ENVIRONMENT, url)
         self._create(root, dataclasses.replace(settings, index=url), **more)
 
@@ -169,7 +171,11 @@ class Schemas:
 
 
 def _schema(root: str) -> str:
-    return "t_" + hashlib.sha256(os.path.abspath(root).encode()).hexdigest()[:16]
+    """Of the store in a folder, not of another one that lay there before, or is a copy."""
+    root = os.path.abspath(root)
+    with contextlib.suppress(OSError):
+        root += disk.identity(root)
+    return "t_" + hashlib.sha256(root.encode()).hexdigest()[:16]
 
 
 def _called(index: PostgresIndex, work: Callable[[PostgresIndex], None]) -> None:

@@ -34,6 +34,9 @@ _MIGRATING = 0x686F6C64
 OUTBOX = ("outbox_consumer", "outbox_letter")
 """Tables whose rows follow from no chain: an index that is made anew takes them over."""
 
+_BESIDE, _ASIDE = "holdfast: made beside", "holdfast: set aside for"
+"""What the comment of a schema begins with that is not to be used: of an index in the making, and of an old one."""
+
 _IDENTITY = """SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || d.oid || '/' || n.oid
     FROM pg_database d, pg_namespace n WHERE d.datname = current_database() AND n.nspname = current_schema()"""
 
@@ -214,7 +217,10 @@ class PostgresIndex(SqliteIndex):
         self.forget()
 
     def take_over(self, fresh: SqliteIndex) -> None:
-        """The rows of a file become this index's, in one step; of the old ones no version is left in a table."""
+        """The rows of a file become this index's, in one step; of the old ones no version is left in a table.
+
+        Schemas that were set aside go too: they may hold every name and text there was.
+        """
         made = self.beside()
         try:
             made.load(fresh)
@@ -228,6 +234,7 @@ class PostgresIndex(SqliteIndex):
             made.close()
         self.server.part()  # what they have prepared is of tables that are gone
         self.forget()
+        self._drop_those(_ASIDE)
 
     def size_bytes(self) -> int:
         """What the tables and their indexes take on the server."""
@@ -253,10 +260,23 @@ class PostgresIndex(SqliteIndex):
     # -- taking the place of another ---------------------------------------------------------------------------------
 
     def beside(self) -> PostgresIndex:
-        """An empty index in a schema of its own in the same database, to be filled and to `replace` this one."""
+        """An empty index in a schema of its own in the same database, to be filled and to `replace` this one.
+
+        What others began beside this one and did not finish goes: the caller has the store to itself.
+        """
+        said = self._drop_those(_BESIDE)
         made = PostgresIndex(self.place.beside(f"{self.place.schema[:24]}_new_{os.urandom(4).hex()}"))
         made.migrate()
+        made._link().script(f"COMMENT ON SCHEMA \"{made.place.schema}\" IS '{said}'")
         return made
+
+    def _drop_those(self, why: str) -> str:
+        """Drop the schemas that say that they are there because of this one; what they say."""
+        said = f"{why} {self.place.schema}"
+        sql = "SELECT n.nspname FROM pg_namespace n WHERE obj_description(n.oid, 'pg_namespace') = %s"
+        for (name,) in self.server.direct(sql, (said,)):
+            self._link().script(f'DROP SCHEMA "{name}" CASCADE')
+        return said
 
     def replace(self, other: PostgresIndex, *, keep: bool) -> None:
         """Take the place of another schema of this database, in one step. `keep`: the other one stays under a new name.
@@ -268,11 +288,14 @@ class PostgresIndex(SqliteIndex):
         rows = "".join(
             f'DROP TABLE "{own}"."{table}"; ALTER TABLE "{old}"."{table}" SET SCHEMA "{own}";' for table in OUTBOX
         )
-        after = "" if keep else f'DROP SCHEMA "{aside}" CASCADE;'
+        after = f'DROP SCHEMA "{aside}" CASCADE;'
+        if keep:
+            after = f"COMMENT ON SCHEMA \"{aside}\" IS '{_ASIDE} {old}';"
         exists = self.server.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", (old,)) is not None
         away = f'{rows} ALTER SCHEMA "{old}" RENAME TO "{aside}";' if exists else ""
         after = after if exists else ""
-        self._link().script(f'BEGIN; {away} ALTER SCHEMA "{own}" RENAME TO "{old}"; {after} COMMIT')
+        named = f'ALTER SCHEMA "{own}" RENAME TO "{old}"; COMMENT ON SCHEMA "{old}" IS NULL;'
+        self._link().script(f"BEGIN; {away} {named} {after} COMMIT")
         self.close()
 
     def drop(self) -> None:
