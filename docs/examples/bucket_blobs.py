@@ -1,8 +1,8 @@
 """A blob store that somebody else wrote: contents as objects in a bucket, in parts that are checked when they are read.
 
 A bucket here is a folder; anything that puts, gets, lists and deletes objects will do. An object is durable when `put`
-returns. `<digest>/00000000`, `<digest>/00000001` … hold the content, `<digest>/list` says how long each part is and what
-its digest is: it is written last, so a content without it is not there.
+returns. `<digest>/00000000`, `<digest>/00000001` … hold the content, `<digest>/list` says its size and the digest of
+each part: it is written last, so a content without it is not there.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import holdfast
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.testing.conformance import BlobStoreConformance, Capability, IndexConformance
 from holdfast.testing.conformance.marks import EVERYTHING
@@ -74,19 +75,25 @@ def test_the_plugin_says_which_sentences_were_shown(tmp_path: Path) -> None:
         "    def make_store(self, tmp_path):\n"
         "        return Broken()\n"
     )
-    words = [
-        "-p",
-        "holdfast.testing.plugin",
-        "-p",
-        "no:cacheprovider",
-        "--holdfast-sentences",
-        "-q",
-        "-k",
-        "b6 or b7 or b3",
-    ]
+    words = ["-p", "holdfast.testing.plugin", "-p", "no:cacheprovider", "--holdfast-sentences", "-k", "b6 or b7 or b3"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, str(test)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     said = {line.split()[0]: line.split(None, 1)[1] for line in done.stdout.splitlines() if line.startswith("B-")}
     assert said == {"B-3": "shown", "B-4": "not claimed", "B-6": "broken", "B-7": "shown"}, done.stdout + done.stderr
     assert "assert True is False" in done.stdout  # values are shown, though the test is not in the user's own file
+
+
+def test_a_store_stands_on_an_index_of_somebody_else(tmp_path: Path) -> None:
+    """As docs/backends.md shows it."""
+    rows = tmp_path / "rows.image"
+    with holdfast.memory(index=image_index.ImageIndex(rows)) as mine:
+        mine.put("notes/today.md", "rows of this lie in one file")
+        assert mine.fsck().findings == ()
+        assert mine.audit.verify().proven
+        with mine.at(1) as view:
+            assert list(view.find()) == []
+        copied = mine.copy(tmp_path / "kept")
+    with holdfast.open(tmp_path / "kept") as kept:
+        assert (kept.audit.head(), kept.fsck().findings) == (copied.head, ())
+    assert image_index.ImageIndex(rows).artifacts.live_from(0, 10)
