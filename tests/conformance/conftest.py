@@ -3,5 +3,5 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"holdfast.testing.conformance.{name}" for name in ("blobs", "indexes", "journals", "stores"))
+    *(f"holdfast.testing.conformance.{name}" for name in ("answers", "blobs", "indexes", "journals", "stores"))
 )

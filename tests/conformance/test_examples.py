@@ -91,7 +91,7 @@ def test_a_store_stands_on_an_index_of_somebody_else(tmp_path: Path) -> None:
         mine.put("notes/today.md", "rows of this lie in one file")
         assert mine.fsck().findings == ()
         assert mine.audit.verify().proven
-        with mine.at(1) as view:
+        with mine.at(0) as view:
             assert list(view.find()) == []
         copied = mine.copy(tmp_path / "kept")
     with holdfast.open(tmp_path / "kept") as kept:
