@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.care.repair import RepairReport
     from holdfast.engine.recover import Progress
     from holdfast.exchange.tree_import import ImportReport
+    from holdfast.index.sqlite import SqliteIndex
 
 
 def open_store(
@@ -61,15 +62,17 @@ def create_store(
     return Store(opening.open_store(folder, settings))
 
 
-def memory_store(*, actor: Actor | str | None = None) -> Store:
+def memory_store(*, actor: Actor | str | None = None, index: SqliteIndex | None = None) -> Store:
     """A new, empty store that is nowhere but in memory, with all that an opened one can do; closing it frees it.
 
     Nothing of it is on disk, but for what you export. `copy` makes a durable store of it: `store.copy(PATH)`. Every
     call makes a store of its own; threads may share one, other processes cannot.
+
+    `index`: one that somebody else has written, empty (docs/backends.md); it is closed with the store.
     """
     from holdfast.engine import memory
 
-    return Store(memory.make(Settings(actor_of(actor))))
+    return Store(memory.make(Settings(actor_of(actor)), index))
 
 
 def recover_store(

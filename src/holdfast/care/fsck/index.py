@@ -65,7 +65,7 @@ def _pages_and_schema(scene: Scene, audit: Audit) -> bool:
 
 def _check_identity(scene: Scene, audit: Audit, path: str) -> None:
     try:
-        here = file_identity(path) if path else audit.index.identity()
+        here = file_identity(path) if path and not ram.holds(path) else audit.index.identity()
     except OSError:
         return
     try:

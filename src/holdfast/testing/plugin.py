@@ -5,6 +5,7 @@ It is found by its entry point where Holdfast is installed, so it imports nothin
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 pytest.register_assert_rewrite(
-    *(f"holdfast.testing.conformance.{name}" for name in ("blobs", "indexes", "journals", "stores")),
+    *(f"holdfast.testing.conformance.{name}" for name in ("answers", "blobs", "indexes", "journals", "stores")),
     "holdfast.testing.blobs",
 )
 
@@ -36,10 +37,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note which sentences a test shows."""
     test = getattr(item, "function", None)
-    if test is not None and "holdfast.testing" in getattr(test, "__module__", ""):
-        from holdfast.testing.conformance.blobs import sentences  # noqa: PLC0415 - only for tests of the kit
-
-        said = sentences(test)
+    kit = sys.modules.get("holdfast.testing.conformance.blobs")  # whoever runs a test of the kit has imported it
+    if test is not None and kit is not None and "holdfast.testing" in getattr(test, "__module__", ""):
+        said = kit.sentences(test)
         if said:
             item.user_properties.append(("sentences", " ".join(said)))
 
