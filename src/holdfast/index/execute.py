@@ -13,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from holdfast.errors import ChainBrokenError
-from holdfast.index import composing, metadata, proof
+from holdfast.index import composing, metadata, proof, revised
 from holdfast.index.apply import artifacts, reduce
 from holdfast.index.database import Database, mapped
 from holdfast.index.rows import (
@@ -50,9 +50,9 @@ _NEW_CONTENT = ("content", proof.COLUMNS["content"])
 _PLAIN = frozenset({int, float, str, bytes, type(None)})
 """Types of cells that are values already, and need no look."""
 
-_CONTENT = "SELECT key FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?"
+_CONTENT = "SELECT key FROM content WHERE substr(digest, 1, 4) = ? AND digest = ?"
 _CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS JOIN content
-               ON substr(content.digest, 1, 8) = substr(?2, n.key * 32 + 1, 8)
+               ON substr(content.digest, 1, 4) = substr(?2, n.key * 32 + 1, 4)
                AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
 
 
@@ -60,10 +60,11 @@ DECLARED = f"SELECT key, field, {proof.proven('metadata_index', 'm')} FROM metad
 """The declared indexes that there are."""
 
 _METADATA = f"""SELECT v.metadata, {proof.proven("artifact", "a")}, {proof.proven("revision", "v")}
-    FROM artifact a JOIN revision v ON v.artifact = a.key WHERE a.key = ?1 AND """
+    FROM artifact a JOIN revision v ON {revised.of_artifact("v", "a.key")} WHERE a.key = ?1 AND """
 _DESCRIBED = f"""SELECT a.key, v.metadata FROM artifact a JOIN revision v ON v.key = a.newest
     WHERE a.key > ? AND v.metadata IS NOT NULL AND {proof.proven("artifact", "a")} AND {proof.proven("revision", "v")}
     ORDER BY a.key LIMIT 1000"""
+_REVISION = f"SELECT v.key FROM revision v WHERE {revised.numbered('v', '?1', '?2')}"
 _VALUE = ("declared", "value", "artifact")
 
 
@@ -276,8 +277,7 @@ class Executor:
         if isinstance(cell, ContentOf):
             return self._content(connection, seq, cell.digest, cell.size)
         if isinstance(cell, RevisionOf):
-            sql = "SELECT key FROM revision WHERE artifact = ? AND number = ?"
-            return self._found(connection, seq, sql, (self._key(connection, seq, cell.artifact), cell.number))
+            return self._found(connection, seq, _REVISION, (self._key(connection, seq, cell.artifact), cell.number))
         assert isinstance(cell, DeletedWith)
         sql = "SELECT deleted FROM record WHERE id = ?"
         return self._found(connection, seq, sql, (moment.id_bytes(cell.id),))
@@ -340,7 +340,7 @@ class Executor:
             return key
         raw = digest.raw(content_digest)
         if self._waiting is None:
-            row = connection.execute(_CONTENT, (raw[:8], raw)).fetchone()
+            row = connection.execute(_CONTENT, (raw[:4], raw)).fetchone()
             if row is not None:
                 return int(row[0])
         signed = [seq, raw, size, proof.checksum("content", seq, raw, size)]

@@ -170,7 +170,7 @@ def _redact(seq: int, body: Body) -> Iterator[Operation]:
 
 def _state(body: Body, state: int) -> Iterator[Operation]:
     for number in body["revisions"]:
-        yield Update("revision", {"artifact": KeyOf(body["id"]), "number": number}, {"state": state})
+        yield Update("revision", {"key": RevisionOf(body["id"], number)}, {"state": state})
 
 
 REDUCERS = {

@@ -144,10 +144,10 @@ CREATE TABLE IF NOT EXISTS "artifact" ("key" BIGINT NOT NULL PRIMARY KEY, "colle
 CREATE UNIQUE INDEX IF NOT EXISTS "artifact_collection_name_stray" ON "artifact" ("collection", "name", "stray") WHERE live = 1;
 CREATE INDEX IF NOT EXISTS "artifact_newest" ON "artifact" ("collection") WHERE live = 1;
 CREATE TABLE IF NOT EXISTS "content" ("key" BIGINT NOT NULL PRIMARY KEY, "digest" BYTEA NOT NULL, "size" BIGINT NOT NULL, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "content_digest" ON "content" (substr ("digest", 1, 8));
+CREATE INDEX IF NOT EXISTS "content_digest" ON "content" (substr ("digest", 1, 4));
 CREATE TABLE IF NOT EXISTS "revision" ("key" BIGINT NOT NULL PRIMARY KEY, "artifact" BIGINT NOT NULL, "number" BIGINT NOT NULL, "content" BIGINT NOT NULL, "media_type" BIGINT NOT NULL, "metadata" TEXT COLLATE "C", "message" TEXT COLLATE "C", "source" BIGINT, "source_name" TEXT COLLATE "C", "mode" BIGINT, "mtime_ns" BIGINT, "run" BIGINT, "state" BIGINT NOT NULL, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "revision_content" ON "revision" ("content");
-CREATE UNIQUE INDEX IF NOT EXISTS "revision_artifact_number" ON "revision" ("artifact", "number");
+CREATE UNIQUE INDEX IF NOT EXISTS "revision_artifact_number" ON "revision" ("artifact", "number") WHERE number > 1;
+CREATE INDEX IF NOT EXISTS "revision_content" ON "revision" ("content") WHERE content <> key;
 CREATE INDEX IF NOT EXISTS "revision_run" ON "revision" ("run") WHERE run IS NOT NULL;
 CREATE TABLE IF NOT EXISTS "tagging" ("record" BIGINT NOT NULL, "tag" TEXT COLLATE "C" NOT NULL, PRIMARY KEY ("record", "tag"));
 CREATE UNIQUE INDEX IF NOT EXISTS "tagging_tag_record" ON "tagging" ("tag", "record");
@@ -173,7 +173,7 @@ CREATE TABLE IF NOT EXISTS "blob" ("content" BIGINT NOT NULL PRIMARY KEY, "conta
 CREATE INDEX IF NOT EXISTS "blob_container_offset" ON "blob" ("container", "offset") WHERE container > 0;
 CREATE INDEX IF NOT EXISTS "blob_condemned_us" ON "blob" ("condemned_us") WHERE condemned_us IS NOT NULL;
 CREATE TABLE IF NOT EXISTS "chunk" ("key" BIGINT NOT NULL PRIMARY KEY, "digest" BYTEA NOT NULL, "size" BIGINT NOT NULL, "container" BIGINT NOT NULL, "offset" BIGINT NOT NULL, "start" BIGINT NOT NULL, "stored_bytes" BIGINT NOT NULL, "condemned_us" BIGINT, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "chunk_digest" ON "chunk" (substr ("digest", 1, 8));
+CREATE INDEX IF NOT EXISTS "chunk_digest" ON "chunk" (substr ("digest", 1, 4));
 CREATE INDEX IF NOT EXISTS "chunk_container_offset" ON "chunk" ("container", "offset");
 CREATE INDEX IF NOT EXISTS "chunk_condemned_us" ON "chunk" ("condemned_us") WHERE condemned_us IS NOT NULL;
 
@@ -189,5 +189,5 @@ INSERT INTO "container" ("key", "kind", "name", "condemned_us", "crc") VALUES (-
 CREATE TABLE IF NOT EXISTS "head" ("one" BOOLEAN NOT NULL PRIMARY KEY CHECK ("one"), "version" BIGINT NOT NULL);
 INSERT INTO "head" ("one", "version") VALUES (TRUE, 1) ON CONFLICT DO NOTHING;
 ALTER TABLE "revision" ADD COLUMN IF NOT EXISTS "metadata_json" JSONB GENERATED ALWAYS AS (CASE WHEN length("metadata") < 100000 AND position('\u0000' IN "metadata") = 0 THEN "metadata"::jsonb END) STORED;
-INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', 'c291555fd2dca1ae8bf8273ff74670f192861f2e06e19d53711360a8b39d6ab6') ON CONFLICT DO NOTHING;
+INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', 'e49cd60800fb1f871d6b12a4f9c9963a01595aedb23598dce2dcb391ee83625f') ON CONFLICT DO NOTHING;
 COMMIT;

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED
 from holdfast.index.database import Database
 from holdfast.index.select.ends import kind_of
@@ -43,13 +43,13 @@ _NAMES_RECORD = frozenset({"parent", "collection", "artifact", "run"})
 _CONTENTS = f"""SELECT {proof.columns("content", "c")} FROM json_each(?) n CROSS JOIN content c ON c.key = n.value"""
 _KEPT = f"""SELECT c.digest, c.size, {proof.proven("content", "c")},
     EXISTS (SELECT 1 FROM revision v JOIN artifact a ON a.key = v.artifact AND a.newest = v.key AND a.live = 1
-            WHERE v.content = c.key AND v.state = {STATE_KEPT})
-    FROM content c WHERE substr(c.digest, 1, 8) >= ? AND c.digest > ? AND EXISTS
-    (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})
-    ORDER BY substr(c.digest, 1, 8), c.digest LIMIT ?"""
+            WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT})
+    FROM content c WHERE substr(c.digest, 1, 4) >= ? AND c.digest > ? AND EXISTS
+    (SELECT 1 FROM revision v WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT})
+    ORDER BY substr(c.digest, 1, 4), c.digest LIMIT ?"""
 _KEPT_OF = f"""SELECT c.digest, c.size, {proof.proven("content", "c")} FROM json_each(?1) n CROSS JOIN content c
-    ON substr(c.digest, 1, 8) = substr(?2, n.value * 32 + 1, 8) AND c.digest = substr(?2, n.value * 32 + 1, 32)
-    WHERE EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})"""
+    ON substr(c.digest, 1, 4) = substr(?2, n.value * 32 + 1, 4) AND c.digest = substr(?2, n.value * 32 + 1, 32)
+    WHERE EXISTS (SELECT 1 FROM revision v WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT})"""
 
 Value = dict[str, Any]
 Cells = dict[str, Any]
@@ -106,7 +106,7 @@ class Whole:
     def kept(self) -> Iterator[tuple[str, int, bool]]:
         """(digest, size, whether a live artifact's newest revision has it) of each content that is kept, by digest."""
         after = b""
-        while page := self._db.rows(_KEPT, (after[:8], after, _PAGE)):
+        while page := self._db.rows(_KEPT, (after[:4], after, _PAGE)):
             for raw, size, _, shown in page:
                 yield digest.text(raw), size, bool(shown)
             after = page[-1][0]
