@@ -144,10 +144,10 @@ CREATE TABLE IF NOT EXISTS "artifact" ("key" BIGINT NOT NULL PRIMARY KEY, "colle
 CREATE UNIQUE INDEX IF NOT EXISTS "artifact_collection_name_stray" ON "artifact" ("collection", "name", "stray") WHERE live = 1;
 CREATE INDEX IF NOT EXISTS "artifact_newest" ON "artifact" ("collection") WHERE live = 1;
 CREATE TABLE IF NOT EXISTS "content" ("key" BIGINT NOT NULL PRIMARY KEY, "digest" BYTEA NOT NULL, "size" BIGINT NOT NULL, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "content_digest" ON "content" (substr ("digest", 1, 8));
+CREATE INDEX IF NOT EXISTS "content_digest" ON "content" (substr ("digest", 1, 4));
 CREATE TABLE IF NOT EXISTS "revision" ("key" BIGINT NOT NULL PRIMARY KEY, "artifact" BIGINT NOT NULL, "number" BIGINT NOT NULL, "content" BIGINT NOT NULL, "media_type" BIGINT NOT NULL, "metadata" TEXT COLLATE "C", "message" TEXT COLLATE "C", "source" BIGINT, "source_name" TEXT COLLATE "C", "mode" BIGINT, "mtime_ns" BIGINT, "run" BIGINT, "state" BIGINT NOT NULL, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "revision_content" ON "revision" ("content");
-CREATE UNIQUE INDEX IF NOT EXISTS "revision_artifact_number" ON "revision" ("artifact", "number");
+CREATE UNIQUE INDEX IF NOT EXISTS "revision_artifact_number" ON "revision" ("artifact", "number") WHERE number > 1;
+CREATE INDEX IF NOT EXISTS "revision_content" ON "revision" ("content") WHERE content <> key;
 CREATE INDEX IF NOT EXISTS "revision_run" ON "revision" ("run") WHERE run IS NOT NULL;
 CREATE TABLE IF NOT EXISTS "tagging" ("record" BIGINT NOT NULL, "tag" TEXT COLLATE "C" NOT NULL, PRIMARY KEY ("record", "tag"));
 CREATE UNIQUE INDEX IF NOT EXISTS "tagging_tag_record" ON "tagging" ("tag", "record");
@@ -173,7 +173,7 @@ CREATE TABLE IF NOT EXISTS "blob" ("content" BIGINT NOT NULL PRIMARY KEY, "conta
 CREATE INDEX IF NOT EXISTS "blob_container_offset" ON "blob" ("container", "offset") WHERE container > 0;
 CREATE INDEX IF NOT EXISTS "blob_condemned_us" ON "blob" ("condemned_us") WHERE condemned_us IS NOT NULL;
 CREATE TABLE IF NOT EXISTS "chunk" ("key" BIGINT NOT NULL PRIMARY KEY, "digest" BYTEA NOT NULL, "size" BIGINT NOT NULL, "container" BIGINT NOT NULL, "offset" BIGINT NOT NULL, "start" BIGINT NOT NULL, "stored_bytes" BIGINT NOT NULL, "condemned_us" BIGINT, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "chunk_digest" ON "chunk" (substr ("digest", 1, 8));
+CREATE INDEX IF NOT EXISTS "chunk_digest" ON "chunk" (substr ("digest", 1, 4));
 CREATE INDEX IF NOT EXISTS "chunk_container_offset" ON "chunk" ("container", "offset");
 CREATE INDEX IF NOT EXISTS "chunk_condemned_us" ON "chunk" ("condemned_us") WHERE condemned_us IS NOT NULL;
 CREATE TABLE IF NOT EXISTS "pending" ("key" BIGINT NOT NULL PRIMARY KEY, "pack" TEXT COLLATE "C" NOT NULL, "start" BIGINT NOT NULL, "sum" BIGINT NOT NULL, "data" BYTEA NOT NULL, "crc" BIGINT NOT NULL);
@@ -203,5 +203,5 @@ CREATE TABLE IF NOT EXISTS "outbox_consumer" ("scope" TEXT COLLATE "C" NOT NULL,
 
 -- The outbox: changes that a consumer could not handle.
 CREATE TABLE IF NOT EXISTS "outbox_letter" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "failures" BIGINT NOT NULL, "reason" TEXT COLLATE "C" NOT NULL, "dead_us" BIGINT NOT NULL, "due" BIGINT NOT NULL, PRIMARY KEY ("scope", "name", "seq"));
-INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', '170fce9b98dee1c72ee8a77ffed4618f68e8235cee468fd6bc371a74fd8f0f7f') ON CONFLICT DO NOTHING;
+INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', '660c9b750518cfe86eb308847d94bf0617a3cca66e5028491f4d2a9158ea9072') ON CONFLICT DO NOTHING;
 COMMIT;
