@@ -15,6 +15,7 @@ HoldfastError
 │   ├── InUseError                          something still refers to it (`restrict`), or it still holds something
 │   ├── TransactionReusedError              a transaction id was given twice for different work
 │   ├── LeaseLostError                      another process has the outbox's consumer now
+│   ├── StoreWideError                      it concerns all tenants, and the handle is of one
 │   ├── CursorAstrayError                   a cursor of the outbox stands where the history has no such change
 │   ├── MergeConflictError                  both stores changed the same, and nobody said whose counts
 │   └── DestinationDiffersError             what is at a destination is not what was to be written there
@@ -185,6 +186,13 @@ class LeaseLostError(ConflictError):
 
     code = "lease-lost"
     default_remedy = "Stop working on these changes. Take the consumer again, with a longer lease if the work needs it."
+
+
+class StoreWideError(ConflictError):
+    """The call concerns the whole store, and the handle was opened for one tenant. Nothing was done."""
+
+    code = "store-wide"
+    default_remedy = "Open the store without a tenant: it is for whoever keeps it for all of them."
 
 
 class CursorAstrayError(ConflictError):

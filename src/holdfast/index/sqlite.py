@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast import disk
@@ -47,6 +48,15 @@ NO_LOG = "0"
 _MOST_MARKS = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """Rows of all tenants, for what serves them all, whoever asks (see scoped.py)."""
+
+    artifacts: ArtifactRows
+    contents: Contents
+    lookups: Lookups
+
+
 class SqliteIndex:
     """An open index. Writes happen inside `begin` … `commit`, under the writer lock that the engine holds."""
 
@@ -77,6 +87,7 @@ class SqliteIndex:
         self.runs = RunRows(self.database, self.lookups)
         self.lineage = LineageRows(self.database, self.lookups)
         self.whole = Whole(self.database, self.lookups)
+        self.everything = Everything(self.artifacts, self.contents, self.lookups)
 
     # -- making and closing ------------------------------------------------------------------------------------------
 

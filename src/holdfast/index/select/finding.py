@@ -228,13 +228,17 @@ class Finder:
         """The full digest that a prefix stands for. InvalidDigestError if it fits none or several."""
         wanted = digest.prefix(text)
         low, high = bytes.fromhex(wanted.ljust(64, "0")), bytes.fromhex(wanted.ljust(64, "f"))
-        sql = """SELECT digest FROM content WHERE substr(digest, 1, 8) BETWEEN ? AND ? AND digest BETWEEN ? AND ?
-                 ORDER BY digest LIMIT 4"""
-        found = [digest.text(row[0]) for row in self._db.rows(sql, (low[:8], high[:8], low, high))]
+        found = self._digests(low, high)
         if len(found) != 1:
             trouble = "fits several" if found else "fits no content"
             raise InvalidDigestError(f"{text!r} {trouble}", digest=text, candidates=found)
         return found[0]
+
+    def _digests(self, low: bytes, high: bytes) -> list[str]:
+        """Some of the digests between two."""
+        sql = """SELECT digest FROM content WHERE substr(digest, 1, 8) BETWEEN ? AND ? AND digest BETWEEN ? AND ?
+                 ORDER BY digest LIMIT 4"""
+        return [digest.text(row[0]) for row in self._db.rows(sql, (low[:8], high[:8], low, high))]
 
 
 def _unders(condition: Condition | None) -> list[str]:
