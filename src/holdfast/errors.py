@@ -39,6 +39,7 @@ HoldfastError
 │   ├── SchemaTooNewError         (exit 12)
 │   ├── SchemaOutdatedError
 │   ├── MigrationChangedError
+│   ├── DataLossError                       going down a schema version would lose something, and nobody agreed
 │   ├── NoSpaceError              (exit 13)
 │   ├── ReadOnlyError
 │   ├── StorageIOError                      the operating system refused; the handle is poisoned if a sync failed
@@ -345,10 +346,12 @@ class SchemaTooNewError(StoreError):
 
 
 class SchemaOutdatedError(StoreError):
-    """The index has an older schema and may not be changed now. Fields: `found`, `known`."""
+    """The index has an older schema than this software works with. Fields: `found`, `known`."""
 
     code = "schema-outdated"
-    default_remedy = "Run `holdfast rebuild` on a writable copy of the store."
+    default_remedy = (
+        "Run `holdfast migrate up` when nobody has the store open; `holdfast migrate plan` shows the steps."
+    )
 
 
 class MigrationChangedError(StoreError):
@@ -356,6 +359,13 @@ class MigrationChangedError(StoreError):
 
     code = "migration-changed"
     default_remedy = "Restore the original migration; write a new one for new changes."
+
+
+class DataLossError(StoreError):
+    """An older schema has no place for something. Fields: `losses` (pairs of what and how many). Nothing was done."""
+
+    code = "data-loss"
+    default_remedy = "Say --accept-loss if that may go."
 
 
 class NoSpaceError(StoreError):

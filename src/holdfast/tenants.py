@@ -61,6 +61,7 @@ class OfTenants:
             clock=own.clock,
             disk=own.disk,
             tenant=checked(tenant),
+            index=getattr(own.index, "place", None),
         )
         return type(self)(opening.open_store(own.root, settings))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sqlite3
@@ -16,7 +17,7 @@ from holdfast.errors import HoldfastError, IndexDamagedError
 from holdfast.index import proof, tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
-from holdfast.index.database import BUSY_TIMEOUT_MS, Database
+from holdfast.index.database import BUSY_TIMEOUT_MS, Database, mapped
 from holdfast.index.execute import Executor
 from holdfast.index.migrations import manifest, runner
 from holdfast.index.physical import PhysicalRows
@@ -106,8 +107,20 @@ class SqliteIndex:
 
     def check(self) -> None:
         """Whether this is an index with a schema this software can work on; typed errors if not."""
-        if runner.check(self.database) == 0:
+        if runner.demand_newest(self.database) == 0:
             raise IndexDamagedError(f"{self.path} has no tables of an index", reason="no schema")
+
+    def change_schema(
+        self, manifest: runner.Manifest, target: int, aside: str, *, told: runner.Told | None = None
+    ) -> int:  # fmt: skip
+        """Copy the whole index to a file `aside`, then take the steps to a version; the version reached.
+
+        Under the writer lock, with the index open nowhere else. Each step is one transaction: a kill leaves the
+        version before it, or after it.
+        """
+        keep_copy(self.database.raw(), aside)
+        way = runner.up if target >= runner.version_of(self.database) else runner.down
+        return way(self.database, manifest, target=target, told=told)
 
     def migrations(self) -> list[tuple[int, str, bool]]:
         """(version, name, applied) of every migration, in order."""
@@ -316,6 +329,16 @@ class SqliteIndex:
         """
         with self.database.errors(), self.database.committed() as connection:
             connection.backup(target.database.raw(), pages=-1 if at_once else 1024)
+
+
+def keep_copy(connection: sqlite3.Connection, path: str) -> None:
+    """A database as it is committed, in a new file, synced. sqlite3.Error leaves typed."""
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as copy:
+            copy.execute("PRAGMA synchronous = FULL")
+            connection.backup(copy)
+    except sqlite3.Error as error:
+        raise mapped(error, path) from error
 
 
 def file_identity(path: str) -> str:
