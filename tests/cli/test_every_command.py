@@ -61,7 +61,7 @@ def test_every_option_and_the_command_itself_are_explained(words: str) -> None:
 @pytest.mark.parametrize("words", WORDS)
 def test_every_command_takes_the_common_options_after_its_name(words: str) -> None:
     options = {name for parameter in LEAVES[tuple(words.split())].params for name in parameter.opts}
-    assert {"--json", "--store", "-C", "--quiet", "-q", "--no-progress", "--lock-wait"} <= options
+    assert {"--json", "--store", "-C", "--quiet", "-q", "--no-progress", "--lock-wait", "--tenant"} <= options
 
 
 # One call of each that succeeds on the store `filled`, and the message types or keys its answer must have.
@@ -118,6 +118,9 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "rebuild": ([], {"summary"}),
     "recover": ([], {"summary"}),
     "migrate status": ([], {"migrations"}),
+    "migrate plan": ([], {"steps"}),
+    "migrate up": ([], {"before", "after", "steps"}),
+    "migrate down": (["--to", "1"], {"before", "after", "steps"}),
     "outbox create": (["books"], {"name", "seq", "behind"}),
     "completion": (["bash"], {"shell", "script"}),
     "version": ([], {"holdfast"}),

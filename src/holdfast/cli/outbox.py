@@ -12,7 +12,6 @@ from holdfast.cli import plain, text
 from holdfast.cli.exits import Exit
 from holdfast.cli.invocation import Invocation, command
 
-_TENANT = click.option("--tenant", metavar="NAME", help="Of the consumer that gets only this tenant's changes.")
 _SEQS = click.IntRange(min=1)
 
 
@@ -25,7 +24,8 @@ def outbox() -> None:
     """Hand every change on to other programs, in order.
 
     A consumer has a name and a cursor. It gets each change at least once: after a crash, those since its last
-    acknowledgement again. What fails too often is put aside, as a dead letter, and the others go on.
+    acknowledgement again; with --tenant, changes of its records only. What fails too often is put aside, as a dead
+    letter, and the others go on.
     """
 
 
@@ -35,21 +35,19 @@ def outbox() -> None:
               help="From the first change on, only what comes, or after this change.")  # fmt: skip
 @click.option("--attempts", type=click.IntRange(1, 1000), default=5, show_default=True, metavar="N",
               help="How often a change is tried.")  # fmt: skip
-@click.option("--tenant", metavar="NAME", help="Only changes of this tenant's records.")
-def create(inv: Invocation, name: str, start: str, attempts: int, tenant: str | None) -> None:
+def create(inv: Invocation, name: str, start: str, attempts: int) -> None:
     """Make a consumer."""
     with inv.open() as store:
-        made = store.outbox.create(name, start=_seq(start), attempts=attempts, tenant=tenant).state()
+        made = store.outbox.create(name, start=_seq(start), attempts=attempts).state()
     inv.out.document(plain.plain(made))
     inv.out.said(f"{text.safe(made.name)}: {text.count(made.behind, 'change')} to come")
 
 
 @command("list")
-@click.option("--tenant", metavar="NAME", help="Only consumers of this tenant's changes.")
-def list_(inv: Invocation, tenant: str | None) -> None:
+def list_(inv: Invocation) -> None:
     """List the consumers: how far each has come, and what it could not handle."""
     with inv.open(read_only=True) as store:
-        found = store.outbox.list(tenant=tenant)
+        found = store.outbox.list()
     inv.out.document({"consumers": [plain.plain(one) for one in found]})
     if not inv.json:
         head = ("consumer", "tenant", "seq", "behind", "failures", "dead", "held")
@@ -71,8 +69,7 @@ def list_(inv: Invocation, tenant: str | None) -> None:
               help="How long to wait for a process that is the consumer now.")  # fmt: skip
 @click.option("--pause", type=click.FloatRange(min=0), default=1.0, show_default=True, metavar="SECONDS",
               help="How long to wait after a failure; doubled with each, up to 30.")  # fmt: skip
-@_TENANT
-def run(inv: Invocation, name: str, words: tuple[str, ...], tenant: str | None, **more: Any) -> int:
+def run(inv: Invocation, name: str, words: tuple[str, ...], **more: Any) -> int:
     """Run a command for each change.
 
     The command gets the change as one line of JSON on its standard input. Exit code 0 acknowledges it, any other is a
@@ -90,7 +87,7 @@ def run(inv: Invocation, name: str, words: tuple[str, ...], tenant: str | None, 
             raise CommandFailed(f"exit code {done.returncode}")
 
     with inv.open() as store:
-        consumer = store.outbox.consumer(name, tenant=tenant)
+        consumer = store.outbox.consumer(name)
         found = consumer.run(hand_over, follow=more["follow"], lease_s=more["lease"], wait_s=more["wait"],
                              pause_s=more["pause"])  # fmt: skip
     code = Exit.PARTLY if found.dead else Exit.OK
@@ -104,11 +101,10 @@ def run(inv: Invocation, name: str, words: tuple[str, ...], tenant: str | None, 
 
 @command("dead")
 @click.argument("name")
-@_TENANT
-def dead(inv: Invocation, name: str, tenant: str | None) -> None:
+def dead(inv: Invocation, name: str) -> None:
     """List the changes that a consumer could not handle."""
     with inv.open(read_only=True) as store:
-        found = list(store.outbox.consumer(name, tenant=tenant).letters())
+        found = list(store.outbox.consumer(name).letters())
     inv.out.document({"letters": [plain.plain(one) for one in found]})
     if not inv.json:
         rows = [
@@ -122,11 +118,10 @@ def dead(inv: Invocation, name: str, tenant: str | None) -> None:
 @command("retry")
 @click.argument("name")
 @click.argument("seqs", nargs=-1, type=_SEQS, metavar="[SEQ]...")
-@_TENANT
-def retry(inv: Invocation, name: str, seqs: tuple[int, ...], tenant: str | None) -> None:
+def retry(inv: Invocation, name: str, seqs: tuple[int, ...]) -> None:
     """Have changes tried again that were put aside: these, or all."""
     with inv.open() as store:
-        count = store.outbox.consumer(name, tenant=tenant).retry(*seqs)
+        count = store.outbox.consumer(name).retry(*seqs)
     inv.out.document({"due": count})
     inv.out.said(f"{text.count(count, 'change')} will be tried again by the next run")
 
@@ -134,11 +129,10 @@ def retry(inv: Invocation, name: str, seqs: tuple[int, ...], tenant: str | None)
 @command("discard")
 @click.argument("name")
 @click.argument("seqs", nargs=-1, required=True, type=_SEQS, metavar="SEQ...")
-@_TENANT
-def discard(inv: Invocation, name: str, seqs: tuple[int, ...], tenant: str | None) -> None:
+def discard(inv: Invocation, name: str, seqs: tuple[int, ...]) -> None:
     """Give up changes that were put aside."""
     with inv.open() as store:
-        count = store.outbox.consumer(name, tenant=tenant).discard(*seqs)
+        count = store.outbox.consumer(name).discard(*seqs)
     inv.out.document({"discarded": count})
     inv.out.said(f"gave up {text.count(count, 'change')}")
 
@@ -146,25 +140,23 @@ def discard(inv: Invocation, name: str, seqs: tuple[int, ...], tenant: str | Non
 @command("rewind")
 @click.argument("name")
 @click.option("--to", required=True, metavar="start|now|SEQ", help="All up to this change counts as handled.")
-@_TENANT
-def rewind(inv: Invocation, name: str, to: str, tenant: str | None) -> None:
+def rewind(inv: Invocation, name: str, to: str) -> None:
     """Put a consumer's cursor elsewhere: back, to have changes again, or on.
 
     Also the way on after a restore, when the cursor stands where the store's history has no such change any more.
     """
     with inv.open() as store:
-        found = store.outbox.consumer(name, tenant=tenant).rewind(_seq(to))
+        found = store.outbox.consumer(name).rewind(_seq(to))
     inv.out.document(plain.plain(found))
     inv.out.said(f"{text.safe(found.name)}: {text.count(found.behind, 'change')} to come")
 
 
 @command("drop")
 @click.argument("name")
-@_TENANT
-def drop(inv: Invocation, name: str, tenant: str | None) -> None:
+def drop(inv: Invocation, name: str) -> None:
     """Remove a consumer, its cursor and what was put aside for it."""
     with inv.open() as store:
-        store.outbox.consumer(name, tenant=tenant).drop()
+        store.outbox.consumer(name).drop()
     inv.out.document({"dropped": name})
     inv.out.said(f"dropped {text.safe(name)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -9,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast import disk, ram
@@ -16,7 +18,7 @@ from holdfast.errors import HoldfastError, IndexDamagedError, LockedError
 from holdfast.index import proof, tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
-from holdfast.index.database import BUSY_TIMEOUT_MS, Database
+from holdfast.index.database import BUSY_TIMEOUT_MS, Database, mapped
 from holdfast.index.execute import Executor
 from holdfast.index.migrations import manifest, runner
 from holdfast.index.physical import PhysicalRows
@@ -53,6 +55,15 @@ _MOST_MARKS = 200
 _LOOK_S, _LOOK_AT_MOST_S = 0.005, 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """Rows of all tenants, for what serves them all, whoever asks (see scoped.py)."""
+
+    artifacts: ArtifactRows
+    contents: Contents
+    lookups: Lookups
+
+
 class SqliteIndex:
     """An open index. Writes happen inside `begin` … `commit`, under the writer lock that the engine holds."""
 
@@ -83,6 +94,7 @@ class SqliteIndex:
         self.runs = RunRows(self.database, self.lookups)
         self.lineage = LineageRows(self.database, self.lookups)
         self.whole = Whole(self.database, self.lookups)
+        self.everything = Everything(self.artifacts, self.contents, self.lookups)
 
     @functools.cached_property
     def keeps_bytes(self) -> bool:
@@ -106,8 +118,20 @@ class SqliteIndex:
 
     def check(self) -> None:
         """Whether this is an index with a schema this software can work on; typed errors if not."""
-        if runner.check(self.database) == 0:
+        if runner.demand_newest(self.database) == 0:
             raise IndexDamagedError(f"{self.path} has no tables of an index", reason="no schema")
+
+    def change_schema(
+        self, manifest: runner.Manifest, target: int, aside: str, *, told: runner.Told | None = None
+    ) -> int:  # fmt: skip
+        """Copy the whole index to a file `aside`, then take the steps to a version; the version reached.
+
+        Under the writer lock, with the index open nowhere else. Each step is one transaction: a kill leaves the
+        version before it, or after it.
+        """
+        keep_copy(self.database.raw(), aside)
+        way = runner.up if target >= runner.version_of(self.database) else runner.down
+        return way(self.database, manifest, target=target, told=told)
 
     def migrations(self) -> list[tuple[int, str, bool]]:
         """(version, name, applied) of every migration, in order."""
@@ -361,6 +385,16 @@ class SqliteIndex:
                 "a reader in this process holds old pages of the index", lock="index", waited_s=0, holder=None,
                 remedy="End what reads, then redact again.",
             )  # fmt: skip
+
+
+def keep_copy(connection: sqlite3.Connection, path: str) -> None:
+    """A database as it is committed, in a new file, synced. sqlite3.Error leaves typed."""
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as copy:
+            copy.execute("PRAGMA synchronous = FULL")
+            connection.backup(copy)
+    except sqlite3.Error as error:
+        raise mapped(error, path) from error
 
 
 def file_identity(path: str) -> str:

@@ -19,7 +19,7 @@ from holdfast.index.database import Database
 from holdfast.index.migrations import runner
 from holdfast.index.migrations.manifest import MANIFEST
 from holdfast.index.outbox import OutboxRows
-from holdfast.index.postgres import carrying, following, schema, sortable
+from holdfast.index.postgres import carrying, following, migrating, schema, sortable
 from holdfast.index.postgres.audit import PostgresAudit
 from holdfast.index.postgres.connection import VERSION, Link, PostgresDatabase
 from holdfast.index.postgres.dialect import NOW_US
@@ -91,9 +91,15 @@ class PostgresIndex(SqliteIndex):
             self.rollback()
             raise
 
+    def change_schema(
+        self, manifest: runner.Manifest, target: int, aside: str, *, told: runner.Told | None = None
+    ) -> int:  # fmt: skip
+        """Copy all tables to a schema `aside`, then take the steps to a version, all in one transaction; see there."""
+        return migrating.change(self, migrating.Way(manifest, target, aside, _MIGRATING), told)
+
     def check(self) -> None:
         """Whether this is an index with a schema this software can work on; typed errors if not."""
-        found = runner.check(self.database)
+        found = runner.demand_newest(self.database)
         if found == 0:
             raise IndexDamagedError(f"{self.path} has no tables of an index", reason="no schema")
 

@@ -21,13 +21,23 @@ class Tenancy:
         self._db = database
         self._lookups = lookups
         self._guard = threading.Lock()
+        self._used = False
         self._by_id: dict[str, str] = {}
         self._by_key: dict[int, str] = {}
 
     def forget(self) -> None:
         """Rows were made anew: keys may stand for other records."""
         with self._guard:
-            self._by_id, self._by_key = {}, {}
+            self._by_id, self._by_key, self._used = {}, {}, False
+
+    def in_use(self) -> bool:
+        """Whether any tenant but the default one ever wrote: each begins with a root collection of its own."""
+        if not self._used:
+            # The index that says so has one entry for each tenant.
+            self._used = (
+                self._db.one("SELECT 1 FROM collection WHERE parent IS NULL AND tenant <> 0 LIMIT 1") is not None
+            )
+        return self._used
 
     def of(self, record_id: str) -> str | None:
         """The tenant of a record; None if there is none with this id."""
@@ -56,10 +66,10 @@ class Tenancy:
             part = wanted[start : start + MARKS]
             sql = f"{_OF} {column} IN ({','.join('?' * len(part))})"
             found += [(row[0], row[1], self._lookups.term(row[2])) for row in self._db.rows(sql, part)]
-        if not self._db.raw().in_transaction:  # what may still be rolled back is not kept
-            with self._guard:
-                if len(self._by_id) + len(found) > _KEPT:
-                    self._by_id, self._by_key = {}, {}
-                self._by_id |= {moment.id_text(raw): tenant for raw, _, tenant in found}
-                self._by_key |= {key: tenant for _, key, tenant in found}
+        with self._guard:
+            if len(self._by_id) + len(found) > _KEPT:
+                self._by_id, self._by_key = {}, {}
+            for raw, key, tenant in found:
+                if self._lookups.is_committed(key):  # else it may still be rolled back
+                    self._by_id[moment.id_text(raw)] = self._by_key[key] = tenant
         return found
