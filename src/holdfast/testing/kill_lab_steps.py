@@ -67,7 +67,7 @@ write pack (in transaction)             | in an open transaction: before an appe
 half write pack (in transaction)        | in an open transaction: half of an append written
 fsync pack (in transaction)             | in an open transaction: appended to a pack, before its sync
 fsync_dir packs (in transaction)        | in an open transaction: a new pack synced, folder not synced
-fsync pack (locked)                     | at rest: before the sync of a pack whose end the index keeps | transaction_into_packs
+fsync pack (locked)                     | at rest: before a pack is synced, whose end is kept | transaction_into_packs
 fsync_dir packs (locked)                | at rest: its bytes synced, not its name
 fsync_dir store (in transaction)        | before the first recipe of this handle gets its name | put_of_chunks
 link recipe (in transaction)            | chunks and recipe durable, before the recipe gets its name
@@ -148,7 +148,7 @@ half write segment (locked)             | half of that is written
 release writer lock (locked)            | journal level, before the writer lock is let go
 """,
     "writing the end of a pack again": """
-overwrite pack (locked)                 | the index keeps the end of a pack: before it is written | open:_packs_not_settled
+overwrite pack (locked)                 | the end of a pack is kept: before it is written | open:_packs_not_settled
 half overwrite pack (locked)            | half of it written again
 fsync pack (locked)                     | written again, before its sync
 begin index (locked)                    | synced, before the index gives it up
