@@ -112,6 +112,7 @@ def make(database: Database) -> Tables:
         *_words(base),
         *_declared(base),
         *_files(base),
+        *_own(base),
     )
 
 
@@ -370,6 +371,10 @@ def _files(base: type[Model]) -> list[type[Model]]:
     Chunk.add_index(Chunk.index(Chunk.container, Chunk.offset))
     Chunk.add_index(Chunk.index(Chunk.condemned_us).where(SQL("condemned_us IS NOT NULL")))
 
+    return [Container, Blob, Chunk]
+
+
+def _own(base: type[Model]) -> list[type[Model]]:
     class Pending(base):  # type: ignore[misc, valid-type]
         # Bytes that a pack has from `start` on, acknowledged, and perhaps not on disk there.
         key = _key()
@@ -392,4 +397,4 @@ def _files(base: type[Model]) -> list[type[Model]]:
         name = TextField()
         checksum = TextField()
 
-    return [Container, Blob, Chunk, Pending, Meta, SchemaVersion]
+    return [Pending, Meta, SchemaVersion]
