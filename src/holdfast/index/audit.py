@@ -62,7 +62,7 @@ class ContentRow:
 
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL"
 _CONTENT = f"""SELECT c.key, c.digest, c.size, b.stored_bytes, b.frames, b.condemned_us,
-    EXISTS (SELECT 1 FROM revision v WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT}),
+    {revised.has_in_state("c.key", STATE_KEPT)},
     b.container, b.offset, b.start, (SELECT k.name FROM container k WHERE k.key = b.container AND k.kind = 'pack')
     FROM content c LEFT JOIN blob b ON b.content = c.key"""
 

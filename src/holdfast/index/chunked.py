@@ -26,7 +26,7 @@ _MOVED = proof.changed("chunk", ["container", "offset", "start", "stored_bytes"]
 _KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
 _USABLE = """typeof(h.offset) = 'integer' AND typeof(h.start) = 'integer' AND typeof(h.stored_bytes) = 'integer'
     AND typeof(h.digest) = 'blob' AND length(h.digest) = 32 AND typeof(h.size) = 'integer'"""
-_KEPT = f"EXISTS (SELECT 1 FROM revision v WHERE {revised.of_content('v', 'b.content')} AND v.state = {STATE_KEPT})"
+_KEPT = revised.has_in_state("b.content", STATE_KEPT)
 _FOUR, _WHOLE = "substr(?2, j.value * 32 + 1, 4)", "substr(?2, j.value * 32 + 1, 32)"
 """Digests come as one blob and the numbers of those in it: one statement for thousands."""
 _NEEDED = "SELECT chunk FROM temp.needed_chunk"
