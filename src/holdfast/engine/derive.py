@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.chunks import RecipeFolder
@@ -28,6 +27,7 @@ from holdfast.index.sqlite import SqliteIndex, file_identity
 from holdfast.journal import Journal
 from holdfast.values import change
 from holdfast.values.change import Transaction
+from holdfast.values.frozen import dataclass
 
 IDENTITY = "file identity"
 INCARNATION = "incarnation"

@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.blobs.contract import BlobStore
@@ -22,6 +22,7 @@ from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import change
 from holdfast.values.change import Actor, Head
+from holdfast.values.frozen import dataclass
 from holdfast.values.moment import Clock, SystemClock
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.formats.pack import Spot
@@ -15,6 +14,7 @@ from holdfast.index.packed import REFERENCED, PackRows
 from holdfast.index.planned import RepackPlan
 from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import digest, moment
+from holdfast.values.frozen import dataclass
 
 _PAGE = 1_000
 NOTED = "noted"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.values import canon, moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.records import Change
 
 LINE_VERSION = 0

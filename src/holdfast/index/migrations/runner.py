@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from holdfast.errors import MigrationChangedError, SchemaTooNewError
 from holdfast.index.database import Database
 from holdfast.index.migrations.manifest import MANIFEST, Migration
+from holdfast.values.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.formats import paths
@@ -21,6 +20,7 @@ from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.sight import Row
 from holdfast.index.tables import LOOSE
 from holdfast.values import canon, digest, moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 from holdfast.values.records import FileFacts
 
