@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import HoldfastError, MigrationChangedError, SchemaTooNewError
-from holdfast.index import tables
+from holdfast.index import proof, tables
 from holdfast.index.database import Database
 from holdfast.index.migrations import manifest, runner
 from holdfast.index.migrations.manifest import MANIFEST, Migration
@@ -165,3 +165,13 @@ def test_an_index_whose_schema_was_tampered_with_says_so(tmp_path: Path) -> None
 
     assert index.trouble() == ["tx_tx is missing", "mine is not part of the schema"]
     index.close()
+
+
+def test_checksums_cover_the_columns_of_the_models_in_their_order() -> None:
+    every = {str(model._meta.table_name): model._meta for model in tables.models().all()}
+    covered = {
+        table: tuple(f.column_name for f in meta.sorted_fields if f.column_name not in ("crc", "data"))
+        for table, meta in every.items()
+        if "crc" in meta.fields
+    }
+    assert covered == proof.COLUMNS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from holdfast.index.chain import ChainRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.declared import DeclaredRows, Part, required
 from holdfast.values import digest, moment, query
+from holdfast.values.frozen import dataclass
 from holdfast.values.query import All, Any_, Compare, Condition
 
 NO_ROWS = SQL("0")
