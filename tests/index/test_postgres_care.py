@@ -211,12 +211,19 @@ with holdfast.open(source, blobs=blobs or None) as store:
 """
 
 
+FULL = pytest.mark.postgres_full
+
+
 @pytest.mark.parametrize(
     ("there", "point"),
-    [(True, "file"), (True, "load"), (True, "replace"), (False, "file"), (False, "adopt")],
-    ids=["to a server, at a file", "to a server, at its rows", "to a server, at the end", "back, at a file",
-         "back, at its rows"],
-)  # fmt: skip
+    [
+        pytest.param(True, "file", id="to a server, at a file", marks=FULL),
+        pytest.param(True, "load", id="to a server, at its rows"),
+        pytest.param(True, "replace", id="to a server, at the end", marks=FULL),
+        pytest.param(False, "file", id="back, at a file"),
+        pytest.param(False, "adopt", id="back, at its rows", marks=FULL),
+    ],
+)
 def test_a_copy_that_was_killed_goes_on_with_the_same_call(
     url: Url, name: str, said: Said, tmp_path: Path, there: bool, point: str
 ) -> None:
