@@ -40,6 +40,7 @@ def open_store(
     `path` may be the URL of an index in PostgreSQL (docs/postgresql.md); `blobs` is the folder of the store then.
     `tenant`: show and write this tenant's records only (docs/tenants.md); None: those of all.
     """
+    _promised()
     folder, index = places.of(path, blobs)
     settings = Settings(
         actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index, tenant=tenancy.checked(tenant)
@@ -76,7 +77,16 @@ def memory_store(*, actor: Actor | str | None = None, index: SqliteIndex | None 
     """
     from holdfast.engine import memory
 
+    _promised()
     return Store(memory.make(Settings(actor_of(actor)), index))
+
+
+def _promised() -> None:
+    """Where the environment asks for it, results are checked against what is promised of them."""
+    if os.environ.get("HOLDFAST_CONTRACTS"):
+        from holdfast.kinds import promises
+
+        promises.enforce_if_asked()
 
 
 def recover_store(
