@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.transaction import Unit, write
@@ -326,6 +326,13 @@ class Store(OfTenants):
     def migrate_status(self) -> list[tuple[int, str, bool]]:
         """(version, name, applied) of every migration of the index's schema that this software knows, in order."""
         return self._handle.index.migrations()
+
+    @store_wide
+    def diagnostics(self) -> dict[str, Any]:
+        """Versions, counts, sizes and states, for a report: no name, no content. See `holdfast.care.diagnostics`."""
+        from holdfast.care import diagnostics
+
+        return diagnostics.diagnostics(self._handle)
 
     @store_wide
     def status(self) -> Status:
