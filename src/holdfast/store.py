@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching
+    from holdfast.kinds.settings import Configuration
     from holdfast.kinds.view import View
 
 
@@ -98,6 +99,14 @@ class Store(OfTenants):
         from holdfast.kinds.changes import Changes
 
         return Changes(self._handle)
+
+    @functools.cached_property
+    @store_wide
+    def configuration(self) -> Configuration:
+        """What is set for this store."""
+        from holdfast.kinds.settings import Configuration
+
+        return Configuration(self._handle)
 
     @functools.cached_property
     def outbox(self) -> Outbox:
@@ -264,13 +273,14 @@ class Store(OfTenants):
 
     @store_wide
     def gc(self, *, dry_run: bool = False, grace_s: float | None = None, progress: Progress | None = None) -> GcReport:
-        """Free what nothing refers to and was condemned longer than `grace_s` seconds ago (None: two weeks).
+        """Free what nothing refers to and was condemned longer than `grace_s` seconds ago (None: as is set).
 
         See `holdfast.care.gc`.
         """
         from holdfast.care import gc as collecting
+        from holdfast.engine import configuration
 
-        grace_s = collecting.GRACE_S if grace_s is None else grace_s
+        grace_s = configuration.value("grace_s", grace_s, root=self._handle.root, disk=self._handle.disk)
         work = collecting.Gc(self._handle, grace_s=grace_s, progress=progress)
         return work.preview() if dry_run else work.run()
 

@@ -326,7 +326,7 @@ TABLES: list[tuple[type, dict[str, list[Call]]]] = [
 ]  # fmt: skip
 STORE_WIDE = {
     "export_tree", "snapshot", "import_git", "export_git", "gc", "repack", "fsck", "backup", "copy", "redact",
-    "migrate_status", "status", "diagnostics", "tenants", "indexes", "standards", "audit",
+    "migrate_status", "status", "diagnostics", "configuration", "tenants", "indexes", "standards", "audit",
 }  # fmt: skip
 OF_THE_HANDLE = {"close", "id", "path", "opened", "tenant"}
 NOUNS = {"artifacts", "collections", "relationships", "runs", "changes", "search", "outbox"}
