@@ -270,6 +270,17 @@ def test_waiting_ends_when_another_process_commits(store: Store) -> None:
         assert len(lease.read(10)) == 1
 
 
+def test_a_store_in_memory_hands_its_changes_on_too() -> None:
+    with holdfast.memory() as store:
+        store.put("a", "x")
+        books = store.outbox.create("books", start="start")
+        with books.take() as lease:
+            assert [one.seq for one in lease.read(10)] == [1, 2]
+            assert not lease.wait(0)
+            store.put("b", "x")
+            assert lease.wait(0)
+
+
 # -- processes that die ------------------------------------------------------------------------------------------------
 
 

@@ -49,7 +49,7 @@ class Outboxes:
                     self._rows = handle.index.outbox()  # type: ignore[attr-defined]  # an index on a server has it
                 else:
                     path = os.path.join(handle.root, paths.OUTBOX)
-                    if not make and not os.path.exists(path):
+                    if not make and handle.disk.stat(path) is None:
                         return None
                     self._rows = outbox_file(path, handle.clock.now_us, read_only=handle.read_only)
                     assert self._rows is not None or read_only

@@ -47,8 +47,6 @@ _TOGETHER = 1_000
 HOME = "file identity"
 """The fact by which an index knows that it stands where it was made (see `identity`)."""
 
-_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.25
-
 LOG = "log"
 NO_LOG = "0"
 _MOST_MARKS = 200
@@ -77,7 +75,7 @@ class SqliteIndex:
         """What all indexes with SQL have alike, whatever their connections lead to."""
         self.path = path
         self.database = database
-        self._awaiting = threading.local()
+        self._own = threading.local()
         self.executor = Executor(self.database)
         self.chain = ChainRows(self.database, self.executor)
         self.physical = PhysicalRows(self.database)
@@ -164,6 +162,7 @@ class SqliteIndex:
         if self._changes_before not in (None, self.database.raw().total_changes):
             self._sign_log(kept=1)  # a transaction that changed nothing leaves no byte behind
         self.database.run("COMMIT")
+        self._own.commits = getattr(self._own, "commits", 0) + 1
         self.sights.committed()
         self.sights.end()
 
@@ -176,9 +175,9 @@ class SqliteIndex:
         self.physical.packs.forget_keys()
 
     def version(self) -> int:
-        """A number that commits of others make another one. It is this thread's: no other can compare it."""
+        """See contract.py. SQLite's counter leaves out the commits of the connection that asks: they are added."""
         row = self.database.one("PRAGMA data_version")
-        return int(row[0]) if row else 0
+        return getattr(self._own, "commits", 0) + (int(row[0]) if row else 0)
 
     def wait(self, seen: int, timeout_s: float) -> int:
         """See contract.py. Nobody tells here: a page in memory is looked at, up to four times a second."""
@@ -289,28 +288,6 @@ class SqliteIndex:
         finally:
             bare.close_every()
         return (NO_LOG if row is None else str(row[0])).split()[-1] in followed.split()
-
-    def await_commit(self, timeout_s: float) -> bool:
-        """Wait until somebody else commits, or this thread has since it asked last; `timeout_s` seconds at most.
-
-        Whether somebody did. Asking costs microseconds: SQLite compares a counter in memory that all share.
-        """
-        until, pause_s = time.monotonic() + timeout_s, _SHORTEST_PAUSE_S
-        known = getattr(self._awaiting, "seen", None)
-        while True:
-            seen = self._awaiting.seen = self._stirred()
-            if known is not None and seen != known:
-                return True
-            known, left = seen, until - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(pause_s, left))
-            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
-
-    def _stirred(self) -> tuple[object, ...]:
-        """What differs after any commit: SQLite's counter leaves out those of the very connection that asks."""
-        head = self.chain.head(proven=False)
-        return (*self.database.rows("PRAGMA data_version")[0], head and head.next_seq)
 
     # -- facts of this file ------------------------------------------------------------------------------------------
 

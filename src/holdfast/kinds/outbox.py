@@ -221,6 +221,7 @@ class Lease:
     def __init__(self, handle: Handle, held: engine.Lease) -> None:
         self._handle = handle
         self._held = held
+        self._seen = handle.index.version()
 
     @property
     def token(self) -> int:
@@ -240,6 +241,7 @@ class Lease:
         self._handle.alive()
         if type(limit) is not int or limit < 1:
             raise InvalidValueError(f"{limit!r} changes cannot be read", where="limit", reason="range")
+        self._seen = self._handle.index.version()  # before reading: what comes meanwhile is not slept through
         return self._held.read(limit)
 
     def ack(self, delivery: Delivery) -> None:
@@ -265,10 +267,14 @@ class Lease:
         self._held.keep()
 
     def wait(self, timeout_s: float) -> bool:
-        """Until somebody commits, `timeout_s` seconds at most; whether somebody did. The lease is renewed."""
+        """Until somebody commits who had not when `read` was called, `timeout_s` seconds at most; whether somebody did.
+
+        The lease is renewed.
+        """
         self._handle.alive()
         self._held.renew()
-        return self._handle.index.await_commit(timeout_s)
+        seen, self._seen = self._seen, self._handle.index.wait(self._seen, timeout_s)
+        return seen != self._seen
 
     def release(self) -> None:
         """Give the lease back, so that others need not wait until it runs out."""
