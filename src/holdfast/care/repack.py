@@ -96,6 +96,7 @@ def repack(handle: Handle, *, progress: Progress | None = None) -> RepackReport:
     blobs = repacking.packed(handle)
     if blobs is None or not blobs.pack_up_to:
         return RepackReport(dry_run=False)
+    handle.settle_packs()
     blobs.writer.rest()
     try:
         found = _planned(handle, blobs)

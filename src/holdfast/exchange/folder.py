@@ -101,7 +101,7 @@ class _Add:
         self._shown = 0
 
     def run(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> AddReport:
-        own = os.stat(self._handle.root)
+        own = self._handle.facts()
         with contextlib.closing(Hands(hands.wanted())) as helpers, self._seen:
             walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged, helpers)
             reader = Reader(self._handle, self._problem, self._under_way, helpers=helpers, may_lock=self._may_lock)

@@ -159,11 +159,11 @@ def _redacted(entry: Entry, salts: tuple[bytes, ...], lines: tuple[bytes, ...]) 
 def encode_last(transaction: Transaction) -> bytes:
     """The entry line alone."""
     entry, redacted = transaction.entry, transaction.redacted
-    proof: dict[str, Any] = {"salt": transaction.salt.hex()}
-    if redacted is not None:
-        proof = {"salts": [salt.hex() for salt in redacted.salts]}
     # Keys stand in their order: `entry`, `hash`, then `salt` or `salts`.
-    return b'{"entry":%b,"hash":"%b",%b\n' % (entry.encode(), entry.hash().hex().encode(), canon.trusted(proof)[1:])
+    proof = b'"salt":"%b"}' % transaction.salt.hex().encode()
+    if redacted is not None:
+        proof = canon.trusted({"salts": [salt.hex() for salt in redacted.salts]})[1:]
+    return b'{"entry":%b,"hash":"%b",%b\n' % (entry.encode(), entry.hash().hex().encode(), proof)
 
 
 def _entry(value: dict[str, Any]) -> tuple[Entry, bytes, bytes, tuple[bytes, ...] | None]:

@@ -115,6 +115,24 @@ class Executor:
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise mapped(error, self._db.path) from error
 
+    def create_artifact(self, seq: int, body: Body) -> None:
+        """As `apply` of what the creation of an artifact is reduced to, without symbols: most changes are one."""
+        connection = self._db.raw()
+        try:
+            rows = artifacts.creation(seq, body, self)
+            for (shape, form), cells in zip(_CREATED, rows, strict=True):
+                connection.execute(composing.insert(*shape, 1), (*cells, crc32(form % cells)))
+            self._beside(connection, seq, body["new"])
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+            raise mapped(error, self._db.path) from error
+
+    def _beside(self, connection: sqlite3.Connection, seq: int, new: dict[str, Any]) -> None:
+        """Tags of a new artifact, and what declared indexes have of it."""
+        for tag in new.get("tags", ()):
+            self._one(connection, seq, Insert("tagging", {"record": seq, "tag": tag}))
+        if new["revision"].get("metadata") and self._indexes():
+            self._describe(connection, seq, Describe(seq, new["revision"]["metadata"], new=True))
+
     def apply_all(self, changes: Sequence[tuple[int, Body]]) -> None:
         """Reduce and apply many changes in turn: the same rows in the end as one by one, but new rows go in together.
 
@@ -143,11 +161,7 @@ class Executor:
                 rows.append((*cells, crc32(form % cells)))
                 if len(rows) == TOGETHER:
                     self._write(connection, shape, rows)
-            new = body["new"]
-            for tag in new.get("tags", ()):
-                self._one(connection, seq, Insert("tagging", {"record": seq, "tag": tag}))
-            if new["revision"].get("metadata") and self._indexes():
-                self._describe(connection, seq, Describe(seq, new["revision"]["metadata"], new=True))
+            self._beside(connection, seq, body["new"])
 
     def _known_contents(self, bodies: Sequence[Body]) -> dict[str, int]:
         """Keys of the content rows that are there already, of all contents that the changes speak of."""

@@ -12,6 +12,7 @@ from holdfast.index import proof, revised
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED, PackRows
+from holdfast.index.pending import PendingRows
 from holdfast.index.planned import RepackPlan
 from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import digest, moment
@@ -105,6 +106,7 @@ class PhysicalRows:
         self._db = database
         self.packs = PackRows(database)
         self.chunks = self.packs.chunks
+        self.pending = PendingRows(database)
         self.repack_plan = RepackPlan(database)
 
     def place(self, content_digest: str) -> Place | None:
@@ -149,10 +151,16 @@ class PhysicalRows:
         return None if place is None else place.spot
 
     def vouched(self, pack: str) -> int:
-        """The largest offset of a pack that a row speaks of; 0 if none does. Rows come after syncs."""
+        """The largest offset of a pack that a row speaks of; 0 if none does, or a sync is still to reach some of it."""
+        if pack in self.pending.packs():
+            return 0
         sql = f"SELECT max(blob.offset) FROM blob WHERE blob.container > {LOOSE} AND blob.container = {_PACK_KEY}"
         row = self._db.one(sql, (pack,))
         return max(int(row[0] or 0) if row else 0, self.chunks.vouched(pack))
+
+    def kept(self, pack: str, offset: int, length: int) -> bytes | None:
+        """Bytes of a pack that are kept until a sync has reached them there; None if they are not."""
+        return self.pending.span(pack, offset, length)
 
     def is_cut(self, content_digest: str) -> bool:
         """Whether a content is stored as chunks."""
@@ -278,6 +286,7 @@ class PhysicalRows:
     def forget_all(self) -> None:
         """Empty the physical tables, before they are filled from files."""
         self.lose_notes()
+        self.packs.forget_keys()
         self._db.run("DELETE FROM blob")
         self._db.run("DELETE FROM chunk")
         self._db.run(f"DELETE FROM container WHERE key > {LOOSE}")

@@ -83,6 +83,10 @@ class StoredFiles:
             after = page[-1][0]
 
     def trim(self) -> None:
-        """Forget what nothing refers to: a copy of the store need not have it. In the open transaction."""
+        """Forget what nothing refers to: a copy of the store need not have it. In the open transaction.
+
+        And what the index keeps of packs: those of the copy have it.
+        """
+        self._db.run("DELETE FROM pending")
         self._db.run(_UNNEEDED)
         self._db.run(_EMPTY)

@@ -41,6 +41,8 @@ LOGICAL = (
     "metadata_value",
 )
 PHYSICAL = ("container", "blob", "chunk")
+PENDING = "pending"
+"""Bytes of packs that no sync has reached yet. Neither logical nor physical: nothing but this index has them so."""
 
 KIND_CODES = {
     "collection": 1, "artifact": 2, "relationship": 3, "run": 4, "step": 5, "relationship-type": 6, "metadata-index": 7,
@@ -79,6 +81,7 @@ class Tables:
     Container: type[Model]
     Blob: type[Model]
     Chunk: type[Model]
+    Pending: type[Model]
     Meta: type[Model]
     SchemaVersion: type[Model]
 
@@ -367,6 +370,15 @@ def _files(base: type[Model]) -> list[type[Model]]:
     Chunk.add_index(Chunk.index(Chunk.container, Chunk.offset))
     Chunk.add_index(Chunk.index(Chunk.condemned_us).where(SQL("condemned_us IS NOT NULL")))
 
+    class Pending(base):  # type: ignore[misc, valid-type]
+        # Bytes that a pack has from `start` on, acknowledged, and perhaps not on disk there.
+        key = _key()
+        pack = TextField()
+        start = IntegerField()
+        sum = IntegerField()  # CRC-32 of the bytes
+        data = BlobField()
+        crc = IntegerField()
+
     class Meta(base):  # type: ignore[misc, valid-type]
         key = TextField(primary_key=True)
         value = TextField()
@@ -380,4 +392,4 @@ def _files(base: type[Model]) -> list[type[Model]]:
         name = TextField()
         checksum = TextField()
 
-    return [Container, Blob, Chunk, Meta, SchemaVersion]
+    return [Container, Blob, Chunk, Pending, Meta, SchemaVersion]

@@ -44,6 +44,7 @@ CREATE TABLE "chunk" ("key" INTEGER NOT NULL PRIMARY KEY, "digest" BLOB NOT NULL
 CREATE INDEX "chunk_digest" ON "chunk" (substr("digest", 1, 4));
 CREATE INDEX "chunk_container_offset" ON "chunk" ("container", "offset");
 CREATE INDEX "chunk_condemned_us" ON "chunk" ("condemned_us") WHERE condemned_us IS NOT NULL;
+CREATE TABLE "pending" ("key" INTEGER NOT NULL PRIMARY KEY, "pack" TEXT NOT NULL, "start" INTEGER NOT NULL, "sum" INTEGER NOT NULL, "data" BLOB NOT NULL, "crc" INTEGER NOT NULL);
 CREATE TABLE "meta" ("key" TEXT NOT NULL PRIMARY KEY, "value" TEXT NOT NULL, "crc" INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE "schema_version" ("version" INTEGER NOT NULL PRIMARY KEY, "name" TEXT NOT NULL, "checksum" TEXT NOT NULL);
 INSERT INTO "container" ("key", "kind", "name", "condemned_us", "crc") VALUES (0, 'loose', 'loose', NULL, 1207165144);

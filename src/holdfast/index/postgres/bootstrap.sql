@@ -123,8 +123,8 @@ CREATE OR REPLACE FUNCTION typeof(cell bytea) RETURNS text LANGUAGE sql IMMUTABL
   SELECT CASE WHEN cell IS NULL THEN 'null' ELSE 'blob' END
 $f$;
 
--- Audit records: every transaction as it was acknowledged, one link of the hash chain each. It is the outbox
--- too: whoever follows reads rows with a larger "first" than the last one it handled, in order of "first".
+-- Audit records: every transaction as it was acknowledged, one link of the hash chain each. The outbox hands
+-- out what stands here.
 CREATE TABLE IF NOT EXISTS "tx" ("first" BIGINT NOT NULL PRIMARY KEY, "tx" BYTEA NOT NULL, "count" BIGINT NOT NULL, "time_us" BIGINT NOT NULL, "actor" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "data" BYTEA NOT NULL, "crc" BIGINT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS "tx_tx" ON "tx" ("tx");
 
@@ -176,6 +176,7 @@ CREATE TABLE IF NOT EXISTS "chunk" ("key" BIGINT NOT NULL PRIMARY KEY, "digest" 
 CREATE INDEX IF NOT EXISTS "chunk_digest" ON "chunk" (substr ("digest", 1, 4));
 CREATE INDEX IF NOT EXISTS "chunk_container_offset" ON "chunk" ("container", "offset");
 CREATE INDEX IF NOT EXISTS "chunk_condemned_us" ON "chunk" ("condemned_us") WHERE condemned_us IS NOT NULL;
+CREATE TABLE IF NOT EXISTS "pending" ("key" BIGINT NOT NULL PRIMARY KEY, "pack" TEXT COLLATE "C" NOT NULL, "start" BIGINT NOT NULL, "sum" BIGINT NOT NULL, "data" BYTEA NOT NULL, "crc" BIGINT NOT NULL);
 
 -- What this index says of itself.
 CREATE TABLE IF NOT EXISTS "meta" ("key" TEXT COLLATE "C" NOT NULL PRIMARY KEY, "value" TEXT COLLATE "C" NOT NULL, "crc" BIGINT NOT NULL);
@@ -189,5 +190,18 @@ INSERT INTO "container" ("key", "kind", "name", "condemned_us", "crc") VALUES (-
 CREATE TABLE IF NOT EXISTS "head" ("one" BOOLEAN NOT NULL PRIMARY KEY CHECK ("one"), "version" BIGINT NOT NULL);
 INSERT INTO "head" ("one", "version") VALUES (TRUE, 1) ON CONFLICT DO NOTHING;
 ALTER TABLE "revision" ADD COLUMN IF NOT EXISTS "metadata_json" JSONB GENERATED ALWAYS AS (CASE WHEN length("metadata") < 100000 AND position('\u0000' IN "metadata") = 0 THEN "metadata"::jsonb END) STORED;
-INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', 'e49cd60800fb1f871d6b12a4f9c9963a01595aedb23598dce2dcb391ee83625f') ON CONFLICT DO NOTHING;
+
+-- Full text: up to where changes are taken in, the documents, and their words. Derived.
+CREATE TABLE IF NOT EXISTS "search_meta" ("one" BOOLEAN NOT NULL PRIMARY KEY CHECK ("one"), "seq" BIGINT NOT NULL, "chain" BYTEA NOT NULL, "next_id" BIGINT NOT NULL);
+INSERT INTO "search_meta" ("one", "seq", "chain", "next_id") VALUES (TRUE, 0, '', 1) ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS "search_doc" ("id" BIGINT NOT NULL PRIMARY KEY, "key" BIGINT NOT NULL UNIQUE, "revision" BIGINT NOT NULL, "left_out" TEXT);
+CREATE TABLE IF NOT EXISTS "search_words" ("doc" BIGINT NOT NULL, "part" BIGINT NOT NULL, "words" TSVECTOR NOT NULL, PRIMARY KEY ("doc", "part"));
+CREATE INDEX IF NOT EXISTS "search_words_words" ON "search_words" USING gin ("words");
+
+-- The outbox: who consumes changes, up to which one, and who has the lease.
+CREATE TABLE IF NOT EXISTS "outbox_consumer" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "attempts" BIGINT NOT NULL, "failures" BIGINT NOT NULL, "deaths" BIGINT NOT NULL, "token" BIGINT NOT NULL, "holder" TEXT COLLATE "C" NOT NULL, "until_us" BIGINT NOT NULL, "made_us" BIGINT NOT NULL, "moved_us" BIGINT NOT NULL, PRIMARY KEY ("scope", "name"));
+
+-- The outbox: changes that a consumer could not handle.
+CREATE TABLE IF NOT EXISTS "outbox_letter" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "failures" BIGINT NOT NULL, "reason" TEXT COLLATE "C" NOT NULL, "dead_us" BIGINT NOT NULL, "due" BIGINT NOT NULL, PRIMARY KEY ("scope", "name", "seq"));
+INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', '660c9b750518cfe86eb308847d94bf0617a3cca66e5028491f4d2a9158ea9072') ON CONFLICT DO NOTHING;
 COMMIT;
