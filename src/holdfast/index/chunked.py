@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from holdfast.formats.pack import Spot
 from holdfast.index import proof, revised
@@ -12,6 +11,7 @@ from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import digest as digests
+from holdfast.values.frozen import dataclass
 
 _PAGE = 500
 _TOGETHER = 5_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.formats import paths
@@ -16,6 +15,7 @@ from holdfast.index.chunked import ChunkRows
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE
 from holdfast.values import digest
+from holdfast.values.frozen import dataclass
 
 PAGE = 500
 EVER = 1 << 62

@@ -7,7 +7,6 @@ row is proven as it is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.index import proof, revised
@@ -17,6 +16,7 @@ from holdfast.index.select.ends import kind_of
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.tables import KIND_NAMES
 from holdfast.values import canon, digest, moment
+from holdfast.values.frozen import dataclass
 
 SHARD = 10_000
 """Rows that were made by so many changes stand together: a shard never gets rows that were in another."""
