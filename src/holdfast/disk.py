@@ -179,7 +179,7 @@ class Disk:
         A hint, by Linux's `sync_file_range`: it says nothing of errors, takes none away from the sync, which tells of
         them, and makes nothing durable.
         """
-        if _begin_writing is not None:
+        if _begin_writing is not None and fd < FIRST_VIRTUAL:
             _begin_writing(fd, offset, length, _WRITE)
 
     def fsync(self, fd: int, path: str) -> None:

@@ -7,7 +7,7 @@ much as running it (docs/design/003).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 from zlib import crc32
@@ -141,7 +141,7 @@ class Executor:
         self._waiting = {}
         try:
             bodies = [body for _, body in changes]
-            self._contents, self._absent = self._known_contents(bodies), self._absent_terms(bodies)
+            self._contents, self._absent = self._known_contents(bodies), _absent_terms(self._db, self._terms, bodies)
             self._apply_all(changes)
             self._write_waiting()
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
@@ -171,16 +171,6 @@ class Executor:
             return {}
         found = self._db.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))
         return {digest.text(raw): key for raw, key in found}
-
-    def _absent_terms(self, bodies: Sequence[Body]) -> set[str]:
-        """Texts that the changes bring and no row has: the folders that files come from, most of them new."""
-        news = (body["new"]["revision"] for body in bodies if "revision" in body.get("new", ()))
-        sources = {artifacts.folder_of(source) for new in news if (source := new.get("source"))}
-        asked = [text for text in sources if text not in self._terms and "\0" not in text]
-        if not asked:
-            return set()
-        there = {row[0] for row in self._db.rows(_TERMS, (canon.dumps([[text] for text in asked]),))}
-        return {text for text in asked if text not in there}
 
     def _insert(self, connection: sqlite3.Connection, shape: Shape, values: Sequence[Any]) -> None:
         if self._waiting is None:
@@ -377,3 +367,14 @@ class Executor:
         if self._waiting is not None:
             self._contents[content_digest] = seq
         return seq
+
+
+def _absent_terms(database: Database, known: Mapping[str, int], bodies: Sequence[Body]) -> set[str]:
+    """Texts that changes bring and no row has: the folders that files come from, most of them new."""
+    news = (body["new"]["revision"] for body in bodies if "revision" in body.get("new", ()))
+    sources = {artifacts.folder_of(source) for new in news if (source := new.get("source"))}
+    asked = [text for text in sources if text not in known and "\0" not in text]
+    if not asked:
+        return set()
+    there = {row[0] for row in database.rows(_TERMS, (canon.dumps([[text] for text in asked]),))}
+    return {text for text in asked if text not in there}
