@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 from holdfast.errors import MigrationChangedError, SchemaTooNewError
-from holdfast.index.database import Database
 from holdfast.index.migrations.manifest import MANIFEST, Migration
 from holdfast.values.frozen import dataclass
 
@@ -19,7 +19,23 @@ class MigrationStatus:
     applied: bool
 
 
-def version_of(database: Database) -> int:
+class Runs(Protocol):
+    """What runs statements: of index/database.py, which in the end rests on what the manifest says of columns."""
+
+    def one(self, sql: str) -> tuple[Any, ...] | None:
+        """The first row, or None."""
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """All rows."""
+
+    def run(self, sql: str, parameters: tuple[Any, ...] = ()) -> object:
+        """One statement."""
+
+    def raw(self) -> Any:
+        """This thread's connection."""
+
+
+def version_of(database: Runs) -> int:
     """The schema version of an index; 0 if it is empty."""
     if database.one("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'") is None:
         return 0
@@ -27,7 +43,7 @@ def version_of(database: Database) -> int:
     return int(row[0]) if row and row[0] is not None else 0
 
 
-def check(database: Database, manifest: Sequence[Migration] = MANIFEST) -> int:
+def check(database: Runs, manifest: Sequence[Migration] = MANIFEST) -> int:
     """The version, if this software may work on it: SchemaTooNewError, or MigrationChangedError for an edited step."""
     found = version_of(database)
     if found > manifest[-1].version:
@@ -49,7 +65,7 @@ def check(database: Database, manifest: Sequence[Migration] = MANIFEST) -> int:
     return found
 
 
-def up(database: Database, manifest: Sequence[Migration] = MANIFEST, *, target: int | None = None) -> int:
+def up(database: Runs, manifest: Sequence[Migration] = MANIFEST, *, target: int | None = None) -> int:
     """Apply what is missing up to `target` (default: the newest); the version reached. Nothing to do is no error."""
     found = check(database, manifest)
     goal = manifest[-1].version if target is None else target
@@ -60,7 +76,7 @@ def up(database: Database, manifest: Sequence[Migration] = MANIFEST, *, target: 
     return found
 
 
-def down(database: Database, manifest: Sequence[Migration] = MANIFEST, *, target: int) -> int:
+def down(database: Runs, manifest: Sequence[Migration] = MANIFEST, *, target: int) -> int:
     """Undo steps above `target`, newest first; the version reached."""
     found = check(database, manifest)
     for step in reversed(manifest):
@@ -70,13 +86,13 @@ def down(database: Database, manifest: Sequence[Migration] = MANIFEST, *, target
     return found
 
 
-def status(database: Database, manifest: Sequence[Migration] = MANIFEST) -> list[MigrationStatus]:
+def status(database: Runs, manifest: Sequence[Migration] = MANIFEST) -> list[MigrationStatus]:
     """Every migration this software knows, in order."""
     found = check(database, manifest)
     return [MigrationStatus(step.version, step.name, step.version <= found) for step in manifest]
 
 
-def _step(database: Database, statements: Sequence[str], step: Migration, *, applied: bool) -> None:
+def _step(database: Runs, statements: Sequence[str], step: Migration, *, applied: bool) -> None:
     database.run("BEGIN IMMEDIATE")
     try:
         if not applied:  # before the statements: those of the first step take the table away
