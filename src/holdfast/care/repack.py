@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from holdfast.blobs.packs import PackedBlobs
 from holdfast.care.repack_sources import is_due, sources
-from holdfast.engine import repacking
+from holdfast.engine import configuration, repacking
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.solid import Filled, Mover
@@ -29,7 +29,7 @@ from holdfast.values import digest as digests
 SOLID_BYTES = 2 * 1024 * 1024
 """Revisions of one artifact share a frame up to so many bytes of content. Measured: docs/design/019."""
 
-NEIGHBOUR_BYTES = 64 * 1024
+NEIGHBOUR_BYTES = 128 * 1024
 """Contents of different artifacts share a frame up to so many: to read one, all before it are decompressed."""
 
 LOOSE_UP_TO = SOLID_BYTES // 2
@@ -96,6 +96,7 @@ def repack(handle: Handle, *, progress: Progress | None = None) -> RepackReport:
     blobs = repacking.packed(handle)
     if blobs is None or not blobs.pack_up_to:
         return RepackReport(dry_run=False)
+    handle.settle_packs()
     blobs.writer.rest()
     try:
         found = _planned(handle, blobs)
@@ -107,7 +108,8 @@ def repack(handle: Handle, *, progress: Progress | None = None) -> RepackReport:
 def due(handle: Handle) -> bool:
     """Whether so much was added since the last repack that gc does one."""
     blobs = repacking.packed(handle)
-    return blobs is not None and bool(blobs.pack_up_to) and is_due(handle.index.physical.packs.each())
+    limit = configuration.value("repack_from", root=handle.root, disk=handle.disk)
+    return blobs is not None and bool(blobs.pack_up_to) and is_due(handle.index.physical.packs.each(), limit)
 
 
 def _planned(handle: Handle, blobs: PackedBlobs) -> PlanTotals:

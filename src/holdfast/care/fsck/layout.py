@@ -7,6 +7,7 @@ import os
 import stat as flags
 import time
 
+from holdfast import ram
 from holdfast.care.fsck.report import TOO_NEW
 from holdfast.care.fsck.scene import Scene
 from holdfast.errors import FormatTooNewError, HoldfastError, NotAStoreError
@@ -57,7 +58,7 @@ def _looks_like_a_store(scene: Scene) -> bool:
 
 def check_names(scene: Scene) -> None:
     """Every name right in the store, and in the folders that have names of few forms."""
-    known = {paths.MARKER, *paths.FOLDERS, *(d + c for d in paths.DATABASES for c in _COMPANIONS)}
+    known = {paths.MARKER, paths.CONFIG, *paths.FOLDERS, *(d + c for d in paths.DATABASES for c in _COMPANIONS)}
     for name in _names(scene, ""):
         scene.out.checked["names"] += 1
         if name == paths.SEARCH_DAMAGED:
@@ -119,6 +120,8 @@ def _other_type(scene: Scene, name: str, *, folder: bool) -> bool:
     A folder may be a link to one on another disk; a file may not: it would be written elsewhere than the rest is kept.
     """
     path = os.path.join(scene.root, name)
+    if ram.holds(path):
+        return False
     right = os.path.isdir(path) if folder else os.path.isfile(path) and not os.path.islink(path)
     if right or not os.path.lexists(path):
         return False

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from zlib import crc32
 
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.select import neighbours
@@ -70,8 +70,10 @@ _MANY_OF = f"""SELECT n.key, {COLUMNS} FROM json_each(?1) n CROSS JOIN record r 
     CROSS JOIN artifact t1 ON t1.key = r.key {OTHERS}"""
 _MANY_KEYS = f"""SELECT n.key, {COLUMNS} FROM json_each(?) n CROSS JOIN artifact t1 ON t1.key = n.value {OTHERS}"""
 _REVISIONS = f"SELECT {_REVISION_COLUMNS} FROM revision t3 LEFT JOIN content t4 ON t4.key = t3.content WHERE"
+_LAST_NUMBER = """SELECT coalesce((SELECT max(number) FROM revision WHERE artifact = ?1 AND number > 1),
+    (SELECT number FROM revision WHERE key = ?1))"""
 _BEFORE = f"""SELECT n.key, {_REVISION_COLUMNS} FROM json_each(?) n
-    CROSS JOIN revision t3 ON t3.artifact = json_extract(n.value, '$[0]') AND t3.number = json_extract(n.value, '$[1]')
+    CROSS JOIN revision t3 ON {revised.numbered("t3", "json_extract(n.value, '$[0]')", "json_extract(n.value, '$[1]')")}
     LEFT JOIN content t4 ON t4.key = t3.content"""
 
 
@@ -158,12 +160,12 @@ class ArtifactRows:
 
     def revision(self, key: int, artifact_id: str, number: int) -> Revision | None:
         """One revision of an artifact."""
-        row = self._db.one(f"{_REVISIONS} t3.artifact = ? AND t3.number = ?", (key, number))
+        row = self._db.one(f"{_REVISIONS} {revised.numbered('t3', '?1', '?2')}", (key, number))
         return None if row is None else self._to_revisions(key, artifact_id, [row])[0]
 
     def history(self, key: int, artifact_id: str) -> list[Revision]:
         """All revisions of an artifact, newest first."""
-        rows = self._db.rows(f"{_REVISIONS} t3.artifact = ? ORDER BY t3.number DESC", (key,))
+        rows = self._db.rows(f"{_REVISIONS} {revised.of_artifact('t3', '?1')} ORDER BY t3.number DESC", (key,))
         # Numbers have no gaps, and the newest is among them: a row that an index lost is missed.
         newest = self._db.one("SELECT newest FROM artifact WHERE key = ?", (key,))
         known = newest is None or newest[0] in {row[0] for row in rows}
@@ -197,12 +199,13 @@ class ArtifactRows:
 
     def last_number(self, key: int) -> int:
         """The highest revision number an artifact ever had; numbers are never given twice."""
-        row = self._db.one("SELECT max(number) FROM revision WHERE artifact = ?", (key,))
+        row = self._db.one(_LAST_NUMBER, (key,))
         return int(row[0]) if row and row[0] is not None else 0
 
     def newest_kept(self, key: int, *, without: Sequence[int]) -> int | None:
         """The highest number of a kept revision other than some."""
-        sql = "SELECT number FROM revision WHERE artifact = ? AND state = ? ORDER BY number DESC"
+        sql = f"""SELECT v.number FROM revision v WHERE {revised.of_artifact("v", "?1")} AND v.state = ?2
+                  ORDER BY v.number DESC"""
         return next((n for (n,) in self._db.rows(sql, (key, STATE_KEPT)) if n not in without), None)
 
     def key_of(self, artifact_id: str) -> int | None:

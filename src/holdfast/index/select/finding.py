@@ -241,13 +241,17 @@ class Finder:
         if trusting and len(wanted) == digest.HEX:
             return digest.PREFIX + wanted
         low, high = bytes.fromhex(wanted.ljust(64, "0")), bytes.fromhex(wanted.ljust(64, "f"))
-        sql = """SELECT digest FROM content WHERE substr(digest, 1, 8) BETWEEN ? AND ? AND digest BETWEEN ? AND ?
-                 ORDER BY digest LIMIT 4"""
-        found = [digest.text(row[0]) for row in self._db.rows(sql, (low[:8], high[:8], low, high))]
+        found = self._digests(low, high)
         if len(found) != 1:
             trouble = "fits several" if found else "fits no content"
             raise InvalidDigestError(f"{text!r} {trouble}", digest=text, candidates=found)
         return found[0]
+
+    def _digests(self, low: bytes, high: bytes) -> list[str]:
+        """Some of the digests between two."""
+        sql = """SELECT digest FROM content WHERE substr(digest, 1, 4) BETWEEN ? AND ? AND digest BETWEEN ? AND ?
+                 ORDER BY digest LIMIT 4"""
+        return [digest.text(row[0]) for row in self._db.rows(sql, (low[:4], high[:4], low, high))]
 
 
 def _unders(condition: Condition | None) -> list[str]:

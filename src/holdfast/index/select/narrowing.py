@@ -8,6 +8,7 @@ from typing import Any
 from peewee import SQL
 
 from holdfast.errors import InvalidDigestError
+from holdfast.index import revised
 from holdfast.index.chain import ChainRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.declared import DeclaredRows, Part, required
@@ -18,8 +19,9 @@ from holdfast.values.query import All, Any_, Compare, Condition
 NO_ROWS = SQL("0")
 _INDEXED = frozenset({"under", "digest", "tag", "run"})
 _MANY_FOLDERS = 900
-_OF_CONTENT = """t1.key IN (SELECT v.artifact FROM content c CROSS JOIN revision v ON v.content = c.key
-    WHERE substr(c.digest, 1, 8) = ? AND c.digest = ?)"""
+_OF_CONTENT = f"""t1.key IN (SELECT v.artifact FROM content c CROSS JOIN revision v
+    ON {revised.of_content("v", "c.key")}
+    WHERE substr(c.digest, 1, 4) = ? AND c.digest = ?)"""
 _OF_RUN = "t1.key IN (SELECT v.artifact FROM revision v WHERE v.run = (SELECT key FROM record WHERE id = ?))"
 _EXACT_INTEGER = 1 << 53
 _LONGEST_GLOB = 1_000
@@ -33,6 +35,11 @@ _TERMS = {
     "tenant": "t2.tenant",
     "owner": "t2.owner",
 }
+_PARTIES = frozenset({"tenant", "owner"})
+_FEW = 2_000
+"""Up to so many records of a tenant or owner are taken from the index; where there are more, artifacts are gone through
+in the order that was asked for, and the first page is soon full."""
+
 _NUMBERS = {"size": "t4.size", "revision": "t3.number"}
 TIMES = {"created": "t1.key", "updated": "t2.changed"}
 Narrowing = SQL | None
@@ -95,6 +102,8 @@ class Narrower:
         name, op, value = one.field, one.op, one.value
         if name in _TERMS and op == "=" and isinstance(value, str):
             key = self._lookups.term_key(value)
+            if key and name in _PARTIES and self._lookups.few_of(name, key, _FEW):
+                return SQL(f"t1.key IN (SELECT key FROM record WHERE {name} = ? AND {name} <> 0)", (key,))
             return NO_ROWS if key is None else SQL(f"{_TERMS[name]} = ?", (key,))
         if name in _NUMBERS and op in ("=", "<", "<=", ">", ">=") and _plain_number(value):
             return SQL(f"{_NUMBERS[name]} {op} ?", (value,))
@@ -142,7 +151,7 @@ def _digest_is(value: str) -> SQL:
         raw = digest.raw(value)
     except InvalidDigestError:
         return NO_ROWS
-    return SQL(_OF_CONTENT, (raw[:8], raw))
+    return SQL(_OF_CONTENT, (raw[:4], raw))
 
 
 def _plain_number(value: Any) -> bool:

@@ -28,6 +28,7 @@ MAX_FOLDERS = 10_000
 DEEPEST_KEPT = 64
 
 Row = tuple[Any, ...]
+Token = tuple[object, int, int, int]
 _VERSION = "PRAGMA data_version"
 
 
@@ -44,12 +45,13 @@ class Folder:
 class Sight:
     """What holds for one version of the index. `version` None: for the moment only, inside a transaction."""
 
-    __slots__ = ("_weight", "declared", "folders", "pages", "subtrees", "version", "ways")
+    __slots__ = ("_weight", "barren", "declared", "folders", "pages", "subtrees", "version", "ways")
 
     def __init__(self, version: tuple[int, int, int] | None) -> None:
         self.version = version
         self.folders: dict[int, Folder] = {}
         self.ways: dict[str | bytes, int] = {}
+        self.barren: set[int] = set()
         self.subtrees: dict[str, tuple[list[int], frozenset[str]]] = {}
         self.pages: dict[Any, Sequence[Row]] = {}
         self.declared: dict[tuple[str | int, ...], tuple[int, str]] | None = None
@@ -74,6 +76,12 @@ class Sight:
         if len(self.ways) >= MAX_FOLDERS:
             self.ways = {}
         self.ways[path] = key
+
+    def keep_barren(self, key: int) -> None:
+        """Remember that no live collection lies right below one."""
+        if len(self.barren) >= MAX_FOLDERS:
+            self.barren = set()
+        self.barren.add(key)
 
     def keep_subtree(self, path: str, subtree: tuple[list[int], frozenset[str]]) -> None:
         """Remember which collections lie below one: keys and ids."""
@@ -111,7 +119,7 @@ class Sights:
         connection = self._db.raw()
         changes = connection.total_changes
         if connection.in_transaction and getattr(self._own, "began", -1) != changes:
-            return Sight(None)  # a roll-back would not show in the version
+            return self._moved(None)  # a roll-back would not show in the version
         known = getattr(self._own, "known", None) if connection.in_transaction else None
         version = (self._epoch, self._version(connection) if known is None else known, changes)
         sight: Sight | None = getattr(self._own, "sight", None)
@@ -127,11 +135,40 @@ class Sights:
         connection = self._db.raw()
         self._own.began = connection.total_changes
         version = self._own.known = self._version(connection)
+        self._own.steady = self.now()
         return version
+
+    def shift(self) -> None:
+        """The open transaction changes collections: where they lie is not what it was before it."""
+        self._own.steady = None
+
+    def committed(self) -> None:
+        """What this thread changed is committed, and changes the version by nothing but the count of changes."""
+        version = getattr(self._own, "known", None)
+        if version is not None:
+            self._own.sight = self._moved((self._epoch, version, self._db.raw().total_changes))
+
+    def _moved(self, version: tuple[int, int, int] | None) -> Sight:
+        """An empty sight; it knows where collections lie if this thread's transaction has changed none."""
+        sight, steady = Sight(version), getattr(self._own, "steady", None)
+        if steady is not None:
+            sight.folders, sight.ways, sight.barren = steady.folders, steady.ways, steady.barren
+        return sight
+
+    def token(self) -> Token | None:
+        """Names what this thread can see: the same as before only if nobody has committed or changed a row since."""
+        connection = self._db.raw()
+        known = getattr(self._own, "known", None) if connection.in_transaction else None
+        if connection.in_transaction and known is None:
+            return None
+        version = self._version(connection) if known is None else known
+        if getattr(self._own, "connection", None) is not connection:
+            self._own.connection, self._own.mark = connection, object()
+        return (self._own.mark, self._epoch, version, connection.total_changes)
 
     def end(self) -> None:
         """The write transaction is over."""
-        self._own.known = None
+        self._own.known = self._own.steady = None
 
     def _version(self, connection: sqlite3.Connection) -> int:
         try:
