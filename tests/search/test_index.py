@@ -335,3 +335,21 @@ def test_many_threads_feed_and_ask_at_once_and_every_feed_happens_once(index: Se
     assert index.position()[0] == 80
     assert set(find("word")) == {n * 100 + done for n in range(4) for done in range(20)}
     assert index.check() == []
+
+
+def test_a_look_at_the_best_alone_gives_what_a_look_at_every_document_gives(
+    index: SearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Equal scores whose keys run against the rows, better ones among them, and dead rows among the best.
+    fed = [*texts(*range(60, 0, -1)), *(Document(100 + n, 1, "x", None, "word " * (n + 2)) for n in range(30))]
+    assert index.feed(fed, expected=START, upto=(1, b"a"))
+    assert index.feed([], removed=[100, 103, *range(105, 125)], expected=(1, b"a"), upto=(2, b"b"))
+    wanted = [(limit, offset) for limit in (0, 1, 3, 8, 20, 70) for offset in (0, 2, 9, 60)]
+    quick = [index.query("word", limit=limit, offset=offset) for limit, offset in wanted]
+    monkeypatch.setattr(index_module, "_FEW", -1)
+    assert quick == [index.query("word", limit=limit, offset=offset) for limit, offset in wanted]
+
+
+def test_a_shared_last_place_goes_to_the_smaller_key_whatever_row_it_has(index: SearchIndex, find: Find) -> None:
+    assert index.feed(texts(*range(90, 0, -1)), expected=START, upto=(1, b"a"))
+    assert [hit.key for hit in index.query("word", limit=3)] == [1, 2, 3]

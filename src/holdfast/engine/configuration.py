@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.disk import Disk
@@ -16,6 +15,7 @@ from holdfast.errors import InvalidValueError
 from holdfast.formats import paths
 from holdfast.values import canon, configuration
 from holdfast.values.configuration import Value
+from holdfast.values.frozen import dataclass
 
 MAX_BYTES = 65_536
 

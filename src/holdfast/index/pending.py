@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from holdfast.index import proof
 from holdfast.index.database import Database
+from holdfast.values.frozen import dataclass
 
 _PAGE = 64
 

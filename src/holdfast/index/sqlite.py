@@ -10,7 +10,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast import disk, ram
@@ -37,6 +36,7 @@ from holdfast.index.select.sight import Sights
 from holdfast.index.select.tenancy import Tenancy
 from holdfast.index.select.whole import Whole
 from holdfast.values.change import Body
+from holdfast.values.frozen import dataclass
 
 CHECKPOINT_BYTES = 16 << 20
 """A write-ahead log beyond this is checkpointed after the commit that made it so: of some 270 small puts one waits."""

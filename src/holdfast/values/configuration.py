@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.errors import InvalidValueError
+from holdfast.values.frozen import dataclass
 
 Value = int | float | str | None
 _DAY_S = 86_400
