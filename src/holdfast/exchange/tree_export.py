@@ -76,7 +76,7 @@ def export_tree(
     head = handle.index.chain.head()
     if head is None:
         raise NotFoundError("the store is empty", kind="record", ref="", remedy="Put something in: `holdfast add`.")
-    own = os.stat(handle.root)
+    own = handle.facts()
     top = os.fsdecode(dest)
     with disk.typed("make folder", top):
         os.makedirs(top, exist_ok=True)

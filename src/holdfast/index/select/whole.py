@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED
 from holdfast.index.database import Database
 from holdfast.index.select.ends import kind_of
@@ -42,14 +42,14 @@ _NAMES_RECORD = frozenset({"parent", "collection", "artifact", "run"})
 
 _CONTENTS = f"""SELECT {proof.columns("content", "c")} FROM json_each(?) n CROSS JOIN content c ON c.key = n.value"""
 _SHOWN = f"""EXISTS (SELECT 1 FROM revision v JOIN artifact a ON a.key = v.artifact AND a.newest = v.key AND a.live = 1
-    WHERE v.content = c.key AND v.state = {STATE_KEPT})"""
-_KEPT = f"""SELECT {proof.columns("content", "c")} FROM content c WHERE substr(c.digest, 1, 8) >= ? AND c.digest > ?
-    AND EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT}) {{}}
-    ORDER BY substr(c.digest, 1, 8), c.digest LIMIT {_PAGE}"""
+    WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT})"""
+_KEPT = f"""SELECT {proof.columns("content", "c")} FROM content c WHERE substr(c.digest, 1, 4) >= ? AND c.digest > ?
+    AND EXISTS (SELECT 1 FROM revision v WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT}) {{}}
+    ORDER BY substr(c.digest, 1, 4), c.digest LIMIT {_PAGE}"""
 _ALL, _UNSHOWN, _ABOVE = _KEPT.format(""), _KEPT.format(f"AND NOT {_SHOWN}"), _KEPT.format("AND c.size > ?")
 _KEPT_OF = f"""SELECT c.digest, c.size, {proof.proven("content", "c")} FROM json_each(?1) n CROSS JOIN content c
-    ON substr(c.digest, 1, 8) = substr(?2, n.value * 32 + 1, 8) AND c.digest = substr(?2, n.value * 32 + 1, 32)
-    WHERE EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})"""
+    ON substr(c.digest, 1, 4) = substr(?2, n.value * 32 + 1, 4) AND c.digest = substr(?2, n.value * 32 + 1, 32)
+    WHERE EXISTS (SELECT 1 FROM revision v WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT})"""
 
 Value = dict[str, Any]
 Cells = dict[str, Any]
@@ -117,7 +117,7 @@ class Whole:
 
     def _kept(self, sql: str, *besides: int) -> Iterator[tuple[str, int]]:
         after = b""
-        while page := self._db.rows(sql, (after[:8], after, *besides)):
+        while page := self._db.rows(sql, (after[:4], after, *besides)):
             for *cells, crc in page:
                 proof.prove("content", tuple(cells), crc)
                 yield digest.text(cells[1]), cells[2]
