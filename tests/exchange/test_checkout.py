@@ -455,7 +455,9 @@ def killed_at(number: int, root: Path, out: Path, way: str) -> bool:
     return os.WIFSIGNALED(status)
 
 
-@pytest.mark.parametrize("each", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "all"])
+@pytest.mark.parametrize(
+    "each", [3, pytest.param(1, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])], ids=["some", "all"]
+)
 @pytest.mark.parametrize("way", ["renamed", "linked", "replace"])
 def test_killed_at_any_operation_every_name_stands_for_a_whole_file_and_the_next_run_goes_on(
     store: Store, tree: Path, tmp_path: Path, way: str, each: int, monkeypatch: pytest.MonkeyPatch

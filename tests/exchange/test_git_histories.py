@@ -45,6 +45,7 @@ def test_any_history_comes_out_with_the_ids_that_it_went_in_with(history: list[A
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7200)
 @settings(max_examples=400)
 @given(HISTORIES)
 def test_any_history_comes_out_as_it_went_in_many_times(history: list[Any]) -> None:

@@ -250,6 +250,7 @@ def _killed(*args: object) -> bool:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7200)
 def test_killed_at_every_step_the_same_call_goes_on(tmp_path: Path) -> None:
     repo = Repo(tmp_path / "repo.git")
     for number in range(23):

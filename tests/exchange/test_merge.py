@@ -294,7 +294,7 @@ def test_what_was_edited_or_redacted_since_is_merged_and_the_report_says_that_th
         sound(found)
 
 
-@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])])
 def test_going_on_that_is_killed_at_any_operation_leaves_old_or_new_and_can_be_done_again(
     theirs: Store, tmp_path: Path, step: int
 ) -> None:
@@ -549,8 +549,8 @@ def test_large_contents_that_were_left_out_are_named_until_they_are_put_in_place
     [
         ("tree", 13),
         ("snapshot", 13),
-        pytest.param("tree", 1, marks=pytest.mark.soak),
-        pytest.param("snapshot", 1, marks=pytest.mark.soak),
+        pytest.param("tree", 1, marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
+        pytest.param("snapshot", 1, marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
     ],
 )
 def test_a_merge_that_is_killed_at_any_operation_leaves_old_or_new_and_can_be_done_again(
@@ -673,6 +673,7 @@ def test_any_two_histories_come_together_soundly(examples: tuple[Any, ...], tmp_
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7200)
 @settings(max_examples=500)
 @given(examples=_EXAMPLES)
 def test_very_many_histories_come_together_soundly(examples: tuple[Any, ...], tmp_path_factory: Any) -> None:

@@ -156,7 +156,7 @@ def test_a_package_gets_its_name_when_all_of_it_is_durable(
     assert synced == [seen(tmp_path / "bag"), {}]
 
 
-@pytest.mark.parametrize("each", [29, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("each", [29, pytest.param(1, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])])
 @pytest.mark.parametrize("start", ["nothing", "an earlier export"])
 def test_what_a_killed_export_wrote_is_nobodys_edit_though_the_store_went_on(
     store: Store, grown: tuple[Path, Path], tmp_path: Path, start: str, each: int

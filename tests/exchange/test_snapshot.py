@@ -95,6 +95,7 @@ def test_any_store_goes_through_a_snapshot(steps: list[tuple[str, list[bytes], b
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7200)
 @settings(max_examples=300)
 @given(steps=STEPS)
 def test_very_many_stores_go_through_a_snapshot(

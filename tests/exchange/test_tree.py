@@ -652,7 +652,9 @@ def in_child(work: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
-EACH = pytest.mark.parametrize("each", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "all"])
+EACH = pytest.mark.parametrize(
+    "each", [3, pytest.param(1, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])], ids=["some", "all"]
+)
 """Killed at every third operation; in the long form at every one."""
 
 
