@@ -1,14 +1,15 @@
 """Another process that puts or collects, and stops before a step of its own until it is told to go on.
 
-    python paused.py ROOT put|gc OPERATION PATH_PART
-
-It prints `paused` when it stands before the named disk operation (at once, if OPERATION is `start`; before it takes the
-writer lock, if it is `lock`), reads a line to go on, and prints `done` or the code of its error at the end.
+`runpy` runs it in a process that is forked from one which has imported all of this: starting Python would take longer
+than the test. SAID is (root, "put" or "gc", operation, part of a path), CONNECTION what it speaks through, ENVIRONMENT
+what it finds there. It says `paused` when it stands before the named disk operation (at once, if that is `start`;
+before it takes the writer lock, if it is `lock`), waits for a word to go on, and says `done` or the code of its error.
 """
 
 from __future__ import annotations
 
-import sys
+import os
+from multiprocessing.connection import Connection
 
 from holdfast.care.gc import Gc
 from holdfast.engine import open as opening
@@ -21,15 +22,15 @@ from holdfast.values.change import Actor
 CONTENT = b"wanted again"
 
 
-def main(root: str, work: str, operation: str, part: str) -> None:
+def main(other: Connection, root: str, work: str, operation: str, part: str) -> None:
     """Do one thing."""
     disk = FaultyDisk()
     with Store(opening.open_store(root, Settings(Actor("other"), disk=disk, wait_s=30.0))) as store:
 
         def pause(_: str) -> None:
             disk.heal()
-            print("paused", flush=True)
-            sys.stdin.readline()
+            other.send("paused")
+            other.recv()
 
         if operation == "start":
             pause("")
@@ -50,10 +51,12 @@ def main(root: str, work: str, operation: str, part: str) -> None:
             else:
                 Gc(store._handle, grace_s=0).run()
         except HoldfastError as error:
-            print(error.code, flush=True)
+            other.send(error.code)
             return
-    print("done", flush=True)
+    other.send("done")
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+if __name__ == "paused":
+    said = globals()
+    os.environ.update(said["ENVIRONMENT"])
+    main(said["CONNECTION"], *said["SAID"])

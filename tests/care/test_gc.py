@@ -3,9 +3,9 @@
 # ruff: noqa: PT012 (a transaction that fails is more than one statement)
 from __future__ import annotations
 
+import multiprocessing
 import os
-import subprocess
-import sys
+import runpy
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -389,25 +389,31 @@ def test_a_put_of_another_handle_between_each_two_steps_of_gc_is_safe(root: str,
             readable_whenever_referred_to(one)
 
 
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["runpy", "holdfast.care.gc", "holdfast.store", "holdfast.testing.faults"])
+
+
 class Other:
     """The other process of `paused.py`."""
 
     def __init__(self, root: str, work: str, operation: str, part: str = "") -> None:
-        program = [sys.executable, str(Path(__file__).with_name("paused.py")), root, work, operation, part]
-        self._process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        program = str(Path(__file__).with_name("paused.py"))
+        self._pipe, theirs = PROCESSES.Pipe()
+        said = {"SAID": (root, work, operation, part), "CONNECTION": theirs, "ENVIRONMENT": dict(os.environ)}
+        self._process = PROCESSES.Process(target=runpy.run_path, args=(program, said, "paused"), daemon=True)
+        self._process.start()
+        theirs.close()
 
     def line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        return str(self._pipe.recv())
 
     def go_on(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        self._pipe.send("")
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.join()
+        self._pipe.close()
 
 
 @pytest.fixture
