@@ -571,8 +571,8 @@ def test_frames_of_a_batch_hold_neighbours_and_none_is_larger_than_it_should_be(
     (path,) = packs(root)
     with PackFolder(root, Disk()).scan(path.stem) as scan:
         frames = [frame for part in scan.parts() if isinstance(part, Header) for frame in part.frames]
-    assert len(frames) < 20
-    assert max(content for _, content in frames) <= 8192
+    assert len(frames) < 10
+    assert max(content for _, content in frames) <= 32 * 1024
 
 
 # -- a disk that fails -------------------------------------------------------------------------------------------------

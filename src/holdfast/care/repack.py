@@ -29,7 +29,7 @@ from holdfast.values import digest as digests
 SOLID_BYTES = 2 * 1024 * 1024
 """Revisions of one artifact share a frame up to so many bytes of content. Measured: docs/design/019."""
 
-NEIGHBOUR_BYTES = 64 * 1024
+NEIGHBOUR_BYTES = 128 * 1024
 """Contents of different artifacts share a frame up to so many: to read one, all before it are decompressed."""
 
 LOOSE_UP_TO = SOLID_BYTES // 2

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from holdfast import ram
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.pending import Keeper
+from holdfast.engine.ram_locks import RamLock
 from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, StorageIOError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
@@ -28,6 +30,7 @@ from holdfast.values.moment import Clock, SystemClock
 
 if TYPE_CHECKING:
     from holdfast.search.index import SearchIndex
+    from holdfast.search.server import ServerSearch
 
 log = logging.getLogger("holdfast.engine")
 
@@ -59,7 +62,10 @@ class Companion(Protocol):
 
 @dataclass(eq=False)
 class Handle:
-    """The parts of one open store. `wait_s`: how long a write waits for the writer lock, in seconds."""
+    """The parts of one open store. `wait_s`: how long a write waits for the writer lock, in seconds.
+
+    `tenant`: whose records alone it reads and writes (see index/scoped.py); None: all.
+    """
 
     root: str
     marker: Marker
@@ -68,12 +74,13 @@ class Handle:
     index: SqliteIndex
     journal: Journal
     writer: WriterLock
-    users: HandlesLock
+    users: HandlesLock | RamLock
     actor: Actor
     wait_s: float
     read_only: bool = False
     opened: Opened = field(default_factory=Opened)
     clock: Clock = field(default_factory=SystemClock)
+    tenant: str | None = None
     at_close: Callable[[], None] | None = None
     companions: list[Companion] = field(default_factory=list)
     left: tuple[Token | None, Head] | None = None
@@ -88,11 +95,22 @@ class Handle:
         _open_handles.add(self)
 
     @functools.cached_property
-    def search(self) -> SearchIndex:
-        """The full text, opened when it is first asked for."""
+    def search(self) -> SearchIndex | ServerSearch:
+        """The full text, opened when it is first asked for: where the index is."""
+        if hasattr(self.index, "elsewhere"):
+            from holdfast.search.server import ServerSearch  # noqa: PLC0415 - start-up time
+
+            return ServerSearch(self.index.elsewhere())
         from holdfast.search.index import SearchIndex  # noqa: PLC0415 - start-up time
 
         return SearchIndex(os.path.join(self.root, paths.SEARCH), read_only=self.read_only)
+
+    def facts(self) -> os.stat_result:
+        """What the system says of the store's folder, so that exports and checkouts keep out of it."""
+        found = self.disk.stat(self.root) if ram.holds(self.root) else os.stat(self.root)
+        if found is None:
+            raise HandleDeadError("the store in memory was closed", reason="closed")
+        return found
 
     @property
     def origin(self) -> Head:
@@ -132,7 +150,7 @@ class Handle:
 
     def keep_synced(self) -> None:
         """See to it that what was written to journal and packs is synced within SYNC_EVERY_S seconds."""
-        if self._syncer is None and not self.read_only:
+        if self._syncer is None and not self.read_only and not ram.holds(self.root):
             reference = weakref.ref(self)
             self._syncer = threading.Thread(
                 target=_sync_regularly, args=(reference, self._stop), name="holdfast-sync", daemon=True
@@ -233,6 +251,10 @@ def open_here(root: str) -> Handle | None:
 def handle_on(root: str) -> Handle | None:
     """A handle of this process on the store in a folder, wherever its index is."""
     for handle in list(_open_handles):
+        if hasattr(handle, "live"):
+            continue  # it looks back: its index is not the store's
+        if handle.root == root:
+            return handle
         with contextlib.suppress(OSError):
             if os.path.samefile(handle.root, root):
                 return handle

@@ -18,7 +18,8 @@ import threading
 import time
 from typing import Any
 
-from holdfast import disk
+from holdfast import disk, ram
+from holdfast.engine.ram_locks import RamLock
 from holdfast.errors import HandleDeadError, LockedError, NoSpaceError, StorageIOError, StoreError
 from holdfast.values import moment
 
@@ -256,7 +257,7 @@ class WriterLock:
     """The writer lock of one open store: first among the threads of the handle, then among processes."""
 
     def __init__(self, path: str, *, absent_is_fine: bool = False) -> None:
-        self._file = FileLock(path, absent_is_fine=absent_is_fine)
+        self._file = lock_at(path, absent_is_fine=absent_is_fine)
         self._threads = threading.Lock()
 
     def acquire(self, what: str, *, wait_s: float) -> None:
@@ -307,6 +308,11 @@ class WriterLock:
     def abandon(self) -> None:
         """In a forked child."""
         self._file.abandon()
+
+
+def lock_at(path: str, *, absent_is_fine: bool = False) -> FileLock | RamLock:
+    """The lock at a path, which may be one in memory."""
+    return RamLock(path) if ram.holds(path) else FileLock(path, absent_is_fine=absent_is_fine)
 
 
 def describe(holder: dict[str, Any] | None) -> str:

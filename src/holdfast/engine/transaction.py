@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from holdfast.blobs.contract import BlobStat
-from holdfast.engine import chunk_rows, recover
+from holdfast.engine import chunk_rows, recover, tenancy
 from holdfast.engine.content import Incoming, stage_durably
 from holdfast.engine.handle import Handle
 from holdfast.errors import (
@@ -71,7 +71,7 @@ class Unit:
 
     def change(self, body: Body) -> int:
         """Apply a change at once; its seq. Rows are visible to this thread only until COMMIT."""
-        body = self._noted(body)
+        (body,) = self._bound([self._noted(body)])
         seq = self.next_seq
         encoded = encode(body)
         self.handle.index.apply(seq, body)
@@ -86,12 +86,21 @@ class Unit:
         """
         if self.note:
             bodies = [self._noted(body) for body in bodies]
+        bodies = self._bound(bodies)
         encoded = [encode(body) for body in bodies]
         first = self.next_seq
         self.handle.index.apply_all(first, bodies)
         self._bodies += encoded
         self._place(bodies)
         return first
+
+    def _bound(self, bodies: list[Body]) -> list[Body]:
+        """The changes with the tenant that they belong to; before a tenant's first one its root is made."""
+        root = tenancy.root_first(self.handle, bodies, self.now_us) if self.handle.tenant and bodies else None
+        if root is not None:
+            self.handle.index.apply(self.next_seq, root)
+            self._bodies.append(encode(root))
+        return tenancy.bound(self.handle, bodies)
 
     def _noted(self, body: Body) -> Body:
         return {**body, "note": self.note} if self.note and "note" not in body else body

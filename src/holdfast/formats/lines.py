@@ -19,6 +19,10 @@ from holdfast.values.change import LINE_VERSION, Actor, Entry, Head, Redacted, T
 _ENTRY_START = b'{"entry":'
 _LINE_STARTS = (_ENTRY_START, b'{"action":"', b'{"left":{"action":"')
 _FOLLOWS = re.compile(rb'"first":([0-9]{1,18}),"prev":"([0-9a-f]*)')
+LEVEL = 1
+"""The zstd level for lines. They repeat each other at length, and between stand digests and ids: a level that looks
+for short matches finds some in these, which cost more than they save (docs/design/034)."""
+
 NO_ENTRY = "lines without an entry"
 """The reason of garbage that a torn append leaves; any other reason means that an entry stands there."""
 

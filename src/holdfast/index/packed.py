@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from holdfast.formats import paths
 from holdfast.formats.pack import Spot
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.chunked import ChunkRows
 from holdfast.index.database import Database
@@ -21,7 +21,8 @@ PAGE = 500
 EVER = 1 << 62
 """Later than any time: microseconds."""
 
-REFERENCED = f"EXISTS (SELECT 1 FROM revision WHERE revision.content = content.key AND revision.state = {STATE_KEPT})"
+REFERENCED = f"""EXISTS (SELECT 1 FROM revision WHERE {revised.of_content("revision", "content.key")}
+    AND revision.state = {STATE_KEPT})"""
 _PACKS = f"""SELECT k.name, count(content.key), coalesce(sum(content.size), 0), k.condemned_us
     FROM (SELECT key, name, condemned_us FROM container WHERE kind = 'pack' AND {{0}} ORDER BY name LIMIT {PAGE}) k
     LEFT JOIN blob b ON b.container > {LOOSE} AND b.container = k.key

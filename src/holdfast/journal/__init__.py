@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 
-from holdfast.disk import Disk
+from holdfast.disk import Disk, fstat
 from holdfast.errors import HoldfastError, NoSpaceError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Garbage, Located, Rough
@@ -179,7 +179,7 @@ class Journal:
                 path, fresh = segments[-1][2], False
         self._fd = self._disk.open_append(path)
         self._open_path = path
-        facts = os.fstat(self._fd)
+        facts = fstat(self._fd)
         self._end, self._inode = facts.st_size, facts.st_ino
         self._reserved_to = 0
         if fresh:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from holdfast.blobs.packs.folder import PackFolder
 from holdfast.blobs.packs.scan import PackScan, is_sealed
 from holdfast.blobs.packs.unsynced import SYNC_BYTES, Unsynced
-from holdfast.disk import Disk
+from holdfast.disk import Disk, flock, fstat
 from holdfast.errors import HoldfastError, StorageIOError
 from holdfast.formats import pack, paths
 from holdfast.formats.appending import Batch
@@ -282,7 +282,7 @@ class PackWriter:
                 fd = self._disk.create(path)
             except FileExistsError:
                 continue
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return _Open(name, fd, path, is_new=True)
 
     def _adopted(self) -> _Open | None:
@@ -357,7 +357,7 @@ def opened(disk: Disk, path: str) -> Iterator[int]:
 def locked(fd: int) -> bool:
     """Lock an open pack; False if somebody else has. Ends when the descriptor is closed."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
@@ -365,17 +365,17 @@ def locked(fd: int) -> bool:
 
 def _is_at(disk: Disk, fd: int, path: str) -> bool:
     """Whether an open file still has its name: it may have been removed before it was locked."""
-    there, here = disk.stat(path), os.fstat(fd)
+    there, here = disk.stat(path), fstat(fd)
     return there is not None and (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
 def somebody_appends(fd: int) -> bool:
     """Whether an open pack is locked, by us or by others."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
-    fcntl.flock(fd, fcntl.LOCK_UN)
+    flock(fd, fcntl.LOCK_UN)
     return False
 
 

@@ -7,17 +7,19 @@ or another. Bounded by weight; when it is full it begins anew.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from holdfast.index.database import Database, mapped
 from holdfast.values.names import Name
 
-MAX_ROWS = 4_096
-"""Rows of artifacts kept by a thread, at most."""
+MAX_ROWS = 1_024
+"""Rows of artifacts kept by a thread, at most: some two megabytes. More of them drive each other, and what is asked
+now, out of the processor's own memory when all of a store is gone through one by one."""
 
 MAX_CHARACTERS = 4_096
 """A row with more metadata than that is not kept."""
@@ -96,8 +98,24 @@ class Sights:
         self._own = threading.local()
         self._epoch = 0
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Sight]:
+        """What this thread sees when the block begins is what `now` gives in all of it: one answer asks once."""
+        own = self._own
+        if getattr(own, "held", None) is not None:
+            yield own.held
+            return
+        own.held = self.now()
+        try:
+            yield own.held
+        finally:
+            own.held = None
+
     def now(self) -> Sight:
         """This thread's, as far as it still holds. After the first change of an open transaction: an empty one."""
+        held: Sight | None = getattr(self._own, "held", None)
+        if held is not None:
+            return held
         connection = self._db.raw()
         changes = connection.total_changes
         if connection.in_transaction and getattr(self._own, "began", -1) != changes:
