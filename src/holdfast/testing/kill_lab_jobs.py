@@ -323,8 +323,8 @@ JOBS = (
         Job(f"{verb} into packs", into_packs(_writing(verb)), beside=True)
         for verb in ("put", "transaction", "add", "history")
     ),
-    Job("open: packs not settled", into_packs(reopen), before=into_packs(_put_for_ever), dying=_WRITTEN),
     Job("add with help", into_packs(with_hands(_writing("add"))), beside=True, helped=True),
+    Job("open: packs not settled", into_packs(reopen), before=into_packs(_put_for_ever), dying=_WRITTEN),
     Job("put behind a torn append", into_packs(_writing("put")), before=into_packs(_put_for_ever), dying=_TORN_PACK),
     Job("gc of packs", into_packs(packs.collected)),
     Job("gathering", into_packs(packs.gathered)),
