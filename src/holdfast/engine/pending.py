@@ -102,7 +102,7 @@ class Keeper:
         with contextlib.ExitStack() as held:
             for name in self._index.physical.pending.packs():
                 held.enter_context(self._written_again(name, settled))
-            self.blobs.writer.given_up()
+            settled.ends = self.blobs.writer.given_up() | settled.ends
             self._commit(settled)
 
     def _commit(self, settled: _Settled) -> None:

@@ -97,7 +97,7 @@ class SqliteIndex:
     @functools.cached_property
     def keeps_bytes(self) -> bool:
         """Whether a COMMIT may keep bytes of packs that are not synced: see pending.py."""
-        return not self.read_only and not disk.on_network(self.path)
+        return not (self.read_only or ram.holds(self.path) or disk.on_network(self.path))
 
     # -- making and closing ------------------------------------------------------------------------------------------
 

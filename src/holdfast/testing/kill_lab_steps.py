@@ -67,7 +67,7 @@ write pack (in transaction)             | in an open transaction: before an appe
 half write pack (in transaction)        | in an open transaction: half of an append written
 fsync pack (in transaction)             | in an open transaction: appended to a pack, before its sync
 fsync_dir packs (in transaction)        | in an open transaction: a new pack synced, folder not synced
-fsync pack (locked)                     | at rest: before a pack is synced, whose end is kept | transaction_into_packs
+fsync pack (locked)                     | at rest: before a pack whose end is kept is synced| put_into_packs gc_of_packs
 fsync_dir packs (locked)                | at rest: its bytes synced, not its name
 fsync_dir store (in transaction)        | before the first recipe of this handle gets its name | put_of_chunks
 link recipe (in transaction)            | chunks and recipe durable, before the recipe gets its name

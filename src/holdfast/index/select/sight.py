@@ -135,7 +135,7 @@ class Sights:
         connection = self._db.raw()
         self._own.began = connection.total_changes
         version = self._own.known = self._version(connection)
-        self._own.steady = self.now()
+        self._own.steady = None if getattr(self._own, "held", None) is not None else self.now()
         return version
 
     def shift(self) -> None:
