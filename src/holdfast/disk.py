@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import stat as stat_flags
 import struct
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from holdfast.errors import NoSpaceError, ReadOnlyError, StorageIOError
 
@@ -54,6 +55,36 @@ class _Typed:
 def typed(operation: str, path: str) -> _Typed:
     """Errors of the block come out typed, except that a file is or is not there."""
     return _Typed(operation, path)
+
+
+FIRST_VIRTUAL = 1 << 30
+"""Descriptors from here on are of files in memory (`holdfast.ram`); the system gives none so high."""
+
+
+class Virtual(Protocol):
+    """What stands for an open file that the system does not know."""
+
+    def facts(self) -> os.stat_result:
+        """As fstat gives them."""
+
+    def flock(self, operation: int) -> None:
+        """As flock does; OSError if it is locked."""
+
+
+VIRTUAL: dict[int, Virtual] = {}
+
+
+def fstat(fd: int) -> os.stat_result:
+    """What is known of an open file."""
+    return os.fstat(fd) if fd < FIRST_VIRTUAL else VIRTUAL[fd].facts()
+
+
+def flock(fd: int, operation: int) -> None:
+    """A lock that belongs to the open file, and ends when its descriptor is closed. OSError."""
+    if fd < FIRST_VIRTUAL:
+        fcntl.flock(fd, operation)
+    else:
+        VIRTUAL[fd].flock(operation)
 
 
 class Disk:

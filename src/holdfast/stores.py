@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from holdfast.engine import open as opening
-from holdfast.engine import places
+from holdfast.engine import places, tenancy
 from holdfast.engine.open import Settings, actor_of
 from holdfast.errors import NotAStoreError
 from holdfast.store import Store
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.care.repair import RepairReport
     from holdfast.engine.recover import Progress
     from holdfast.exchange.tree_import import ImportReport
+    from holdfast.index.sqlite import SqliteIndex
 
 
 def open_store(
@@ -32,13 +33,17 @@ def open_store(
     read_only: bool = False,
     lock_wait_s: float = 30.0,
     blobs: str | os.PathLike[str] | None = None,
+    tenant: str | None = None,
 ) -> Store:
     """Open the store in a folder; with `create`, make it if the folder is empty or absent.
 
     `path` may be the URL of an index in PostgreSQL (docs/postgresql.md); `blobs` is the folder of the store then.
+    `tenant`: show and write this tenant's records only (docs/tenants.md); None: those of all.
     """
     folder, index = places.of(path, blobs)
-    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index)
+    settings = Settings(
+        actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index, tenant=tenancy.checked(tenant)
+    )
     root = opening.place_of(folder)
     if create:
         try:
@@ -59,6 +64,19 @@ def create_store(
     settings = Settings(actor_of(actor), index=index)
     opening.create(folder, settings)
     return Store(opening.open_store(folder, settings))
+
+
+def memory_store(*, actor: Actor | str | None = None, index: SqliteIndex | None = None) -> Store:
+    """A new, empty store that is nowhere but in memory, with all that an opened one can do; closing it frees it.
+
+    Nothing of it is on disk, but for what you export. `copy` makes a durable store of it: `store.copy(PATH)`. Every
+    call makes a store of its own; threads may share one, other processes cannot.
+
+    `index`: one that somebody else has written, empty (docs/backends.md); it is closed with the store.
+    """
+    from holdfast.engine import memory
+
+    return Store(memory.make(Settings(actor_of(actor)), index))
 
 
 def recover_store(

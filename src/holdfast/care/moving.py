@@ -86,6 +86,7 @@ def _filled(source: Handle, place: Folder, done: _Done, settings: Settings) -> H
             with source.watching_syncs():
                 head = recover.level(source)
                 source.journal.settle()
+                source.keeper.settle()
             _copy(Folder(source.root, source.disk), place, done)
         finally:
             source.writer.release()

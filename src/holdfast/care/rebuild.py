@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from holdfast.engine import derive, served
 from holdfast.engine import open as opening
+from holdfast.engine.derive import Distrust
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Derived, Progress
-from holdfast.errors import IndexDamagedError, LockedError
+from holdfast.errors import IndexDamagedError, LockedError, SchemaOutdatedError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
@@ -74,7 +75,10 @@ def rebuild_locked(
     if marker.SERVED in found.features:
         return served.renew(root, found, settings.disk, users, others=others, wait_s=settings.wait_s), False
     users.acquire(shared=True, wait_s=settings.wait_s)
-    doubt = derive.distrust(root, settings.disk, users)
+    try:
+        doubt = derive.distrust(root, settings.disk, users)
+    except SchemaOutdatedError as error:
+        doubt = Distrust(error.message, readable=True)  # what is derived has the newest
     try:
         users.acquire(shared=False, wait_s=_PATIENCE_S)
     except LockedError:

@@ -15,7 +15,6 @@ from holdfast.engine.recover import from_index
 from holdfast.engine.transaction import current, write
 from holdfast.errors import ConflictError, InvalidValueError, NotFoundError
 from holdfast.formats import marker, paths
-from holdfast.index.operational import forget_notes
 from holdfast.values import canon, redaction
 from holdfast.values.change import Body, Transaction
 from holdfast.values.redaction import FIELDS, NOTHING, OF_REVISION, PREVIOUS
@@ -47,9 +46,9 @@ class RedactReport:
     `changes`: what each change of the record loses; `revisions`: whose content goes. `tx`: the transaction that says
     so, "" if there was nothing to erase. `blobs`, `segments`, `quarantined`: files removed or rewritten.
     What still keeps the bytes: `contents_kept`: digests that something else in the store has too; `also_in`: changes of
-    other records in which one of the erased texts stands; `temporaries`: files in tmp/ of writers that may be alive;
-    `left_aside`: other files in quarantine/, that nobody can vouch for; `server_keeps`: where the server of an index
-    may have them still, that this software has no hand in.
+    other records in which one of the erased texts stands; `temporaries`: files in tmp/ that threads of this process
+    stage, or that are not ours; `left_aside`: other files in quarantine/, that nobody can vouch for; `server_keeps`:
+    where the server of an index may have them still, that this software has no hand in.
     """
 
     id: str
@@ -114,7 +113,6 @@ def redact(
             tx = unit.tx if plan.erased else ""
         done = erasing.finish(handle)
         pasts_of(handle).erase()
-        forget_notes(handle.root, handle.disk)  # names and paths of what was added stand there
     report = _report(handle, record_id, plan, tuple(done.kept), dry_run=False)
     return replace(report, tx=tx, blobs=done.blobs, segments=done.segments, quarantined=done.quarantined)
 

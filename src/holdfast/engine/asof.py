@@ -22,6 +22,7 @@ from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import BlobMissingError, ContentPurgedError, HandleDeadError, ReadOnlyError
 from holdfast.formats.pack import Spot
+from holdfast.index import scoped
 from holdfast.index.rewound import take_away
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values.redaction import NOTHING
@@ -124,30 +125,27 @@ class Pasts:
 
     def _derive(self, seq: int, progress: Progress | None) -> _State:
         if not self._folder:
-            self._folder = self._held.enter_context(scratch_folder())
+            self._folder = self._held.enter_context(scratch_folder(root=self.live.root))
         head = self.live.index.chain.head()
         seen = head.next_seq if head else 1
         path = os.path.join(self._folder, f"{seq}-{next(self._numbers)}.sqlite3")
         with contextlib.ExitStack() as undo:
-            undo.callback(_unlink, path)
+            undo.callback(past.remove, path)
             index = past.derive_at(self.live, seq, path, progress)
             undo.callback(index.close)
             take_away(index, self.live.index, seq)
+            if self.live.tenant is not None:
+                scoped.limit(index, self.live.tenant)
             undo.pop_all()
         return _State(seq, seen, index)
 
     @staticmethod
     def _remove(index: SqliteIndex) -> None:
         index.close()
-        _unlink(index.path)
+        past.remove(index.path)
 
     def _taken_since(self, next_seq: int) -> bool:
         return any(word in data for data in self.live.index.chain.read(next_seq) for word in _TAKING)
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def pasts_of(live: Handle) -> Pasts:
@@ -171,7 +169,7 @@ class PastHandle(Handle):
         super().__init__(
             root=live.root, marker=live.marker, disk=live.disk, blobs=cast("BlobStore", PastBlobs(live)),
             index=self._state.index, journal=live.journal, writer=live.writer, users=live.users, actor=live.actor,
-            wait_s=live.wait_s, read_only=True, opened=live.opened, clock=live.clock,
+            wait_s=live.wait_s, read_only=True, opened=live.opened, clock=live.clock, tenant=live.tenant,
         )  # fmt: skip
         self._gone = weakref.finalize(self, self._states.give_back, self._state)
         self._gone.atexit = False

@@ -20,7 +20,14 @@ from holdfast.disk import Disk
 from holdfast.engine import gaps, presence, recover, torn
 from holdfast.engine.locks import HandlesLock
 from holdfast.engine.recover import Derived, Progress
-from holdfast.errors import FormatTooNewError, HoldfastError, LockedError, NoSpaceError, SchemaTooNewError
+from holdfast.errors import (
+    FormatTooNewError,
+    HoldfastError,
+    LockedError,
+    NoSpaceError,
+    SchemaOutdatedError,
+    SchemaTooNewError,
+)
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
@@ -131,7 +138,7 @@ def distrust(root: str, disk: Disk, users: HandlesLock) -> Distrust | None:
                 index.prove_pages(up_to_bytes=PROVEN_AT_OPEN_BYTES)
         finally:
             index.close()
-    except (SchemaTooNewError, FormatTooNewError, NoSpaceError):
+    except (SchemaTooNewError, SchemaOutdatedError, FormatTooNewError, NoSpaceError):
         raise
     except HoldfastError as error:
         return Distrust(f"the index cannot be used: {error.message}", copied, readable=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import time
@@ -40,7 +41,7 @@ class Settings:
     """How a store is opened. `wait_s`: seconds to wait for a lock.
 
     `pack_up_to`: content of up to so many bytes goes into packs, 0: none does; None: as usual. `index`: URL of an index
-    on a server; None: it is a file of the store.
+    on a server; None: it is a file of the store. `tenant`: whose records are shown and written; None: all.
     """
 
     actor: Actor
@@ -50,6 +51,7 @@ class Settings:
     disk: Disk = field(default_factory=Disk)
     pack_up_to: int | None = None
     index: str | None = None
+    tenant: str | None = None
 
 
 def actor_of(actor: Actor | str | None) -> Actor:
@@ -184,7 +186,7 @@ def open_store(root: str, settings: Settings) -> Handle:
     except BaseException:
         handle.close()
         raise
-    return handle
+    return _limited(handle)
 
 
 def _open_served(root: str, found: Marker, settings: Settings) -> Handle:
@@ -210,7 +212,7 @@ def _open_served(root: str, found: Marker, settings: Settings) -> Handle:
     except BaseException:
         handle.close()
         raise
-    return handle
+    return _limited(handle)
 
 
 def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
@@ -238,6 +240,15 @@ def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
         raise
     handle = _handle(root, found, settings, writer, users, index, opened)
     handle.at_close = discard
+    return _limited(handle)
+
+
+def _limited(handle: Handle) -> Handle:
+    """The handle, which shows its tenant's records only if it is of one."""
+    if handle.tenant is not None:
+        from holdfast.index import scoped  # noqa: PLC0415 - start-up time: most stores have one tenant
+
+        scoped.limit(handle.index, handle.tenant)
     return handle
 
 
@@ -268,6 +279,7 @@ def _handle(
         read_only=settings.read_only,
         opened=opened,
         clock=settings.clock,
+        tenant=settings.tenant,
     )
 
 
@@ -351,6 +363,8 @@ def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
 
     Not if somebody writes just now: they saw to it when they began, and readers need not wait for them.
     """
+    with contextlib.suppress(LockedError):
+        handle.settle_packs(wait_s=min(handle.wait_s, _PATIENCE_S))
     unread = handle.index.meta(presence.UNREAD) is not None
     if not (after_crash or unread) and recover.is_level(handle):
         return

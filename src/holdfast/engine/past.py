@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from datetime import datetime
 
+from holdfast import ram
 from holdfast.engine import recover
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
@@ -63,7 +64,7 @@ def index_at(handle: Handle, seq: int, progress: Progress | None = None) -> Iter
 
     It has no rows of files: where a content lies now, the store's own index knows. Raises ChainBrokenError.
     """
-    with scratch_folder() as folder:
+    with scratch_folder(root=handle.root) as folder:
         index = derive_at(handle, seq, os.path.join(folder, "past.sqlite3"), progress)
         try:
             yield index
@@ -79,9 +80,17 @@ def derive_at(handle: Handle, seq: int, path: str, progress: Progress | None = N
             found = rewound_at(handle, seq, path, most=seq // 2)
             if found is not None:
                 return found
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        remove(path)
     return replayed_at(handle, seq, path, progress)
+
+
+def remove(path: str) -> None:
+    """Of rows of an earlier state: the file, or what it is in memory."""
+    if ram.holds(path):
+        ram.free(path)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _fast(path: str) -> SqliteIndex:

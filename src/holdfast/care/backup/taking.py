@@ -98,6 +98,7 @@ def _settle_journal(handle: Handle) -> None:
     if not handle.read_only:
         with handle.watching_syncs():
             handle.journal.sync()
+            handle.keeper.sync()
 
 
 def _demand_elsewhere(handle: Handle, destination: Destination) -> None:
@@ -235,7 +236,7 @@ class _Taking:
                 self._made.shared_files += 1
                 self._made.shared_bytes += one.entry.size
                 return one.entry
-        proven = source.proven()
+        proven = source.proven(held[-1].entry if held else None)
         self._made.erased_seq = max(self._made.erased_seq, proven.erased_seq)
         self._made.lacks += proven.lacks
         if proven.blocks is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from holdfast import ram
 from holdfast.care.fsck.matched import Matched
 from holdfast.care.fsck.scene import Held, Scene, words
 from holdfast.engine import derive, served
@@ -20,6 +21,8 @@ def check_file(scene: Scene) -> None:
     path = os.path.join(scene.root, paths.INDEX)
     if served.place_of(scene.root, scene.disk) is not None:
         path = ""
+    elif ram.holds(path):
+        pass
     elif not os.path.lexists(path):
         scene.out.found("index-missing", paths.INDEX)
         return
@@ -62,7 +65,7 @@ def _pages_and_schema(scene: Scene, audit: Audit) -> bool:
 
 def _check_identity(scene: Scene, audit: Audit, path: str) -> None:
     try:
-        here = file_identity(path) if path else audit.index.identity()
+        here = file_identity(path) if path and not ram.holds(path) else audit.index.identity()
     except OSError:
         return
     try:
@@ -158,15 +161,17 @@ def _wrong_columns(row: ChainRow, transaction: Transaction) -> list[str]:
     return [column for column, value in wanted.items() if getattr(row, column) != value]
 
 
+_OTHERS = {paths.SEARCH: "search-damaged", paths.STATE: "state-damaged", paths.OUTBOX: "outbox-damaged"}
+
+
 def check_others(scene: Scene) -> None:
     """The databases beside the index that hold nothing of their own."""
-    for name in (paths.SEARCH, paths.STATE):
+    for name, code in _OTHERS.items():
         path = os.path.join(scene.root, name)
         if not os.path.isfile(path) or _in_use(path):
             continue  # whoever uses it finds damage by itself, and what is being written cannot be judged from outside
         trouble = quick_look(path)
         if trouble:
-            code = "search-damaged" if name == paths.SEARCH else "state-damaged"
             scene.out.found(code, name, "; ".join(trouble[:3]), lines=trouble)
         scene.out.checked["databases"] += 1
 

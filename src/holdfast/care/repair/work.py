@@ -145,7 +145,7 @@ def _mend_folder(bench: Bench, plan: Plan, sources: Sources, users: HandlesLock)
     for path in plan.search:
         for name in (path + suffix for suffix in ("", "-wal", "-shm", "-journal")):
             if bench.disk.stat(bench.path(name)) is not None:
-                bench.quarantine(name, "damaged; it holds nothing of its own")
+                bench.quarantine(name, "damaged; the store can do without it")
     for folder in paths.FOLDERS:
         if bench.disk.mkdir(bench.path(folder)):
             bench.disk.fsync_dir(bench.root)
@@ -267,7 +267,7 @@ def _foretell(bench: Bench, plan: Plan, sources: Sources, wanted: Wanted) -> lis
     if plan.stuck:
         return []
     bench.steps += [Step("quarantine", path, why) for path, why in plan.aside]
-    bench.steps += [Step("quarantine", path, "damaged; it holds nothing of its own") for path in plan.search]
+    bench.steps += [Step("quarantine", path, "damaged; the store can do without it") for path in plan.search]
     bench.steps += [Step("make-folder", folder + "/") for folder in plan.folders]
     if plan.renews_marker and proven_id(bench, sources) is not None:
         bench.did("restore-marker", paths.MARKER, "its id is proven by the chain")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import cast
 
@@ -18,16 +19,21 @@ from holdfast.index.audit import Audit
 from holdfast.index.database import Database
 from holdfast.index.migrations import runner
 from holdfast.index.migrations.manifest import MANIFEST
-from holdfast.index.postgres import carrying, following, schema, sortable
+from holdfast.index.outbox import OutboxRows
+from holdfast.index.postgres import carrying, following, migrating, schema, sortable
 from holdfast.index.postgres.audit import PostgresAudit
 from holdfast.index.postgres.connection import VERSION, Link, PostgresDatabase
+from holdfast.index.postgres.dialect import NOW_US
 from holdfast.index.postgres.following import Ear
 from holdfast.index.postgres.place import Place
 from holdfast.index.postgres.proving import Row
 from holdfast.index.sqlite import HOME, SqliteIndex
 
-_MIGRATING = 0x686F6C64
-"""Key of the advisory lock under which schemas are made: one migrates, the others wait."""
+_MIGRATING = 0x686F6C64 << 32
+"""Of the key of the advisory lock under which a schema is made: one migrates, the others wait."""
+
+OUTBOX = ("outbox_consumer", "outbox_letter")
+"""Tables whose rows follow from no chain: an index that is made anew takes them over."""
 
 _BESIDE, _ASIDE = "holdfast: made beside", "holdfast: set aside for"
 """What the comment of a schema begins with that is not to be used: of an index in the making, and of an old one."""
@@ -44,6 +50,7 @@ class PostgresIndex(SqliteIndex):
         self.read_only = read_only
         self.server = PostgresDatabase(self.place, read_only=read_only)
         self._changes: int | None = None
+        self._lock = _MIGRATING | zlib.crc32(self.place.schema.encode())
         self._told = following.told(self.place.schema)
         self._ears: list[Ear] = []
         self._hearing = threading.local()
@@ -52,6 +59,11 @@ class PostgresIndex(SqliteIndex):
 
     def _link(self) -> Link:
         return self.server.raw()
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """Never: what stands in the folder is all that is needed of it without the server."""
+        return False
 
     # -- making and closing ------------------------------------------------------------------------------------------
 
@@ -68,7 +80,7 @@ class PostgresIndex(SqliteIndex):
                 f"{self.path} is encoded as {row and row[0]}, and not as UTF8", where="index", reason="encoding",
                 remedy="createdb --encoding=UTF8 --template=template0 NAME",
             )  # fmt: skip
-        with_lock = f"BEGIN; SELECT pg_advisory_xact_lock({_MIGRATING})"
+        with_lock = f"BEGIN; SELECT pg_advisory_xact_lock({self._lock})"
         link.script(with_lock)
         try:
             link.script(f'CREATE SCHEMA IF NOT EXISTS "{self.place.schema}"')
@@ -81,9 +93,15 @@ class PostgresIndex(SqliteIndex):
             self.rollback()
             raise
 
+    def change_schema(
+        self, manifest: runner.Manifest, target: int, aside: str, *, told: runner.Told | None = None
+    ) -> int:  # fmt: skip
+        """Copy all tables to a schema `aside`, then take the steps to a version, all in one transaction; see there."""
+        return migrating.change(self, migrating.Way(manifest, target, aside, self._lock), told)
+
     def check(self) -> None:
         """Whether this is an index with a schema this software can work on; typed errors if not."""
-        found = runner.check(self.database)
+        found = runner.demand_newest(self.database)
         if found == 0:
             raise IndexDamagedError(f"{self.path} has no tables of an index", reason="no schema")
 
@@ -103,7 +121,9 @@ class PostgresIndex(SqliteIndex):
         try:
             if self._link().begin() is None:
                 raise IndexDamagedError(f"{self.path} has lost its row of `head`", reason="head")
-            self.executor.begin(self.sights.begin())
+            version = self.sights.begin()
+            self.executor.begin(version)
+            self.physical.packs.begin(version)
         except BaseException:
             self.rollback()
             raise
@@ -127,6 +147,7 @@ class PostgresIndex(SqliteIndex):
         if link.in_transaction and not link.lost:
             link.script("ROLLBACK")
         self.executor.forget()
+        self.physical.packs.forget_keys()
 
     def version(self) -> int:
         """A number that every commit that changed something makes another one."""
@@ -179,7 +200,7 @@ class PostgresIndex(SqliteIndex):
         """What the schema lacks; the server checks its own pages."""
         found = {str(row[0]) for row in self.server.rows("SELECT tablename FROM pg_tables WHERE schemaname = "
                                                           "current_schema()")}  # fmt: skip
-        wanted = {str(model._meta.table_name) for model in tables.models().all()} | schema.OWN
+        wanted = {str(model._meta.table_name) for model in tables.models().all()} | {*schema.OWN, *OUTBOX}
         return [f"{name} is missing" for name in sorted(wanted - found)]
 
     def prove_pages(self, *, up_to_bytes: int) -> None:
@@ -235,6 +256,11 @@ class PostgresIndex(SqliteIndex):
         """More connections to the same schema, for what must not happen inside of a transaction of this index."""
         return PostgresDatabase(self.place, read_only=self.read_only)
 
+    def outbox(self) -> OutboxRows:
+        """The rows of the outbox, on connections of their own: what is acknowledged is no part of a write here."""
+        database = cast("Database", PostgresDatabase(self.place, read_only=self.read_only))
+        return OutboxRows(database, lambda: int((database.one(NOW_US) or (0,))[0]))
+
     def audit(self) -> Audit:
         """Reads this index for fsck, from this thread, which uses it for nothing else meanwhile."""
         return PostgresAudit(self, self.server)
@@ -248,8 +274,12 @@ class PostgresIndex(SqliteIndex):
         """
         said = self._drop_those(_BESIDE)
         made = PostgresIndex(self.place.beside(f"{self.place.schema[:24]}_new_{os.urandom(4).hex()}"))
-        made.migrate()
-        made._link().script(f"COMMENT ON SCHEMA \"{made.place.schema}\" IS '{said}'")
+        try:
+            made.migrate()
+            made._link().script(f"COMMENT ON SCHEMA \"{made.place.schema}\" IS '{said}'")
+        except BaseException:
+            made.close()
+            raise
         return made
 
     def _drop_those(self, why: str) -> str:
@@ -267,11 +297,14 @@ class PostgresIndex(SqliteIndex):
         """
         old, own = other.place.schema, self.place.schema
         aside = f"{old[:24]}_old_{os.urandom(4).hex()}"
+        rows = "".join(
+            f'DROP TABLE "{own}"."{table}"; ALTER TABLE "{old}"."{table}" SET SCHEMA "{own}";' for table in OUTBOX
+        )
         after = f'DROP SCHEMA "{aside}" CASCADE;'
         if keep:
             after = f"COMMENT ON SCHEMA \"{aside}\" IS '{_ASIDE} {old}';"
         exists = self.server.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", (old,)) is not None
-        away = f'ALTER SCHEMA "{old}" RENAME TO "{aside}";' if exists else ""
+        away = f'{rows} ALTER SCHEMA "{old}" RENAME TO "{aside}";' if exists else ""
         after = after if exists else ""
         named = f'ALTER SCHEMA "{own}" RENAME TO "{old}"; COMMENT ON SCHEMA "{old}" IS NULL;'
         self._link().script(f"BEGIN; {away} {named} {after} COMMIT")

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 
 from holdfast.errors import InvalidValueError
+from holdfast.index import outbox
 from holdfast.index.migrations.manifest import MANIFEST, Migration
 from holdfast.index.postgres import dialect
 
@@ -26,6 +27,8 @@ _HEAD = (
     'INSERT INTO "head" ("one", "version") VALUES (TRUE, 1) ON CONFLICT DO NOTHING',
 )
 """One row, held by whoever writes until COMMIT: the order of commits is the order of seqs. It counts them."""
+
+_OUTBOX = tuple(dialect.schema(statement) for statement in outbox.TABLES)
 
 _DERIVED = (
     'ALTER TABLE "revision" ADD COLUMN IF NOT EXISTS "metadata_json" JSONB GENERATED ALWAYS AS (CASE WHEN '
@@ -75,7 +78,7 @@ def steps(step: Migration) -> list[str]:
     said = [dialect.schema(_hashed(one)) for one in step.up]
     if step.version > 1:
         return said
-    return [*functions(), *said, *_HEAD, _DERIVED, *_read("search.sql")]
+    return [*functions(), *said, *_HEAD, _DERIVED, *_read("search.sql"), *_OUTBOX]
 
 
 def _hashed(statement: str) -> str:
@@ -93,14 +96,16 @@ def record(step: Migration) -> str:
 
 
 _TITLES = {
-    "tx": "Audit records: every transaction as it was acknowledged, one link of the hash chain each. It is the outbox\n"
-    '-- too: whoever follows reads rows with a larger "first" than the last one it handled, in order of "first".',
+    "tx": "Audit records: every transaction as it was acknowledged, one link of the hash chain each. The outbox hands\n"
+    "-- out what stands here.",
     "change": "Which record a change concerns, where it made no row of its own.",
     "record": "Records: what every record has, of whatever kind; the tables after it add what each kind has.",
     "container": "Where contents lie: files and packs of the blob folder.",
     "meta": "What this index says of itself.",
     "schema_version": "Schema versions: which steps of the manifest were taken, each with its checksum.",
     "search_meta": "Full text: up to where changes are taken in, the documents, and their words. Derived.",
+    "outbox_consumer": "The outbox: who consumes changes, up to which one, and who has the lease.",
+    "outbox_letter": "The outbox: changes that a consumer could not handle.",
     "head": "The end of the chain is written by whoever holds this row.",
 }
 
