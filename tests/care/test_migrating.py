@@ -243,4 +243,4 @@ def test_the_manifest_says_of_each_step_what_it_covers() -> None:
     assert kinds == set(KIND_CODES)
     counted = {key for step in MANIFEST for key, _ in step.counts}
     assert sorted(counted) == sorted((*LOGICAL, *PHYSICAL))
-    assert manifest.LATEST_SCHEMA_VERSION == MANIFEST[-1].version
+    assert MANIFEST[-1].version == manifest.LATEST_SCHEMA_VERSION
