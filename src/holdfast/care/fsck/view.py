@@ -66,7 +66,7 @@ class View:
         index = served.index_class()(place, read_only=True)
         self._held.callback(index.close)
         if not index.exists():
-            raise FileNotFoundError(str(place))
+            raise FileNotFoundError(index.path)  # never the URL: it may have a password
         self.audit = index.audit()
         return self.audit
 
