@@ -7,7 +7,11 @@ import pytest
 from holdfast.testing import homes
 from holdfast.testing.homes import index_emptied, index_home, schemas  # noqa: F401 - fixtures
 
-ONLY_OF_A_FILE: dict[str, str] = {}
+ONLY_OF_A_FILE = {
+    "test_an_older_index_put_back_with_another_history_is_not_taken_for_the_one_that_was_noted": "puts a file back",
+    "test_a_rebuilt_index_and_a_blob_given_up_by_repair_are_filled_again": "removes the file",
+}
+"""Tests that are about SQLite's file, each with its reason."""
 ORDINARY = {
     "test_checkout": ["what_was_purged_or_redacted_since"],
     "test_merge": ["everything_comes_in"],

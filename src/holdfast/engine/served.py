@@ -66,6 +66,7 @@ def ready(site: Site, url: str | None, judge: JudgeOf, *, read_only: bool) -> tu
                 remedy="Open the store once for writing: that derives them anew.",
             )  # fmt: skip
         result = _derived(site, index, judge)
+        index.close()
         index = made(index.place)
         index.check()
     except BaseException:

@@ -65,6 +65,8 @@ class View:
         """One on a server, which keeps its own house."""
         index = served.index_class()(place, read_only=True)
         self._held.callback(index.close)
+        if not index.exists():
+            raise FileNotFoundError(index.path)  # never the URL: it may have a password
         self.audit = index.audit()
         return self.audit
 

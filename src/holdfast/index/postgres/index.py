@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import cast
 
@@ -28,8 +29,8 @@ from holdfast.index.postgres.place import Place
 from holdfast.index.postgres.proving import Row
 from holdfast.index.sqlite import HOME, SqliteIndex
 
-_MIGRATING = 0x686F6C64
-"""Key of the advisory lock under which schemas are made: one migrates, the others wait."""
+_MIGRATING = 0x686F6C64 << 32
+"""Of the key of the advisory lock under which a schema is made: one migrates, the others wait."""
 
 OUTBOX = ("outbox_consumer", "outbox_letter")
 """Tables whose rows follow from no chain: an index that is made anew takes them over."""
@@ -49,6 +50,7 @@ class PostgresIndex(SqliteIndex):
         self.read_only = read_only
         self.server = PostgresDatabase(self.place, read_only=read_only)
         self._changes: int | None = None
+        self._lock = _MIGRATING | zlib.crc32(self.place.schema.encode())
         self._told = following.told(self.place.schema)
         self._ears: list[Ear] = []
         self._hearing = threading.local()
@@ -78,7 +80,7 @@ class PostgresIndex(SqliteIndex):
                 f"{self.path} is encoded as {row and row[0]}, and not as UTF8", where="index", reason="encoding",
                 remedy="createdb --encoding=UTF8 --template=template0 NAME",
             )  # fmt: skip
-        with_lock = f"BEGIN; SELECT pg_advisory_xact_lock({_MIGRATING})"
+        with_lock = f"BEGIN; SELECT pg_advisory_xact_lock({self._lock})"
         link.script(with_lock)
         try:
             link.script(f'CREATE SCHEMA IF NOT EXISTS "{self.place.schema}"')
@@ -95,7 +97,7 @@ class PostgresIndex(SqliteIndex):
         self, manifest: runner.Manifest, target: int, aside: str, *, told: runner.Told | None = None
     ) -> int:  # fmt: skip
         """Copy all tables to a schema `aside`, then take the steps to a version, all in one transaction; see there."""
-        return migrating.change(self, migrating.Way(manifest, target, aside, _MIGRATING), told)
+        return migrating.change(self, migrating.Way(manifest, target, aside, self._lock), told)
 
     def check(self) -> None:
         """Whether this is an index with a schema this software can work on; typed errors if not."""
@@ -272,8 +274,12 @@ class PostgresIndex(SqliteIndex):
         """
         said = self._drop_those(_BESIDE)
         made = PostgresIndex(self.place.beside(f"{self.place.schema[:24]}_new_{os.urandom(4).hex()}"))
-        made.migrate()
-        made._link().script(f"COMMENT ON SCHEMA \"{made.place.schema}\" IS '{said}'")
+        try:
+            made.migrate()
+            made._link().script(f"COMMENT ON SCHEMA \"{made.place.schema}\" IS '{said}'")
+        except BaseException:
+            made.close()
+            raise
         return made
 
     def _drop_those(self, why: str) -> str:
