@@ -14,6 +14,9 @@ HoldfastError
 │   ├── IllegalTransitionError              the life cycle has no such step
 │   ├── InUseError                          something still refers to it (`restrict`), or it still holds something
 │   ├── TransactionReusedError              a transaction id was given twice for different work
+│   ├── LeaseLostError                      another process has the outbox's consumer now
+│   ├── StoreWideError                      it concerns all tenants, and the handle is of one
+│   ├── CursorAstrayError                   a cursor of the outbox stands where the history has no such change
 │   ├── MergeConflictError                  both stores changed the same, and nobody said whose counts
 │   └── DestinationDiffersError             what is at a destination is not what was to be written there
 ├── DamageError                         bytes or rows are not what they must be
@@ -36,6 +39,7 @@ HoldfastError
 │   ├── SchemaTooNewError         (exit 12)
 │   ├── SchemaOutdatedError
 │   ├── MigrationChangedError
+│   ├── DataLossError                       going down a schema version would lose something, and nobody agreed
 │   ├── NoSpaceError              (exit 13)
 │   ├── ReadOnlyError
 │   ├── StorageIOError                      the operating system refused; the handle is poisoned if a sync failed
@@ -179,6 +183,30 @@ class TransactionReusedError(ConflictError):
     default_remedy = "Draw a new transaction id for new work; repeat an id only to repeat the same call."
 
 
+class LeaseLostError(ConflictError):
+    """A consumer of the outbox was taken over: what was not acknowledged is delivered again. Fields: `token`."""
+
+    code = "lease-lost"
+    default_remedy = "Stop working on these changes. Take the consumer again, with a longer lease if the work needs it."
+
+
+class StoreWideError(ConflictError):
+    """The call concerns the whole store, and the handle was opened for one tenant. Nothing was done."""
+
+    code = "store-wide"
+    default_remedy = "Open the store without a tenant: it is for whoever keeps it for all of them."
+
+
+class CursorAstrayError(ConflictError):
+    """A cursor of the outbox is no place of this history. Fields: `seq`, `head_seq`, `reason` ("ahead" or "fork")."""
+
+    code = "cursor-astray"
+    default_remedy = (
+        "The store was restored or replaced, and the consumer has seen changes that are not part of it any more. Put "
+        "its side right, then: `holdfast outbox rewind NAME --to SEQ`, with the last change that both have."
+    )
+
+
 class DestinationDiffersError(ConflictError):
     """What is where files are to go differs from them. Fields: `path` (the first), `paths` (some), `count`."""
 
@@ -319,10 +347,12 @@ class SchemaTooNewError(StoreError):
 
 
 class SchemaOutdatedError(StoreError):
-    """The index has an older schema and may not be changed now. Fields: `found`, `known`."""
+    """The index has an older schema than this software works with. Fields: `found`, `known`."""
 
     code = "schema-outdated"
-    default_remedy = "Run `holdfast rebuild` on a writable copy of the store."
+    default_remedy = (
+        "Run `holdfast migrate up` when nobody has the store open; `holdfast migrate plan` shows the steps."
+    )
 
 
 class MigrationChangedError(StoreError):
@@ -330,6 +360,13 @@ class MigrationChangedError(StoreError):
 
     code = "migration-changed"
     default_remedy = "Restore the original migration; write a new one for new changes."
+
+
+class DataLossError(StoreError):
+    """An older schema has no place for something. Fields: `losses` (pairs of what and how many). Nothing was done."""
+
+    code = "data-loss"
+    default_remedy = "Say --accept-loss if that may go."
 
 
 class NoSpaceError(StoreError):

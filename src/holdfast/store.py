@@ -15,6 +15,7 @@ from holdfast.engine.transaction import Unit, write
 from holdfast.kinds.clauses import upheld
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.readings import Artifacts
+from holdfast.tenants import OfTenants, store_wide
 from holdfast.values.records import Artifact, Collection, PutResult, Record
 
 # Care, exchange and the rarer nouns are imported when they are used: `holdfast show` must not wait for `repair`.
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from holdfast.kinds.changes import Changes
     from holdfast.kinds.indexes import Indexes
     from holdfast.kinds.many import ManyResult
+    from holdfast.kinds.outbox import Outbox
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching
@@ -47,11 +49,11 @@ if TYPE_CHECKING:
 
 
 @upheld
-class Store:
+class Store(OfTenants):
     """An open store. Made by `holdfast.open` or `holdfast.create`; usable from many threads; closed by `with`."""
 
     def __init__(self, handle: Handle) -> None:
-        self._handle = handle
+        super().__init__(handle)
         self.artifacts = Artifacts(handle)
         self.collections = Collections(handle)
 
@@ -85,6 +87,7 @@ class Store:
         return Runs(self._handle)
 
     @functools.cached_property
+    @store_wide
     def indexes(self) -> Indexes:
         """Which fields of metadata are indexed."""
         from holdfast.kinds.indexes import Indexes
@@ -99,6 +102,13 @@ class Store:
         return Changes(self._handle)
 
     @functools.cached_property
+    def outbox(self) -> Outbox:
+        """Named consumers that get every change, in order, at least once."""
+        from holdfast.kinds.outbox import Outbox
+
+        return Outbox(self._handle)
+
+    @functools.cached_property
     def search(self) -> Searching:
         """Full text."""
         from holdfast.kinds.searching import Searching
@@ -106,6 +116,7 @@ class Store:
         return Searching(self._handle)
 
     @functools.cached_property
+    @store_wide
     def standards(self) -> Standards:
         """Packages, lineage and runs in the forms of others: BagIt, RO-Crate, W3C PROV, OpenLineage."""
         from holdfast.exchange.standards import Standards
@@ -113,6 +124,7 @@ class Store:
         return Standards(self._handle)
 
     @functools.cached_property
+    @store_wide
     def audit(self) -> Auditing:
         """Proofs that nothing in the history was edited, dropped or reordered."""
         from holdfast.care.audit import Auditing
@@ -193,6 +205,7 @@ class Store:
         way = Way(at=at, revision=revision, existing=writing.existing(existing), dry_run=dry_run)
         return writing.checkout(self._handle, ref, dest, way=way, progress=progress)
 
+    @store_wide
     def export_tree(
         self, dest: str | bytes | os.PathLike[str], *, large_from: int | None = None, large_beside: bool | None = None,
         force: bool = False, progress: Progress | None = None,
@@ -207,6 +220,7 @@ class Store:
         wanted = tree_export.Wanted(large_from, large_beside, force)
         return tree_export.export_tree(self._handle, dest, wanted=wanted, progress=progress)
 
+    @store_wide
     def snapshot(
         self, dest: str | bytes | os.PathLike[str], *, collections: Iterable[str | bytes] = (), force: bool = False,
         progress: Progress | None = None,
@@ -219,6 +233,7 @@ class Store:
 
         return snapshot.take(self._handle, dest, collections=collections, replace=force, progress=progress)
 
+    @store_wide
     def import_git(
         self, repo: str | bytes | os.PathLike[str], *, into: str | bytes | None = None, branch: str = "",
         paths: Iterable[str | bytes] = (), range: str = "", progress: Progress | None = None,
@@ -233,6 +248,7 @@ class Store:
         wanted = importing.Wanted(branch, tuple(paths), range)
         return importing.import_git(self._handle, repo, into=into, wanted=wanted, progress=progress)
 
+    @store_wide
     def export_git(
         self, repo: str | bytes | os.PathLike[str], *, ref: str | bytes | Collection = "", branch: str = "",
         bare: bool = False, progress: Progress | None = None,
@@ -248,6 +264,7 @@ class Store:
 
     # -- care --------------------------------------------------------------------------------------------------------
 
+    @store_wide
     def gc(self, *, dry_run: bool = False, grace_s: float | None = None, progress: Progress | None = None) -> GcReport:
         """Free what nothing refers to and was condemned longer than `grace_s` seconds ago (None: two weeks).
 
@@ -259,12 +276,14 @@ class Store:
         work = collecting.Gc(self._handle, grace_s=grace_s, progress=progress)
         return work.preview() if dry_run else work.run()
 
+    @store_wide
     def repack(self, *, dry_run: bool = False, progress: Progress | None = None) -> RepackReport:
         """Put similar content together, so that it takes less space: see `holdfast.care.repack`."""
         from holdfast.care import repack as repacking
 
         return repacking.preview(self._handle) if dry_run else repacking.repack(self._handle, progress=progress)
 
+    @store_wide
     def fsck(
         self, *, quick: bool = False, portion: Portion | None = None, progress: Progress | None = None,
         on_finding: OnFinding | None = None,
@@ -274,6 +293,7 @@ class Store:
 
         return checking.check(self._handle, quick=quick, portion=portion, progress=progress, on_finding=on_finding)
 
+    @store_wide
     def backup(
         self, destination: str | os.PathLike[str], *, keep: int | None = None, whole: bool = False,
         progress: Progress | None = None,
@@ -284,6 +304,7 @@ class Store:
         way = backing.Way(keep=backing.kept(keep), whole=whole)
         return backing.backup(self._handle, backing.Folder(os.fspath(destination)), way, progress)
 
+    @store_wide
     def copy(
         self, dest: str | os.PathLike[str], *, index: str | None = None, progress: Progress | None = None
     ) -> CopyReport:
@@ -292,6 +313,7 @@ class Store:
 
         return moving.copy_store(self._handle, os.fspath(dest), index, progress)
 
+    @store_wide
     def redact(
         self, record: Record | str, *, fields: Iterable[str] | None = None, revisions: Iterable[int] | None = None,
         note: str = "", dry_run: bool = False,
@@ -302,10 +324,12 @@ class Store:
         record_id = record.removeprefix("id:") if isinstance(record, str) else record.id
         return redacting.redact(self._handle, record_id, fields=fields, revisions=revisions, note=note, dry_run=dry_run)
 
+    @store_wide
     def migrate_status(self) -> list[tuple[int, str, bool]]:
         """(version, name, applied) of every migration of the index's schema that this software knows, in order."""
         return self._handle.index.migrations()
 
+    @store_wide
     def status(self) -> Status:
         """Counts, sizes and positions."""
         from holdfast.care import status as stating

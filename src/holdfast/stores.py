@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from holdfast.engine import open as opening
-from holdfast.engine import places
+from holdfast.engine import places, tenancy
 from holdfast.engine.open import Settings, actor_of
 from holdfast.errors import NotAStoreError
 from holdfast.store import Store
@@ -33,14 +33,18 @@ def open_store(
     read_only: bool = False,
     lock_wait_s: float = 30.0,
     blobs: str | os.PathLike[str] | None = None,
+    tenant: str | None = None,
 ) -> Store:
     """Open the store in a folder; with `create`, make it if the folder is empty or absent.
 
     `path` may be the URL of an index in PostgreSQL (docs/postgresql.md); `blobs` is the folder of the store then.
+    `tenant`: show and write this tenant's records only (docs/tenants.md); None: those of all.
     """
     _promised()
     folder, index = places.of(path, blobs)
-    settings = Settings(actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index)
+    settings = Settings(
+        actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index, tenant=tenancy.checked(tenant)
+    )
     root = opening.place_of(folder)
     if create:
         try:

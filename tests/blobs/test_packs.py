@@ -36,6 +36,9 @@ class Rows:
     def vouched(self, pack: str) -> int:
         return max((spot.offset for spot in self.spots.values() if spot.pack == pack), default=0)
 
+    def kept(self, _pack: str, _offset: int, _length: int) -> None:
+        return None
+
 
 class WithRows(PackedBlobs):
     """A packed store that keeps its rows itself, as the engine does in the index."""

@@ -10,9 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.testing import damage
+from holdfast.testing import damage, homes
+from holdfast.testing.homes import index_emptied, index_home, schemas  # noqa: F401 - fixtures
 
 Samples = Callable[[str], Path]
+
+ONLY_OF_A_FILE: dict[str, str] = {}
+ORDINARY: dict[str, list[str]] = {}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test twice."""
+    homes.twice(metafunc, ONLY_OF_A_FILE, ORDINARY)
 
 
 @pytest.fixture(scope="session")

@@ -341,6 +341,8 @@ DAMAGES = {
     "a search index that is none": (lambda r: (r / "search.sqlite3").write_bytes(b"x" * 5000), ["search-damaged"]),
     "notes on work under way that are none": (
         lambda r: (r / "state.sqlite3").write_bytes(b"x" * 5000), ["state-damaged"]),
+    "cursors of the outbox that are none": (
+        lambda r: (r / "outbox.sqlite3").write_bytes(b"x" * 5000), ["outbox-damaged"]),
     # two at once
     "a transaction gone from both": (
         lambda r: (byte_in(r, 4, 30), statement("DELETE FROM tx WHERE first = 8")(r)),

@@ -51,7 +51,7 @@ Command = Callable[..., Answer]
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("HOLDFAST_STORE", "HOLDFAST_DEBUG", "HOLDFAST_LOCK_WAIT", "NO_COLOR"):
+    for name in ("HOLDFAST_STORE", "HOLDFAST_DEBUG", "HOLDFAST_LOCK_WAIT", "HOLDFAST_TENANT", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOLDFAST_ACTOR", "tess")
     (tmp_path / "here").mkdir()

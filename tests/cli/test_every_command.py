@@ -61,7 +61,7 @@ def test_every_option_and_the_command_itself_are_explained(words: str) -> None:
 @pytest.mark.parametrize("words", WORDS)
 def test_every_command_takes_the_common_options_after_its_name(words: str) -> None:
     options = {name for parameter in LEAVES[tuple(words.split())].params for name in parameter.opts}
-    assert {"--json", "--store", "-C", "--quiet", "-q", "--no-progress", "--lock-wait"} <= options
+    assert {"--json", "--store", "-C", "--quiet", "-q", "--no-progress", "--lock-wait", "--tenant"} <= options
 
 
 # One call of each that succeeds on the store `filled`, and the message types or keys its answer must have.
@@ -118,6 +118,10 @@ SUCCEEDS: dict[str, tuple[list[str], set[str]]] = {
     "rebuild": ([], {"summary"}),
     "recover": ([], {"summary"}),
     "migrate status": ([], {"migrations"}),
+    "migrate plan": ([], {"steps"}),
+    "migrate up": ([], {"before", "after", "steps"}),
+    "migrate down": (["--to", "1"], {"before", "after", "steps"}),
+    "outbox create": (["books"], {"name", "seq", "behind"}),
     "completion": (["bash"], {"shell", "script"}),
     "version": ([], {"holdfast"}),
 }
@@ -132,12 +136,15 @@ FROM_A_REPOSITORY = {"import git": ["repo.git", "--into", "again"]}
 LISTS = {"cat": ["docs/a.md", "top.txt"], "mkdir": ["one", "two"]}
 WITH_A_RUN = {"run show": [], "run begin": [], "run finish": [], "run step": ["fit"], "run input": ["top.txt"],
               "run output": ["top.txt"], "run delete": []}  # fmt: skip
+WITH_A_CONSUMER = {"outbox list": [], "outbox run": ["books", "--", "true"], "outbox dead": ["books"],
+                   "outbox retry": ["books"], "outbox discard": ["books", "1"], "outbox rewind": ["books", "--to", "2"],
+                   "outbox drop": ["books"]}  # fmt: skip
 WITH_A_BACKUP = {"restore": ["copies", "new", "--verify"], "drill": ["copies"]}
 
 
 def test_every_command_is_called_by_the_json_tests() -> None:
     from_others = {*FROM_A_TREE, *FROM_A_PACKAGE, *FROM_A_REPOSITORY}
-    assert {*SUCCEEDS, *LISTS, *WITH_A_RUN, *WITH_A_BACKUP, *from_others} == set(WORDS)
+    assert {*SUCCEEDS, *WITH_A_CONSUMER, *LISTS, *WITH_A_RUN, *WITH_A_BACKUP, *from_others} == set(WORDS)
 
 
 @pytest.mark.parametrize("words", WITH_A_BACKUP)
@@ -170,6 +177,16 @@ def test_it_answers_in_json_about_an_exported_tree(filled: Path, call: Any) -> N
         answer = call(*words, "--json", *FROM_A_TREE["import exported"])
         assert (answer.code, answer.err) == (0, "")
         assert answer.document["dry_run"] is True
+
+
+def test_it_answers_in_json_of_a_consumer(filled: Path, call: Any) -> None:
+    assert call("outbox", "create", "books", "--attempts", "1").code == 0
+    failed = call("outbox", "run", "--json", "books", "--", "false")
+    assert (failed.code, failed.messages[-1]["handled"], failed.messages[-1]["exit_code"]) == (3, 0, 3)
+    for words, args in WITH_A_CONSUMER.items():
+        answer = call(*words.split(), "--json", *args)
+        assert (answer.code, answer.err) == (0, ""), words
+        assert answer.messages[-1]
 
 
 @pytest.mark.parametrize("words", FROM_A_PACKAGE)

@@ -51,7 +51,8 @@ class _Place:
 class LocalBlobs:
     """Blobs in the folder `root` of a store, by way of `disk`. Needs no folders made beforehand except `root`.
 
-    `shape` says how content is cut; any shape can be read, whatever it was written with.
+    `shape` says how content is cut; any shape can be read, whatever it was written with. `stem`: how the names of all
+    begin that is staged here.
     """
 
     def __init__(self, root: str, disk: Disk, *, shape: Shape | None = None) -> None:
@@ -59,7 +60,7 @@ class LocalBlobs:
         self._disk = disk
         self._shape = shape or Shape()
         # 128 bits: half drawn once, half counted, because a draw for each file makes threads wait for each other.
-        self._stem = os.urandom(8).hex()
+        self.stem = os.urandom(8).hex()
         self._count = itertools.count()
         self._synced_folders: set[str] | None = None
 
@@ -226,7 +227,7 @@ class LocalBlobs:
         return f"{self._root}/{paths.blob_file(raw)}"
 
     def _stage(self, fill: Callable[[Callable[[bytes], None]], Written], *, durable: bool) -> Staged:
-        path = f"{self._root}/{paths.TMP}/{self._stem}{next(self._count):016x}.tmp"
+        path = f"{self._root}/{paths.TMP}/{self.stem}{next(self._count):016x}.tmp"
         disk = self._disk
         fd = self._create(path)
         try:

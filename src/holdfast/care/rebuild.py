@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from holdfast.engine import derive, served
 from holdfast.engine import open as opening
+from holdfast.engine.derive import Distrust
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Derived, Progress
-from holdfast.errors import IndexDamagedError, LockedError
+from holdfast.errors import IndexDamagedError, LockedError, SchemaOutdatedError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
@@ -46,8 +47,6 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
     root = os.path.abspath(root)
     opening.demand_no_backup(root)
     found = opening.read_marker(root, settings.disk, served=True)
-    if marker.SERVED in found.features:
-        return _on_server(root, settings, started)
     writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
     users = HandlesLock(os.path.join(root, paths.HANDLES_LOCK))
     try:
@@ -65,19 +64,6 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
     )  # fmt: skip
 
 
-def _on_server(root: str, settings: Settings, started: float) -> RebuildReport:
-    """Opening derives rows that are not this place's own: say that they are not. Nobody else may have it open."""
-    served.disown(root, settings.disk)
-    handle = opening.open_store(root, settings)
-    try:
-        done, head = handle.opened, handle.index.chain.head() or handle.origin
-        return RebuildReport(
-            done.transactions, head.next_seq - 1, 0, (), live=False, duration_s=time.monotonic() - started
-        )
-    finally:
-        handle.close()
-
-
 def rebuild_locked(
     root: str, found: Marker, settings: Settings, users: HandlesLock, progress: Progress | None,
     *, others: Sequence[Iterator[Transaction]] = (),
@@ -86,8 +72,13 @@ def rebuild_locked(
 
     `users` is held exclusively on return unless others had. `others`: more copies of the chain.
     """
+    if marker.SERVED in found.features:
+        return served.renew(root, found, settings.disk, users, others=others, wait_s=settings.wait_s), False
     users.acquire(shared=True, wait_s=settings.wait_s)
-    doubt = derive.distrust(root, settings.disk, users)
+    try:
+        doubt = derive.distrust(root, settings.disk, users)
+    except SchemaOutdatedError as error:
+        doubt = Distrust(error.message, readable=True)  # what is derived has the newest
     try:
         users.acquire(shared=False, wait_s=_PATIENCE_S)
     except LockedError:

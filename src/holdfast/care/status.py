@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import HoldfastError
-from holdfast.formats import paths
+from holdfast.formats import marker, paths
 from holdfast.index.select.totals import Totals
 from holdfast.values import moment
 
@@ -101,7 +101,8 @@ def _on_server(handle: Handle) -> int:
 
 def _search_seq(handle: Handle) -> int | None:
     """Asking would make the file where there is none."""
-    if handle.disk.stat(os.path.join(handle.root, paths.SEARCH)) is None:
+    served = marker.SERVED in handle.marker.features
+    if not served and handle.disk.stat(os.path.join(handle.root, paths.SEARCH)) is None:
         return 0
     with contextlib.suppress(HoldfastError):
         return handle.search.position()[0]

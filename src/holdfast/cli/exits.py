@@ -26,6 +26,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.FAILED: "It failed. The message says what of it was done; for a single record that is nothing.",
     Exit.USAGE: "The call itself is wrong: an unknown option, a malformed value. Nothing was written.",
     Exit.PARTLY: "Partly done: some items were left out, each reported; all others are in the store. "
+    "`outbox run`: changes were put aside that failed too often. "
     "`fsck --max-duration`: nothing found so far, and time was up; the next goes on.",
     Exit.FINDINGS: "`fsck`, `audit verify`, `backup`, `restore` or `drill` has findings that are still there.",
     Exit.REPAIRED: "`fsck` had findings, and all of them are repaired.",

@@ -28,6 +28,7 @@ class Invocation:
         self.quiet = False
         self.progress = True
         self.lock_wait_s = 30.0
+        self.tenant: str | None = None
         self.at: str | None = None
         self.on_interrupt = SAFE
         self._out: Output | None = None
@@ -46,6 +47,14 @@ class Invocation:
         return progress.meter(self.out, wanted=self.progress)
 
     def path(self) -> str:
+        """The store's folder, for what concerns the whole store: StoreWideError if one tenant's was asked for."""
+        if self.tenant is not None:
+            from holdfast.errors import StoreWideError  # noqa: PLC0415
+
+            raise StoreWideError("this concerns the whole store", remedy="Leave --tenant and HOLDFAST_TENANT out.")
+        return self.folder()
+
+    def folder(self) -> str:
         """The store's folder: -C, else HOLDFAST_STORE, else the nearest folder above with a marker, else this one."""
         named = self.store or os.environ.get("HOLDFAST_STORE")
         return named or nearest(os.getcwd()) or "."
@@ -66,7 +75,9 @@ class Invocation:
         """Open the store for this call. Raises what `holdfast.open` raises."""
         import holdfast  # noqa: PLC0415
 
-        store = holdfast.open(self.path(), actor=actor(), read_only=read_only, lock_wait_s=self.lock_wait_s)
+        store = holdfast.open(
+            self.folder(), actor=actor(), read_only=read_only, lock_wait_s=self.lock_wait_s, tenant=self.tenant
+        )
         if store.opened.rebuilt:
             self.out.remark(f"note: the index was derived anew ({store.opened.reason})")
         return store
@@ -122,6 +133,7 @@ def common_options() -> list[click.Option]:
 
     store = "The store's folder [env: HOLDFAST_STORE]."
     wait = "How long to wait for other writers [env: HOLDFAST_LOCK_WAIT; default: 30]."
+    tenant = "Show and write this tenant's records only [env: HOLDFAST_TENANT]."
     seconds = click.FloatRange(min=0)
     return [
         option("-C", "--store", field="store", metavar="DIR", type=click.Path(), help=store),
@@ -131,6 +143,7 @@ def common_options() -> list[click.Option]:
         option(
             "--lock-wait", field="lock_wait_s", metavar="SECONDS", type=seconds, envvar="HOLDFAST_LOCK_WAIT", help=wait
         ),
+        option("--tenant", field="tenant", metavar="NAME", envvar="HOLDFAST_TENANT", help=tenant),
     ]
 
 

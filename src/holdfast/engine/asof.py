@@ -22,6 +22,7 @@ from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import BlobMissingError, ContentPurgedError, HandleDeadError, ReadOnlyError
 from holdfast.formats.pack import Spot
+from holdfast.index import scoped
 from holdfast.index.rewound import take_away
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values.redaction import NOTHING
@@ -133,6 +134,8 @@ class Pasts:
             index = past.derive_at(self.live, seq, path, progress)
             undo.callback(index.close)
             take_away(index, self.live.index, seq)
+            if self.live.tenant is not None:
+                scoped.limit(index, self.live.tenant)
             undo.pop_all()
         return _State(seq, seen, index)
 
@@ -166,7 +169,7 @@ class PastHandle(Handle):
         super().__init__(
             root=live.root, marker=live.marker, disk=live.disk, blobs=cast("BlobStore", PastBlobs(live)),
             index=self._state.index, journal=live.journal, writer=live.writer, users=live.users, actor=live.actor,
-            wait_s=live.wait_s, read_only=True, opened=live.opened, clock=live.clock,
+            wait_s=live.wait_s, read_only=True, opened=live.opened, clock=live.clock, tenant=live.tenant,
         )  # fmt: skip
         self._gone = weakref.finalize(self, self._states.give_back, self._state)
         self._gone.atexit = False

@@ -20,16 +20,23 @@ from holdfast.disk import Disk
 from holdfast.engine import gaps, presence, recover, torn
 from holdfast.engine.locks import HandlesLock
 from holdfast.engine.recover import Derived, Progress
-from holdfast.errors import FormatTooNewError, HoldfastError, LockedError, NoSpaceError, SchemaTooNewError
+from holdfast.errors import (
+    FormatTooNewError,
+    HoldfastError,
+    LockedError,
+    NoSpaceError,
+    SchemaOutdatedError,
+    SchemaTooNewError,
+)
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
-from holdfast.index.sqlite import SqliteIndex, file_identity
+from holdfast.index.sqlite import HOME, SqliteIndex, file_identity
 from holdfast.journal import Journal
 from holdfast.values import change
 from holdfast.values.change import Transaction
 
-IDENTITY = "file identity"
+IDENTITY = HOME
 INCARNATION = "incarnation"
 STORE = "store"
 COPY_BEGAN = "copy began"
@@ -131,7 +138,7 @@ def distrust(root: str, disk: Disk, users: HandlesLock) -> Distrust | None:
                 index.prove_pages(up_to_bytes=PROVEN_AT_OPEN_BYTES)
         finally:
             index.close()
-    except (SchemaTooNewError, FormatTooNewError, NoSpaceError):
+    except (SchemaTooNewError, SchemaOutdatedError, FormatTooNewError, NoSpaceError):
         raise
     except HoldfastError as error:
         return Distrust(f"the index cannot be used: {error.message}", copied, readable=True)

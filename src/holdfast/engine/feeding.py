@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Iterator
 
+from holdfast.blobs.ahead import ahead
 from holdfast.engine.handle import Handle
 from holdfast.engine.locks import lock_at
 from holdfast.engine.recover import Progress, from_index
@@ -94,19 +95,22 @@ def _feed_all(handle: Handle, target: Position, progress: Progress | None) -> bo
     """
     if handle.search.counts().live:
         handle.search.reset(expected=START)
-    after = 0
-    while True:
-        page = handle.index.artifacts.live_from(after, BATCH)
-        documents = _documents(handle, [(key, artifact) for key, _, artifact in page])
-        last = len(page) < BATCH
-        for part in _by_bytes(documents):
+    # Reading and proving what is next takes about as long as SQLite takes with the words of what was before.
+    with contextlib.closing(ahead(_by_bytes(_every(handle)), "texts")) as parts:
+        for part in parts:
             if not handle.search.feed(part, expected=START, upto=START):
                 return False
-        if last:
-            return handle.search.feed([], expected=START, upto=target)
+            if progress:
+                progress(part[-1].key, target[0], "indexing text", "changes")
+    return handle.search.feed([], expected=START, upto=target)
+
+
+def _every(handle: Handle) -> Iterator[Document]:
+    """All live artifacts as they are now, by key."""
+    after = 0
+    while page := handle.index.everything.artifacts.live_from(after, BATCH):
+        yield from _documents(handle, [(key, artifact) for key, _, artifact in page])
         after = page[-1][0]
-        if progress:
-            progress(after, target[0], "indexing text", "changes")
 
 
 def _feed_changes(handle: Handle, position: Position, target: Position) -> bool:
@@ -136,7 +140,8 @@ def _now(handle: Handle, ids: dict[str, None]) -> tuple[list[tuple[int, Artifact
     live: list[tuple[int, Artifact]] = []
     removed: list[int] = []
     for artifact_id in ids:
-        key, artifact = handle.index.key_of(artifact_id), handle.index.artifacts.by_id(artifact_id)
+        rows = handle.index.everything
+        key, artifact = rows.lookups.key(artifact_id), rows.artifacts.by_id(artifact_id)
         if key is None or artifact is None:
             continue
         if artifact.deleted_at is None:
@@ -179,7 +184,7 @@ def _reason(artifact: Artifact) -> LeftOut | None:
 def _contents(handle: Handle, artifacts: list[Artifact]) -> dict[int, bytes]:
     """By the seq of the revision. Those that cannot be read are left out: fsck names what is wrong with them."""
     revisions = [artifact.revision for artifact in artifacts]
-    held = handle.index.contents.many_revisions(revisions)
+    held = handle.index.everything.contents.many_revisions(revisions)
     wanted = [(one.digest, held[n].spot if n in held else None) for n, one in enumerate(revisions)]
     found: dict[int, bytes] = {}
     with contextlib.suppress(DamageError):

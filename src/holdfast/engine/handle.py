@@ -16,10 +16,12 @@ from holdfast import ram
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine.locks import HandlesLock, WriterLock
+from holdfast.engine.pending import Keeper
 from holdfast.engine.ram_locks import RamLock
 from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, StorageIOError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
+from holdfast.index.select.sight import Token
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import change
@@ -28,6 +30,7 @@ from holdfast.values.moment import Clock, SystemClock
 
 if TYPE_CHECKING:
     from holdfast.search.index import SearchIndex
+    from holdfast.search.server import ServerSearch
 
 log = logging.getLogger("holdfast.engine")
 
@@ -59,7 +62,10 @@ class Companion(Protocol):
 
 @dataclass(eq=False)
 class Handle:
-    """The parts of one open store. `wait_s`: how long a write waits for the writer lock, in seconds."""
+    """The parts of one open store. `wait_s`: how long a write waits for the writer lock, in seconds.
+
+    `tenant`: whose records alone it reads and writes (see index/scoped.py); None: all.
+    """
 
     root: str
     marker: Marker
@@ -74,19 +80,27 @@ class Handle:
     read_only: bool = False
     opened: Opened = field(default_factory=Opened)
     clock: Clock = field(default_factory=SystemClock)
+    tenant: str | None = None
     at_close: Callable[[], None] | None = None
     companions: list[Companion] = field(default_factory=list)
+    left: tuple[Token | None, Head] | None = None
+    """What the last writer of this handle saw when it had committed, and where the chain ended."""
     _dead: str = ""
 
     def __post_init__(self) -> None:
         self._home = _place(self.root)
+        self.keeper = Keeper(self.blobs, self.index, self.disk)
         self._stop = threading.Event()
         self._syncer: threading.Thread | None = None
         _open_handles.add(self)
 
     @functools.cached_property
-    def search(self) -> SearchIndex:
-        """The full text, opened when it is first asked for."""
+    def search(self) -> SearchIndex | ServerSearch:
+        """The full text, opened when it is first asked for: where the index is."""
+        if hasattr(self.index, "elsewhere"):
+            from holdfast.search.server import ServerSearch  # noqa: PLC0415 - start-up time
+
+            return ServerSearch(self.index.elsewhere())
         from holdfast.search.index import SearchIndex  # noqa: PLC0415 - start-up time
 
         return SearchIndex(os.path.join(self.root, paths.SEARCH), read_only=self.read_only)
@@ -135,13 +149,26 @@ class Handle:
             raise
 
     def keep_synced(self) -> None:
-        """See to it that journal bytes are synced within SYNC_EVERY_S seconds."""
+        """See to it that what was written to journal and packs is synced within SYNC_EVERY_S seconds."""
         if self._syncer is None and not self.read_only and not ram.holds(self.root):
             reference = weakref.ref(self)
             self._syncer = threading.Thread(
                 target=_sync_regularly, args=(reference, self._stop), name="holdfast-sync", daemon=True
             )
             self._syncer.start()
+
+    def settle_packs(self, *, wait_s: float | None = None) -> None:
+        """See to it that packs have all their bytes, durably, and the index keeps none: but of packs others append to.
+
+        Takes the writer lock if there is anything to do; LockedError. Outside of transactions.
+        """
+        if not self.keeper.is_settled():
+            self.writer.acquire("settle packs", wait_s=self.wait_s if wait_s is None else wait_s)
+            try:
+                with self.watching_syncs():
+                    self.keeper.settle()
+            finally:
+                self.writer.release()
 
     def close(self) -> None:
         """Sync the journal, fold the write-ahead log in, give everything back. Safe to call twice."""
@@ -166,6 +193,8 @@ class Handle:
             return
         try:
             self.journal.release()
+            with contextlib.suppress(HoldfastError):
+                self.keeper.give_up()
             with contextlib.suppress(HoldfastError):
                 self.journal.settle()
                 self.index.checkpoint(force=True)
@@ -239,6 +268,7 @@ def _sync_regularly(reference: weakref.ref[Handle], stop: threading.Event) -> No
             return
         try:
             handle.journal.sync()
+            handle.keeper.sync()
         except HoldfastError as error:
             handle.poison(error)
             return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import time
 from dataclasses import dataclass, field
 
+from holdfast import ram
 from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.disk import Disk
 from holdfast.engine import derive, gaps, placing, presence, recover, torn
@@ -40,7 +42,7 @@ class Settings:
     """How a store is opened. `wait_s`: seconds to wait for a lock.
 
     `pack_up_to`: content of up to so many bytes goes into packs, 0: none does; None: as usual. `index`: URL of an index
-    on a server; None: it is a file of the store.
+    on a server; None: it is a file of the store. `tenant`: whose records are shown and written; None: all.
     """
 
     actor: Actor
@@ -50,6 +52,7 @@ class Settings:
     disk: Disk = field(default_factory=Disk)
     pack_up_to: int | None = None
     index: str | None = None
+    tenant: str | None = None
 
 
 def actor_of(actor: Actor | str | None) -> Actor:
@@ -153,6 +156,10 @@ def open_store(root: str, settings: Settings) -> Handle:
     """Open a store. Rows that cannot be trusted (a missing or copied index) are derived anew first."""
     root = os.path.abspath(root)
     disk = settings.disk
+    if ram.holds(root):
+        from holdfast.engine import memory  # noqa: PLC0415 - it stands on this module
+
+        return _limited(memory.join(root, settings))
     if not settings.read_only:
         demand_no_backup(root)
     found = read_marker(root, disk, served=True)
@@ -184,7 +191,7 @@ def open_store(root: str, settings: Settings) -> Handle:
     except BaseException:
         handle.close()
         raise
-    return handle
+    return _limited(handle)
 
 
 def _open_served(root: str, found: Marker, settings: Settings) -> Handle:
@@ -210,7 +217,7 @@ def _open_served(root: str, found: Marker, settings: Settings) -> Handle:
     except BaseException:
         handle.close()
         raise
-    return handle
+    return _limited(handle)
 
 
 def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
@@ -238,6 +245,15 @@ def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
         raise
     handle = _handle(root, found, settings, writer, users, index, opened)
     handle.at_close = discard
+    return _limited(handle)
+
+
+def _limited(handle: Handle) -> Handle:
+    """The handle, which shows its tenant's records only if it is of one."""
+    if handle.tenant is not None:
+        from holdfast.index import scoped  # noqa: PLC0415 - start-up time: most stores have one tenant
+
+        scoped.limit(handle.index, handle.tenant)
     return handle
 
 
@@ -268,6 +284,7 @@ def _handle(
         read_only=settings.read_only,
         opened=opened,
         clock=settings.clock,
+        tenant=settings.tenant,
     )
 
 
@@ -351,6 +368,8 @@ def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
 
     Not if somebody writes just now: they saw to it when they began, and readers need not wait for them.
     """
+    with contextlib.suppress(LockedError):
+        handle.settle_packs(wait_s=min(handle.wait_s, _PATIENCE_S))
     unread = handle.index.meta(presence.UNREAD) is not None
     if not (after_crash or unread) and recover.is_level(handle):
         return

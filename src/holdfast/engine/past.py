@@ -18,7 +18,6 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import ChainBrokenError, ConflictError, IndexDamagedError, InvalidValueError
-from holdfast.formats import marker
 from holdfast.index.rewound import Rewinding
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, moment
@@ -75,7 +74,7 @@ def index_at(handle: Handle, seq: int, progress: Progress | None = None) -> Iter
 
 def derive_at(handle: Handle, seq: int, path: str, progress: Progress | None = None) -> SqliteIndex:
     """The same in a new file at `path`; whoever asks closes and removes it."""
-    if seq > _FEW and marker.SERVED not in handle.marker.features:  # an index on a server has no pages to copy
+    if seq > _FEW:
         # What is damaged in rows of now, and not in the chain, is not to stand in the way of the state of then.
         with contextlib.suppress(ChainBrokenError, IndexDamagedError, ConflictError):
             found = rewound_at(handle, seq, path, most=seq // 2)

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from holdfast.blobs.contract import BlobStat
-from holdfast.engine import chunk_rows, recover
-from holdfast.engine.content import Incoming
+from holdfast.engine import chunk_rows, recover, tenancy
+from holdfast.engine.content import Incoming, stage_durably
 from holdfast.engine.handle import Handle
 from holdfast.errors import (
     BlobMissingError,
@@ -71,7 +71,7 @@ class Unit:
 
     def change(self, body: Body) -> int:
         """Apply a change at once; its seq. Rows are visible to this thread only until COMMIT."""
-        body = self._noted(body)
+        (body,) = self._bound([self._noted(body)])
         seq = self.next_seq
         encoded = encode(body)
         self.handle.index.apply(seq, body)
@@ -86,12 +86,21 @@ class Unit:
         """
         if self.note:
             bodies = [self._noted(body) for body in bodies]
+        bodies = self._bound(bodies)
         encoded = [encode(body) for body in bodies]
         first = self.next_seq
         self.handle.index.apply_all(first, bodies)
         self._bodies += encoded
         self._place(bodies)
         return first
+
+    def _bound(self, bodies: list[Body]) -> list[Body]:
+        """The changes with the tenant that they belong to; before a tenant's first one its root is made."""
+        root = tenancy.root_first(self.handle, bodies, self.now_us) if self.handle.tenant and bodies else None
+        if root is not None:
+            self.handle.index.apply(self.next_seq, root)
+            self._bodies.append(encode(root))
+        return tenancy.bound(self.handle, bodies)
 
     def _noted(self, body: Body) -> Body:
         return {**body, "note": self.note} if self.note and "note" not in body else body
@@ -112,13 +121,15 @@ class Unit:
                 other = first.setdefault(one.digest, one)
                 if other.staged is None and one.staged is not None:
                     first[one.digest] = one
-        places = self.handle.index.physical.places(first)
+        token = self.handle.index.sights.token()
+        asked = [one.digest for one in first.values() if one.absent is None or one.absent != token]
+        places = self.handle.index.physical.places(asked) if asked else {}
         wanted = [one for one in first.values() if not self._present(places.get(one.digest))]
         for one in wanted:
             if one.staged is None:
                 if one.data is None:
                     raise BlobMissingError(f"no file holds {one.digest}", digest=one.digest)
-                one.staged = self.handle.blobs.stage(one.data)
+                one.staged = stage_durably(self.handle, one.data, one.digest)
         with self.handle.watching_syncs():
             stats = self.handle.blobs.publish([one.staged for one in wanted if one.staged is not None])
         for one, stat in zip(wanted, stats, strict=True):
@@ -255,12 +266,14 @@ def _commit(unit: Unit) -> None:
     commit_rows(handle, data)
     if transaction is not None:
         unit.after = transaction.head
+        handle.left = handle.index.sights.token(), unit.after
 
 
 def commit_rows(handle: Handle, data: bytes) -> None:
     """The point of no return, then the journal gets `data`, for which space was claimed: what the chain has of it."""
     try:
-        handle.index.commit()  # without changes too: rows of blobs may be in it
+        with handle.watching_syncs(), handle.keeper.committing():
+            handle.index.commit()  # without changes too: rows of blobs may be in it
     except (StorageIOError, ReadOnlyError, LockedError) as error:
         # Neither yes nor no: only reopening can tell. (When the disk is full, SQLite rolls back whole.)
         handle.poison(error)
@@ -269,9 +282,13 @@ def commit_rows(handle: Handle, data: bytes) -> None:
         _journal(handle, data)
         handle.keep_synced()
     try:
+        handle.keeper.sync_if_due()
+    except HoldfastError as error:
+        handle.poison(error)
+    try:
         if handle.index.checkpoint_due():
             handle.journal.settle()  # an empty log says that the journal needs no looking after (torn.py)
-        handle.index.checkpoint()
+            handle.index.checkpoint()
     except StorageIOError as error:
         handle.poison(error)  # the commit stands; but what a failed sync wrote is not to be trusted by a later one
     except HoldfastError as error:

@@ -64,7 +64,7 @@ class Seen:
         self._confirmed = 0
 
     def __enter__(self) -> Self:
-        if current(self._handle) is None:
+        if current(self._handle) is None and self._handle.tenant is None:  # places of two tenants look alike
             path = os.path.join(self._handle.root, paths.STATE)
             self._state = state_file(path, self._handle.disk)
             try:

@@ -59,7 +59,8 @@ class ImportReport:
 
     `merged`: into a store that had a history of its own; then `items` says of each record what became of it (those that
     are the same are only counted), `counts` how many there are of each kind of outcome. `continues`: theirs is this
-    very store, gone on from where it ends here; it was merged as new changes all the same, so the two chains part.
+    very store, gone on from where it ends here. Then its later transactions became ours as they are, and `transactions`
+    and `changes` count these; if it was edited, or redacted, it was `merged` all the same, and the two chains part.
     """
 
     transactions: int = 0
@@ -217,8 +218,8 @@ class Proof:
             for name, leaf in pointers(entries):
                 if self._ground.digest(steps, name) != leaf.stands_for:
                     yield f"{place(steps, name)}: its content was left out of the export (`git lfs pull` brings it)"
-        for digest, size, is_shown in tree.index.whole.kept():
-            if size > tree.shape.large_from and not is_shown:
+        for digest, size in tree.index.whole.unshown():
+            if size > tree.shape.large_from:
                 yield f"{digest}: a content of an old revision was left out of the export"
 
     # -- taking ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from itertools import pairwise
 from holdfast.formats import frame, pack
 from holdfast.formats.frame import Effort, effort_for
 
-FRAME_BYTES = 8 * 1024
+FRAME_BYTES = 32 * 1024
 """Several blobs share a frame up to so many bytes of content: a read of one stays cheap."""
 
 

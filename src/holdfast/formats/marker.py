@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.errors import FormatTooNewError, IndexElsewhereError, InvalidValueError, NotAStoreError
 from holdfast.values import canon, moment
@@ -25,6 +25,11 @@ class Marker:
     format_version: int = FORMAT_VERSION
     digest: str = "sha256"
     features: tuple[str, ...] = ()
+
+
+def filed(marker: Marker) -> Marker:
+    """Of the same store, with its index in a file: what a backup has, which has to open without a server."""
+    return replace(marker, features=tuple(one for one in marker.features if one != SERVED))
 
 
 def encode(marker: Marker) -> bytes:

@@ -11,6 +11,7 @@ MARKER = "holdfast.json"
 INDEX = "index.sqlite3"
 STATE = "state.sqlite3"
 SEARCH = "search.sqlite3"
+OUTBOX = "outbox.sqlite3"
 BLOBS = "blobs"
 PACKS = "packs"
 RECIPES = "recipes"
@@ -24,7 +25,7 @@ SEARCH_LOCK = "locks/search"
 SEARCH_DAMAGED = "search.sqlite3.damaged"
 
 FOLDERS = (BLOBS, PACKS, RECIPES, JOURNAL, QUARANTINE, TMP, LOCKS)
-DATABASES = (INDEX, STATE, SEARCH)
+DATABASES = (INDEX, STATE, SEARCH, OUTBOX)
 
 _BLOB = re.compile(r"([0-9a-f]{64})\.zst")
 _PACK = re.compile(r"([0-9a-f]{16})\.zst")

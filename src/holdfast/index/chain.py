@@ -23,8 +23,9 @@ _TX_PROVEN = proof.proven("tx", "tx")
 _PAGE_OF = f"""SELECT first, count, data, {proof.proven("tx", "tx")} FROM tx WHERE first > ?
                ORDER BY first LIMIT ?"""
 _AT = f"SELECT first, count, time_us, {proof.proven('tx', 'tx')} FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1"
+_HASH_AT = f"SELECT first, count, hash, {_TX_PROVEN} FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1"
 _SEQS = f"""SELECT key FROM record WHERE key = ?1 AND key > ?2
-            UNION SELECT key FROM revision WHERE artifact = ?1 AND key > ?2
+            UNION SELECT key FROM revision WHERE artifact = ?1 AND number > 1 AND key > ?2
             UNION SELECT seq FROM change c
             WHERE record = ?1 AND seq > ?2 AND {proof.proven("change", "c")} ORDER BY 1"""
 
@@ -51,6 +52,11 @@ class ChainRows:
         sql = f"SELECT first, count, hash, {_TX_PROVEN} FROM tx WHERE first < ? ORDER BY first DESC LIMIT 1"
         row = self._db.one(sql, (next_seq,))
         return row is not None and (row[0] + row[1], row[2]) == (next_seq, entry_hash)
+
+    def hash_at(self, seq: int) -> bytes | None:
+        """The hash of the transaction that holds change `seq`; None if the chain has none."""
+        row = self._db.one(_HASH_AT, (seq,))
+        return bytes(row[2]) if row is not None and row[0] <= seq < row[0] + row[1] else None
 
     def append(self, transaction: Transaction, data: bytes) -> None:
         """Add a transaction's row; `data` is what the journal gets."""
@@ -141,7 +147,7 @@ class ChainRows:
     def _compressor(self) -> zstandard.ZstdCompressor:
         found: zstandard.ZstdCompressor | None = getattr(self._compressors, "one", None)
         if found is None:
-            found = self._compressors.one = zstandard.ZstdCompressor(level=3, write_checksum=True)
+            found = self._compressors.one = zstandard.ZstdCompressor(level=lines.LEVEL, write_checksum=True)
         return found
 
     @staticmethod

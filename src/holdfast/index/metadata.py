@@ -67,7 +67,7 @@ def steps_of(field: str) -> tuple[str | int, ...]:
 
 def key_in(metadata: dict[str, Any], field: str) -> Key | None:
     """The key of what a field has in some metadata; None if it has nothing."""
-    found = query.dig(metadata, list(steps_of(field)))
+    found = query.dig(metadata, steps_of(field))
     return None if found is MISSING else key_of(found)
 
 

@@ -36,7 +36,10 @@ class Changes:
         self._handle.alive()
         source = self._all(since_seq) if record is None else self._of(record, since_seq)
         count = 0
+        tenancy, own = self._handle.index.tenancy, self._handle.tenant
         for change in source:
+            if own is not None and tenancy.of(change.id) != own:
+                continue
             wanted = ((kind, change.kind), (action, change.action), (actor, change.actor))
             if all(want is None or want == found for want, found in wanted):
                 if limit is not None and count >= limit:

@@ -82,7 +82,7 @@ def refuse_taken(unit: Unit, parent: int, name: Name) -> None:
 
 def refuse_collection(unit: Unit, parent: int, name: Name) -> None:
     """NameTakenError if a live collection has the name; of artifacts the caller knows that none has."""
-    key = unit.handle.index.collections.child(parent, name)
+    key = unit.handle.index.collections.child(parent, name, unit.handle.index.sights.now())
     if key is not None:
         found = unit.handle.index.collections.by_key(key)
         assert found is not None

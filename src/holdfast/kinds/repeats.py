@@ -13,6 +13,7 @@ from holdfast.kinds import addresses
 from holdfast.kinds.addresses import ArtifactRef
 from holdfast.kinds.changes import Changes
 from holdfast.values import names
+from holdfast.values.change import Transaction
 from holdfast.values.records import Artifact, Change, PutResult
 
 
@@ -25,10 +26,19 @@ def made_before(handle: Handle, tx: str | None, kind: str) -> str | None:
     done = None if tx is None else handle.index.chain.find(tx)
     if done is None:
         return None
-    for change in done.changes():
+    for change in _own(handle, done):
         if change.kind == kind and change.action == "create":
             return change.id
     raise TransactionReusedError(f"transaction {tx} made no {kind}", tx=tx)
+
+
+def _own(handle: Handle, done: Transaction) -> list[Change]:
+    """The changes of a transaction that this handle may know of."""
+    changes = done.changes()
+    if handle.tenant is None:
+        return changes
+    tenants = handle.index.tenancy.of_ids(one.id for one in changes)
+    return [one for one in changes if tenants.get(one.id) == handle.tenant]
 
 
 def put_before(handle: Handle, tx: str, path: ArtifactRef, incoming: Incoming) -> PutResult:
@@ -38,7 +48,7 @@ def put_before(handle: Handle, tx: str, path: ArtifactRef, incoming: Incoming) -
     Raises TransactionReusedError if it put something else, or elsewhere.
     """
     done = handle.index.chain.find(tx)
-    changes = [one for one in done.changes() if one.kind == "artifact"] if done is not None else []
+    changes = [one for one in _own(handle, done) if one.kind == "artifact"] if done is not None else []
     for change in sorted(changes, key=lambda one: one.action == "update"):  # a revision says more
         if change.action in ("create", "revise", "update") and _meant(handle, change, path):
             result = _as_it_was(handle, change)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.engine import feeding
 from holdfast.engine.handle import Handle
@@ -61,17 +61,39 @@ class Searching:
         asked = query.parse(words)
         indexed_to = self._level(progress)
         hits = []
-        found = self._query(asked, limit, offset)
-        artifacts = self._records(found)
+        found, artifacts = self._found(asked, limit, offset)
         for hit in found:
             artifact = artifacts.get(hit.key)
             if artifact is not None and artifact.deleted_at is None:
                 shown = self._snippet(artifact, asked) if snippets else ""
                 hits.append(SearchHit(artifact, shown, hit.score))
         head = self._handle.index.chain.head()
+        return SearchResult(tuple(hits), indexed_to, head.next_seq - 1 if head else 0, self._count_left_out())
+
+    def _found(self, asked: query.Query, limit: int, offset: int) -> tuple[list[Hit], dict[int, Artifact]]:
+        """Hits and their artifacts. Of one tenant: words are indexed for all, so others' hits are passed over."""
+        if self._handle.tenant is None:
+            found = self._query(asked, limit, offset)
+            return found, self._records(found)
+        own: list[Hit] = []
+        artifacts: dict[int, Artifact] = {}
+        at = 0
+        while len(own) < offset + limit:
+            page = self._query(asked, _TOGETHER, at)
+            artifacts |= self._records(page)
+            own += [hit for hit in page if hit.key in artifacts]
+            at += _TOGETHER
+            if len(page) < _TOGETHER:
+                break
+        # How rare a word is in the whole store is nobody's to know: only the order says something.
+        ranked = [replace(hit, score=1 / rank) for rank, hit in enumerate(own, 1)]
+        return ranked[offset : offset + limit], artifacts
+
+    def _count_left_out(self) -> int:
+        if self._handle.tenant is not None:
+            return sum(reason != LeftOut.NOT_TEXT for _, reason in self._left_out())
         counts = self._handle.search.counts().left_out
-        texts = sum(count for reason, count in counts.items() if reason is not LeftOut.NOT_TEXT)
-        return SearchResult(tuple(hits), indexed_to, head.next_seq - 1 if head else 0, texts)
+        return sum(count for reason, count in counts.items() if reason is not LeftOut.NOT_TEXT)
 
     def _records(self, hits: list[Hit]) -> dict[int, Artifact]:
         found: dict[int, Artifact] = {}
@@ -91,6 +113,9 @@ class Searching:
     def left_out(self) -> Iterator[tuple[Artifact, str]]:
         """Artifacts whose content is not searched, and why: too-large, not-text, missing."""
         self._level(None)
+        yield from self._left_out()
+
+    def _left_out(self) -> Iterator[tuple[Artifact, str]]:
         for entry in self._handle.search.left_out():
             artifact = self._handle.index.artifacts.by_key(entry.key)
             if artifact is not None:

@@ -57,7 +57,7 @@ rename index (locked)                   | deriving: no index there, before the n
 fsync_dir store (locked)                | deriving: a name of the index changed, folder not synced
 journal mode index (locked)             | deriving: in place, before it keeps a log
 row index (locked)                      | deriving: in place, before it is at home there
-create pack                             | before a new pack is made | put_into_packs add_into_packs
+create pack                             | before a new pack is made | put_into_packs add_into_packs add_with_help
 write pack                              | before an append to a pack
 half write pack                         | half of an append written: a torn end
 fsync pack                              | appended to a pack, before its sync
@@ -197,6 +197,7 @@ release writer lock (committed)         | announcement written, nothing erased
 commit new index (locked)               | new rows derived beside, before their COMMIT
 unlink blob (locked)                    | before the blob goes
 fsync_dir blob folder (locked)          | blob gone, folder not synced
+sync_filesystem store (locked)          | blobs, words and notes gone, which is not yet sure
 create temporary (locked)               | before a segment's successor is made
 write temporary (locked)                | successor made, nothing written
 half write temporary (locked)           | successor half written

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -303,7 +303,7 @@ def path_text(steps: list[str | int]) -> str:
     return shown
 
 
-def dig(value: Any, steps: list[str | int]) -> Any:
+def dig(value: Any, steps: Sequence[str | int]) -> Any:
     """The part of a JSON value that a path leads to; MISSING if there is none."""
     for step in steps:
         if isinstance(step, int):

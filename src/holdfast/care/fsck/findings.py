@@ -99,6 +99,10 @@ _TABLE = (
         "Nothing needs to be done: whoever needs them next makes them anew.",
     ),
     Kind(
+        "outbox-damaged", _W, "The cursors of the outbox's consumers are damaged. The store itself does not need them.",
+        "Run `holdfast fsck --repair`, which sets the file aside; then make its consumers again (`outbox create`).",
+    ),
+    Kind(
         "redaction-unfinished", _E, "What a redaction announced as erased is still there.",
         "Run `holdfast redact` for the same again: it takes out what is left. `holdfast audit verify` names what.",
     ),

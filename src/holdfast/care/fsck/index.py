@@ -161,15 +161,17 @@ def _wrong_columns(row: ChainRow, transaction: Transaction) -> list[str]:
     return [column for column, value in wanted.items() if getattr(row, column) != value]
 
 
+_OTHERS = {paths.SEARCH: "search-damaged", paths.STATE: "state-damaged", paths.OUTBOX: "outbox-damaged"}
+
+
 def check_others(scene: Scene) -> None:
     """The databases beside the index that hold nothing of their own."""
-    for name in (paths.SEARCH, paths.STATE):
+    for name, code in _OTHERS.items():
         path = os.path.join(scene.root, name)
         if not os.path.isfile(path) or _in_use(path):
             continue  # whoever uses it finds damage by itself, and what is being written cannot be judged from outside
         trouble = quick_look(path)
         if trouble:
-            code = "search-damaged" if name == paths.SEARCH else "state-damaged"
             scene.out.found(code, name, "; ".join(trouble[:3]), lines=trouble)
         scene.out.checked["databases"] += 1
 

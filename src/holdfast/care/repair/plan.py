@@ -90,7 +90,7 @@ class Plan:
             self.aside.append((finding.object, "nobody's temporary file"))
         elif code == "pack-damaged":
             self.packs.append(fields["pack"])
-        elif code == "search-damaged":
+        elif code in ("search-damaged", "outbox-damaged"):
             self.search.append(finding.object)
         elif code in _CONTENT:
             self.contents.add(fields["digest"], fields.get("size"))

@@ -12,14 +12,29 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """What going down a step would lose: in words, and a query that counts it."""
+
+    what: str
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
 class Migration:
-    """One step of the schema. `up` and `down` are lists of SQL statements."""
+    """One step of the schema. `up` and `down` are lists of SQL statements.
+
+    `kinds`: kinds of records that have their rows from this step on. `counts`: what diagnostics count from this step
+    on: (key, query). `loses`: what `down` takes with it. None of these is covered by the checksum.
+    """
 
     version: int
     name: str
     release: str
     up: tuple[str, ...]
     down: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    counts: tuple[tuple[str, str], ...] = ()
+    loses: tuple[Lost, ...] = ()
 
     @property
     def checksum(self) -> str:
@@ -44,6 +59,21 @@ def _drops(up: tuple[str, ...]) -> tuple[str, ...]:
 
 _INITIAL = tuple(s.rstrip(";") for s in _statements("v0001_initial.sql"))
 
-MANIFEST: tuple[Migration, ...] = (Migration(1, "initial", "0.1.0", _INITIAL, _drops(_INITIAL)),)
+_KINDS = ("artifact", "collection", "metadata-index", "relationship", "relationship-type", "run", "step")
+
+
+def _count(*tables: str) -> tuple[tuple[str, str], ...]:
+    return tuple((table, f'SELECT count(*) FROM "{table}"') for table in tables)
+
+
+_COUNTS = _count(
+    "tx", "change", "term", "record", "collection", "artifact", "content", "revision", "tagging", "relationship",
+    "run", "step", "run_link", "relationship_type", "metadata_index", "metadata_value", "container", "blob", "chunk",
+)  # fmt: skip
+_EVERYTHING = Lost("transactions, and every row that follows from them", 'SELECT count(*) FROM "tx"')
+
+MANIFEST: tuple[Migration, ...] = (
+    Migration(1, "initial", "0.1.0", _INITIAL, _drops(_INITIAL), _KINDS, _COUNTS, (_EVERYTHING,)),
+)
 
 LATEST_SCHEMA_VERSION = MANIFEST[-1].version

@@ -123,8 +123,8 @@ CREATE OR REPLACE FUNCTION typeof(cell bytea) RETURNS text LANGUAGE sql IMMUTABL
   SELECT CASE WHEN cell IS NULL THEN 'null' ELSE 'blob' END
 $f$;
 
--- Audit records: every transaction as it was acknowledged, one link of the hash chain each. It is the outbox
--- too: whoever follows reads rows with a larger "first" than the last one it handled, in order of "first".
+-- Audit records: every transaction as it was acknowledged, one link of the hash chain each. The outbox hands
+-- out what stands here.
 CREATE TABLE IF NOT EXISTS "tx" ("first" BIGINT NOT NULL PRIMARY KEY, "tx" BYTEA NOT NULL, "count" BIGINT NOT NULL, "time_us" BIGINT NOT NULL, "actor" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "data" BYTEA NOT NULL, "crc" BIGINT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS "tx_tx" ON "tx" ("tx");
 
@@ -144,10 +144,10 @@ CREATE TABLE IF NOT EXISTS "artifact" ("key" BIGINT NOT NULL PRIMARY KEY, "colle
 CREATE UNIQUE INDEX IF NOT EXISTS "artifact_collection_name_stray" ON "artifact" ("collection", "name", "stray") WHERE live = 1;
 CREATE INDEX IF NOT EXISTS "artifact_newest" ON "artifact" ("collection") WHERE live = 1;
 CREATE TABLE IF NOT EXISTS "content" ("key" BIGINT NOT NULL PRIMARY KEY, "digest" BYTEA NOT NULL, "size" BIGINT NOT NULL, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "content_digest" ON "content" (substr ("digest", 1, 8));
+CREATE INDEX IF NOT EXISTS "content_digest" ON "content" (substr ("digest", 1, 4));
 CREATE TABLE IF NOT EXISTS "revision" ("key" BIGINT NOT NULL PRIMARY KEY, "artifact" BIGINT NOT NULL, "number" BIGINT NOT NULL, "content" BIGINT NOT NULL, "media_type" BIGINT NOT NULL, "metadata" TEXT COLLATE "C", "message" TEXT COLLATE "C", "source" BIGINT, "source_name" TEXT COLLATE "C", "mode" BIGINT, "mtime_ns" BIGINT, "run" BIGINT, "state" BIGINT NOT NULL, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "revision_content" ON "revision" ("content");
-CREATE UNIQUE INDEX IF NOT EXISTS "revision_artifact_number" ON "revision" ("artifact", "number");
+CREATE UNIQUE INDEX IF NOT EXISTS "revision_artifact_number" ON "revision" ("artifact", "number") WHERE number > 1;
+CREATE INDEX IF NOT EXISTS "revision_content" ON "revision" ("content") WHERE content <> key;
 CREATE INDEX IF NOT EXISTS "revision_run" ON "revision" ("run") WHERE run IS NOT NULL;
 CREATE TABLE IF NOT EXISTS "tagging" ("record" BIGINT NOT NULL, "tag" TEXT COLLATE "C" NOT NULL, PRIMARY KEY ("record", "tag"));
 CREATE UNIQUE INDEX IF NOT EXISTS "tagging_tag_record" ON "tagging" ("tag", "record");
@@ -173,9 +173,10 @@ CREATE TABLE IF NOT EXISTS "blob" ("content" BIGINT NOT NULL PRIMARY KEY, "conta
 CREATE INDEX IF NOT EXISTS "blob_container_offset" ON "blob" ("container", "offset") WHERE container > 0;
 CREATE INDEX IF NOT EXISTS "blob_condemned_us" ON "blob" ("condemned_us") WHERE condemned_us IS NOT NULL;
 CREATE TABLE IF NOT EXISTS "chunk" ("key" BIGINT NOT NULL PRIMARY KEY, "digest" BYTEA NOT NULL, "size" BIGINT NOT NULL, "container" BIGINT NOT NULL, "offset" BIGINT NOT NULL, "start" BIGINT NOT NULL, "stored_bytes" BIGINT NOT NULL, "condemned_us" BIGINT, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "chunk_digest" ON "chunk" (substr ("digest", 1, 8));
+CREATE INDEX IF NOT EXISTS "chunk_digest" ON "chunk" (substr ("digest", 1, 4));
 CREATE INDEX IF NOT EXISTS "chunk_container_offset" ON "chunk" ("container", "offset");
 CREATE INDEX IF NOT EXISTS "chunk_condemned_us" ON "chunk" ("condemned_us") WHERE condemned_us IS NOT NULL;
+CREATE TABLE IF NOT EXISTS "pending" ("key" BIGINT NOT NULL PRIMARY KEY, "pack" TEXT COLLATE "C" NOT NULL, "start" BIGINT NOT NULL, "sum" BIGINT NOT NULL, "data" BYTEA NOT NULL, "crc" BIGINT NOT NULL);
 
 -- What this index says of itself.
 CREATE TABLE IF NOT EXISTS "meta" ("key" TEXT COLLATE "C" NOT NULL PRIMARY KEY, "value" TEXT COLLATE "C" NOT NULL, "crc" BIGINT NOT NULL);
@@ -189,5 +190,18 @@ INSERT INTO "container" ("key", "kind", "name", "condemned_us", "crc") VALUES (-
 CREATE TABLE IF NOT EXISTS "head" ("one" BOOLEAN NOT NULL PRIMARY KEY CHECK ("one"), "version" BIGINT NOT NULL);
 INSERT INTO "head" ("one", "version") VALUES (TRUE, 1) ON CONFLICT DO NOTHING;
 ALTER TABLE "revision" ADD COLUMN IF NOT EXISTS "metadata_json" JSONB GENERATED ALWAYS AS (CASE WHEN length("metadata") < 100000 AND position('\u0000' IN "metadata") = 0 THEN "metadata"::jsonb END) STORED;
-INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', 'c291555fd2dca1ae8bf8273ff74670f192861f2e06e19d53711360a8b39d6ab6') ON CONFLICT DO NOTHING;
+
+-- Full text: up to where changes are taken in, the documents, and their words. Derived.
+CREATE TABLE IF NOT EXISTS "search_meta" ("one" BOOLEAN NOT NULL PRIMARY KEY CHECK ("one"), "seq" BIGINT NOT NULL, "chain" BYTEA NOT NULL, "next_id" BIGINT NOT NULL);
+INSERT INTO "search_meta" ("one", "seq", "chain", "next_id") VALUES (TRUE, 0, '', 1) ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS "search_doc" ("id" BIGINT NOT NULL PRIMARY KEY, "key" BIGINT NOT NULL UNIQUE, "revision" BIGINT NOT NULL, "left_out" TEXT);
+CREATE TABLE IF NOT EXISTS "search_words" ("doc" BIGINT NOT NULL, "part" BIGINT NOT NULL, "words" TSVECTOR NOT NULL, PRIMARY KEY ("doc", "part"));
+CREATE INDEX IF NOT EXISTS "search_words_words" ON "search_words" USING gin ("words");
+
+-- The outbox: who consumes changes, up to which one, and who has the lease.
+CREATE TABLE IF NOT EXISTS "outbox_consumer" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "attempts" BIGINT NOT NULL, "failures" BIGINT NOT NULL, "deaths" BIGINT NOT NULL, "token" BIGINT NOT NULL, "holder" TEXT COLLATE "C" NOT NULL, "until_us" BIGINT NOT NULL, "made_us" BIGINT NOT NULL, "moved_us" BIGINT NOT NULL, PRIMARY KEY ("scope", "name"));
+
+-- The outbox: changes that a consumer could not handle.
+CREATE TABLE IF NOT EXISTS "outbox_letter" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "failures" BIGINT NOT NULL, "reason" TEXT COLLATE "C" NOT NULL, "dead_us" BIGINT NOT NULL, "due" BIGINT NOT NULL, PRIMARY KEY ("scope", "name", "seq"));
+INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', '660c9b750518cfe86eb308847d94bf0617a3cca66e5028491f4d2a9158ea9072') ON CONFLICT DO NOTHING;
 COMMIT;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -35,6 +35,10 @@ class Result:
         """All rows."""
         rows = self._cursor.fetchall()
         return rows if self._fold is None else list(map(self._fold, rows))
+
+    def rows(self) -> list[Row]:
+        """All rows; none of a statement that gives none."""
+        return self.fetchall() if self._cursor.description is not None else []
 
     def fetchone(self) -> Row | None:
         """The next row, or None."""
@@ -126,15 +130,19 @@ class Link:
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """One statement for each row, in one go."""
+        said = translated(sql)
+        self.direct_many(said.text.decode(), [said.arranged(row) for row in rows])
+        self.total_changes += len(rows)
+
+    def direct_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """The same of a statement of PostgreSQL's own."""
         if not rows:
             return
-        said = translated(sql)
         try:
-            cursor = self._connection.cursor()
-            cursor.executemany(said.text, [said.arranged(row) for row in rows])
+            with self._connection.cursor() as cursor:
+                cursor.executemany(sql.encode(), rows)
         except (psycopg.Error, UnicodeError) as error:
             raise mapped(error, self._where) from None
-        self.total_changes += len(rows)
 
     def stream(self, sql: str) -> Iterator[Row]:
         """Rows of a long answer, a thousand fetched at a time, in the open transaction."""
@@ -143,6 +151,16 @@ class Link:
             with self._connection.cursor(name="stream") as cursor:
                 cursor.itersize = _STREAMED
                 yield from cursor.execute(said.text)
+        except (psycopg.Error, UnicodeError) as error:
+            raise mapped(error, self._where) from None
+
+    def copy_in(self, text: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """COPY … FROM STDIN in binary form: rows of columns of these types."""
+        try:
+            with self._connection.cursor() as cursor, cursor.copy(text.encode()) as copy:
+                copy.set_types(types)
+                for row in rows:
+                    copy.write_row(row)
         except (psycopg.Error, UnicodeError) as error:
             raise mapped(error, self._where) from None
 
@@ -251,9 +269,36 @@ class PostgresDatabase:
         finally:
             other.close()
 
+    def direct(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a statement of PostgreSQL's own; errors typed."""
+        reads = sql.startswith(("SELECT", "WITH")) and "DELETE" not in sql
+        return self.raw().say(Statement(sql.encode(), None, None, writes=False, repeatable=reads), parameters).rows()
+
+    def direct_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """A statement of PostgreSQL's own for each row, in one go; errors typed."""
+        self.raw().direct_many(sql, rows)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction on this thread's connection: committed at the end of the block, undone if it raises."""
+        link = self.raw()
+        link.script("BEGIN")
+        try:
+            yield
+            link.script("COMMIT")
+        except BaseException:
+            if link.in_transaction and not link.lost:
+                link.script("ROLLBACK")
+            raise
+
     def close_every(self) -> None:
         """Close the connections of all threads."""
         self._closed = True
+        self.part()
+
+    def part(self) -> None:
+        """Close the connections of all threads; new ones are made when they are asked for."""
+        self._own = threading.local()
         with self._guard:
             every, self._every = self._every, []
         for _, link in every:

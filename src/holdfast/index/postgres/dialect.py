@@ -21,7 +21,11 @@ from holdfast.index.postgres import lists, proving
 from holdfast.index.postgres.proving import Row
 from holdfast.index.postgres.tokens import closing, dropped, is_name, joined, parts, tokens
 
+NOW_US = "SELECT now_us"
+"""The server's time in microseconds: one clock for all who share a lease."""
+
 _SPECIAL = {
+    NOW_US: "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
     # What SQLite keeps about itself is a row here: it changes with every commit that changed something.
     "PRAGMA data_version": 'SELECT "version" FROM "head"',
     "SELECT 1 FROM sqlite_master WHERE name = 'schema_version'": (

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 
 from holdfast.errors import InvalidValueError
+from holdfast.index import outbox
 from holdfast.index.migrations.manifest import MANIFEST, Migration
 from holdfast.index.postgres import dialect
 
@@ -27,12 +28,17 @@ _HEAD = (
 )
 """One row, held by whoever writes until COMMIT: the order of commits is the order of seqs. It counts them."""
 
+_OUTBOX = tuple(dialect.schema(statement) for statement in outbox.TABLES)
+
 _DERIVED = (
     'ALTER TABLE "revision" ADD COLUMN IF NOT EXISTS "metadata_json" JSONB GENERATED ALWAYS AS (CASE WHEN '
     'length("metadata") < 100000 AND position(\'\\u0000\' IN "metadata") = 0 THEN "metadata"::jsonb END) STORED'
 )
 """Only to search by. What is kept is the canonical text: JSONB makes 1e+16 an integer, drops the sign of -0.0 and
 refuses \\u0000; where it can't hold a value it is NULL."""
+
+OWN = frozenset({"head", "search_meta", "search_doc", "search_words"})
+"""Tables that a file has not."""
 
 _LONG = (
     # These texts may be longer than an entry of a B-tree. That a term stands once is seen to by whoever holds the head.
@@ -55,11 +61,16 @@ def name(schema: str | None) -> str:
     return wanted
 
 
-def functions() -> list[str]:
-    """The statements that make the functions which translated statements call."""
-    data = pkgutil.get_data(__package__, "functions.sql")
+def _read(file: str) -> list[str]:
+    """The statements of a file of this package: a blank line stands between them, and the first paragraph is words."""
+    data = pkgutil.get_data(__package__, file)
     assert data is not None
     return [part.strip() for part in data.decode().split("\n\n")[1:]]
+
+
+def functions() -> list[str]:
+    """The statements that make the functions which translated statements call."""
+    return _read("functions.sql")
 
 
 def steps(step: Migration) -> list[str]:
@@ -67,7 +78,7 @@ def steps(step: Migration) -> list[str]:
     said = [dialect.schema(_hashed(one)) for one in step.up]
     if step.version > 1:
         return said
-    return [*functions(), *said, *_HEAD, _DERIVED]
+    return [*functions(), *said, *_HEAD, _DERIVED, *_read("search.sql"), *_OUTBOX]
 
 
 def _hashed(statement: str) -> str:
@@ -85,13 +96,16 @@ def record(step: Migration) -> str:
 
 
 _TITLES = {
-    "tx": "Audit records: every transaction as it was acknowledged, one link of the hash chain each. It is the outbox\n"
-    '-- too: whoever follows reads rows with a larger "first" than the last one it handled, in order of "first".',
+    "tx": "Audit records: every transaction as it was acknowledged, one link of the hash chain each. The outbox hands\n"
+    "-- out what stands here.",
     "change": "Which record a change concerns, where it made no row of its own.",
     "record": "Records: what every record has, of whatever kind; the tables after it add what each kind has.",
     "container": "Where contents lie: files and packs of the blob folder.",
     "meta": "What this index says of itself.",
     "schema_version": "Schema versions: which steps of the manifest were taken, each with its checksum.",
+    "search_meta": "Full text: up to where changes are taken in, the documents, and their words. Derived.",
+    "outbox_consumer": "The outbox: who consumes changes, up to which one, and who has the lease.",
+    "outbox_letter": "The outbox: changes that a consumer could not handle.",
     "head": "The end of the chain is written by whoever holds this row.",
 }
 

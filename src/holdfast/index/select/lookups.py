@@ -185,7 +185,7 @@ class Lookups:
             text = str(row[0])
             if len(self._terms) >= _CACHED:
                 self._terms = {0: ""}
-            if self._is_committed(key // SLOTS):  # the key of a text follows from a seq
+            if self.is_committed(key // SLOTS):  # the key of a text follows from a seq
                 self._terms[key] = text
         return text
 
@@ -253,13 +253,13 @@ class Lookups:
         for key in wanted:
             if key not in found:
                 raise proof.damaged("record", key)
-            if self._is_committed(key):
+            if self.is_committed(key):
                 if len(self._ids) >= _CACHED:
                     self._ids = {}
                 self._ids[key] = found[key]
         return found
 
-    def _is_committed(self, key: int) -> bool:
+    def is_committed(self, key: int) -> bool:
         """Whether what has this key can never have another id or text: not if it may still be rolled back."""
         facts = getattr(self._open, "facts", None)
         return bool(key < facts[0]) if facts is not None else not self._db.raw().in_transaction

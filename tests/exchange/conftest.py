@@ -1,0 +1,16 @@
+"""What goes in and out does so with an index in a file, and with one in PostgreSQL."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.testing import homes
+from holdfast.testing.homes import index_emptied, index_home, schemas  # noqa: F401 - fixtures
+
+ONLY_OF_A_FILE: dict[str, str] = {}
+ORDINARY: dict[str, list[str]] = {}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test twice."""
+    homes.twice(metafunc, ONLY_OF_A_FILE, ORDINARY)
