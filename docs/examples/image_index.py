@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from holdfast.errors import StorageIOError
+from holdfast.errors import ReadOnlyError, StorageIOError
 from holdfast.index import ram
 from holdfast.index.sqlite import SqliteIndex
 
@@ -30,8 +30,10 @@ class ImageIndex(SqliteIndex):
         found = self.file.stat() if self.file.exists() else None
         return f"image:{self.file}" if found is None else f"image:{found.st_dev}:{self.file}"
 
-    def again(self) -> ImageIndex:
-        """Another handle on the same index."""
+    def again(self, *, read_only: bool = True) -> ImageIndex:
+        """Another handle on the same index; only the first one may write."""
+        if not read_only:
+            raise ReadOnlyError(f"{self.file} is open", path=str(self.file))
         return ImageIndex(self.file, read_only=True)
 
     def commit(self) -> None:

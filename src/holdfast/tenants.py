@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import StoreWideError
+from holdfast.kinds.clauses import upheld
 
 # Most stores have one tenant: what only others need is imported when it is used.
 # ruff: noqa: PLC0415
@@ -31,6 +32,7 @@ def store_wide(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S
     return guarded
 
 
+@upheld
 class OfTenants:
     """The part of `Store` that knows of tenants."""
 

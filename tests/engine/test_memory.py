@@ -16,7 +16,7 @@ import pytest
 
 import holdfast
 from holdfast import Store, disk, ram
-from holdfast.errors import HandleDeadError, HoldfastError, LockedError
+from holdfast.errors import HandleDeadError, HoldfastError, LockedError, NotAStoreError
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.testing.conformance.calls import CALLS, fill, names_of
 
@@ -268,8 +268,36 @@ def test_a_forked_child_has_no_store(store: Store) -> None:
     assert store.read("a") == b"1"
 
 
+def test_another_handle_of_the_same_process_works_on_the_same_store(store: Store) -> None:
+    store.put("a", "1")
+    second = holdfast.open(store.path, actor="Eve")
+    second.put("a", "2")
+    assert store.read("a") == b"2"
+    with store.for_tenant("acme") as theirs:
+        theirs.put("a", "theirs")
+        assert (theirs.read("a"), store.read("a")) == (b"theirs", b"2")
+    place = store.path
+    store.close()
+    assert second.read("a") == b"2"
+    assert second.fsck().findings == ()
+    second.close()
+    with pytest.raises(NotAStoreError):
+        holdfast.open(place)
+
+
+def test_a_consumer_of_changes_goes_on_where_it_was(store: Store) -> None:
+    consumer = store.outbox.create("mine")
+    store.put("a", "1")
+    seen = []
+    with holdfast.open(store.path) as second:
+        assert [one.name for one in second.outbox.list()] == ["mine"]
+        seen = [one.behind for one in second.outbox.list()]
+    assert seen == [store.changes.head().next_seq - 1]
+    assert consumer is not None
+
+
 def test_calls_that_go_by_path_say_that_there_is_nothing(store: Store, tmp_path: Path) -> None:
-    for call in (holdfast.open, holdfast.fsck, holdfast.recover, holdfast.rebuild):
+    for call in (holdfast.fsck, holdfast.rebuild, holdfast.repair):
         with pytest.raises(HoldfastError):
             call(store.path)
     with pytest.raises(HoldfastError):

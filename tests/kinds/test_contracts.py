@@ -20,11 +20,11 @@ from holdfast.kinds.clauses import CLAUSES
 from holdfast.testing.conformance.calls import NOUNS
 
 WRONG: dict[str, list[Any]] = {
-    "P-1": [-1, 1.5, "3", True], "P-2": [-1, "all"], "P-3": [-1, None], "P-4": ["1", None], "P-5": [None, 3, b"name"],
+    "P-1": [-1, 1.5, "3", True], "P-2": [3, "5%"], "P-3": [-1, None], "P-4": ["1", None], "P-5": [None, 3, b"name"],
     "P-6": [3, b"x"], "P-7": [3, ["document"]], "P-8": [3], "P-9": [3, b"id"], "P-10": [None, 7, ["a"]], "P-11": [7],
-    "P-12": ["tag", 3], "P-13": ["supports", 3], "P-14": [1, "1"], "P-15": [-1, float("nan"), float("inf"), "1"],
+    "P-12": [3], "P-13": [3, b"supports"], "P-14": [1, "1"], "P-15": [-1, float("nan"), float("inf"), "1"],
     "P-16": [None, 3], "P-17": ["a", 3], "P-18": ["git", 3], "P-19": [None, 3], "P-20": [3, "rw"], "P-21": [3, []],
-    "P-22": [3], "P-23": [3, "5%"],
+    "P-22": [3],
 }  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def memory() -> Iterator[Store]:
 
 def speaking(store: Store) -> Iterator[tuple[str, Any, str]]:
     """(call, method, parameter) wherever a clause speaks of a parameter of a public call."""
-    for noun in ("", *NOUNS):
+    for noun in ("", *(one for one in NOUNS if one != "outbox")):  # which looks at its arguments by itself
         owner = getattr(store, noun) if noun else store
         for name, method in inspect.getmembers(type(owner), inspect.isfunction):
             if not name.startswith("_"):

@@ -18,7 +18,7 @@ import holdfast
 from holdfast import Store, field
 from holdfast.engine import open as opening
 from holdfast.engine.open import Settings
-from holdfast.errors import InvalidDigestError, InvalidQueryError
+from holdfast.errors import ContractViolationError, InvalidDigestError, InvalidQueryError
 from holdfast.index.select import declared, finding
 from holdfast.testing.clock import FixedClock
 from holdfast.values import canon, query
@@ -500,9 +500,11 @@ def test_an_order_or_a_limit_that_makes_no_sense_is_refused(filled: Store) -> No
     for order in ("colour", "", "--name", "metadata.x"):
         with pytest.raises(InvalidQueryError):
             list(filled.find(order=order))
-    for limit in (0, -1):
-        with pytest.raises(InvalidQueryError):
-            filled.artifacts.page(limit=limit)
+    with pytest.raises(InvalidQueryError):
+        filled.artifacts.page(limit=0)
+    for ask in (filled.artifacts.page, filled.artifacts.find):
+        with pytest.raises(ContractViolationError):
+            ask(limit=-1)
 
 
 def test_times_are_taken_as_text_and_in_any_zone(filled: Store) -> None:

@@ -8,14 +8,17 @@ one thing: nothing outlives the process.
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Callable
 
 from holdfast import ram
 from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.engine import derive
-from holdfast.engine.handle import Handle
+from holdfast.engine.handle import Handle, handle_on
 from holdfast.engine.locks import WriterLock
 from holdfast.engine.open import Settings
 from holdfast.engine.ram_locks import RamLock
+from holdfast.errors import NotAStoreError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
@@ -40,8 +43,37 @@ def make(settings: Settings, index: SqliteIndex | None = None) -> Handle:
         disk.free()
         raise
     handle = put_together(root, found, settings, disk, index)
-    handle.at_close = disk.free
+    handle.at_close = _user(disk)
     return handle
+
+
+def join(root: str, settings: Settings) -> Handle:
+    """Another handle on a store in memory that is open. NotAStoreError if none is, at this path."""
+    known = handle_on(root)
+    if known is None or not isinstance(known.disk, ram.RamDisk):
+        raise NotAStoreError(
+            f"{root} is no store in memory that is open", path=root, remedy="`holdfast.memory()` makes one."
+        )
+    index = known.index.again(read_only=settings.read_only)
+    handle = put_together(root, known.marker, settings, known.disk, index)
+    handle.at_close = _user(known.disk)
+    return handle
+
+
+_users: Counter[str] = Counter()
+
+
+def _user(disk: ram.RamDisk) -> Callable[[], None]:
+    """One more handle works on this memory: what to call when it is closed. The last one gives the memory back."""
+    _users[disk.root] += 1
+
+    def done() -> None:
+        _users[disk.root] -= 1
+        if not _users[disk.root]:
+            del _users[disk.root]
+            disk.free()
+
+    return done
 
 
 def _furnished(root: str, disk: ram.RamDisk, settings: Settings) -> Marker:
@@ -73,6 +105,7 @@ def put_together(root: str, found: Marker, settings: Settings, disk: ram.RamDisk
         wait_s=settings.wait_s,
         read_only=settings.read_only,
         clock=settings.clock,
+        tenant=settings.tenant,
     )
     handle.users.acquire(shared=True, wait_s=settings.wait_s)
     return handle

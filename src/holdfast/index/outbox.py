@@ -18,7 +18,7 @@ from typing import Any
 from holdfast import disk, ram
 from holdfast.errors import IndexDamagedError
 from holdfast.index.database import Database
-from holdfast.index.ram import database_at
+from holdfast.index.ram import RamDatabase
 
 TABLES = (
     ('CREATE TABLE "outbox_consumer" ("scope" TEXT NOT NULL, "name" TEXT NOT NULL, "seq" INTEGER NOT NULL, "hash" BLOB '
@@ -254,11 +254,11 @@ class _File(Database):
 
 
 def outbox_file(path: str, clock: Callable[[], int], *, read_only: bool) -> OutboxRows | None:
-    """The rows in a file, or in memory; made if it is missing, None instead where nothing may be written."""
+    """The rows in a file; made if it is missing, None instead where nothing may be written."""
     in_memory = ram.holds(path)
-    if read_only and not (ram.database(path) if in_memory else os.path.exists(path)):
+    if read_only and (ram.database(path) is None if in_memory else not os.path.exists(path)):
         return None
-    database = database_at(path, read_only=read_only) if in_memory else _File(path, read_only=read_only)
+    database = RamDatabase(path, read_only=read_only) if in_memory else _File(path, read_only=read_only)
     try:
         _prepare(database, path, read_only=read_only)
     except IndexDamagedError as error:

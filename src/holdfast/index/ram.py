@@ -35,10 +35,14 @@ def _kind(sql: str) -> str:
     head = sql.split(None, 1)[0].upper()
     if head == "BEGIN":
         return "begin" if "IMMEDIATE" in sql.upper() else "look"
+    if head == "PRAGMA" and "user_version =" in sql:
+        return "write"
     if head == "PRAGMA":
         return "setting" if "=" in sql or "checkpoint" in sql else "version" if sql.upper() == _VERSION else "read"
     if head in ("COMMIT", "ROLLBACK") and "TO" not in sql.upper().split():
         return head.lower()
+    if head == "WITH" and not {"INSERT", "UPDATE", "DELETE", "REPLACE"}.isdisjoint(sql.upper().split()):
+        return "write"
     return "read" if head in _READS else "write"
 
 

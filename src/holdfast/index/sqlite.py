@@ -139,9 +139,9 @@ class SqliteIndex:
         """What a file-by-file copy of the index cannot carry along: file system, inode, when it was made."""
         return file_identity(self.path)
 
-    def again(self) -> SqliteIndex:
-        """Another handle on the same index, to read it."""
-        return type(self)(self.path, read_only=True)
+    def again(self, *, read_only: bool = True) -> SqliteIndex:
+        """Another handle on the same index."""
+        return type(self)(self.path, read_only=read_only)
 
     def close(self) -> None:
         """Close all connections. Under the writer lock, or while another process has the index open."""

@@ -51,11 +51,11 @@ def _name(value: Any) -> bool:
 
 
 def _record(value: Any) -> bool:
-    return isinstance(value, (str, bytes)) or hasattr(value, "id")
+    return isinstance(value, (str, bytes)) or hasattr(value, "id") or hasattr(value, "artifact_id")
 
 
 def _named(value: Any) -> bool:
-    return isinstance(value, str) or hasattr(value, "id")
+    return isinstance(value, str) or hasattr(value, "id") or hasattr(value, "artifact_id")
 
 
 def _several(value: Any) -> bool:
@@ -68,7 +68,7 @@ def _seconds(value: Any) -> bool:
 
 CLAUSES: dict[str, Clause] = {
     "limit": Clause("P-1", "`limit` is a whole number, 0 or more, or None for no limit", _count),
-    "depth": Clause("P-2", "`depth` is a whole number, 0 or more, or None for all the way", _count),
+    "portion": Clause("P-2", "`portion` is a Portion", lambda v: v is None or hasattr(v, "way")),
     "context": Clause("P-3", "`context` is a whole number of lines, 0 or more", lambda v: _whole(v) and v >= 0),
     "since_seq": Clause("P-4", "`since_seq` is a whole number", _whole),
     "order": Clause("P-5", "`order` is the name of an order, as text", lambda v: isinstance(v, str)),
@@ -78,8 +78,8 @@ CLAUSES: dict[str, Clause] = {
     "record": Clause("P-9", "`record` is a record, or text that names one", lambda v: v is None or _named(v)),
     "path": Clause("P-10", "`path` is text or bytes, or a record that is there", _record),
     "name": Clause("P-11", "`name` is text or bytes", _name),
-    "tags": Clause("P-12", "`tags` is a list of texts, and not one text", _several),
-    "types": Clause("P-13", "`types` is a list of texts, and not one text", _several),
+    "tags": Clause("P-12", "`tags` is a list", lambda v: v is None or isinstance(v, Iterable)),
+    "types": Clause("P-13", "`types` is a list of texts, or one", lambda v: isinstance(v, str) or _several(v)),
     "revisions": Clause("P-14", "`revisions` is a list of numbers", _several),
     "grace_s": Clause("P-15", "`grace_s` is a number of seconds, 0 or more, or None for two weeks", _seconds),
     "note": Clause("P-16", "`note` is text", lambda v: isinstance(v, str)),
@@ -88,7 +88,6 @@ CLAUSES: dict[str, Clause] = {
     "run": Clause("P-19", "`run` is a run, or text that names one", _named),
     "file": Clause("P-20", "`file` is a FileFacts", lambda v: v is None or hasattr(v, "mtime_ns")),
     "owner": Clause("P-21", "`owner` is text", _text),
-    "portion": Clause("P-23", "`portion` is a Portion", lambda v: v is None or hasattr(v, "way")),
     "head": Clause("P-22", "`head` is the head of a chain, as text", _text),
 }
 """By the name of the parameter."""

@@ -12,7 +12,9 @@ from typing import Any
 from holdfast import Store, field
 
 Call = Callable[[Store, Path], Any]
-NOUNS = ("artifacts", "audit", "changes", "collections", "indexes", "relationships", "runs", "search", "standards")
+NOUNS = (
+    "artifacts", "audit", "changes", "collections", "indexes", "outbox", "relationships", "runs", "search", "standards",
+)  # fmt: skip
 
 
 def names_of(store: Store) -> Iterator[str]:
@@ -38,6 +40,7 @@ def fill(store: Store) -> None:
     store.relationships.relate(one, "derived_from", other)
     run = store.runs.create("made")
     store.runs.add_step(run, "first")
+    store.outbox.create("made")
     store.put("gone", "x")
     store.artifacts.delete("gone")
     store.collections.create("left")
@@ -68,6 +71,12 @@ def _transaction(store: Store, _: Path) -> None:
 def _start(store: Store, _: Path) -> None:
     with store.runs.start("under way") as under_way:
         under_way.output(store.put("made", "1").artifact)
+
+
+def _of_a_tenant(store: Store) -> None:
+    with store.for_tenant("acme") as theirs:
+        theirs.put("a", "theirs")
+        assert [one.path for one in theirs.find()] == ["a"]
 
 
 def _at(store: Store, _: Path) -> None:
@@ -112,6 +121,7 @@ CALLS: dict[str, Call] = {
     "find": lambda s, _: all_of(s.find(field("metadata.n") > 1)),
     "fsck": lambda s, _: s.fsck(),
     "gc": lambda s, _: s.gc(grace_s=0),
+    "for_tenant": lambda s, _: _of_a_tenant(s),
     "get": lambda s, _: s.get("docs/a.md"),
     "id": lambda s, _: s.id,
     "import_git": lambda s, tmp: s.import_git(_repository(tmp / "repo"), into="repo"),
@@ -127,7 +137,10 @@ CALLS: dict[str, Call] = {
     "search.left_out": lambda s, _: all_of(s.search.left_out()),
     "snapshot": lambda s, tmp: s.snapshot(tmp / "snapshot.hfs", collections=["docs"]),
     "status": lambda s, _: s.status(),
+    "tenant": lambda s, _: s.tenant,
+    "tenants": lambda s, _: s.tenants(),
     "transaction": _transaction,
+    "usage": lambda s, _: s.usage(owner=""),
     "artifacts.copy_to": lambda s, _: s.artifacts.copy_to("b.txt", io.BytesIO()),
     "artifacts.create": lambda s, _: s.artifacts.create("new", "1"),
     "artifacts.delete": lambda s, _: s.artifacts.delete("b.txt"),
@@ -176,6 +189,9 @@ CALLS: dict[str, Call] = {
     "indexes.declare": lambda s, _: s.indexes.declare("metadata.n"),
     "indexes.drop": lambda s, _: s.indexes.drop(s.indexes.declare("metadata.n").field),
     "indexes.list": lambda s, _: s.indexes.list(),
+    "outbox.consumer": lambda s, _: s.outbox.consumer("made"),
+    "outbox.create": lambda s, _: s.outbox.create("another"),
+    "outbox.list": lambda s, _: s.outbox.list(),
     "relationships.count_touching": lambda s, _: s.relationships.count_touching(s.get("b.txt").id),
     "relationships.delete": lambda s, _: s.relationships.delete(relationship(s)),
     "relationships.find": lambda s, _: all_of(s.relationships.find(type="derived_from")),
