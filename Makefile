@@ -10,11 +10,11 @@ SOURCES := src tests tools
 # The tests start our command a thousand times: where Python may not keep compiled code it compiles it each time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test lint pytest postgres soak bench docs clean
+.PHONY: help demo test lint pytest test-both soak bench docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 demo: $(READY)  ## See Holdfast at work on real files, each claim checked (about a minute)
 	@$(BIN)/python tools/demo.py
@@ -32,12 +32,12 @@ lint: $(READY)
 pytest: $(READY)
 	HOLDFAST_TESTS_NEED=postgresql $(BIN)/python -m pytest -n 3 --dist worksteal
 
-postgres: $(READY)  ## The suites of kinds with every index in PostgreSQL too (some minutes)
-	HOLDFAST_TESTS_NEED=postgresql $(BIN)/python -m pytest -m "postgres or postgres_full" -n 2 --dist worksteal
+test-both: $(READY)  ## The suites of kinds, care and exchange with every index in PostgreSQL (half an hour)
+	HOLDFAST_TESTS_NEED=postgresql $(BIN)/python -m pytest -m "(postgres or postgres_full) and not soak" -n 2 --dist worksteal
 
 soak: $(READY)  ## The long labs (two to three hours); their counts become the table in docs/reliability.md
 	@rm -f soak-tally.jsonl soak-tally.jsonl.failed
-	HOLDFAST_TALLY=$(CURDIR)/soak-tally.jsonl $(BIN)/python -m pytest -m soak -n 2 --dist worksteal -o faulthandler_timeout=0
+	HOLDFAST_TALLY=$(CURDIR)/soak-tally.jsonl $(BIN)/python -m pytest -m "soak or postgres_full" -n 2 --dist worksteal -o faulthandler_timeout=0
 	$(BIN)/python tools/reliability.py soak-tally.jsonl
 
 bench: $(READY)  ## Ours and the peers side by side (an hour, 10 GB under bench-work); writes docs/performance.md

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.stores import create_store as create
     from holdfast.stores import doctor, import_store
     from holdfast.stores import fsck_store as fsck
+    from holdfast.stores import memory_store as memory
     from holdfast.stores import open_store as open  # noqa: A004
     from holdfast.stores import rebuild_store as rebuild
     from holdfast.stores import recover_store as recover
@@ -42,6 +43,7 @@ _HOMES = {
     "field": ("holdfast.values.query", "field"),
     "fsck": ("holdfast.stores", "fsck_store"),
     "import_store": ("holdfast.stores", "import_store"),
+    "memory": ("holdfast.stores", "memory_store"),
     "open": ("holdfast.stores", "open_store"),
     "parse_condition": ("holdfast.values.query", "parse"),
     "rebuild": ("holdfast.stores", "rebuild_store"),
@@ -66,6 +68,7 @@ __all__ = [
     "field",
     "fsck",
     "import_store",
+    "memory",
     "open",
     "parse_condition",
     "rebuild",

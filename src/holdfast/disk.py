@@ -12,15 +12,29 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import stat as stat_flags
 import struct
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, Protocol
 
 from holdfast.errors import NoSpaceError, ReadOnlyError, StorageIOError
 
 _FALLOC_FL_KEEP_SIZE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
+_WRITE = 2
+"""SYNC_FILE_RANGE_WRITE: start writing, wait for nothing."""
+
+
+def _range_writer() -> Callable[[int, int, int, int], int] | None:
+    found = getattr(_libc, "sync_file_range", None)
+    if found is not None:
+        found.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return found
+
+
+_begin_writing = _range_writer()
 
 
 def raise_typed(error: OSError, operation: str, path: str) -> NoReturn:
@@ -54,6 +68,36 @@ class _Typed:
 def typed(operation: str, path: str) -> _Typed:
     """Errors of the block come out typed, except that a file is or is not there."""
     return _Typed(operation, path)
+
+
+FIRST_VIRTUAL = 1 << 30
+"""Descriptors from here on are of files in memory (`holdfast.ram`); the system gives none so high."""
+
+
+class Virtual(Protocol):
+    """What stands for an open file that the system does not know."""
+
+    def facts(self) -> os.stat_result:
+        """As fstat gives them."""
+
+    def flock(self, operation: int) -> None:
+        """As flock does; OSError if it is locked."""
+
+
+VIRTUAL: dict[int, Virtual] = {}
+
+
+def fstat(fd: int) -> os.stat_result:
+    """What is known of an open file."""
+    return os.fstat(fd) if fd < FIRST_VIRTUAL else VIRTUAL[fd].facts()
+
+
+def flock(fd: int, operation: int) -> None:
+    """A lock that belongs to the open file, and ends when its descriptor is closed. OSError."""
+    if fd < FIRST_VIRTUAL:
+        fcntl.flock(fd, operation)
+    else:
+        VIRTUAL[fd].flock(operation)
 
 
 class Disk:
@@ -128,6 +172,15 @@ class Disk:
     def size(self, fd: int) -> int:
         """Bytes of an open file."""
         return os.fstat(fd).st_size
+
+    def begin_writing(self, fd: int, offset: int, length: int) -> None:
+        """Ask the system to begin to write a part of a file, so that the sync at its end finds less to do.
+
+        A hint, by Linux's `sync_file_range`: it says nothing of errors, takes none away from the sync, which tells of
+        them, and makes nothing durable.
+        """
+        if _begin_writing is not None:
+            _begin_writing(fd, offset, length, _WRITE)
 
     def fsync(self, fd: int, path: str) -> None:
         """Make the file's bytes and length durable. Never called again on a file where it failed."""

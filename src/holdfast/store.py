@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.transaction import Unit, write
+from holdfast.kinds.clauses import upheld
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.readings import Artifacts
 from holdfast.tenants import OfTenants, store_wide
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from holdfast.kinds.view import View
 
 
+@upheld
 class Store(OfTenants):
     """An open store. Made by `holdfast.open` or `holdfast.create`; usable from many threads; closed by `with`."""
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.care.repair import RepairReport
     from holdfast.engine.recover import Progress
     from holdfast.exchange.tree_import import ImportReport
+    from holdfast.index.sqlite import SqliteIndex
 
 
 def open_store(
@@ -39,6 +40,7 @@ def open_store(
     `path` may be the URL of an index in PostgreSQL (docs/postgresql.md); `blobs` is the folder of the store then.
     `tenant`: show and write this tenant's records only (docs/tenants.md); None: those of all.
     """
+    _promised()
     folder, index = places.of(path, blobs)
     root = opening.place_of(folder)
     settings = Settings(
@@ -69,6 +71,28 @@ def create_store(
     settings = Settings(actor_of(actor), index=index)
     opening.create(folder, settings)
     return Store(opening.open_store(folder, settings))
+
+
+def memory_store(*, actor: Actor | str | None = None, index: SqliteIndex | None = None) -> Store:
+    """A new, empty store that is nowhere but in memory, with all that an opened one can do; closing it frees it.
+
+    Nothing of it is on disk, but for what you export. `copy` makes a durable store of it: `store.copy(PATH)`. Every
+    call makes a store of its own; threads may share one, other processes cannot.
+
+    `index`: one that somebody else has written, empty (docs/backends.md); it is closed with the store.
+    """
+    from holdfast.engine import memory
+
+    _promised()
+    return Store(memory.make(Settings(actor_of(actor)), index))
+
+
+def _promised() -> None:
+    """Where the environment asks for it, results are checked against what is promised of them."""
+    if os.environ.get("HOLDFAST_CONTRACTS"):
+        from holdfast.kinds import promises
+
+        promises.enforce_if_asked()
 
 
 def recover_store(

@@ -1,21 +1,11 @@
-"""Both blob stores keep the contract; the local one also when frames are tiny."""
+"""The local blob store keeps the contract also when frames are tiny; else see tests/conformance."""
 
 from pathlib import Path
 
-from holdfast.blobs import LocalBlobs, MemoryBlobs
+from holdfast.blobs import LocalBlobs
 from holdfast.blobs.compress import Shape
 from holdfast.disk import Disk
 from holdfast.testing.blobs import BlobStoreTests
-
-
-class TestMemoryBlobs(BlobStoreTests):
-    def make_store(self, tmp_path: Path) -> MemoryBlobs:
-        return MemoryBlobs()
-
-
-class TestLocalBlobs(BlobStoreTests):
-    def make_store(self, tmp_path: Path) -> LocalBlobs:
-        return LocalBlobs(str(tmp_path), Disk())
 
 
 class TestLocalBlobsInFramesOf4KiB(BlobStoreTests):

@@ -10,9 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.testing import damage
+from holdfast.testing import damage, homes
+from holdfast.testing.homes import index_emptied, index_home, schemas  # noqa: F401 - fixtures
 
 Samples = Callable[[str], Path]
+
+ONLY_OF_A_FILE: dict[str, str] = {}
+ORDINARY = {
+    "test_backup": ["all_that_can_be_read_of_the_store"],
+    "test_gc": ["only_what_no_kept"],
+    "test_rebuild": ["empty_store_can_be_rebuilt"],
+    "test_redact": ["nothing_of_a_redacted"],
+    "test_repack": ["everything_reads_as_before"],
+    "test_restore": ["rows_of_a_restored_store", "at_a_change"],
+}
+"""What the ordinary run takes to the server: by module, tests with one of these words in their names."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test twice."""
+    homes.twice(metafunc, ONLY_OF_A_FILE, ORDINARY)
 
 
 @pytest.fixture(scope="session")

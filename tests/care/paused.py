@@ -2,8 +2,8 @@
 
     python paused.py ROOT put|gc OPERATION PATH_PART
 
-It prints `paused` when it stands before the named disk operation (at once, if OPERATION is `start`), reads a line to go
-on, and prints `done` or the code of its error at the end.
+It prints `paused` when it stands before the named disk operation (at once, if OPERATION is `start`; before it takes the
+writer lock, if it is `lock`), reads a line to go on, and prints `done` or the code of its error at the end.
 """
 
 from __future__ import annotations
@@ -33,6 +33,15 @@ def main(root: str, work: str, operation: str, part: str) -> None:
 
         if operation == "start":
             pause("")
+        elif operation == "lock":
+            acquire = store._handle.writer.acquire
+
+            def paused(what: str, *, wait_s: float) -> None:
+                store._handle.writer.acquire = acquire  # type: ignore[method-assign]
+                pause("")
+                acquire(what, wait_s=wait_s)
+
+            store._handle.writer.acquire = paused  # type: ignore[method-assign]
         else:
             disk.before(operation, pause, path=part)
         try:

@@ -24,6 +24,7 @@ from holdfast.errors import (
     NotABackupError,
     ReadOnlyError,
 )
+from holdfast.formats import frame
 from holdfast.testing.asking import readable
 from holdfast.testing.backups import Memory
 from holdfast.values.change import Actor
@@ -169,6 +170,25 @@ def test_a_pack_that_has_grown_is_copied_and_the_old_generation_keeps_its_own(st
     grown = (generation(dest, 2) / "packs" / pack.name).read_bytes()
     assert grown.startswith(before)
     assert len(grown) > len(before)
+
+
+def test_of_a_pack_that_has_grown_only_what_is_new_is_unpacked(
+    store: Store, root: str, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put_many((f"a/{n}", os.urandom(500)) for n in range(20))
+    assert store.backup(dest).lacks == ()
+    unpacked: list[int] = []
+    real = frame.decode_many
+    monkeypatch.setattr(frame, "decode_many", lambda frames: (unpacked.append(len(frames)), real(frames))[1])
+    store.put("b", os.urandom(500))
+    assert store.backup(dest).lacks == ()
+    assert unpacked == [1]
+    (pack,) = (Path(root) / "packs").iterdir()
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    pack.write_bytes(data)
+    store.put("c", os.urandom(500))
+    assert store.backup(dest).lacks  # what was sound when it was copied is looked at all the same
 
 
 def test_a_backup_of_what_has_not_changed_makes_no_generation(store: Store, dest: Path) -> None:

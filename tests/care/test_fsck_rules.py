@@ -76,6 +76,8 @@ RULES = {
     "artifact-has-record": "DELETE FROM record WHERE key = 3",
     "record-has-artifact": "DELETE FROM artifact WHERE key = 3",
     "record-has-relationship": "DELETE FROM relationship",
+    "revision-first": "UPDATE revision SET number = 1 WHERE number = 2",
+    "content-first": "UPDATE content SET key = 1000 WHERE key = 3",
     "revision-content": "UPDATE revision SET content = 99 WHERE key = 3",
     "content-digest": "UPDATE content SET digest = x'01' WHERE key = 3",
     "relationship-source-exists": "UPDATE relationship SET source = target, source_kind = 4",

@@ -429,7 +429,7 @@ PAUSES = {
     "published": ("files", "unlink", "/tmp/"),  # inside its transaction: published, not committed
     "publish": ("files", "link", "/blobs/"),  # inside its transaction: about to publish
     "append": ("packs", "write", "/packs/"),  # looked for a hit, nothing appended
-    "appended": ("packs", "fsync", "/packs/"),  # appended, not durable
+    "appended": ("packs", "lock", ""),  # appended, not durable
     "journal": ("", "write", "/journal/"),  # committed, not yet in the journal
 }
 """(only in that form, operation, on which files) before which the other process stops."""
@@ -478,7 +478,7 @@ def test_a_put_that_was_staged_before_a_step_of_gc_and_published_after_it_is_saf
     digest = give_up(store, "gone")
     store.gc(grace_s=0)
     collector = Gc(store._handle, grace_s=0)
-    child = another("put", "fsync", "/tmp/" if form == "files" else "/packs/")
+    child = another("put", *(("fsync", "/tmp/") if form == "files" else ("lock", "")))
     assert child.line() == "paused"
     for name in STEPS[: STEPS.index(step) + 1]:
         getattr(collector, name)()

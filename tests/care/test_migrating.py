@@ -24,8 +24,9 @@ from holdfast.errors import (
     SchemaOutdatedError,
     SchemaTooNewError,
 )
+from holdfast.index import migrating as runner
 from holdfast.index.database import Database
-from holdfast.index.migrations import manifest, runner
+from holdfast.index.migrations import manifest
 from holdfast.index.migrations.manifest import MANIFEST, Lost, Migration
 from holdfast.index.tables import KIND_CODES, LOGICAL, PHYSICAL
 from holdfast.values.change import Actor

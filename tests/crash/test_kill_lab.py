@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,7 +20,9 @@ import pytest
 from holdfast.engine import transaction
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import Unit
+from holdfast.exchange import hands
 from holdfast.formats import lines
+from holdfast.testing import kill_lab_hands
 from holdfast.testing.kill_lab import KillReport, kill_at_random, kill_at_steps, moments_of
 from holdfast.testing.kill_lab_jobs import JOBS, Job
 from holdfast.testing.kill_lab_steps import STEPS, Step, needs_name
@@ -129,6 +133,20 @@ def test_the_lab_notices_transactions_that_come_in_parts(base: str) -> None:
     wanted = [replace(step, jobs=("transaction",)) for step in steps("after COMMIT, before the journal")]
     report = kill_at_steps(base, seed=2, steps=wanted, plant=half_of_each_transaction)
     assert any("half of transaction" in failure for failure in report.failures), report.failures
+
+
+def helpers_that_stay() -> None:
+    """They answer nothing, and do not end when nobody asks any more."""
+    program = [sys.executable, "-S", "-c", "import os, time; os.close(1); time.sleep(20)"]
+    hands._started = lambda: subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked at in /proc")
+def test_the_lab_notices_processes_that_outlive_the_one_they_helped(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kill_lab_hands, "_PATIENCE_S", 0.2)
+    wanted = [replace(step, jobs=("add with help",)) for step in steps("before an append to a pack")]
+    report = kill_at_steps(base, seed=3, steps=wanted, plant=helpers_that_stay)
+    assert any("without the one they helped" in failure for failure in report.failures), report.failures
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from holdfast.disk import Disk
 from holdfast.exchange import folder, hand, hands, reading, walking
 from holdfast.exchange.folder import AddReport
 from holdfast.exchange.hands import Hands
+
+from . import mortal_hand
 
 FILES = 90
 
@@ -100,6 +104,83 @@ def test_a_process_that_dies_or_talks_nonsense_is_done_without(
     monkeypatch.setattr(hands, "_started", start)
     assert added(tmp_path / "lost", tree, monkeypatch, 2) == alone
     assert started
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_process_that_is_killed_at_any_step_of_its_work_is_done_without(
+    tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = added(tmp_path / "alone", tree, monkeypatch, 0)
+    monkeypatch.setenv("REAL_HAND", hand.__file__)
+    monkeypatch.setattr(hand, "__file__", mortal_hand.__file__)
+    made: list[subprocess.Popen[bytes]] = []
+    real: Callable[[], subprocess.Popen[bytes]] = hands._started
+    monkeypatch.setattr(hands, "_started", lambda: made.append(real()) or made[-1])
+    before = open_pipes()
+    for turn, step in enumerate(mortal_hand.STEPS):
+        nth = turn % 2 + 1
+        monkeypatch.setenv("MORTAL", f"{step} {nth}")
+        made.clear()
+        assert added(tmp_path / step, tree, monkeypatch, 2) == alone, step
+        # One that was never asked a second time ended when its input did.
+        assert -signal.SIGKILL in [child.returncode for child in made], step
+        assert {child.returncode for child in made} <= {-signal.SIGKILL, 0}, step
+        assert open_pipes() == before, step
+        assert os.listdir(tmp_path / step / "tmp") == [], step
+
+
+BUSY = """
+import sys, holdfast
+from holdfast.exchange import hand, hands, reading, walking
+reading.ALONE_GROUPS = walking.ALONE_FOLDERS = 0
+reading.TOGETHER_BYTES, walking.AHEAD_FOLDERS = 8_000, 2
+hand.__file__ = sys.argv[3]
+with holdfast.open(sys.argv[1]) as store:
+    store.put("acknowledged", b"before")
+    store.add(sys.argv[2])
+"""
+
+
+def is_alive(pid: int) -> bool:
+    """Not so if it has ended and nobody has asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked at in /proc")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_processes_end_with_the_one_they_helped_however_that_ended(
+    root: str, tmp_path: Path, tree: Path, how: signal.Signals
+) -> None:
+    holdfast.create(root).close()
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    source = str(Path(holdfast.__file__).parents[1])
+    said = {"PYTHONPATH": source, "REAL_HAND": hand.__file__, "MORTAL": f"wait {marks}", "HOLDFAST_HANDS": "2"}
+    command = [sys.executable, "-c", BUSY, root, str(tree), mortal_hand.__file__]
+    with subprocess.Popen(command, env={**os.environ, **said}, stderr=subprocess.DEVNULL) as busy:
+        wait_until(lambda: any(marks.iterdir()))
+        at_work = [int(mark.name) for mark in marks.iterdir()]
+        busy.send_signal(how)
+        if how != signal.SIGINT:  # which is waited out: the pieces of work that are begun are small
+            busy.wait()
+            assert all(map(is_alive, at_work))
+        (marks / "go").touch()
+    assert busy.returncode == -how
+    wait_until(lambda: not any(map(is_alive, [int(m.name) for m in marks.iterdir() if m.name != "go"])))
+    with holdfast.open(root) as store:
+        assert store.read("acknowledged") == b"before"
+        assert store.fsck().exit_code == 0
+        assert store.add(tree).added == FILES + 3
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 200
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.mark.usefixtures("eager")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -224,23 +225,104 @@ def test_two_stores_go_on_from_one_state_and_come_together(
             assert known(copy.get(path)) == known(theirs.get(path))
 
 
-def test_a_later_state_of_this_very_store_is_merged_and_the_report_says_that_the_chains_part(
-    theirs: Store, tmp_path: Path
-) -> None:
-    theirs.put("a.md", "one\n")
+def grown(theirs: Store, tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of a store, and an export of what the store has become since."""
+    fill(theirs)
     theirs.export_tree(tmp_path / "start")
     copy = tmp_path / "copy"
     assert not holdfast.import_store(copy, tmp_path / "start").continues
-    theirs.put("a.md", "two\n")
+    theirs.put("docs/later.md", "later\n")
+    theirs.put("docs/later.md", "later still\n", metadata={"n": 2})
+    theirs.put("large", os.urandom(100_000))
+    theirs.artifacts.rename("docs/later.md", "renamed.md")
+    theirs.put("gone.md", "gone\n")
+    theirs.artifacts.delete("gone.md")
+    theirs.artifacts.purge("gone.md")
     theirs.export_tree(tmp_path / "later")
-    assert holdfast.import_store(copy, tmp_path / "later", dry_run=True).continues
-    assert holdfast.import_store(copy, tmp_path / "later").continues
-    assert not holdfast.import_store(copy, tmp_path / "later").continues
+    return copy, tmp_path / "later"
+
+
+def test_a_later_state_of_this_very_store_makes_it_go_on_to_the_same_head(theirs: Store, tmp_path: Path) -> None:
+    copy, later = grown(theirs, tmp_path)
+    with holdfast.open(copy) as found:
+        before = found.changes.head()
+    tried = holdfast.import_store(copy, later, dry_run=True)
+    assert (tried.continues, tried.merged) == (True, False)
+    with holdfast.open(copy) as found:
+        assert found.changes.head() == before
+    report = holdfast.import_store(copy, later)
+    assert (report.continues, report.merged, report.changes) == (True, False, tried.changes)
+    assert holdfast.import_store(copy, later).counts == {}
     assert not holdfast.import_store(theirs.path, tmp_path / "start").continues
     with holdfast.open(copy) as found:
-        assert known(found.get("a.md")) == known(theirs.get("a.md"))
-        assert found.changes.head() != theirs.changes.head()
+        assert found.changes.head() == theirs.changes.head()
+        assert contents_of(found) == contents_of(theirs)
+        assert found.audit.foreign() == []
         sound(found)
+        found.export_tree(tmp_path / "again")
+    assert filecmp.dircmp(later, tmp_path / "again").diff_files == []
+    assert (tmp_path / "again" / "FORMAT").read_bytes() == (later / "FORMAT").read_bytes()
+
+
+def test_more_than_memory_is_to_hold_goes_on_through_the_index(
+    theirs: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.engine.together._IN_MEMORY_BYTES", 500)
+    copy, later = grown(theirs, tmp_path)
+    assert holdfast.import_store(copy, later).continues
+    with holdfast.open(copy) as found:
+        assert found.changes.head() == theirs.changes.head()
+        sound(found)
+
+
+@pytest.mark.parametrize("why", ["edited", "redacted"])
+def test_what_was_edited_or_redacted_since_is_merged_and_the_report_says_that_the_chains_part(
+    theirs: Store, tmp_path: Path, why: str
+) -> None:
+    copy, later = grown(theirs, tmp_path)
+    if why == "edited":
+        (later / "files" / "docs" / "new.md").write_text("new\n")
+    else:
+        theirs.close()
+        with holdfast.open(theirs.path) as again:
+            again.redact(again.get("docs/renamed.md"), note="a secret")
+            again.export_tree(later, force=True)
+    report = holdfast.import_store(copy, later)
+    assert (report.continues, report.merged) == (True, True)
+    with holdfast.open(copy) as found:
+        assert found.artifacts.list("docs")
+        sound(found)
+
+
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.soak)])
+def test_going_on_that_is_killed_at_any_operation_leaves_old_or_new_and_can_be_done_again(
+    theirs: Store, tmp_path: Path, step: int
+) -> None:
+    copy, later = grown(theirs, tmp_path)
+    with holdfast.open(copy) as found:
+        old = found.changes.head()
+    wanted, target = theirs.changes.head(), tmp_path / "target"
+    number, killed = 0, True
+    seen = set()
+    while killed:
+        number += step
+        shutil.copytree(copy, target)
+
+        def work() -> None:
+            said = Settings(Actor("Cy"), disk=KillingDisk(number))  # noqa: B023
+            importing.import_path(str(target), later, said, wish=Wish())
+
+        killed = in_child(work)
+        with holdfast.open(target) as found:
+            assert findings(found) == [], number
+            seen.add(found.changes.head())
+            assert found.changes.head() in (old, wanted)
+        assert holdfast.import_store(target, later).merged == (wanted in seen)
+        with holdfast.open(target) as found:
+            assert found.changes.head() == wanted
+            sound(found)
+        shutil.rmtree(target)
+    assert seen == {old, wanted}
 
 
 # -- conflicts -------------------------------------------------------------------------------------------------------
@@ -595,6 +677,28 @@ def test_any_two_histories_come_together_soundly(examples: tuple[Any, ...], tmp_
 @given(examples=_EXAMPLES)
 def test_very_many_histories_come_together_soundly(examples: tuple[Any, ...], tmp_path_factory: Any) -> None:
     _check(examples, tmp_path_factory.mktemp("merge"))
+
+
+def test_declared_indexes_come_along_and_what_was_dropped_stays_so(
+    theirs: Store, store: Store, take: Callable[..., Any]
+) -> None:
+    theirs.put("a.md", "one\n", metadata={"n": 1, "m": 2})
+    store.put("b.md", "two\n", metadata={"n": 1})
+    theirs.indexes.declare("metadata.n")
+    theirs.indexes.declare("metadata.m")
+    mine = store.indexes.declare("metadata.m")
+    report = take()
+    outcome = {one.path: str(one.outcome) for one in report.items if one.kind == "metadata-index"}
+    assert outcome == {"metadata.n": "added"}
+    assert {one.field: one.id for one in store.indexes.list()} == {
+        "metadata.m": mine.id,
+        "metadata.n": theirs.indexes.list()[0].id,
+    }
+    assert {one.path for one in store.find(holdfast.field("metadata.n") == 1)} == {"a.md", "b.md"}
+    store.indexes.drop("metadata.n")
+    theirs.put("c.md", "three\n")
+    take()
+    assert [one.field for one in store.indexes.list()] == ["metadata.m"]
 
 
 def test_file_facts_come_along(theirs: Store, store: Store, take: Callable[..., Any]) -> None:

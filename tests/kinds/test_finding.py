@@ -436,8 +436,8 @@ def test_an_ambiguous_prefix_names_the_candidates(store: Store, monkeypatch: pyt
     one, two = (store.put(name, name).artifact for name in ("a", "b"))
     low = bytes.fromhex(one.digest[7:])
     database.run(
-        "UPDATE content SET digest = ? WHERE substr(digest, 1, 8) = ?",
-        (low[:10] + b"\0" * 22, bytes.fromhex(two.digest[7:])[:8]),
+        "UPDATE content SET digest = ? WHERE substr(digest, 1, 4) = ?",
+        (low[:10] + b"\0" * 22, bytes.fromhex(two.digest[7:])[:4]),
     )
 
     with pytest.raises(InvalidDigestError) as caught:

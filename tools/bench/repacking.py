@@ -27,6 +27,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from holdfast.formats import lines
+
 COMMITS = 3_000
 BATCH = 1_000
 
@@ -197,7 +199,7 @@ def _sealed_size(segment: Path) -> int:
     """Bytes of a segment of the journal as it will be when it is sealed."""
     if segment.suffix == ".zst":
         return segment.stat().st_size
-    return len(subprocess.run(["zstd", "-3", "-cq", str(segment)], check=True, capture_output=True).stdout)
+    return len(subprocess.run(["zstd", f"-{lines.LEVEL}", "-cq", str(segment)], check=True, capture_output=True).stdout)
 
 
 def tables(store: Path) -> dict[str, float]:

@@ -29,6 +29,9 @@ from holdfast.values import digest as digests
 _FEW_FILES = 8 if sys.platform.startswith("linux") else sys.maxsize
 _FEW_FOLDERS = 16 if sys.platform.startswith("linux") else sys.maxsize
 
+_BEGIN_BYTES = 8 << 20
+"""The system is asked to begin to write with so many bytes: as much as a disk likes in one piece."""
+
 _FAN_OUT = frozenset(f"{n:02x}" for n in range(256))
 
 
@@ -48,10 +51,26 @@ class _Place:
     frames: int
 
 
+def _writing(disk: Disk, fd: int, path: str) -> Callable[[bytes], None]:
+    """Writes to the end of a file. A large one is on its way to the disk before its last byte is compressed."""
+    done = begun = 0
+
+    def write(data: bytes) -> None:
+        nonlocal done, begun
+        disk.write(fd, data, path)
+        done += len(data)
+        if done - begun >= _BEGIN_BYTES:
+            disk.begin_writing(fd, begun, done - begun)
+            begun = done
+
+    return write
+
+
 class LocalBlobs:
     """Blobs in the folder `root` of a store, by way of `disk`. Needs no folders made beforehand except `root`.
 
-    `shape` says how content is cut; any shape can be read, whatever it was written with.
+    `shape` says how content is cut; any shape can be read, whatever it was written with. `stem`: how the names of all
+    begin that is staged here.
     """
 
     def __init__(self, root: str, disk: Disk, *, shape: Shape | None = None) -> None:
@@ -59,7 +78,7 @@ class LocalBlobs:
         self._disk = disk
         self._shape = shape or Shape()
         # 128 bits: half drawn once, half counted, because a draw for each file makes threads wait for each other.
-        self._stem = os.urandom(8).hex()
+        self.stem = os.urandom(8).hex()
         self._count = itertools.count()
         self._synced_folders: set[str] | None = None
 
@@ -226,12 +245,12 @@ class LocalBlobs:
         return f"{self._root}/{paths.blob_file(raw)}"
 
     def _stage(self, fill: Callable[[Callable[[bytes], None]], Written], *, durable: bool) -> Staged:
-        path = f"{self._root}/{paths.TMP}/{self._stem}{next(self._count):016x}.tmp"
+        path = f"{self._root}/{paths.TMP}/{self.stem}{next(self._count):016x}.tmp"
         disk = self._disk
         fd = self._create(path)
         try:
             try:
-                written = fill(lambda data: disk.write(fd, data, path))
+                written = fill(_writing(disk, fd, path))
                 if durable:
                     disk.fsync(fd, path)
             finally:

@@ -10,8 +10,8 @@ from holdfast.engine import outbox
 from holdfast.engine.handle import Handle
 from holdfast.errors import HoldfastError
 from holdfast.formats import marker, paths
+from holdfast.index import migrating
 from holdfast.index.database import Database
-from holdfast.index.migrations import runner
 from holdfast.index.migrations.manifest import LATEST_SCHEMA_VERSION
 from holdfast.version import __version__
 
@@ -47,7 +47,7 @@ def diagnostics(handle: Handle) -> dict[str, Any]:
 
 def index_facts(database: Database, dialect: str) -> dict[str, Any]:
     """Dialect, schema version and the numbers of rows that the manifest of migrations names."""
-    return {"dialect": dialect, "schema": runner.version_of(database), "rows": runner.counts(database)}
+    return {"dialect": dialect, "schema": migrating.version_of(database), "rows": migrating.counts(database)}
 
 
 def files(root: str, disk: Disk) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class Gc:
     def run(self) -> GcReport:
         """All steps in order."""
         self.prove()
+        self._handle.settle_packs()
         try:
             self.condemn()
         except NoSpaceError:
@@ -100,7 +101,20 @@ class Gc:
         finally:
             if self.report.removed:
                 feeding.forget(self._handle)  # its words must not outlive what was purged; it may take room to empty it
+            if self._grace_s <= 0:
+                self._forget_log()
         return self.report
+
+    def _forget_log(self) -> None:
+        """Bytes of small contents stand in the index's log until a checkpoint: what goes at once goes from there."""
+        handle = self._handle
+        handle.writer.acquire("gc: log", wait_s=handle.wait_s)
+        try:
+            with handle.watching_syncs():
+                handle.journal.settle()
+                handle.index.checkpoint(force=True)
+        finally:
+            handle.writer.release()
 
     def make_room(self) -> None:
         """Where not a page is left to write to: what was condemned before goes first. Its files need none to go."""

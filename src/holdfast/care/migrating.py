@@ -21,8 +21,8 @@ from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
 from holdfast.errors import DataLossError, IndexDamagedError, InvalidValueError
 from holdfast.formats import marker, paths
-from holdfast.index.migrations import runner
-from holdfast.index.migrations.runner import Manifest, MigrationStatus, PlannedStep
+from holdfast.index import migrating as runner
+from holdfast.index.migrating import Manifest, MigrationStatus, PlannedStep
 from holdfast.index.sqlite import SqliteIndex
 
 

@@ -23,6 +23,9 @@ from holdfast.formats import marker, paths
 from holdfast.values.change import Head
 
 _COPIED = (paths.BLOBS, paths.PACKS, paths.RECIPES, paths.JOURNAL)
+_NOTE = f"{paths.TMP}/copying"
+"""Stands in a copy that has all files, until its index was made and found to end where the source does."""
+
 _MADE = frozenset({*paths.FOLDERS, "lock"})
 
 
@@ -56,10 +59,25 @@ def copy_store(source: Handle, dest: str, index: str | None, progress: Progress 
     settings = Settings(source.actor, wait_s=source.wait_s, clock=source.clock, disk=source.disk, index=index)
     source.alive()
     _demand_apart(source.root, dest)
-    place = Folder(dest, settings.disk)
-    if index is not None:
-        served.demand_free(index)
-    if os.path.isdir(dest):
+    place, done = Folder(dest, settings.disk), _Done(progress)
+    if not (os.path.isdir(dest) and _only_unproven(place, source.marker.store_id)):
+        head = _filled(source, place, done, settings)
+    else:
+        head = source.index.chain.head() or source.origin
+    transactions = _proven(dest, settings, head)
+    place.remove(_NOTE)
+    said = "" if head.next_seq == 1 else f"{head.next_seq - 1}:{head.hash.hex()}"
+    return CopyReport(
+        source.root, dest, source.marker.store_id, said, transactions, done.files, done.bytes, done.kept,
+        index is not None, time.monotonic() - began_s,
+    )  # fmt: skip
+
+
+def _filled(source: Handle, place: Folder, done: _Done, settings: Settings) -> Head:
+    """All files, and the marker; where the chain of both ends. Nobody writes to the source meanwhile."""
+    if settings.index is not None:
+        served.demand_free(settings.index)
+    if os.path.isdir(place.root):
         _demand_free(place)  # before a lock is made in somebody's folder
     with place.hold(settings.wait_s):
         _demand_free(place)
@@ -68,20 +86,22 @@ def copy_store(source: Handle, dest: str, index: str | None, progress: Progress 
             with source.watching_syncs():
                 head = recover.level(source)
                 source.journal.settle()
-            done = _Done(progress)
+                source.keeper.settle()
             _copy(Folder(source.root, source.disk), place, done)
         finally:
             source.writer.release()
+        place.put(_NOTE, source.marker.store_id.encode())
         place.settle()
-        features = (marker.SERVED,) if index else ()
-        place.put(paths.MARKER, marker.encode(replace(source.marker, features=features)))
+        found = marker.filed(source.marker)
+        features = (*found.features, marker.SERVED) if settings.index else found.features
+        place.put(paths.MARKER, marker.encode(replace(found, features=features)))
         place.remove("lock")
-    transactions = _proven(dest, settings, head)
-    said = "" if head.next_seq == 1 else f"{head.next_seq - 1}:{head.hash.hex()}"
-    return CopyReport(
-        source.root, dest, source.marker.store_id, said, transactions, done.files, done.bytes, done.kept,
-        index is not None, time.monotonic() - began_s,
-    )  # fmt: skip
+    return head
+
+
+def _only_unproven(place: Folder, store_id: str) -> bool:
+    """Whether a copy of this store is all there, and was interrupted before its index was made or looked at."""
+    return place.read(paths.MARKER) is not None and place.read(_NOTE) == store_id.encode()
 
 
 @dataclass(slots=True)

@@ -47,8 +47,6 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
     root = os.path.abspath(root)
     opening.demand_no_backup(root)
     found = opening.read_marker(root, settings.disk, served=True)
-    if marker.SERVED in found.features:
-        return _on_server(root, settings, started)
     writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
     users = HandlesLock(os.path.join(root, paths.HANDLES_LOCK))
     try:
@@ -66,19 +64,6 @@ def rebuild(root: str, settings: Settings, progress: Progress | None = None) -> 
     )  # fmt: skip
 
 
-def _on_server(root: str, settings: Settings, started: float) -> RebuildReport:
-    """Opening derives rows that are not this place's own: say that they are not. Nobody else may have it open."""
-    served.disown(root, settings.disk)
-    handle = opening.open_store(root, settings)
-    try:
-        done, head = handle.opened, handle.index.chain.head() or handle.origin
-        return RebuildReport(
-            done.transactions, head.next_seq - 1, 0, (), live=False, duration_s=time.monotonic() - started
-        )
-    finally:
-        handle.close()
-
-
 def rebuild_locked(
     root: str, found: Marker, settings: Settings, users: HandlesLock, progress: Progress | None,
     *, others: Sequence[Iterator[Transaction]] = (),
@@ -87,6 +72,8 @@ def rebuild_locked(
 
     `users` is held exclusively on return unless others had. `others`: more copies of the chain.
     """
+    if marker.SERVED in found.features:
+        return served.renew(root, found, settings.disk, users, others=others, wait_s=settings.wait_s), False
     users.acquire(shared=True, wait_s=settings.wait_s)
     try:
         doubt = derive.distrust(root, settings.disk, users)

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from holdfast.engine import erasing, outbox, served
+from holdfast.engine import erasing
 from holdfast.engine.asof import pasts_of
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import from_index
 from holdfast.engine.transaction import current, write
 from holdfast.errors import ConflictError, InvalidValueError, NotFoundError
-from holdfast.formats import paths
-from holdfast.index.operational import forget_notes
+from holdfast.formats import marker, paths
 from holdfast.values import canon, redaction
 from holdfast.values.change import Body, Transaction
 from holdfast.values.redaction import FIELDS, NOTHING, OF_REVISION, PREVIOUS
@@ -26,6 +25,10 @@ _SHORTEST = 4
 _MOST_TEXTS = 500
 _FREE = frozenset({"metadata", "parameters", "environment", "diagnostics"})
 _MOST_PLACES = 1_000
+_ON_SERVERS = (
+    "the write-ahead log and archived segments of it", "base backups and dumps", "replicas that lag",
+    "the statistics of dropped columns, until VACUUM of pg_statistic", "the server's log, if it logs statements",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,9 @@ class RedactReport:
     `changes`: what each change of the record loses; `revisions`: whose content goes. `tx`: the transaction that says
     so, "" if there was nothing to erase. `blobs`, `segments`, `quarantined`: files removed or rewritten.
     What still keeps the bytes: `contents_kept`: digests that something else in the store has too; `also_in`: changes of
-    other records in which one of the erased texts stands; `temporaries`: files in tmp/ of writers that may be alive;
-    `left_aside`: other files in quarantine/, that nobody can vouch for.
+    other records in which one of the erased texts stands; `temporaries`: files in tmp/ that threads of this process
+    stage, or that are not ours; `left_aside`: other files in quarantine/, that nobody can vouch for; `server_keeps`:
+    where the server of an index may have them still, that this software has no hand in.
     """
 
     id: str
@@ -60,6 +64,7 @@ class RedactReport:
     also_in: tuple[int, ...] = ()
     temporaries: int = 0
     left_aside: int = 0
+    server_keeps: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -99,7 +104,6 @@ def redact(
         kept = tuple(sorted(d for d in plan.digests if _used_elsewhere(handle, d, plan, record_id)))
         return _report(handle, record_id, plan, kept, dry_run=True)
     handle.writable()
-    served.demand_file(handle, "redaction")
     with erasing.alone(handle):
         with write(handle, what="redact", note=note) as unit:
             plan = _plan(handle, record_id, wanted, numbers)
@@ -109,8 +113,6 @@ def redact(
             tx = unit.tx if plan.erased else ""
         done = erasing.finish(handle)
         pasts_of(handle).erase()
-        outbox.forget_reasons(handle)
-        forget_notes(handle.root, handle.disk)  # names and paths of what was added stand there
     report = _report(handle, record_id, plan, tuple(done.kept), dry_run=False)
     return replace(report, tx=tx, blobs=done.blobs, segments=done.segments, quarantined=done.quarantined)
 
@@ -227,4 +229,5 @@ def _report(handle: Handle, record_id: str, plan: _Plan, kept: tuple[str, ...], 
         also_in=tuple(plan.also_in),
         temporaries=len(handle.disk.listdir(os.path.join(handle.root, paths.TMP))),
         left_aside=len(handle.disk.listdir(os.path.join(handle.root, paths.QUARANTINE))),
+        server_keeps=_ON_SERVERS if marker.SERVED in handle.marker.features else (),
     )

@@ -29,7 +29,7 @@ from holdfast.values import digest as digests
 SOLID_BYTES = 2 * 1024 * 1024
 """Revisions of one artifact share a frame up to so many bytes of content. Measured: docs/design/019."""
 
-NEIGHBOUR_BYTES = 64 * 1024
+NEIGHBOUR_BYTES = 128 * 1024
 """Contents of different artifacts share a frame up to so many: to read one, all before it are decompressed."""
 
 LOOSE_UP_TO = SOLID_BYTES // 2
@@ -96,6 +96,7 @@ def repack(handle: Handle, *, progress: Progress | None = None) -> RepackReport:
     blobs = repacking.packed(handle)
     if blobs is None or not blobs.pack_up_to:
         return RepackReport(dry_run=False)
+    handle.settle_packs()
     blobs.writer.rest()
     try:
         found = _planned(handle, blobs)

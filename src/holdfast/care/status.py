@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import HoldfastError
-from holdfast.formats import paths
+from holdfast.formats import marker, paths
 from holdfast.index.select.totals import Totals
 from holdfast.values import moment
+from holdfast.values.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def status(handle: Handle) -> Status:
         blobs=contents.blobs,
         condemned=contents.condemned,
         condemned_bytes=contents.condemned_bytes,
-        journal_bytes=sum(_size(path) for _, _, path in handle.journal.segments()),
+        journal_bytes=sum(_size(handle, path) for _, _, path in handle.journal.segments()),
         index_bytes=_database_size(handle, paths.INDEX) or _on_server(handle),
         search_bytes=_database_size(handle, paths.SEARCH),
         temporaries=len(handle.disk.listdir(os.path.join(handle.root, paths.TMP))),
@@ -80,16 +80,17 @@ def status(handle: Handle) -> Status:
     )
 
 
-def _size(path: str) -> int:
+def _size(handle: Handle, path: str) -> int:
     """Bytes of a file; only looked at, never opened: the index belongs to SQLite."""
     try:
-        return os.stat(path).st_size
-    except OSError:
+        facts = handle.disk.stat(path)
+    except HoldfastError:
         return 0
+    return 0 if facts is None else facts.st_size
 
 
 def _database_size(handle: Handle, name: str) -> int:
-    return sum(_size(os.path.join(handle.root, name + companion)) for companion in ("", "-wal"))
+    return sum(_size(handle, os.path.join(handle.root, name + companion)) for companion in ("", "-wal"))
 
 
 def _on_server(handle: Handle) -> int:
@@ -100,7 +101,8 @@ def _on_server(handle: Handle) -> int:
 
 def _search_seq(handle: Handle) -> int | None:
     """Asking would make the file where there is none."""
-    if not os.path.exists(os.path.join(handle.root, paths.SEARCH)):
+    served = marker.SERVED in handle.marker.features
+    if not served and handle.disk.stat(os.path.join(handle.root, paths.SEARCH)) is None:
         return 0
     with contextlib.suppress(HoldfastError):
         return handle.search.position()[0]

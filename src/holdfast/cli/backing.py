@@ -111,8 +111,15 @@ def _tell_verified(inv: Invocation, report: VerifyReport) -> None:
 @click.option("--generation", type=values.FROM_ONE, metavar="N", help="This generation, not the newest.")
 @click.option("--at", metavar="SEQ|TIME", help="As it was at a change, or at a time (ISO 8601 with a zone).")
 @click.option("--verify", is_flag=True, help="Check every byte of the restored store, as fsck does.")
+@click.option("--index", "url", metavar="URL", help="Keep the index in a PostgreSQL database: postgresql://…")
 def restore(
-    inv: Invocation, source: str, destination: str, generation: int | None, at: str | None, verify: bool
+    inv: Invocation,
+    source: str,
+    destination: str,
+    generation: int | None,
+    at: str | None,
+    verify: bool,
+    url: str | None,
 ) -> int:
     """Make a store of a backup, as of now or of an earlier change.
 
@@ -126,8 +133,9 @@ def restore(
     point: Any = int(at) if at is not None and at.isdecimal() else at
     with inv.meter() as progress:
         report = holdfast.restore(
-            source, destination, generation=generation, at=point, verify=verify, actor=actor(), progress=progress
-        )
+            source, destination, generation=generation, at=point, verify=verify, actor=actor(), index=url,
+            progress=progress,
+        )  # fmt: skip
     inv.out.message("summary", report.as_dict())
     if not inv.json:
         _tell_restored(inv, report)

@@ -12,8 +12,8 @@ from holdfast.cli.values import FROM_ZERO
 AGAIN = "Interrupted: the export is not whole, and import refuses it so. The same command again goes on."
 EMPTY = "Interrupted: the store is as it was, or has all of it. The same command again begins anew."
 PARTED = (
-    "It is this very store, at a later change. What is new was merged, as changes of this one's own, so the two are no "
-    "longer the same to the last hash. For a copy that is, import into a new folder, or keep a backup."
+    "It is this very store, at a later change, but it was edited or redacted there. So what is new was merged, as "
+    "changes of this one's own, and the two are no longer the same to the last hash."
 )
 WAYS = ["fail", "skip", "rename", "newest", "theirs", "ours"]
 
@@ -91,6 +91,11 @@ def import_(
         inv.out.said(f"{'would be merged' if dry_run else 'merged'}: {told or 'nothing new'}")
         if report.continues:
             inv.out.said(PARTED)
+    elif report.continues:
+        inv.out.said(
+            f"{text.count(report.changes, 'change')} {'would follow' if dry_run else 'follow'} on those that are here "
+            f"already: it is this very store, gone on"
+        )
     elif dry_run:
         inv.out.said(f"sound: {text.count(report.changes, 'change')}; it can be imported")
     else:

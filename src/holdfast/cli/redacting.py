@@ -76,6 +76,8 @@ def _kept(report: RedactReport) -> list[str]:
         said.append(f"a text that was erased here stands in other records: change {seqs} (`holdfast log --since SEQ`)")
     if report.temporaries:
         said.append(f"{text.count(report.temporaries, 'file')} in tmp/ may hold anything; gc removes what is a day old")
+    if report.server_keeps:
+        said.append(f"the index's server may keep it in {', '.join(report.server_keeps)}: see docs/postgresql.md")
     if report.left_aside:
         said.append(f"{text.count(report.left_aside, 'other file')} in quarantine/ may hold anything: look at them")
     return said

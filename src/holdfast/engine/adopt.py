@@ -10,9 +10,10 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterable
+from dataclasses import replace
 
 from holdfast.disk import Disk
-from holdfast.engine import derive
+from holdfast.engine import derive, served
 from holdfast.engine import open as opening
 from holdfast.engine.handle import Handle
 from holdfast.engine.locks import HandlesLock, WriterLock
@@ -20,7 +21,6 @@ from holdfast.engine.open import Settings
 from holdfast.errors import ConflictError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
-from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 
 _REMEDY = "Import into a new or empty folder, or into a store that nothing was ever written to."
@@ -30,7 +30,7 @@ def begin(root: str, store_id: str, settings: Settings) -> Handle:
     """A store with this id that has no transaction, made if there is none. ConflictError, StoreExistsError."""
     if not os.path.lexists(os.path.join(root, paths.MARKER)):
         opening.create(root, settings, store_id=store_id)
-    elif opening.read_marker(root, settings.disk).store_id != store_id:
+    elif opening.read_marker(root, settings.disk, served=True).store_id != store_id:
         _rename(root, store_id, settings)
     handle = opening.open_store(root, settings)
     try:
@@ -87,11 +87,11 @@ def _rename(root: str, store_id: str, settings: Settings) -> None:
     try:
         writer.acquire("import", wait_s=settings.wait_s)
         users.acquire(shared=False, wait_s=settings.wait_s)
-        index = SqliteIndex(os.path.join(root, paths.INDEX))
+        index = served.index_of(root, disk)
         try:
             if index.chain.head() is not None or Journal(root, disk).head() is not None:
                 raise _not_empty(root)
-            _write_marker(root, store_id, disk)
+            _write_marker(root, replace(opening.read_marker(root, disk, served=True), store_id=store_id), disk)
             index.set_meta(derive.STORE, store_id)
         finally:
             index.close()
@@ -100,11 +100,11 @@ def _rename(root: str, store_id: str, settings: Settings) -> None:
         writer.close()
 
 
-def _write_marker(root: str, store_id: str, disk: Disk) -> None:
+def _write_marker(root: str, found: Marker, disk: Disk) -> None:
     temporary = os.path.join(root, paths.TMP, f"marker-{secrets.token_hex(16)}.tmp")
     fd = disk.create(temporary)
     try:
-        disk.write(fd, marker.encode(Marker(store_id)), temporary)
+        disk.write(fd, marker.encode(found), temporary)
         disk.fsync(fd, temporary)
     finally:
         disk.close(fd)

@@ -125,12 +125,12 @@ class Pasts:
 
     def _derive(self, seq: int, progress: Progress | None) -> _State:
         if not self._folder:
-            self._folder = self._held.enter_context(scratch_folder())
+            self._folder = self._held.enter_context(scratch_folder(root=self.live.root))
         head = self.live.index.chain.head()
         seen = head.next_seq if head else 1
         path = os.path.join(self._folder, f"{seq}-{next(self._numbers)}.sqlite3")
         with contextlib.ExitStack() as undo:
-            undo.callback(_unlink, path)
+            undo.callback(past.remove, path)
             index = past.derive_at(self.live, seq, path, progress)
             undo.callback(index.close)
             take_away(index, self.live.index, seq)
@@ -142,15 +142,10 @@ class Pasts:
     @staticmethod
     def _remove(index: SqliteIndex) -> None:
         index.close()
-        _unlink(index.path)
+        past.remove(index.path)
 
     def _taken_since(self, next_seq: int) -> bool:
         return any(word in data for data in self.live.index.chain.read(next_seq) for word in _TAKING)
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def pasts_of(live: Handle) -> Pasts:

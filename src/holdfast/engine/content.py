@@ -17,6 +17,7 @@ from holdfast.blobs.contract import Staged
 from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidValueError, SourceChangedError, SourceUnreadableError, StorageIOError
 from holdfast.formats.appending import Batch
+from holdfast.index.select.sight import Token
 from holdfast.values import digest
 
 IN_MEMORY_BYTES = 1 << 20
@@ -48,7 +49,7 @@ class Incoming:
 
     Either `staged` holds it, or it was found in the store and `data` is kept in case gc is faster than we are.
     `facts`: what the file system said of the file it was read from, if it was one. `before`: digest of the revision
-    that this one was cut for.
+    that this one was cut for. `absent`: what this thread could see of the index when no row had it.
     """
 
     digest: str
@@ -58,6 +59,7 @@ class Incoming:
     data: bytes | None = None
     facts: os.stat_result | None = None
     before: str = ""
+    absent: Token | None = None
 
 
 def stage(handle: Handle, source: Source, *, durable: bool = True, cutter: Cutter | None = None) -> Incoming:
@@ -95,15 +97,24 @@ def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True, cutter: Cu
     """Content in memory: if the store has it, nothing is written."""
     found = digest.of(data)
     incoming = Incoming(found, len(data), data[:HEAD_BYTES])
+    token = handle.index.sights.token()
     place = handle.index.physical.place(found)
+    incoming.absent = token if place is None else None
     if place is not None and place.condemned_us is None:
         incoming.data = data
     else:
         if cutter is not None and len(data) >= IN_MEMORY_BYTES:
             incoming.staged = cutter(io.BytesIO(data), durable=durable)
             incoming.before = cutter.before
-        incoming.staged = incoming.staged or handle.blobs.stage(data, durable=durable)
+        if incoming.staged is None:
+            incoming.staged = stage_durably(handle, data, found) if durable else handle.blobs.stage(data, durable=False)
     return incoming
+
+
+def stage_durably(handle: Handle, data: bytes, content_digest: str) -> Staged:
+    """Stage what is durable by the COMMIT that makes its row at the latest, where the index keeps bytes of packs."""
+    keeper = handle.keeper.blobs
+    return handle.blobs.stage(data) if keeper is None else keeper.stage_to_keep(data, content_digest)
 
 
 def held(data: bytes) -> Incoming:

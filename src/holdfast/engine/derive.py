@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.chunks import RecipeFolder
@@ -31,12 +30,13 @@ from holdfast.errors import (
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
-from holdfast.index.sqlite import SqliteIndex, file_identity
+from holdfast.index.sqlite import HOME, SqliteIndex, file_identity
 from holdfast.journal import Journal
 from holdfast.values import change
 from holdfast.values.change import Transaction
+from holdfast.values.frozen import dataclass
 
-IDENTITY = "file identity"
+IDENTITY = HOME
 INCARNATION = "incarnation"
 STORE = "store"
 COPY_BEGAN = "copy began"

@@ -4,10 +4,11 @@ The announcement (a `redact` change) is committed first and says what is to be l
 a function of the chain, so after a crash it is simply done again, from wherever it stopped:
 1. rows derived anew from the redacted chain, in a file beside: proof that they can be, before anything is touched
 2. blobs of redacted content that nothing else needs, and what quarantine has of them, are removed
-3. each segment of the journal: a successor beside it, synced, read back and compared, renamed over it; its twin goes
-4. the new rows take the place of the index's pages; the write-ahead log is emptied
-5. the full text is forgotten
-Until 3 the chain holds the original bytes, so whatever 2 has to know can be learnt again.
+3. the full text and the notes of what was added are forgotten; what was removed, now or long before, stays away
+4. each segment of the journal: a successor beside it, synced, read back and compared, renamed over it; its twin goes
+5. the new rows take the place of the index's pages; the write-ahead log is emptied
+Until 4 the chain holds the original bytes, so whatever 2 has to know can be learnt again; and as long as one copy of it
+holds them, `audit verify` says that a redaction is unfinished: so what it does not look at goes before.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import contextlib
 import hashlib
 import os
 import secrets
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,16 +26,25 @@ from typing import Any
 
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.chunks import CUT_FROM, RecipeFolder
-from holdfast.engine import chunk_marks, derive, presence, recover, repacking
+from holdfast.engine import chunk_marks, derive, presence, recover
 from holdfast.engine.aside import superseded_segments
+from holdfast.engine.erasing_packs import committing, rewrite_packs
 from holdfast.engine.handle import Handle
-from holdfast.engine.repacking import Held
-from holdfast.errors import BlobDamagedError, ChainBrokenError, DamageError, LockedError
+from holdfast.engine.outbox import forget_reasons
+from holdfast.errors import ChainBrokenError, DamageError, LockedError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
+from holdfast.index.operational import forget_notes
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, redaction
 from holdfast.values.change import Body, Transaction
+
+WHOLE_SYNC = sys.platform.startswith("linux")
+"""One sync of the file system; elsewhere one for each folder, which leaves out the logs: a log that comes back whole
+goes when the store is next closed."""
+
+_AGAIN_S = 0.02
+_FOLDERS = (paths.TMP, paths.BLOBS, paths.PACKS, paths.RECIPES, paths.JOURNAL, paths.QUARANTINE)
 
 
 @dataclass(slots=True)
@@ -103,25 +115,45 @@ def alone(handle: Handle) -> Iterator[None]:
 
 def finish(handle: Handle) -> Erased:
     """Take out all that was announced and is still there. Durable on return. Inside `alone`, no transaction open."""
+    until, done = time.monotonic() + handle.wait_s, Erased()
+    while True:
+        try:
+            _finish(handle, done)
+        except LockedError as error:
+            if error.fields.get("lock") != paths.PACKS or time.monotonic() > until:
+                raise
+        else:
+            return done
+        time.sleep(_AGAIN_S)  # the writer lock is free: who has staged commits
+
+
+def _finish(handle: Handle, done: Erased) -> None:
     handle.writer.acquire("redact", wait_s=handle.wait_s)
     try:
         recover.level(handle)
+        with handle.watching_syncs():
+            handle.keeper.settle()  # the index is to keep nothing of what goes
         handle.journal.release()
         announced = Announced()
         for transaction in _proven(handle):
             announced.learn(transaction)
-        done = Erased()
+        done.kept.clear()
         temporary = os.path.join(handle.root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
         with handle.watching_syncs():
             _derive(handle, announced, temporary)
             _remove_blobs(handle, announced, done)
+            _remove_staged(handle, beside=temporary)
+            handle.search.reset()
+            forget_notes(handle.root, handle.disk)  # names and paths of what was added stand there
+            forget_reasons(handle)
+            _make_sure(handle)
             _rewrite_journal(handle, announced, done)
             _take_over(handle, temporary)
-        derive.discard_abandoned(handle.root, handle.disk)
-        handle.search.reset()
+            derive.discard_abandoned(handle.root, handle.disk)
+            handle.search.reset()  # another thread may have searched, and fed it from the old rows
+            _make_sure(handle)
     finally:
         handle.writer.release()
-    return done
 
 
 def prove(handle: Handle, erased: list[dict[str, Any]]) -> None:
@@ -205,7 +237,7 @@ def _remove_blobs(handle: Handle, announced: Announced, done: Erased) -> None:
     else:
         with contextlib.suppress(DamageError):  # for `lacks`: chunks that a pack may hold without a row
             chunk_marks.mark(handle)
-    done.blobs += _rewrite_packs(handle, gone, cut=cut)
+    done.blobs += rewrite_packs(handle, gone, cut=cut)
 
 
 def _remove_chunks(handle: Handle, gone: set[str], quarantine: str) -> None:
@@ -223,69 +255,13 @@ def _remove_chunks(handle: Handle, gone: set[str], quarantine: str) -> None:
         digest = f"sha256:{raw.hex()}"
         if physical.content_key(digest) is None and not physical.chunks.is_needed(digest):
             handle.disk.unlink(os.path.join(quarantine, name))
-    with _committing(handle):
+    with committing(handle):
         physical.chunks.remove_unmarked()
     for digest in gone:
         with contextlib.suppress(FileNotFoundError):
             handle.disk.unlink(RecipeFolder(handle.root, handle.disk).path(digest))
     if handle.disk.stat(os.path.join(handle.root, paths.RECIPES)) is not None:
         handle.disk.fsync_dir(os.path.join(handle.root, paths.RECIPES))
-
-
-def _rewrite_packs(handle: Handle, gone: set[str], *, cut: bool) -> int:
-    """Packs that list some contents, or may hold them unlisted, are written again without; how many contents had a row.
-
-    `cut`: some may have been stored as chunks; then every pack that holds anything without a row is written again.
-
-    Nobody else has the store open, so no pack is locked by others.
-    """
-    blobs = repacking.packed(handle)
-    if blobs is None or not gone:
-        return 0
-    removed = 0
-    with _committing(handle):
-        for digest in gone:
-            place = handle.index.physical.place(digest)
-            if place is not None:
-                handle.index.physical.remove(place.key)
-                removed += place.spot is not None or place.cut
-    blobs.writer.rest()
-    raws = {bytes.fromhex(digest.removeprefix("sha256:")) for digest in gone}
-    names = [
-        name
-        for name in blobs.packs.names()
-        if repacking.holds_any(blobs.packs, name, raws) or (cut and repacking.holds_garbage(handle, blobs.packs, name))
-    ]
-    for name in names:
-        with repacking.holding(handle, [name]) as held:
-            for one in held:
-                _replace_pack(handle, one)
-    blobs.packs.close()
-    return removed
-
-
-def _replace_pack(handle: Handle, held: Held) -> None:
-    left = repacking.rewrite(handle, held.name, lambda: _committing(handle))
-    if left or (repacking.lacks(handle) and repacking.may_hold_missing(handle, held.name)):
-        raise BlobDamagedError(
-            f"{paths.pack_file(held.name)} holds what is to be erased, and content that is needed and cannot be read",
-            digest="", path=paths.pack_file(held.name), reason="damaged members",
-            remedy="Run `holdfast fsck --repair`, then redact again.",
-        )  # fmt: skip
-    with _committing(handle):
-        repacking.remove(handle, held)
-    handle.disk.fsync_dir(os.path.join(handle.root, paths.PACKS))
-
-
-@contextmanager
-def _committing(handle: Handle) -> Iterator[None]:
-    handle.index.begin()
-    try:
-        yield
-        handle.index.commit()
-    except BaseException:
-        handle.index.rollback()
-        raise
 
 
 def _contents(transaction: Transaction) -> dict[str, int]:
@@ -305,6 +281,32 @@ def _unlink_all(handle: Handle, folder: str, start: str) -> int:
     if names:
         handle.disk.fsync_dir(folder)
     return len(names)
+
+
+def _remove_staged(handle: Handle, *, beside: str) -> None:
+    """What dead writers staged may be any content: nobody else has the store open, so what is not ours is theirs."""
+    folder = os.path.join(handle.root, paths.TMP)
+    for name in handle.disk.listdir(folder):
+        path = os.path.join(folder, name)
+        ours = path == beside or (isinstance(handle.blobs, LocalBlobs) and name.startswith(handle.blobs.stem))
+        if name.endswith((".tmp", ".tmp.zst")) and not ours and not os.path.isdir(path):
+            handle.disk.unlink(path)
+
+
+def _make_sure(handle: Handle) -> None:
+    """No removal and no cut comes undone any more by a power loss: nobody syncs what only saves space.
+
+    Of staged bytes, of blobs and packs that were collected before the redaction, of the logs of databases.
+    """
+    if WHOLE_SYNC:
+        handle.disk.sync_filesystem(handle.root)
+        return
+    blobs = os.path.join(handle.root, paths.BLOBS)
+    below = [os.path.join(blobs, name) for name in handle.disk.listdir(blobs)]
+    tops = [os.path.join(handle.root, name) for name in _FOLDERS]
+    for folder in (handle.root, *tops, *below):
+        if os.path.isdir(folder):
+            handle.disk.fsync_dir(folder)
 
 
 def _rewrite_journal(handle: Handle, announced: Announced, done: Erased) -> None:
@@ -353,22 +355,14 @@ def _write(handle: Handle, announced: Announced, first: int, temporary: str) -> 
 
 
 def _take_over(handle: Handle, temporary: str) -> None:
-    """The new rows become the index's, page by page through SQLite; no old page is left, in the file or its log."""
+    """The new rows become the index's; of the old ones nothing is left in it."""
     fresh = SqliteIndex(temporary)
     try:
         presence.fill(fresh, handle.root, handle.disk, old=handle.index)
         for key in derive.FACTS:
             if (value := handle.index.meta(key)) is not None:
                 fresh.set_meta(key, value)
-        fresh.backup_into(handle.index)
+        handle.index.take_over(fresh)
     finally:
         fresh.close()
     handle.disk.unlink(temporary)
-    handle.index.forget()
-    handle.index.checkpoint(force=True)
-    facts = handle.disk.stat(handle.index.path + "-wal")
-    if facts is not None and facts.st_size:
-        raise LockedError(
-            "a reader in this process holds old pages of the index", lock="index", waited_s=0, holder=None,
-            remedy="End what reads, then redact again.",
-        )  # fmt: skip

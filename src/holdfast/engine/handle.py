@@ -9,23 +9,29 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
+from holdfast import ram
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine.locks import HandlesLock, WriterLock
+from holdfast.engine.pending import Keeper
+from holdfast.engine.ram_locks import RamLock
 from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, StorageIOError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
+from holdfast.index.select.sight import Token
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import change
 from holdfast.values.change import Actor, Head
+from holdfast.values.frozen import dataclass
 from holdfast.values.moment import Clock, SystemClock
 
 if TYPE_CHECKING:
     from holdfast.search.index import SearchIndex
+    from holdfast.search.server import ServerSearch
 
 log = logging.getLogger("holdfast.engine")
 
@@ -69,7 +75,7 @@ class Handle:
     index: SqliteIndex
     journal: Journal
     writer: WriterLock
-    users: HandlesLock
+    users: HandlesLock | RamLock
     actor: Actor
     wait_s: float
     read_only: bool = False
@@ -78,20 +84,34 @@ class Handle:
     tenant: str | None = None
     at_close: Callable[[], None] | None = None
     companions: list[Companion] = field(default_factory=list)
+    left: tuple[Token | None, Head] | None = None
+    """What the last writer of this handle saw when it had committed, and where the chain ended."""
     _dead: str = ""
 
     def __post_init__(self) -> None:
         self._home = _place(self.root)
+        self.keeper = Keeper(self.blobs, self.index, self.disk)
         self._stop = threading.Event()
         self._syncer: threading.Thread | None = None
         _open_handles.add(self)
 
     @functools.cached_property
-    def search(self) -> SearchIndex:
-        """The full text, opened when it is first asked for."""
+    def search(self) -> SearchIndex | ServerSearch:
+        """The full text, opened when it is first asked for: where the index is."""
+        if hasattr(self.index, "elsewhere"):
+            from holdfast.search.server import ServerSearch  # noqa: PLC0415 - start-up time
+
+            return ServerSearch(self.index.elsewhere())
         from holdfast.search.index import SearchIndex  # noqa: PLC0415 - start-up time
 
         return SearchIndex(os.path.join(self.root, paths.SEARCH), read_only=self.read_only)
+
+    def facts(self) -> os.stat_result:
+        """What the system says of the store's folder, so that exports and checkouts keep out of it."""
+        found = self.disk.stat(self.root) if ram.holds(self.root) else os.stat(self.root)
+        if found is None:
+            raise HandleDeadError("the store in memory was closed", reason="closed")
+        return found
 
     @property
     def origin(self) -> Head:
@@ -130,13 +150,26 @@ class Handle:
             raise
 
     def keep_synced(self) -> None:
-        """See to it that journal bytes are synced within SYNC_EVERY_S seconds."""
-        if self._syncer is None and not self.read_only:
+        """See to it that what was written to journal and packs is synced within SYNC_EVERY_S seconds."""
+        if self._syncer is None and not self.read_only and not ram.holds(self.root):
             reference = weakref.ref(self)
             self._syncer = threading.Thread(
                 target=_sync_regularly, args=(reference, self._stop), name="holdfast-sync", daemon=True
             )
             self._syncer.start()
+
+    def settle_packs(self, *, wait_s: float | None = None) -> None:
+        """See to it that packs have all their bytes, durably, and the index keeps none: but of packs others append to.
+
+        Takes the writer lock if there is anything to do; LockedError. Outside of transactions.
+        """
+        if not self.keeper.is_settled():
+            self.writer.acquire("settle packs", wait_s=self.wait_s if wait_s is None else wait_s)
+            try:
+                with self.watching_syncs():
+                    self.keeper.settle()
+            finally:
+                self.writer.release()
 
     def close(self) -> None:
         """Sync the journal, fold the write-ahead log in, give everything back. Safe to call twice."""
@@ -161,6 +194,8 @@ class Handle:
             return
         try:
             self.journal.release()
+            with contextlib.suppress(HoldfastError):
+                self.keeper.give_up()
             with contextlib.suppress(HoldfastError):
                 self.journal.settle()
                 self.index.checkpoint(force=True)
@@ -217,6 +252,10 @@ def open_here(root: str) -> Handle | None:
 def handle_on(root: str) -> Handle | None:
     """A handle of this process on the store in a folder, wherever its index is."""
     for handle in list(_open_handles):
+        if hasattr(handle, "live"):
+            continue  # it looks back: its index is not the store's
+        if handle.root == root:
+            return handle
         with contextlib.suppress(OSError):
             if os.path.samefile(handle.root, root):
                 return handle
@@ -230,6 +269,7 @@ def _sync_regularly(reference: weakref.ref[Handle], stop: threading.Event) -> No
             return
         try:
             handle.journal.sync()
+            handle.keeper.sync()
         except HoldfastError as error:
             handle.poison(error)
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import itertools
 import json
 import os
@@ -17,12 +18,17 @@ import threading
 import time
 from typing import Any
 
-from holdfast import disk
+from holdfast import disk, ram
+from holdfast.engine.ram_locks import RamLock
 from holdfast.errors import HandleDeadError, LockedError, NoSpaceError, StorageIOError, StoreError
 from holdfast.values import moment
 
-_FIRST_PAUSE_S = 0.0002
+_FIRST_PAUSE_S = 0.0003
 _LONGEST_PAUSE_S = 0.01
+_OF_WAITED = 0.05
+"""Whoever waits looks again after so much of the time that it has waited: a lock that goes from hand to hand every
+millisecond is not left lying, and one that is held for seconds is not asked for a thousand times."""
+
 _INFO_BYTES = 512
 _SLOT_BYTES = 256
 _SLOTS = 256
@@ -59,14 +65,16 @@ class FileLock:
 
     def acquire(self, *, shared: bool, wait_s: float) -> None:
         """Wait up to `wait_s` seconds; LockedError names who holds it."""
-        deadline = time.monotonic() + wait_s
-        pause = _FIRST_PAUSE_S
+        if self._try(shared=shared):
+            return
+        began = time.monotonic()
         while not self._try(shared=shared):
-            left = deadline - time.monotonic()
-            if left <= 0:
+            waited = time.monotonic() - began
+            if waited >= wait_s:
                 raise self._refused(wait_s)
-            time.sleep(min(pause, left))
-            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+            pause = min(max(_FIRST_PAUSE_S, waited * _OF_WAITED), _LONGEST_PAUSE_S)
+            # Not all at the same moment: who comes first would be the same one again and again.
+            time.sleep(min(pause * (0.5 + os.urandom(1)[0] / 256), wait_s - waited))
 
     def _refused(self, wait_s: float) -> LockedError:
         holder = self.holder()
@@ -217,7 +225,11 @@ class HandlesLock(FileLock):
 
 def _signature(what: str) -> str:
     since = moment.to_text(time.time_ns() // 1000)
-    return json.dumps({"pid": os.getpid(), "host": _host()[:64], "since": since, "doing": what})
+    return f'{{"pid": {os.getpid()}, "host": {_quoted(_host()[:64])}, "since": "{since}", "doing": {_quoted(what)}}}'
+
+
+_quoted = functools.lru_cache(32)(json.dumps)
+"""A text as JSON. Each write signs the lock, and says nearly always the same."""
 
 
 def _host() -> str:
@@ -245,7 +257,7 @@ class WriterLock:
     """The writer lock of one open store: first among the threads of the handle, then among processes."""
 
     def __init__(self, path: str, *, absent_is_fine: bool = False) -> None:
-        self._file = FileLock(path, absent_is_fine=absent_is_fine)
+        self._file = lock_at(path, absent_is_fine=absent_is_fine)
         self._threads = threading.Lock()
 
     def acquire(self, what: str, *, wait_s: float) -> None:
@@ -296,6 +308,11 @@ class WriterLock:
     def abandon(self) -> None:
         """In a forked child."""
         self._file.abandon()
+
+
+def lock_at(path: str, *, absent_is_fine: bool = False) -> FileLock | RamLock:
+    """The lock at a path, which may be one in memory."""
+    return RamLock(path) if ram.holds(path) else FileLock(path, absent_is_fine=absent_is_fine)
 
 
 def describe(holder: dict[str, Any] | None) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.disk import Disk
@@ -30,6 +31,7 @@ from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import canon, change, moment
 from holdfast.values.change import ACTOR_KINDS, Actor, Head
+from holdfast.values.frozen import dataclass
 from holdfast.values.moment import Clock, SystemClock
 
 _PATIENCE_S = 1.0
@@ -362,6 +364,8 @@ def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
 
     Not if somebody writes just now: they saw to it when they began, and readers need not wait for them.
     """
+    with contextlib.suppress(LockedError):
+        handle.settle_packs(wait_s=min(handle.wait_s, _PATIENCE_S))
     unread = handle.index.meta(presence.UNREAD) is not None
     if not (after_crash or unread) and recover.is_level(handle):
         return

@@ -12,12 +12,12 @@ import os
 from collections.abc import Iterator
 from datetime import datetime
 
+from holdfast import ram
 from holdfast.engine import recover
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import ChainBrokenError, ConflictError, IndexDamagedError, InvalidValueError
-from holdfast.formats import marker
 from holdfast.index.rewound import Rewinding
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, moment
@@ -64,7 +64,7 @@ def index_at(handle: Handle, seq: int, progress: Progress | None = None) -> Iter
 
     It has no rows of files: where a content lies now, the store's own index knows. Raises ChainBrokenError.
     """
-    with scratch_folder() as folder:
+    with scratch_folder(root=handle.root) as folder:
         index = derive_at(handle, seq, os.path.join(folder, "past.sqlite3"), progress)
         try:
             yield index
@@ -74,15 +74,23 @@ def index_at(handle: Handle, seq: int, progress: Progress | None = None) -> Iter
 
 def derive_at(handle: Handle, seq: int, path: str, progress: Progress | None = None) -> SqliteIndex:
     """The same in a new file at `path`; whoever asks closes and removes it."""
-    if seq > _FEW and marker.SERVED not in handle.marker.features:  # an index on a server has no pages to copy
+    if seq > _FEW:
         # What is damaged in rows of now, and not in the chain, is not to stand in the way of the state of then.
         with contextlib.suppress(ChainBrokenError, IndexDamagedError, ConflictError):
             found = rewound_at(handle, seq, path, most=seq // 2)
             if found is not None:
                 return found
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        remove(path)
     return replayed_at(handle, seq, path, progress)
+
+
+def remove(path: str) -> None:
+    """Of rows of an earlier state: the file, or what it is in memory."""
+    if ram.holds(path):
+        ram.free(path)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _fast(path: str) -> SqliteIndex:

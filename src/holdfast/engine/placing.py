@@ -9,6 +9,7 @@ from holdfast.blobs import LocalBlobs
 from holdfast.blobs.chunks import RecipeFolder
 from holdfast.blobs.packs import PackFolder
 from holdfast.blobs.packs.scan import is_sealed
+from holdfast.blobs.packs.unsynced import members_of
 from holdfast.blobs.packs.writer import opened
 from holdfast.disk import Disk
 from holdfast.errors import DamageError, HoldfastError, StoreError
@@ -74,6 +75,16 @@ def _doubt(
         except HoldfastError:
             continue  # it says nothing about the content
     believed.clear()
+
+
+def from_kept(physical: PhysicalRows) -> None:
+    """Rows for contents that have none and that an index keeps, because no sync had reached them in their packs."""
+    for name in physical.pending.packs():
+        for kept in physical.pending.of(name):
+            for member, _ in members_of(name, kept.start, kept.data):
+                digest = digests.text(member.digest)
+                if physical.place(digest) is None:
+                    physical.register(digest, member.stored, 1, spot=member.spot(name))
 
 
 def from_recipes(

@@ -27,7 +27,10 @@ Progress = Callable[[int, int | None, str, str], None]
 def fill(
     target: SqliteIndex, root: str, disk: Disk, progress: Progress | None = None, *, old: SqliteIndex | None = None
 ) -> list[str]:
-    """All rows anew; what kept the first few files from being read, in words. `old`: whose rows of these are kept."""
+    """All rows anew; what kept the first few files from being read, in words.
+
+    `old`: whose rows of these are kept, and what it keeps of packs that lost it with the power, perhaps.
+    """
 
     def seen(count: int) -> None:
         if progress and count % 1000 == 0:
@@ -56,6 +59,10 @@ def fill(
         if in_packs := placing.from_packs(target.physical, root, disk, seen=seen):
             unread += in_packs
             target.set_meta(UNREAD, _YES)
+        if old is not None:
+            with contextlib.suppress(HoldfastError):  # a damaged one keeps nothing that could be believed
+                target.physical.pending.take_over(old.physical.pending)
+            placing.from_kept(target.physical)
         if in_recipes := placing.from_recipes(target.physical, root, disk):
             unread += in_recipes
             target.set_meta(UNREAD, _YES)

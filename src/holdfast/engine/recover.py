@@ -28,8 +28,13 @@ Progress = Callable[[int, int | None, str, str], None]
 def level(handle: Handle) -> Head:
     """The end of the chain, after index and journal were made to agree. Under the writer lock, outside SQL.
 
-    Usually one row and the last line of the journal are compared; only a difference costs more.
+    Usually one row and the last line of the journal are compared; only a difference costs more. Where nobody has
+    written since this thread did, both are as it left them.
     """
+    left = handle.left
+    if left is not None and left[0] == handle.index.sights.token() and handle.journal.is_as_left():
+        return left[1]
+    handle.left = None  # until somebody has committed, and the journal has it too
     head = handle.index.chain.head()
     if _agree(handle, head):
         return head or handle.origin

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from holdfast.blobs.contract import Staged
 from holdfast.blobs.packs import PackedBlobs, PackFolder
 from holdfast.blobs.packs.writer import locked
+from holdfast.disk import fstat
 from holdfast.engine.handle import Handle
 from holdfast.engine.solid import Commit, Filled, Mover
 from holdfast.errors import DamageError, HoldfastError
@@ -79,7 +80,7 @@ def _held(handle: Handle, folder: PackFolder, name: str) -> list[Held]:
             for part in scan.parts():
                 content += part.content if isinstance(part, Header) else 0
         keep = True
-        facts = os.fstat(fd)
+        facts = fstat(fd)
         torn = scan.covered > 0 or scan.tail < scan.size
         modified_us = facts.st_mtime_ns // 1000
         return [Held(name, fd, facts.st_size, modified_us, content, damaged=scan.holes > 0, torn=torn)]

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from holdfast import disk
+from holdfast import disk, ram
 from holdfast.engine.locks import FileLock
 from holdfast.errors import HoldfastError
 
@@ -24,8 +24,18 @@ _UNLOCKED_S = 3600.0
 
 
 @contextlib.contextmanager
-def scratch_folder() -> Iterator[str]:
-    """A folder of our own, gone at the end of the block; NoSpaceError, StorageIOError if none can be made."""
+def scratch_folder(*, root: str = "") -> Iterator[str]:
+    """A folder of our own, gone at the end of the block; NoSpaceError, StorageIOError if none can be made.
+
+    `root`: of the store that it is for: one in memory has its scratch there too, for databases only.
+    """
+    if ram.holds(root):
+        place = ram.beside(root)
+        try:
+            yield place
+        finally:
+            ram.free(place)
+        return
     _remove_abandoned()
     with disk.typed("make a temporary folder in", tempfile.gettempdir()):
         folder = tempfile.mkdtemp(prefix=PREFIX)

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from holdfast.engine import recover
+from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import Unit, commit_rows, current, opened, roll_back
-from holdfast.errors import ConflictError
+from holdfast.errors import ChainForkedError, ConflictError
 from holdfast.formats import lines
-from holdfast.values import moment
-from holdfast.values.change import Actor, Head
+from holdfast.values import canon, moment
+from holdfast.values.change import Actor, Head, Transaction
+
+_IN_MEMORY_BYTES = 32 << 20
 
 
 class Series:
@@ -24,7 +27,8 @@ class Series:
         self._handle = handle
         self.head = head
         self.first = head.next_seq
-        self.data: list[bytes] = []
+        self._data: list[bytes] = []
+        self._size = 0
 
     @contextmanager
     def transaction(self, actor: Actor | None = None, *, note: str = "") -> Iterator[Unit]:
@@ -35,10 +39,42 @@ class Series:
             yield unit
         if unit.changes:
             transaction = unit.seal()
-            data = lines.encode(transaction)
-            handle.index.chain.append(transaction, data)
-            self.data.append(data)
-            self.head = unit.after = transaction.head
+            self._append(transaction)
+            unit.after = transaction.head
+
+    def take(self, transaction: Transaction, incoming: list[Incoming]) -> None:
+        """A transaction of this very chain that was made elsewhere, byte for byte, and the contents it speaks of.
+
+        ChainForkedError if it does not follow; BlobMissingError if a content is neither given nor here.
+        """
+        entry = transaction.entry
+        if not lines.follows(transaction, self.head):
+            raise ChainForkedError(f"transaction {entry.first} does not follow from the one before", seq=entry.first)
+        unit = Unit(self._handle, self.head, tx=entry.tx, note="", actor=entry.actor)
+        unit.now_us = entry.time_us
+        with opened(unit):
+            unit.publish(incoming)
+            unit.change_all([canon.decode(body) for body in transaction.bodies])
+        self._append(transaction)
+
+    def _append(self, transaction: Transaction) -> None:
+        data = lines.encode(transaction)
+        self._handle.index.chain.append(transaction, data)
+        self._size += len(data)
+        self._data.append(data)
+        if self._size > _IN_MEMORY_BYTES:
+            self._data.clear()
+        self.head = transaction.head
+
+    def commit(self) -> None:
+        """All of them durable. More than fits in memory comes to the journal from the index, as after a crash."""
+        handle, data = self._handle, b"".join(self._data) if self._size <= _IN_MEMORY_BYTES else b""
+        if data:
+            with handle.watching_syncs():
+                handle.journal.prepare(self.first, len(data))
+        commit_rows(handle, data)
+        if self._size and not data:
+            recover.level(handle)
 
 
 @contextmanager
@@ -59,10 +95,7 @@ def together(handle: Handle, *, what: str) -> Iterator[Series]:
         handle.index.begin()
         try:
             yield series
-            if series.data:
-                with handle.watching_syncs():
-                    handle.journal.prepare(series.first, sum(map(len, series.data)))
-            commit_rows(handle, b"".join(series.data))
+            series.commit()
         except BaseException:
             roll_back(handle)
             handle.index.lookups.forget()  # it may remember transactions that never were

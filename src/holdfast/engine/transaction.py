@@ -20,7 +20,7 @@ from contextlib import contextmanager
 
 from holdfast.blobs.contract import BlobStat
 from holdfast.engine import chunk_rows, recover, tenancy
-from holdfast.engine.content import Incoming
+from holdfast.engine.content import Incoming, stage_durably
 from holdfast.engine.handle import Handle
 from holdfast.errors import (
     BlobMissingError,
@@ -121,13 +121,15 @@ class Unit:
                 other = first.setdefault(one.digest, one)
                 if other.staged is None and one.staged is not None:
                     first[one.digest] = one
-        places = self.handle.index.physical.places(first)
+        token = self.handle.index.sights.token()
+        asked = [one.digest for one in first.values() if one.absent is None or one.absent != token]
+        places = self.handle.index.physical.places(asked) if asked else {}
         wanted = [one for one in first.values() if not self._present(places.get(one.digest))]
         for one in wanted:
             if one.staged is None:
                 if one.data is None:
                     raise BlobMissingError(f"no file holds {one.digest}", digest=one.digest)
-                one.staged = self.handle.blobs.stage(one.data)
+                one.staged = stage_durably(self.handle, one.data, one.digest)
         with self.handle.watching_syncs():
             stats = self.handle.blobs.publish([one.staged for one in wanted if one.staged is not None])
         for one, stat in zip(wanted, stats, strict=True):
@@ -189,12 +191,14 @@ def current(handle: Handle) -> Unit | None:
 
 
 @contextmanager
-def write(handle: Handle, *, tx: str | None = None, note: str = "", what: str = "write") -> Iterator[Unit]:
+def write(
+    handle: Handle, *, tx: str | None = None, note: str = "", what: str = "write", wait_s: float | None = None
+) -> Iterator[Unit]:
     """Work in a transaction: the one this thread has open (as a nested part), or a new one that commits at the end.
 
     On return of the outermost block its changes survive kill -9 and power loss. An exception leaves nothing behind
     but unreferenced blobs. Raises LockedError, NoSpaceError, StorageIOError, TransactionReusedError if `tx` was
-    committed before, and whatever the block raises.
+    committed before, and whatever the block raises. `wait_s`: for the lock, where that is not as the store was opened.
     """
     unit = current(handle)
     if unit is not None:
@@ -207,7 +211,7 @@ def write(handle: Handle, *, tx: str | None = None, note: str = "", what: str = 
             yield unit
         return
     handle.writable()
-    handle.writer.acquire(what, wait_s=handle.wait_s)
+    handle.writer.acquire(what, wait_s=handle.wait_s if wait_s is None else wait_s)
     try:
         unit = _begin(handle, tx, note)
         try:
@@ -262,12 +266,15 @@ def _commit(unit: Unit) -> None:
     commit_rows(handle, data)
     if transaction is not None:
         unit.after = transaction.head
+        # A journal that could not be appended to was dropped, and has nothing open.
+        handle.left = (handle.index.sights.token(), unit.after) if handle.journal.is_as_left() else None
 
 
 def commit_rows(handle: Handle, data: bytes) -> None:
     """The point of no return, then the journal gets `data`, for which space was claimed: what the chain has of it."""
     try:
-        handle.index.commit()  # without changes too: rows of blobs may be in it
+        with handle.watching_syncs(), handle.keeper.committing():
+            handle.index.commit()  # without changes too: rows of blobs may be in it
     except (StorageIOError, ReadOnlyError, LockedError) as error:
         # Neither yes nor no: only reopening can tell. (When the disk is full, SQLite rolls back whole.)
         handle.poison(error)
@@ -276,9 +283,13 @@ def commit_rows(handle: Handle, data: bytes) -> None:
         _journal(handle, data)
         handle.keep_synced()
     try:
+        handle.keeper.sync_if_due()
+    except HoldfastError as error:
+        handle.poison(error)
+    try:
         if handle.index.checkpoint_due():
             handle.journal.settle()  # an empty log says that the journal needs no looking after (torn.py)
-        handle.index.checkpoint()
+            handle.index.checkpoint()
     except StorageIOError as error:
         handle.poison(error)  # the commit stands; but what a failed sync wrote is not to be trusted by a later one
     except HoldfastError as error:

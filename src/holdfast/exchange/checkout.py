@@ -88,7 +88,7 @@ class _Checkout:
         self._progress = progress
         self._total = self._done = 0
         self._blocked: Steps | None = None
-        self._own = os.stat(handle.root)
+        self._own = handle.facts()
         self._delivery = Delivery(handle, way)
         self.report = self._delivery.report
 

@@ -39,7 +39,7 @@ def chosen(handle: Handle, collections: Iterable[str | bytes], shape: Shape) -> 
     """
     head = handle.index.chain.head()
     assert head is not None
-    with past.index_at(handle, head.next_seq - 1) as index, scratch_folder() as folder:
+    with past.index_at(handle, head.next_seq - 1) as index, scratch_folder(root=handle.root) as folder:
         choice = _Choice(index)
         for ref in collections:
             choice.add(ref)

@@ -213,10 +213,11 @@ def _down(index: SqliteIndex, steps: Steps) -> _Folder:
     if key is None:
         raise InvalidNameError("the exported store has no root collection", name="", reason="root")
     for depth in range(len(steps) + 1):
-        inner, own, forms = named_in(index, key)
+        inner, own = named_in(index, key)
         if depth == len(steps):
-            return _Folder(index.lookups.ids([key])[key], {forms[i]: i for i in own})
-        child = next((found for i, (found, _) in inner.items() if forms[i] == steps[depth]), None)
+            ids = index.lookups.ids([key, *(one.artifact for _, one in own)])
+            return _Folder(ids[key], {name: ids[one.artifact] for name, one in own})
+        child = next((found for name, found, _ in inner if name == steps[depth]), None)
         if child is None:
             return _Folder(index.lookups.ids([key])[key], {}, steps[depth:])
         key = child

@@ -1,8 +1,8 @@
 """Takes files and folder trees in: every name a POSIX file system can hold, links as links, with mode and mtime.
 
-Files are read and compressed ahead of the commits; a batch is made durable with one sync, then committed in one
-transaction. What cannot be read is reported and the rest goes in. Running it again goes on where an interruption
-stopped it, for what is in already is unchanged.
+Files are read and compressed ahead of the commits; a batch is made durable with one sync, while the next is gathered,
+then committed in one transaction. What cannot be read is reported and the rest goes in. Running it again goes on where
+an interruption stopped it, for what is in already is unchanged.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from holdfast.blobs.ahead import Helper
 from holdfast.blobs.packs import PACK_UP_TO
 from holdfast.engine import configuration, content, cutting
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import current, write
-from holdfast.errors import InvalidValueError
+from holdfast.errors import HoldfastError, InvalidValueError
 from holdfast.exchange import hands
 from holdfast.exchange.hands import Hands
 from holdfast.exchange.reading import Reader
@@ -75,10 +76,10 @@ def add(
 ) -> AddReport:  # fmt: skip
     """Take files and trees in under the collection `into`; a folder becomes a collection of its name, "." its contents.
 
-    Each batch is all or nothing and durable when the next begins; with `way.atomic` the whole is one transaction, of
-    at most ATOMIC_ITEMS files. A file that looks as it did when it was added last, by size, times, inode, device and
-    mode, is not read again, unless `way.checksum` asks for it (see `holdfast.exchange.seen`). Raises what stops the
-    store itself; what is wrong with single files is in the report.
+    Each batch is all or nothing, and durable at the latest when the next is full; with `way.atomic` the whole is one
+    transaction, of at most ATOMIC_ITEMS files. A file that looks as it did when it was added last, by size, times,
+    inode, device and mode, is not read again, unless `way.checksum` asks for it (see `holdfast.exchange.seen`). Raises
+    what stops the store itself; what is wrong with single files is in the report.
     """
     handle.writable()
     return _Add(handle, names.parse_path(into), way or Way(), progress).run(sources)
@@ -93,12 +94,15 @@ class _Add:
         self._report = AddReport()
         self._may_lock = current(handle) is None
         self._under_way: set[str] = set()
+        self._settling: Helper[None] = Helper("settle")
+        self._batch: list[Item] = []
+        self._next: list[Item] = []
         self._seen = Seen(handle, asked=not way.checksum)
         self._shown = 0
         self._hands = configuration.value("hands", root=handle.root, disk=handle.disk)
 
     def run(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> AddReport:
-        own = os.stat(self._handle.root)
+        own = self._handle.facts()
         with contextlib.closing(Hands(hands.wanted(self._hands))) as helpers, self._seen:
             walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged, helpers)
             reader = Reader(self._handle, self._problem, self._under_way, helpers=helpers, may_lock=self._may_lock)
@@ -108,26 +112,60 @@ class _Add:
         return self._report
 
     def _take(self, items: Iterable[Item]) -> None:
-        batch: list[Item] = []
-        size = held = settled = 0
         try:
-            for item in items:
-                batch.append(item)
-                if item.incoming is not None:
-                    size += item.incoming.size
-                    held += item.incoming.size if item.incoming.size <= PACK_UP_TO else 0
-                if self._atomic:
-                    _refuse_too_many(batch, item)
-                    if held >= HELD_BYTES:
-                        self._settle(batch[settled:])
-                        held, settled = 0, len(batch)
-                elif len(batch) >= BATCH_ITEMS or size >= BATCH_BYTES or held >= HELD_BYTES:
-                    self._commit(batch)
-                    batch, size, held = [], 0, 0
-            self._commit(batch)
-            batch = []
+            try:
+                self._gather(items)
+            except BaseException:
+                with contextlib.suppress(HoldfastError):
+                    self._commit_next()  # what stops one batch does not take the full one along that came before
+                raise
+            self._commit_next()
+            self._settle(self._batch)
+            self._commit(self._batch)
+            self._batch = []
         finally:
+            self._settling.close()
+            content.discard(self._handle, [item.incoming for item in self._batch if item.incoming is not None])
+
+    def _gather(self, items: Iterable[Item]) -> None:
+        size = held = settled = 0
+        for item in items:
+            self._batch.append(item)
+            if item.incoming is not None:
+                size += item.incoming.size
+                held += item.incoming.size if item.incoming.size <= PACK_UP_TO else 0
+            if self._atomic:
+                _refuse_too_many(self._batch, item)
+                if held >= HELD_BYTES:
+                    self._settle(self._batch[settled:])
+                    held, settled = 0, len(self._batch)
+            elif len(self._batch) >= BATCH_ITEMS or size >= BATCH_BYTES or held >= HELD_BYTES:
+                self._hand_over()
+                size = held = 0
+
+    def _hand_over(self) -> None:
+        """A full batch is settled while the one after it is gathered, and committed when that is full, or the last.
+
+        What is committed together depends on what was found alone, never on how long a sync takes.
+        """
+        self._commit_next()
+        batch = self._next = self._batch
+        self._batch = []
+        if self._may_lock:
+            self._settling.begin(lambda: self._settle(batch))
+        else:
+            self._settle(batch)  # only this thread sees the rows of its open transaction
+            self._commit_next()
+
+    def _commit_next(self) -> None:
+        batch, self._next = self._next, []
+        try:
+            if self._settling.busy:
+                self._settling.take()
+            self._commit(batch)
+        except BaseException:
             content.discard(self._handle, [item.incoming for item in batch if item.incoming is not None])
+            raise
 
     def _unchanged(self, folder: Folder, met: Met) -> set[bytes] | None:
         found = self._seen.unchanged(folder, met)
@@ -139,12 +177,11 @@ class _Add:
     def _commit(self, batch: list[Item]) -> None:
         if not batch:
             return
-        self._settle(batch)
         with write(self._handle, what="add") as unit:
             bulk = Bulk(unit)
             bulk.put(batch)
             self._seen.prepare()
-        self._under_way.clear()
+        self._under_way.difference_update([item.incoming.digest for item in batch if item.incoming is not None])
         self._seen.committed(unit, batch)
         self._report.collections += bulk.collections_made
         for item in batch:

@@ -122,10 +122,14 @@ def count(index: SqliteIndex, found: Collection | None) -> int:
 
 
 def _entries(index: SqliteIndex, key: int, steps: Steps, *, placed: bool) -> Iterator[Entry]:
+    return (Entry(steps, name.raw, one) for name, one in newest(index, key, placed=placed))
+
+
+def newest(index: SqliteIndex, key: int, *, placed: bool = True) -> Iterator[tuple[Name, Listed]]:
+    """Names and newest revisions of the live artifacts right in a collection, by name. `placed`: as for `listed`."""
     after = Name("")
     while page := index.contents.listed(key, after, PAGE, placed=placed):
-        for name, one in page:
-            yield Entry(steps, name.raw, one)
+        yield from page
         if len(page) < PAGE:
             return
         after = page[-1][0]

@@ -131,7 +131,7 @@ def _taken(target: str) -> DestinationDiffersError:
 
 
 def _refuse_store(handle: Handle, target: str) -> None:
-    own = os.stat(handle.root)
+    own = handle.facts()
     place = os.path.realpath(target)
     while True:
         with contextlib.suppress(OSError):

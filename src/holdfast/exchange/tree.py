@@ -16,11 +16,12 @@ from holdfast.errors import FormatTooNewError, InvalidValueError
 from holdfast.exchange import outgoing
 from holdfast.exchange.ground import Steps, shown
 from holdfast.formats import lines
+from holdfast.formats.pack import Spot
+from holdfast.index.select.contents import Held, Listed
 from holdfast.index.select.whole import SHARD, TABLES
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, portable
 from holdfast.values.change import Head
-from holdfast.values.records import Artifact, RevisionState
 
 VERSION = 0
 FORMAT = b"FORMAT"
@@ -49,7 +50,8 @@ class Shape:
 class Leaf:
     """A file: its digest and size. `data`: its bytes, if they are at hand; `changes`: from which one on it has them.
 
-    Without either it is a content of the store. `stands_for`: the digest of the content that it points to.
+    Without either it is a content of the store. `stands_for`: the digest of the content that it points to;
+    `spot`: where in the packs the content is, if that is known.
     """
 
     digest: str
@@ -57,6 +59,7 @@ class Leaf:
     data: bytes | None = None
     changes: int = 0
     stands_for: str = ""
+    spot: Spot | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ class Tree:
         if isinstance(entry, Leaf):
             return entry
         rows = sorted(self.index.whole.rows(entry.what, entry.first), key=_order)
-        made = _leaf(b"".join(canon.encode(row) + b"\n" for row in rows))
+        made = _leaf(b"".join(_line(row) for row in rows))
         self._digests[entry] = made.digest
         return made
 
@@ -211,19 +214,18 @@ class Tree:
             yield (FILES,), {}
         while waiting:
             steps, key = waiting.pop()
-            inner, own, names = named_in(self.index, key)
-            entries: Entries = {names[i]: None for i in inner}
-            for i, one in own.items():
-                if one.revision.state is RevisionState.KEPT:
-                    entries[names[i]] = self._content(one.digest, one.size)
+            inner, own = named_in(self.index, key)
+            entries: Entries = {name: None for name, _, _ in inner}
+            entries |= {name: self._content(one.held) for name, one in own if one.held is not None}
             yield steps, entries
-            waiting += [((*steps, names[i]), child) for i, (child, _) in sorted(inner.items(), reverse=True)]
+            inner.sort(key=lambda one: one[2], reverse=True)
+            waiting += [((*steps, name), child) for name, child, _ in inner]
 
-    def _content(self, digest: str, size: int) -> Leaf:
-        if size <= self.shape.large_from:
-            return Leaf(digest, size)
-        data = b"version https://git-lfs.github.com/spec/v1\noid %s\nsize %d\n" % (digest.encode(), size)
-        return Leaf(_digest(data), len(data), data, stands_for=digest)
+    def _content(self, held: Held) -> Leaf:
+        if held.size <= self.shape.large_from:
+            return Leaf(held.digest, held.size, spot=held.spot)
+        data = b"version https://git-lfs.github.com/spec/v1\noid %s\nsize %d\n" % (held.digest.encode(), held.size)
+        return Leaf(_digest(data), len(data), data, stands_for=held.digest)
 
     def _contents(self) -> Iterator[tuple[Steps, Entries]]:
         """What no file shows: contents of older revisions and deleted artifacts; and those too large for one."""
@@ -235,21 +237,34 @@ class Tree:
             yield (top,), folders
 
     def _unshown(self, top: bytes) -> Iterator[Leaf]:
-        for digest, size, is_shown in self.index.whole.kept():
-            large = size > self.shape.large_from
-            wanted = self.shape.beside if large else not is_shown
-            if wanted and large == (top == LARGE):
-                yield Leaf(digest, size)
+        if top == BLOBS:
+            return (Leaf(*one) for one in self.index.whole.unshown() if one[1] <= self.shape.large_from)
+        return (Leaf(*one) for one in self.index.whole.larger(self.shape.large_from) if self.shape.beside)
 
 
 def named_in(
     index: SqliteIndex, key: int
-) -> tuple[dict[str, tuple[int, bytes]], dict[str, Artifact], dict[str, bytes]]:
-    """What lies right in a collection: collections (key, name) and artifacts by id, and the names that they get."""
-    inner = {one.id: (child, one.name_bytes) for child, one in index.collections.children(key)}
-    own = {one.id: one for one in outgoing.artifacts(index, key)}
-    raw = [(i, name) for i, (_, name) in inner.items()] + [(i, one.name_bytes) for i, one in own.items()]
-    return inner, own, portable.all_of(raw)
+) -> tuple[list[tuple[bytes, int, str]], list[tuple[bytes, Listed]]]:  # fmt: skip
+    """What lies right in a collection, under the names that it gets: collections (name, key, id), and artifacts."""
+    inner = list(index.collections.children(key))
+    own = list(outgoing.newest(index, key))
+    raw = [one.name_bytes for _, one in inner] + [name.raw for name, _ in own]
+    names = portable.unmarked(raw)
+    if names is None:
+        known = index.lookups.ids(one.artifact for _, one in own)
+        ids = [one.id for _, one in inner] + [known[one.artifact] for _, one in own]
+        marked = portable.all_of(zip(ids, raw, strict=True))
+        names = [marked[one] for one in ids]
+    folders = [(name, child, one.id) for name, (child, one) in zip(names, inner, strict=False)]
+    return folders, [(name, one) for name, (_, one) in zip(names[len(inner) :], own, strict=True)]
+
+
+_OBJECTS = frozenset({"metadata", "parameters", "diagnostics", "environment"})
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    """A record as a line. What users gave as objects may hold numbers that take a slower way."""
+    return (canon.trusted(row) if _OBJECTS.isdisjoint(row) else canon.encode(row)) + b"\n"
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from holdfast.engine import past
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.errors import DestinationDiffersError, InvalidValueError, NotFoundError
+from holdfast.exchange import tree_intent
 from holdfast.exchange.ground import Ground, Steps
 from holdfast.exchange.staging import Fill, Staging
 from holdfast.exchange.tree import FORMAT, TOP, Label, Leaf, Part, Shape, Tree, label_of, place
@@ -75,7 +76,7 @@ def export_tree(
     head = handle.index.chain.head()
     if head is None:
         raise NotFoundError("the store is empty", kind="record", ref="", remedy="Put something in: `holdfast add`.")
-    own = os.stat(handle.root)
+    own = handle.facts()
     top = os.fsdecode(dest)
     with disk.typed("make folder", top):
         os.makedirs(top, exist_ok=True)
@@ -87,16 +88,20 @@ def export_tree(
         if before is not None and before.head.hash == head.hash and before.shape == shape:
             tree = Tree(handle.index, handle.marker.store_id, shape)
             if not any(differences(ground, tree)):  # the most frequent case by far, and one pass is enough for it
+                tree_intent.clear(ground)
                 return ExportReport(head.next_seq - 1, tree.label.root, same=tree.files)
         work = _Export(handle, ground, progress)
         work.report.overwritten = _edits(handle, ground, before, shape, force=wanted.force)
+        tree_intent.note(ground, Label(handle.marker.store_id, shape, head))
         while True:
             work.run(head, shape)
             now = handle.index.chain.head()
             assert now is not None
             if work.is_settled or now.hash == head.hash:
+                tree_intent.clear(ground)
                 return work.report
             head = now
+            tree_intent.note(ground, Label(handle.marker.store_id, shape, head))
 
 
 def _refuse_inside(ground: Ground, handle: Handle) -> None:
@@ -126,14 +131,11 @@ def _edits(
     elif not any(name in TOP for name in _names(ground)):
         return []
     touched: set[Steps] | None = None
-    if before is not None:
-        with contextlib.ExitStack() as held:
-            now = handle.index.chain.head()
-            index = handle.index
-            if now is None or now.hash != before.head.hash:
-                index = held.enter_context(past.index_at(handle, before.head.next_seq - 1))
-            old = Tree(index, before.store, before.shape)
-            touched = {one.steps for one in differences(ground, old) if one.why is not Why.MISSING}
+    for label in (*([before] if before else ()), *tree_intent.noted(ground)):
+        if label.store != handle.marker.store_id or not handle.index.chain.passed(label.head.next_seq, label.head.hash):
+            continue
+        others = _others(handle, ground, label)
+        touched = others if touched is None else touched & others
         if not touched:
             return []
     found = (
@@ -141,8 +143,25 @@ def _edits(
     )
     edits = [place(one.steps) for one in found]
     if edits and not force:
-        raise _refused(ground, edits[:NAMED], len(edits), "it was edited since it was exported")
+        erased = before is not None and _erased_since(handle, before.head.next_seq)
+        why = "something was redacted in the store, and still stands in it" if erased else "it was edited"
+        raise _refused(ground, edits[:NAMED], len(edits), f"{why} since it was exported")
     return edits
+
+
+def _others(handle: Handle, ground: Ground, label: Label) -> set[Steps]:
+    """What in the folder is not as a state of this store has it."""
+    with contextlib.ExitStack() as held:
+        now = handle.index.chain.head()
+        index = handle.index
+        if now is None or now.hash != label.head.hash:
+            index = held.enter_context(past.index_at(handle, label.head.next_seq - 1))
+        found = differences(ground, Tree(index, label.store, label.shape))
+        return {one.steps for one in found if one.why is not Why.MISSING and one.steps != (FORMAT,)}
+
+
+def _erased_since(handle: Handle, seq: int) -> bool:
+    return any(b'"action":"redact"' in data for data in handle.index.chain.read(seq))
 
 
 def _counts(one: Difference, touched: set[Steps] | None) -> bool:
@@ -161,7 +180,8 @@ def _refused(ground: Ground, paths: list[str], count: int, why: str) -> Destinat
     return DestinationDiffersError(
         f"{ground.top!r}: {why}: {paths[0]}" + (f" (and {count - 1} more)" if count > 1 else ""),
         path=paths[0], paths=paths, count=count,
-        remedy="Save the edits (`git stash`, `git commit`), then say --force to overwrite them; or export elsewhere.",
+        remedy="Take the edits in (`holdfast import`), or save them (`git stash`, `git commit`) and say --force to "
+               "overwrite them; or export elsewhere.",
     )  # fmt: skip
 
 
@@ -194,9 +214,7 @@ class _Export:
         pending: Pending = []
         size = 0
         for steps, entries in tree.folders():
-            self._folder(steps)
-            names = listed(self._ground, steps)
-            assert isinstance(names, list)
+            names = self._folder(steps)
             for name in names:
                 if name not in entries and (steps or name in TOP):
                     self._remove((*steps, name))
@@ -204,7 +222,7 @@ class _Export:
                 if entry is None:
                     continue
                 leaf = tree.leaf(entry)
-                if self._is_there(steps, name, leaf):
+                if name in names and self._is_there(steps, name, leaf):
                     self.report.same += 1
                     continue
                 if isinstance(entry, Part):  # not kept in memory until its turn comes
@@ -217,7 +235,11 @@ class _Export:
                 if len(pending) >= WINDOW_FILES or size >= WINDOW_BYTES:
                     self._write(tree, staging, pending)
                     pending, size = [], 0
+        label = pending.pop() if pending and pending[-1][1] == FORMAT else None
         self._write(tree, staging, pending)
+        if label is not None:
+            staging.settle()  # what says that all is there gets its name when the names of all are durable
+            self._write(tree, staging, [label])
 
     def _is_there(self, steps: Steps, name: bytes, leaf: Leaf) -> bool:
         """Whether the file is as it is to be; a folder or link in its place goes."""
@@ -226,12 +248,19 @@ class _Export:
             self._remove((*steps, name))
         return why is None
 
-    def _folder(self, steps: Steps) -> None:
-        for depth in range(1, len(steps) + 1):
-            names = listed(self._ground, steps[:depth])
-            if isinstance(names, Difference):
-                self._remove(names.steps)
-            self._ground.make(steps[:depth], 0o777)
+    def _folder(self, steps: Steps) -> frozenset[bytes]:
+        """The names in a folder, which is made, with those above it, if it is not there."""
+        found = listed(self._ground, steps)
+        if isinstance(found, Difference):
+            self._remove(found.steps)
+            found = []
+        if steps and not found:
+            try:
+                self._ground.make(steps, 0o777)
+            except FileNotFoundError:
+                for depth in range(1, len(steps) + 1):
+                    self._ground.make(steps[:depth], 0o777)
+        return frozenset(found)
 
     def _remove(self, steps: Steps) -> None:
         """A file, a link, or a folder with all in it: it is not part of the tree any more."""
@@ -251,11 +280,10 @@ class _Export:
             for n, (_, _, leaf, _) in enumerate(pending)
             if n not in staged and is_content(leaf) and leaf.size <= IN_MEMORY_BYTES
         ]
-        places = self._handle.index.physical.places({pending[n][2].digest: None for n in small})
-        wanted = [
-            (digest, spot.spot if (spot := places.get(digest)) else None)
-            for digest in (pending[n][2].digest for n in small)
-        ]
+        unknown = {leaf.digest: None for n in small if (leaf := pending[n][2]).spot is None}
+        places = self._handle.index.physical.places(unknown)
+        spots = {digest: place.spot for digest, place in places.items()}
+        wanted = [((leaf := pending[n][2]).digest, leaf.spot or spots.get(leaf.digest)) for n in small]
         for number, data in self._handle.blobs.read_many(wanted):
             staged[small[number]] = staging.write(_whole(data), _PLAIN)
         for number, (_, _, leaf, _) in enumerate(pending):

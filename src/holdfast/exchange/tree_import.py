@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -59,7 +60,8 @@ class ImportReport:
 
     `merged`: into a store that had a history of its own; then `items` says of each record what became of it (those that
     are the same are only counted), `counts` how many there are of each kind of outcome. `continues`: theirs is this
-    very store, gone on from where it ends here; it was merged as new changes all the same, so the two chains part.
+    very store, gone on from where it ends here. Then its later transactions became ours as they are, and `transactions`
+    and `changes` count these; if it was edited, or redacted, it was `merged` all the same, and the two chains part.
     """
 
     transactions: int = 0
@@ -180,7 +182,7 @@ class Proof:
         except (NoSpaceError, FormatTooNewError):
             raise
         except (HoldfastError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise refused([f"changes: transaction {seq} cannot be carried out: {error}"], 1) from error
+            raise refused([f"changes: transaction {seq} cannot be carried out: {_told(error)}"], 1) from error
         self.report.transactions += 1
         self.report.changes += transaction.entry.count
         self.report.head = transaction.entry.hash().hex()
@@ -217,8 +219,8 @@ class Proof:
             for name, leaf in pointers(entries):
                 if self._ground.digest(steps, name) != leaf.stands_for:
                     yield f"{place(steps, name)}: its content was left out of the export (`git lfs pull` brings it)"
-        for digest, size, is_shown in tree.index.whole.kept():
-            if size > tree.shape.large_from and not is_shown:
+        for digest, size in tree.index.whole.unshown():
+            if size > tree.shape.large_from:
                 yield f"{digest}: a content of an old revision was left out of the export"
 
     # -- taking ------------------------------------------------------------------------------------------------------
@@ -270,6 +272,14 @@ class Proof:
         self.report.bytes += sum(one.size for one in incoming)
         if self._progress:
             self._progress(self.report.contents, None, "contents", "files")
+
+
+def _told(error: Exception) -> str:
+    """Why, in words: what SQLite says of a key that is there twice tells people nothing."""
+    match = re.search(r"UNIQUE constraint failed: ([a-z_]+)", str(error))
+    if match is None:
+        return f"{error}" if isinstance(error, HoldfastError | ValueError) else f"{type(error).__name__}: {error}"
+    return "an id is given twice" if match[1] == "record" else f"two of {match[1]} have one name or number"
 
 
 def _blocks(file: BinaryIO, where: str) -> Iterator[bytes]:

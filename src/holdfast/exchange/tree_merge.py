@@ -14,6 +14,7 @@ from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
+from holdfast.engine.together import together
 from holdfast.engine.transaction import Unit, write
 from holdfast.exchange.edits import Edits, find_edits
 from holdfast.exchange.ground import Readable, Steps
@@ -33,7 +34,10 @@ from holdfast.exchange.tree_import import (
     Proof,
     refused,
 )
+from holdfast.formats import lines
 from holdfast.index.sqlite import SqliteIndex
+from holdfast.values import canon
+from holdfast.values.change import Head, Transaction
 
 _LOOKED_UP = 500
 
@@ -80,10 +84,16 @@ class _Merging:
         head = self.tree.label.head
         return self.handle.index.chain.passed(head.next_seq, head.hash)
 
-    def _continues(self, unit: Unit) -> bool:
-        """Whether theirs is this very store, at a later change."""
-        before = unit.before
+    def _continues(self, before: Head) -> bool:
+        """Whether theirs is this very store, at a later change than `before`, where it ends here."""
         return not self.is_ours and self.tree.index.chain.passed(before.next_seq, before.hash)
+
+    def _can_go_on(self, before: Head | None) -> bool:
+        """Whether their later transactions can be taken as they are. What is to be erased here too cannot."""
+        if before is None or self.edits.found or not self._continues(before):
+            return False
+        later = (lines.decode(data, "the export") for data in self.tree.index.chain.read(before.next_seq))
+        return not any(one.redacted or any(b'"action":"redact"' in body for body in one.bodies) for one in later)
 
     # -- before the lock -----------------------------------------------------------------------------------------------
 
@@ -96,14 +106,11 @@ class _Merging:
             left_out = "" if self.tree.shape.beside else " (`git lfs pull` may bring it into the export)"
             named = [f"{one}: this content is neither in the export nor in the store{left_out}" for one in missing]
             raise refused(named[:NAMED], len(missing))
-        if not self.wish.dry_run:
-            chain_of = cast("BinaryIO", io.BufferedReader(_Pieces(self.tree.index.chain.read())))
-            self.kept = content.stage_stream(self.handle, chain_of)
 
     def _wanted(self) -> list[str]:
         """Stage what is not here; digests of what cannot be found."""
         absent = set()
-        kept = (digest for digest, _, _ in self.tree.index.whole.kept())
+        kept = (digest for digest, _ in self.tree.index.whole.kept())
         while some := list(islice(kept, _LOOKED_UP)):
             here = self.handle.index.physical.places(some)
             absent |= {one for one in some if one not in here or here[one].condemned_us is not None}
@@ -149,8 +156,14 @@ class _Merging:
 
     def write(self) -> None:
         """All of it, or nothing."""
+        before = self.handle.index.chain.head()
+        if self._can_go_on(before) and self._go_on():
+            return
         if not self.wish.dry_run:
             self.edits.stage(self.handle)
+            if not self.is_ours:
+                chain_of = cast("BinaryIO", io.BufferedReader(_Pieces(self.tree.index.chain.read())))
+                self.kept = content.stage_stream(self.handle, chain_of)
         try:
             with write(self.handle, what="import") as unit:
                 self._change(unit)
@@ -159,13 +172,40 @@ class _Merging:
         except _RehearsedError:
             pass
 
+    def _go_on(self) -> bool:
+        """Their later transactions become ours, byte for byte; False if somebody has written here meanwhile."""
+        report = self.proof.report
+        try:
+            with together(self.handle, what="import") as series:
+                if not self._continues(series.head):
+                    return False
+                report.transactions = report.changes = 0
+                for data in self.tree.index.chain.read(series.head.next_seq):
+                    transaction = lines.decode(data, "the export")
+                    series.take(transaction, self._spoken_of(transaction))
+                    report.transactions += 1
+                    report.changes += transaction.entry.count
+                if self.wish.dry_run:
+                    raise _RehearsedError
+        except _RehearsedError:
+            pass
+        report.continues = True
+        return True
+
+    def _spoken_of(self, transaction: Transaction) -> list[Incoming]:
+        """The contents that a transaction speaks of, if they are kept in the end; none for a dry run."""
+        said = (canon.decode(body).get("new", {}).get("revision", {}) for body in transaction.bodies)
+        digests = sorted({one["digest"] for one in said if "digest" in one}) if not self.wish.dry_run else []
+        kept = self.tree.index.whole.kept_of(digests)
+        return [self.staged.get(one) or Incoming(one, size, b"") for one, size in kept.items()]
+
     def _change(self, unit: Unit) -> None:
         past = keeping.past(self.handle, self.tree)
         theirs = Theirs(self.tree.index, self.tree.store, past.base)
         scene = Scene(theirs, InStore(unit, None if self.wish.dry_run else self.staged), self.wish.policy, past.united)
         report = self.proof.report
         report.merged = True
-        report.continues = self._continues(unit)
+        report.continues = self._continues(unit.before)
         report.items = scene.account.items
         if not self.is_ours:
             spare = self.edits.new_paths(self.tree.index)

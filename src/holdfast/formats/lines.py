@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from holdfast.errors import ChainBrokenError, FormatTooNewError, InvalidValueError
 from holdfast.values import canon, moment
 from holdfast.values.change import LINE_VERSION, Actor, Entry, Head, Redacted, Transaction
+from holdfast.values.frozen import dataclass
 
 _ENTRY_START = b'{"entry":'
 _LINE_STARTS = (_ENTRY_START, b'{"action":"', b'{"left":{"action":"')
 _FOLLOWS = re.compile(rb'"first":([0-9]{1,18}),"prev":"([0-9a-f]*)')
+LEVEL = 1
+"""The zstd level for lines. They repeat each other at length, and between stand digests and ids: a level that looks
+for short matches finds some in these, which cost more than they save (docs/design/034)."""
+
 NO_ENTRY = "lines without an entry"
 """The reason of garbage that a torn append leaves; any other reason means that an entry stands there."""
 
@@ -155,11 +160,11 @@ def _redacted(entry: Entry, salts: tuple[bytes, ...], lines: tuple[bytes, ...]) 
 def encode_last(transaction: Transaction) -> bytes:
     """The entry line alone."""
     entry, redacted = transaction.entry, transaction.redacted
-    proof: dict[str, Any] = {"salt": transaction.salt.hex()}
-    if redacted is not None:
-        proof = {"salts": [salt.hex() for salt in redacted.salts]}
     # Keys stand in their order: `entry`, `hash`, then `salt` or `salts`.
-    return b'{"entry":%b,"hash":"%b",%b\n' % (entry.encode(), entry.hash().hex().encode(), canon.trusted(proof)[1:])
+    proof = b'"salt":"%b"}' % transaction.salt.hex().encode()
+    if redacted is not None:
+        proof = canon.trusted({"salts": [salt.hex() for salt in redacted.salts]})[1:]
+    return b'{"entry":%b,"hash":"%b",%b\n' % (entry.encode(), entry.hash().hex().encode(), proof)
 
 
 def _entry(value: dict[str, Any]) -> tuple[Entry, bytes, bytes, tuple[bytes, ...] | None]:

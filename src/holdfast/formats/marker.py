@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from holdfast.errors import FormatTooNewError, IndexElsewhereError, InvalidValueError, NotAStoreError
 from holdfast.values import canon, moment
+from holdfast.values.frozen import dataclass
 
 FORMAT_VERSION = 0
 """0: may change without notice. See docs/design/ for when it becomes 1."""
@@ -25,6 +26,11 @@ class Marker:
     format_version: int = FORMAT_VERSION
     digest: str = "sha256"
     features: tuple[str, ...] = ()
+
+
+def filed(marker: Marker) -> Marker:
+    """Of the same store, with its index in a file: what a backup has, which has to open without a server."""
+    return replace(marker, features=tuple(one for one in marker.features if one != SERVED))
 
 
 def encode(marker: Marker) -> bytes:

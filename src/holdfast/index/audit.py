@@ -15,12 +15,12 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.formats.pack import Spot
-from holdfast.index import tables
+from holdfast.index import migrating, revised, tables
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import mapped
 from holdfast.index.invariants import INVARIANTS, Invariant, id_bytes
-from holdfast.index.migrations import manifest, runner
+from holdfast.index.migrations import manifest
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values.names import Name, join
@@ -62,7 +62,7 @@ class ContentRow:
 
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL"
 _CONTENT = f"""SELECT c.key, c.digest, c.size, b.stored_bytes, b.frames, b.condemned_us,
-    EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT}),
+    {revised.has_in_state("c.key", STATE_KEPT)},
     b.container, b.offset, b.start, (SELECT k.name FROM container k WHERE k.key = b.container AND k.kind = 'pack')
     FROM content c LEFT JOIN blob b ON b.content = c.key"""
 
@@ -95,7 +95,7 @@ class Audit:
 
     def schema(self) -> list[str]:
         """What is not as the schema says; SchemaTooNewError and the like pass."""
-        if runner.check(self._db) == 0:
+        if migrating.check(self._db) == 0:
             return ["there are no tables of an index"]
         found, wanted = self._objects(), _objects_wanted()
         lacking = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
@@ -185,15 +185,15 @@ class Audit:
 
     def contents_after(self, digest: bytes) -> list[ContentRow]:
         """The next known contents in order of their digests: one short read, none at the end."""
-        sql = f"""{_CONTENT} WHERE substr(c.digest, 1, 8) >= substr(?1, 1, 8) AND c.digest > ?1
+        sql = f"""{_CONTENT} WHERE substr(c.digest, 1, 4) >= substr(?1, 1, 4) AND c.digest > ?1
                   AND typeof(c.digest) = 'blob' AND length(c.digest) = 32
-                  ORDER BY substr(c.digest, 1, 8), c.digest LIMIT ?2"""
+                  ORDER BY substr(c.digest, 1, 4), c.digest LIMIT ?2"""
         # SQLite's substr of an empty blob is NULL.
         return [_content(row) for row in self._db.rows(sql, (digest or b"\0", _PAGE))]
 
     def content(self, digest: bytes) -> ContentRow | None:
         """One content as it is known now."""
-        row = self._db.one(f"{_CONTENT} WHERE substr(c.digest, 1, 8) = ? AND c.digest = ?", (digest[:8], digest))
+        row = self._db.one(f"{_CONTENT} WHERE substr(c.digest, 1, 4) = ? AND c.digest = ?", (digest[:4], digest))
         return None if row is None else _content(row)
 
     def blobs(self) -> tuple[int, int]:
@@ -203,10 +203,10 @@ class Audit:
 
     def users_of(self, digest: bytes, limit: int) -> tuple[list[tuple[str, int]], int]:
         """(the first few (path, revision number) whose kept content this is, how many there are)."""
-        frm = f"""FROM content c JOIN revision v ON v.content = c.key AND v.state = {STATE_KEPT}
-                  WHERE substr(c.digest, 1, 8) = ? AND c.digest = ?"""
-        found = self._db.rows(f"SELECT v.artifact, v.number {frm} ORDER BY v.key LIMIT ?", (digest[:8], digest, limit))
-        total = self._db.one(f"SELECT count(*) {frm}", (digest[:8], digest))
+        frm = f"""FROM content c JOIN revision v ON {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT}
+                  WHERE substr(c.digest, 1, 4) = ? AND c.digest = ?"""
+        found = self._db.rows(f"SELECT v.artifact, v.number {frm} ORDER BY v.key LIMIT ?", (digest[:4], digest, limit))
+        total = self._db.one(f"SELECT count(*) {frm}", (digest[:4], digest))
         return [(self.artifact_path(key), number) for key, number in found], int(total[0]) if total else 0
 
     # -- names for people --------------------------------------------------------------------------------------------

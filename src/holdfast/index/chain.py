@@ -25,7 +25,7 @@ _PAGE_OF = f"""SELECT first, count, data, {proof.proven("tx", "tx")} FROM tx WHE
 _AT = f"SELECT first, count, time_us, {proof.proven('tx', 'tx')} FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1"
 _HASH_AT = f"SELECT first, count, hash, {_TX_PROVEN} FROM tx WHERE first <= ? ORDER BY first DESC LIMIT 1"
 _SEQS = f"""SELECT key FROM record WHERE key = ?1 AND key > ?2
-            UNION SELECT key FROM revision WHERE artifact = ?1 AND key > ?2
+            UNION SELECT key FROM revision WHERE artifact = ?1 AND number > 1 AND key > ?2
             UNION SELECT seq FROM change c
             WHERE record = ?1 AND seq > ?2 AND {proof.proven("change", "c")} ORDER BY 1"""
 
@@ -147,7 +147,7 @@ class ChainRows:
     def _compressor(self) -> zstandard.ZstdCompressor:
         found: zstandard.ZstdCompressor | None = getattr(self._compressors, "one", None)
         if found is None:
-            found = self._compressors.one = zstandard.ZstdCompressor(level=3, write_checksum=True)
+            found = self._compressors.one = zstandard.ZstdCompressor(level=lines.LEVEL, write_checksum=True)
         return found
 
     @staticmethod

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from holdfast.formats.pack import Spot
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import digest as digests
+from holdfast.values.frozen import dataclass
 
 _PAGE = 500
 _TOGETHER = 5_000
 _EVER = 1 << 62
-_FIND = "substr(h.digest, 1, 8) = ? AND h.digest = ?"
+_FIND = "substr(h.digest, 1, 4) = ? AND h.digest = ?"
 _NAME = f"(SELECT k.name FROM container k WHERE k.key = h.container AND {proof.proven('container', 'k')})"
 _COLUMNS = f"""h.key, h.digest, h.size, h.offset, h.stored_bytes, h.start, h.condemned_us, {_NAME},
     {proof.proven("chunk", "h")}"""
@@ -26,8 +26,8 @@ _MOVED = proof.changed("chunk", ["container", "offset", "start", "stored_bytes"]
 _KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
 _USABLE = """typeof(h.offset) = 'integer' AND typeof(h.start) = 'integer' AND typeof(h.stored_bytes) = 'integer'
     AND typeof(h.digest) = 'blob' AND length(h.digest) = 32 AND typeof(h.size) = 'integer'"""
-_KEPT = f"EXISTS (SELECT 1 FROM revision v WHERE v.content = b.content AND v.state = {STATE_KEPT})"
-_EIGHT, _WHOLE = "substr(?2, j.value * 32 + 1, 8)", "substr(?2, j.value * 32 + 1, 32)"
+_KEPT = revised.has_in_state("b.content", STATE_KEPT)
+_FOUR, _WHOLE = "substr(?2, j.value * 32 + 1, 4)", "substr(?2, j.value * 32 + 1, 32)"
 """Digests come as one blob and the numbers of those in it: one statement for thousands."""
 _NEEDED = "SELECT chunk FROM temp.needed_chunk"
 
@@ -53,7 +53,7 @@ class ChunkRows:
     def place(self, chunk_digest: str) -> ChunkRow | None:
         """Where a chunk is; None if it has no row, whatever packs hold."""
         raw = digests.raw(chunk_digest)
-        row = self._db.one(f"SELECT {_COLUMNS} FROM chunk h WHERE {_FIND}", (raw[:8], raw))
+        row = self._db.one(f"SELECT {_COLUMNS} FROM chunk h WHERE {_FIND}", (raw[:4], raw))
         if row is None:
             return None
         key, raw, size, offset, stored, start, condemned_us, name, _ = row
@@ -62,13 +62,13 @@ class ChunkRows:
     def has(self, raw: bytes) -> bool:
         """Whether a chunk has a row and is not condemned. The row is proven when it is read."""
         sql = f"SELECT 1 FROM chunk h WHERE {_FIND} AND h.condemned_us IS NULL"
-        return self._db.one(sql, (raw[:8], raw)) is not None
+        return self._db.one(sql, (raw[:4], raw)) is not None
 
     def doubtful(self, raws: bytes | bytearray) -> Iterator[bytes]:
         """Of raw digests, one after the other, those without a row, or with one that is condemned."""
         for numbers, part in _parts(raws):
             sql = f"""SELECT j.value FROM json_each(?1) j WHERE NOT EXISTS (SELECT 1 FROM chunk h
-                      WHERE substr(h.digest, 1, 8) = {_EIGHT} AND h.digest = {_WHOLE} AND h.condemned_us IS NULL)"""
+                      WHERE substr(h.digest, 1, 4) = {_FOUR} AND h.digest = {_WHOLE} AND h.condemned_us IS NULL)"""
             for (number,) in self._db.rows(sql, (numbers, part)):
                 yield part[number * 32 : number * 32 + 32]
 
@@ -76,7 +76,7 @@ class ChunkRows:
         """A chunk is there: its row, or its new place; no longer condemned."""
         raw = digests.raw(chunk_digest)
         place = (spot.size, pack_key, spot.offset, spot.start, spot.stored_bytes, None)
-        found = self._db.one(f"SELECT h.key FROM chunk h WHERE {_FIND}", (raw[:8], raw))
+        found = self._db.one(f"SELECT h.key FROM chunk h WHERE {_FIND}", (raw[:4], raw))
         if found is not None:
             sql = f"""UPDATE chunk SET size = ?1, container = ?2, offset = ?3, start = ?4, stored_bytes = ?5,
                       condemned_us = ?6, crc = {_PLACED} WHERE key = ?7"""
@@ -170,10 +170,10 @@ class ChunkRows:
         """The chunks of a recipe (raw digests, one after the other) are needed; those without a row are lacking."""
         for numbers, part in _parts(raws):
             sql = f"""INSERT OR IGNORE INTO temp.needed_chunk SELECT h.key FROM json_each(?1) j CROSS JOIN chunk h
-                      WHERE substr(h.digest, 1, 8) = {_EIGHT} AND h.digest = {_WHOLE}"""
+                      WHERE substr(h.digest, 1, 4) = {_FOUR} AND h.digest = {_WHOLE}"""
             self._db.run(sql, (numbers, part))
             sql = f"""INSERT OR IGNORE INTO temp.lacking_chunk SELECT {_WHOLE} FROM json_each(?1) j WHERE NOT EXISTS
-                      (SELECT 1 FROM chunk h WHERE substr(h.digest, 1, 8) = {_EIGHT} AND h.digest = {_WHOLE})"""
+                      (SELECT 1 FROM chunk h WHERE substr(h.digest, 1, 4) = {_FOUR} AND h.digest = {_WHOLE})"""
             self._db.run(sql, (numbers, part))
         self._db.run("INSERT OR IGNORE INTO temp.read_recipe VALUES (?)", (content_key,))
 
@@ -194,7 +194,7 @@ class ChunkRows:
     def is_needed(self, chunk_digest: str) -> bool:
         """Whether a chunk is one of those that were marked."""
         raw = digests.raw(chunk_digest)
-        return self._db.one(f"SELECT 1 FROM chunk h WHERE {_FIND} AND h.key IN ({_NEEDED})", (raw[:8], raw)) is not None
+        return self._db.one(f"SELECT 1 FROM chunk h WHERE {_FIND} AND h.key IN ({_NEEDED})", (raw[:4], raw)) is not None
 
     def remove_unmarked(self) -> int:
         """Remove the rows of all chunks that were not marked; how many."""

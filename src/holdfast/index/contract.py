@@ -18,6 +18,8 @@ I-11 Errors are typed; none of them, and no line of a log, holds a password or a
 I-12 A connection that was lost is replaced: a read outside of a transaction succeeds, a transaction fails whole.
 I-13 `migrate` may be called by several processes at once, and again: one does the work, the schema is the same after.
 I-14 All calls may come from many threads at once; a transaction belongs to the thread that began it.
+I-15 Who follows is woken: `wait` returns when another thread or process has committed since `version` was `seen`, in
+     whatever order the two happen, and sooner than it would be worth asking again; without a transaction open.
 """
 
 from __future__ import annotations
@@ -89,6 +91,14 @@ class Index(Protocol):
 
     def rollback(self) -> None:
         """Undo the open transaction (I-3)."""
+        ...
+
+    def version(self) -> int:
+        """A number that a commit of another thread or process makes another one (I-15). Only this thread's compare."""
+        ...
+
+    def wait(self, seen: int, timeout_s: float) -> int:
+        """Wait until `version` is another than `seen`, at most so many seconds; the version then (I-15)."""
         ...
 
     def savepoint(self, depth: int) -> None:

@@ -40,6 +40,7 @@ _PRAGMAS = {
     "wal_autocheckpoint": 0,  # checkpoints run under the writer lock only
     "journal_size_limit": WAL_KEPT_BYTES,
     "mmap_size": 0,
+    "secure_delete": 1,  # bytes of contents stand here for a while: none of them is to stay in a page that is free
     "cache_size": -CACHE_KIB,
     "busy_timeout": BUSY_TIMEOUT_MS,
     "trusted_schema": 0,

@@ -13,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from holdfast.errors import ChainBrokenError
-from holdfast.index import composing, metadata, proof
+from holdfast.index import composing, metadata, proof, revised
 from holdfast.index.apply import artifacts, reduce
 from holdfast.index.database import Database, mapped
 from holdfast.index.rows import (
@@ -32,7 +32,7 @@ from holdfast.index.rows import (
     Term,
     Update,
 )
-from holdfast.values import digest, moment
+from holdfast.values import canon, digest, moment
 from holdfast.values.change import Body
 
 _CACHED_KEYS = 20_000
@@ -44,15 +44,16 @@ interpreter's lock once, and beside busy reader threads getting it back costs mo
 Shape = tuple[str, tuple[str, ...]]
 
 _CREATED = [((table, proof.COLUMNS[table]), proof.FORMS[table]) for table in ("record", "artifact", "revision")]
-_NEW_CONTENT = ("content", proof.COLUMNS["content"])
+_NEW_CONTENT, _NEW_TERM = [(table, proof.COLUMNS[table]) for table in ("content", "term")]
 """Shapes of rows that are always given whole, in the order of their columns."""
 
 _PLAIN = frozenset({int, float, str, bytes, type(None)})
 """Types of cells that are values already, and need no look."""
 
-_CONTENT = "SELECT key FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?"
+_CONTENT = "SELECT key FROM content WHERE substr(digest, 1, 4) = ? AND digest = ?"
+_TERMS = "SELECT t.text FROM json_each(?) AS n CROSS JOIN term t ON t.text = json_extract(n.value, '$[0]')"
 _CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS JOIN content
-               ON substr(content.digest, 1, 8) = substr(?2, n.key * 32 + 1, 8)
+               ON substr(content.digest, 1, 4) = substr(?2, n.key * 32 + 1, 4)
                AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
 
 
@@ -60,10 +61,11 @@ DECLARED = f"SELECT key, field, {proof.proven('metadata_index', 'm')} FROM metad
 """The declared indexes that there are."""
 
 _METADATA = f"""SELECT v.metadata, {proof.proven("artifact", "a")}, {proof.proven("revision", "v")}
-    FROM artifact a JOIN revision v ON v.artifact = a.key WHERE a.key = ?1 AND """
+    FROM artifact a JOIN revision v ON {revised.of_artifact("v", "a.key")} WHERE a.key = ?1 AND """
 _DESCRIBED = f"""SELECT a.key, v.metadata FROM artifact a JOIN revision v ON v.key = a.newest
     WHERE a.key > ? AND v.metadata IS NOT NULL AND {proof.proven("artifact", "a")} AND {proof.proven("revision", "v")}
     ORDER BY a.key LIMIT 1000"""
+_REVISION = f"SELECT v.key FROM revision v WHERE {revised.numbered('v', '?1', '?2')}"
 _VALUE = ("declared", "value", "artifact")
 
 
@@ -76,6 +78,7 @@ class Executor:
         self._terms: dict[str, int] = {"": 0}
         self._contents: dict[str, int] = {}
         self._waiting: dict[Shape, list[Sequence[Any]]] | None = None
+        self._absent: set[str] = set()
         self.resolved: dict[str, int] = {}  # keys of contents that changes of this transaction spoke of, by digest
         self._declared: dict[int, str] | None = None
         self._seen: tuple[sqlite3.Connection, int] | None = None
@@ -112,6 +115,24 @@ class Executor:
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise mapped(error, self._db.path) from error
 
+    def create_artifact(self, seq: int, body: Body) -> None:
+        """As `apply` of what the creation of an artifact is reduced to, without symbols: most changes are one."""
+        connection = self._db.raw()
+        try:
+            rows = artifacts.creation(seq, body, self)
+            for (shape, form), cells in zip(_CREATED, rows, strict=True):
+                connection.execute(composing.insert(*shape, 1), (*cells, crc32(form % cells)))
+            self._beside(connection, seq, body["new"])
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+            raise mapped(error, self._db.path) from error
+
+    def _beside(self, connection: sqlite3.Connection, seq: int, new: dict[str, Any]) -> None:
+        """Tags of a new artifact, and what declared indexes have of it."""
+        for tag in new.get("tags", ()):
+            self._one(connection, seq, Insert("tagging", {"record": seq, "tag": tag}))
+        if new["revision"].get("metadata") and self._indexes():
+            self._describe(connection, seq, Describe(seq, new["revision"]["metadata"], new=True))
+
     def apply_all(self, changes: Sequence[tuple[int, Body]]) -> None:
         """Reduce and apply many changes in turn: the same rows in the end as one by one, but new rows go in together.
 
@@ -119,13 +140,14 @@ class Executor:
         """
         self._waiting = {}
         try:
-            self._contents = self._known_contents([body for _, body in changes])
+            bodies = [body for _, body in changes]
+            self._contents, self._absent = self._known_contents(bodies), self._absent_terms(bodies)
             self._apply_all(changes)
             self._write_waiting()
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise mapped(error, self._db.path) from error
         finally:
-            self._waiting, self._contents = None, {}
+            self._waiting, self._contents, self._absent = None, {}, set()
 
     def _apply_all(self, changes: Sequence[tuple[int, Body]]) -> None:
         assert self._waiting is not None
@@ -139,11 +161,7 @@ class Executor:
                 rows.append((*cells, crc32(form % cells)))
                 if len(rows) == TOGETHER:
                     self._write(connection, shape, rows)
-            new = body["new"]
-            for tag in new.get("tags", ()):
-                self._one(connection, seq, Insert("tagging", {"record": seq, "tag": tag}))
-            if new["revision"].get("metadata") and self._indexes():
-                self._describe(connection, seq, Describe(seq, new["revision"]["metadata"], new=True))
+            self._beside(connection, seq, body["new"])
 
     def _known_contents(self, bodies: Sequence[Body]) -> dict[str, int]:
         """Keys of the content rows that are there already, of all contents that the changes speak of."""
@@ -153,6 +171,16 @@ class Executor:
             return {}
         found = self._db.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))
         return {digest.text(raw): key for raw, key in found}
+
+    def _absent_terms(self, bodies: Sequence[Body]) -> set[str]:
+        """Texts that the changes bring and no row has: the folders that files come from, most of them new."""
+        news = (body["new"]["revision"] for body in bodies if "revision" in body.get("new", ()))
+        sources = {artifacts.folder_of(source) for new in news if (source := new.get("source"))}
+        asked = [text for text in sources if text not in self._terms and "\0" not in text]
+        if not asked:
+            return set()
+        there = {row[0] for row in self._db.rows(_TERMS, (canon.dumps([[text] for text in asked]),))}
+        return {text for text in asked if text not in there}
 
     def _insert(self, connection: sqlite3.Connection, shape: Shape, values: Sequence[Any]) -> None:
         if self._waiting is None:
@@ -276,8 +304,7 @@ class Executor:
         if isinstance(cell, ContentOf):
             return self._content(connection, seq, cell.digest, cell.size)
         if isinstance(cell, RevisionOf):
-            sql = "SELECT key FROM revision WHERE artifact = ? AND number = ?"
-            return self._found(connection, seq, sql, (self._key(connection, seq, cell.artifact), cell.number))
+            return self._found(connection, seq, _REVISION, (self._key(connection, seq, cell.artifact), cell.number))
         assert isinstance(cell, DeletedWith)
         sql = "SELECT deleted FROM record WHERE id = ?"
         return self._found(connection, seq, sql, (moment.id_bytes(cell.id),))
@@ -300,13 +327,15 @@ class Executor:
     def _term(self, connection: sqlite3.Connection, seq: int, term: Term) -> int:
         key = self._terms.get(term.text)
         if key is None:
-            row = connection.execute("SELECT key FROM term WHERE text = ?", (term.text,)).fetchone()
+            row = None
+            if term.text in self._absent:
+                self._absent.remove(term.text)
+            else:
+                self._write_waiting("term")
+                row = connection.execute("SELECT key FROM term WHERE text = ?", (term.text,)).fetchone()
             if row is None:
                 key = seq * SLOTS + term.slot
-                connection.execute(
-                    "INSERT INTO term (key, text, crc) VALUES (?, ?, ?)",
-                    (key, term.text, proof.checksum("term", key, term.text)),
-                )
+                self._insert(connection, _NEW_TERM, (key, term.text, proof.checksum("term", key, term.text)))
             else:
                 key = int(row[0])
                 # What the index of texts says is not written anywhere before the row itself has confirmed it.
@@ -340,7 +369,7 @@ class Executor:
             return key
         raw = digest.raw(content_digest)
         if self._waiting is None:
-            row = connection.execute(_CONTENT, (raw[:8], raw)).fetchone()
+            row = connection.execute(_CONTENT, (raw[:4], raw)).fetchone()
             if row is not None:
                 return int(row[0])
         signed = [seq, raw, size, proof.checksum("content", seq, raw, size)]

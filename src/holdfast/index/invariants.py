@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.errors import InvalidValueError
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.tables import KIND_CODES, LOOSE, RECIPES
 from holdfast.values import moment
 
@@ -79,7 +79,7 @@ def _end(table: str, end: str) -> list[Invariant]:
         Invariant(
             f"{table}-{end}-revision", table, f"the revision that the {end} of a {table} is pinned to exists",
             f"SELECT n.key FROM {table} n JOIN record r ON r.id = id_bytes(n.{end}) "
-            f"LEFT JOIN revision v ON v.artifact = r.key AND v.number = n.{end}_revision "
+            f"LEFT JOIN revision v ON {revised.numbered('v', 'r.key', f'n.{end}_revision')} "
             f"WHERE n.{end}_revision IS NOT NULL AND r.kind = {KIND_CODES['artifact']} AND v.key IS NULL",
         ),
     ]  # fmt: skip
@@ -131,8 +131,17 @@ _HISTORY = (
     ),
     Invariant(
         "revision-numbers", "artifact", "the revisions of an artifact are numbered 1, 2, 3 … without a gap",
-        "SELECT a.key FROM artifact a LEFT JOIN revision v ON v.artifact = a.key GROUP BY a.key "
-        "HAVING min(v.number) IS NOT 1 OR max(v.number) <> count(*)",
+        f"SELECT a.key FROM artifact a LEFT JOIN revision v ON v.key = a.key AND v.number = {revised.FIRST} "
+        "WHERE v.key IS NULL UNION SELECT artifact FROM revision WHERE number > 1 "
+        "GROUP BY artifact HAVING max(number) <> count(*) + 1",
+    ),
+    Invariant(
+        "revision-first", "revision", "the first revision of an artifact, and no other, has the key of the artifact",
+        f"SELECT key FROM revision WHERE (number = {revised.FIRST}) <> (key = artifact)",
+    ),
+    Invariant(
+        "content-first", "content", "a content has the key of the first revision that has it",
+        "SELECT c.key FROM content c LEFT JOIN revision v ON v.key = c.key WHERE v.content IS NOT c.key",
     ),
     Invariant(
         "revision-content", "revision", "the content that a revision names is known",
@@ -141,7 +150,7 @@ _HISTORY = (
     Invariant(
         "content-digest", "content", "a content has a digest of 32 bytes, and each digest stands once",
         "SELECT c.key FROM content c WHERE typeof(c.digest) <> 'blob' OR length(c.digest) <> 32 OR c.size < 0 "
-        "UNION SELECT max(key) FROM content GROUP BY substr(digest, 1, 8), digest HAVING count(*) > 1",
+        "UNION SELECT max(key) FROM content GROUP BY substr(digest, 1, 4), digest HAVING count(*) > 1",
     ),
     Invariant(
         "blob-content", "blob", "a blob's row belongs to a known content and container",
@@ -162,7 +171,7 @@ _HISTORY = (
         "chunk-place", "chunk", "a chunk has a digest of 32 bytes that no other has, and lies in a pack",
         "SELECT h.key FROM chunk h LEFT JOIN container k ON k.key = h.container WHERE k.kind IS NOT 'pack' "
         "OR typeof(h.digest) <> 'blob' OR length(h.digest) <> 32 OR h.size <= 0 "
-        "UNION SELECT max(key) FROM chunk GROUP BY substr(digest, 1, 8), digest HAVING count(*) > 1",
+        "UNION SELECT max(key) FROM chunk GROUP BY substr(digest, 1, 4), digest HAVING count(*) > 1",
     ),
     Invariant(
         "tag-record", "tagging", "a tag belongs to a record",

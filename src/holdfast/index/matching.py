@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
-from holdfast.index import proof, tables
+from holdfast.index import proof, revised, tables
 from holdfast.index.apply import artifacts, reduce
 from holdfast.index.database import Database
 from holdfast.index.rows import (
@@ -48,7 +48,7 @@ _CREATED = ("record", "artifact", "revision")
 
 _PLAIN = frozenset({int, float, str, bytes, type(None)})
 _CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS JOIN content
-    ON substr(content.digest, 1, 8) = substr(?2, n.key * 32 + 1, 8)
+    ON substr(content.digest, 1, 4) = substr(?2, n.key * 32 + 1, 4)
     AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
 
 Row = tuple[Any, ...]
@@ -196,8 +196,6 @@ class Matching:
         """The primary key of the one row that `where` means."""
         if where.keys() == set(table.keys):
             return tuple(self._cell(seq, where[key]) for key in table.keys)
-        if table.name == "revision" and where.keys() == {"artifact", "number"}:
-            return (self._revision(self._cell(seq, where["artifact"]), where["number"]),)
         raise UnlikeError(f"rows of {table.name} by {', '.join(where)}")
 
     def _now(self, table: _Table, key: Key) -> Row:
@@ -269,7 +267,7 @@ class Matching:
 
     def _revision(self, artifact: int, number: Cell) -> int:
         return self._earlier(
-            self._span[1], "SELECT key FROM revision WHERE artifact = ? AND number = ?", (artifact, number)
+            self._span[1], f"SELECT v.key FROM revision v WHERE {revised.numbered('v', '?1', '?2')}", (artifact, number)
         )
 
     def _earlier(self, seq: int, sql: str, parameters: tuple[Any, ...]) -> int:

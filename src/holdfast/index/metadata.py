@@ -11,10 +11,10 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.values import canon, query
+from holdfast.values.frozen import dataclass
 from holdfast.values.query import MISSING, Compare
 
 Key = int | float | str | bytes
@@ -67,7 +67,7 @@ def steps_of(field: str) -> tuple[str | int, ...]:
 
 def key_in(metadata: dict[str, Any], field: str) -> Key | None:
     """The key of what a field has in some metadata; None if it has nothing."""
-    found = query.dig(metadata, list(steps_of(field)))
+    found = query.dig(metadata, steps_of(field))
     return None if found is MISSING else key_of(found)
 
 

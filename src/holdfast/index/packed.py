@@ -5,23 +5,23 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.formats import paths
 from holdfast.formats.pack import Spot
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.chunked import ChunkRows
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE
 from holdfast.values import digest
+from holdfast.values.frozen import dataclass
 
 PAGE = 500
 EVER = 1 << 62
 """Later than any time: microseconds."""
 
-REFERENCED = f"EXISTS (SELECT 1 FROM revision WHERE revision.content = content.key AND revision.state = {STATE_KEPT})"
+REFERENCED = revised.has_in_state("content.key", STATE_KEPT)
 _PACKS = f"""SELECT k.name, count(content.key), coalesce(sum(content.size), 0), k.condemned_us
     FROM (SELECT key, name, condemned_us FROM container WHERE kind = 'pack' AND {{0}} ORDER BY name LIMIT {PAGE}) k
     LEFT JOIN blob b ON b.container > {LOOSE} AND b.container = k.key
@@ -102,6 +102,8 @@ class PackRows:
     def __init__(self, database: Database) -> None:
         self._db = database
         self.chunks = ChunkRows(database)
+        self._keys: dict[str, int] = {}
+        self._seen: tuple[object, int] | None = None
 
     def each(self) -> Iterator[PackRow]:
         """Every pack that has a row, by name, in short reads."""
@@ -151,6 +153,21 @@ class PackRows:
 
     def key_of(self, name: str) -> int:
         """The key of a pack, whose row is made if there is none; it is not condemned any more."""
+        if name not in self._keys:
+            self._keys[name] = self._made_key(name)
+        return self._keys[name]
+
+    def begin(self, version: int) -> None:
+        """A transaction begins: keys of packs are known as long as nobody else writes."""
+        seen = (self._db.raw(), version)
+        if seen != self._seen:
+            self._keys, self._seen = {}, seen
+
+    def forget_keys(self) -> None:
+        """A transaction was rolled back, or rows of packs change."""
+        self._keys = {}
+
+    def _made_key(self, name: str) -> int:
         row = self._db.one(
             f"SELECT key, condemned_us, {proof.proven('container', 'container')} FROM container "
             "WHERE name = ? AND kind = 'pack'", (name,),
@@ -210,11 +227,14 @@ class PackRows:
 
     def condemn(self, now_us: int) -> int:
         """Condemn the packs that nothing is in; how many were newly condemned."""
+        self.forget_keys()
         sql = f"""UPDATE container SET condemned_us = ?1, crc = {_DATED} WHERE key > {LOOSE} AND condemned_us IS NULL
                   AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.container > {LOOSE} AND b.container = container.key)
                   AND NOT EXISTS (SELECT 1 FROM chunk h WHERE h.container = container.key)"""
         return self._db.run(sql, (now_us,)).rowcount
 
     def forget(self, name: str) -> None:
-        """A pack is gone."""
+        """A pack is gone, and with it what was kept of it."""
+        self.forget_keys()
         self._db.run("DELETE FROM container WHERE name = ? AND kind = 'pack'", (name,))
+        self._db.run("DELETE FROM pending WHERE pack = ?", (name,))

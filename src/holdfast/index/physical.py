@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.formats.pack import Spot
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED, PackRows
+from holdfast.index.pending import PendingRows
 from holdfast.index.planned import RepackPlan
 from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import digest, moment
+from holdfast.values.frozen import dataclass
 
 _PAGE = 1_000
 NOTED = "noted"
@@ -47,7 +48,7 @@ _FROM = "FROM blob JOIN content ON content.key = blob.content"
 _OWN_BYTES = f"coalesce(sum(CASE WHEN blob.container <= {LOOSE} THEN blob.stored_bytes ELSE 0 END), 0)"
 """What removing blobs frees at once: in packs nothing."""
 _PACK_KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
-_OF_MANY = """json_each(?1) AS n CROSS JOIN content ON substr(content.digest, 1, 8) = substr(?2, n.key * 32 + 1, 8)
+_OF_MANY = """json_each(?1) AS n CROSS JOIN content ON substr(content.digest, 1, 4) = substr(?2, n.key * 32 + 1, 4)
     AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
 """Contents by many digests, with one statement: a list of as many zeros, and the raw digests one after the other."""
 
@@ -105,13 +106,14 @@ class PhysicalRows:
         self._db = database
         self.packs = PackRows(database)
         self.chunks = self.packs.chunks
+        self.pending = PendingRows(database)
         self.repack_plan = RepackPlan(database)
 
     def place(self, content_digest: str) -> Place | None:
         """Where a content is; None if it has no row, whatever files exist."""
         raw = digest.raw(content_digest)
-        sql = f"SELECT {_COLUMNS} {_FROM} WHERE substr(content.digest, 1, 8) = ? AND content.digest = ?"
-        row = self._db.one(sql, (raw[:8], raw))
+        sql = f"SELECT {_COLUMNS} {_FROM} WHERE substr(content.digest, 1, 4) = ? AND content.digest = ?"
+        row = self._db.one(sql, (raw[:4], raw))
         return None if row is None else _place(row)
 
     def places(self, digests: Collection[str]) -> dict[str, Place]:
@@ -124,23 +126,24 @@ class PhysicalRows:
     def content_key(self, content_digest: str) -> int | None:
         """Key of the content row of a digest; None if no change ever spoke of it."""
         raw = digest.raw(content_digest)
-        row = self._db.one("SELECT key FROM content WHERE substr(digest, 1, 8) = ? AND digest = ?", (raw[:8], raw))
+        row = self._db.one("SELECT key FROM content WHERE substr(digest, 1, 4) = ? AND digest = ?", (raw[:4], raw))
         return None if row is None else int(row[0])
 
     def wanted(self, content_digest: str) -> bool:
         """Whether a kept revision refers to a content, wherever its bytes are."""
         raw = digest.raw(content_digest)
-        sql = f"SELECT 1 FROM content WHERE substr(digest, 1, 8) = ? AND digest = ? AND {REFERENCED}"
-        return self._db.one(sql, (raw[:8], raw)) is not None
+        sql = f"SELECT 1 FROM content WHERE substr(digest, 1, 4) = ? AND digest = ? AND {REFERENCED}"
+        return self._db.one(sql, (raw[:4], raw)) is not None
 
     def wanted_beside(self, content_digest: str, record_id: str, numbers: list[int]) -> bool:
         """Whether a kept revision refers to a content, apart from those of one artifact with these numbers."""
         raw = digest.raw(content_digest)
-        sql = f"""SELECT record.id, revision.number FROM content JOIN revision ON revision.content = content.key
-                  JOIN record ON record.key = revision.artifact WHERE substr(content.digest, 1, 8) = ?
+        sql = f"""SELECT record.id, revision.number FROM content
+                  JOIN revision ON {revised.of_content("revision", "content.key")}
+                  JOIN record ON record.key = revision.artifact WHERE substr(content.digest, 1, 4) = ?
                   AND content.digest = ? AND revision.state = {STATE_KEPT} LIMIT ?"""
         own = {(moment.id_bytes(record_id), number) for number in numbers}
-        return any(tuple(row) not in own for row in self._db.rows(sql, (raw[:8], raw, len(own) + 1)))
+        return any(tuple(row) not in own for row in self._db.rows(sql, (raw[:4], raw, len(own) + 1)))
 
     def spot(self, content_digest: str) -> Spot | None:
         """The place of a content in a pack; None if it is in none."""
@@ -148,10 +151,16 @@ class PhysicalRows:
         return None if place is None else place.spot
 
     def vouched(self, pack: str) -> int:
-        """The largest offset of a pack that a row speaks of; 0 if none does. Rows come after syncs."""
+        """The largest offset of a pack that a row speaks of; 0 if none does, or a sync is still to reach some of it."""
+        if pack in self.pending.packs():
+            return 0
         sql = f"SELECT max(blob.offset) FROM blob WHERE blob.container > {LOOSE} AND blob.container = {_PACK_KEY}"
         row = self._db.one(sql, (pack,))
         return max(int(row[0] or 0) if row else 0, self.chunks.vouched(pack))
+
+    def kept(self, pack: str, offset: int, length: int) -> bytes | None:
+        """Bytes of a pack that are kept until a sync has reached them there; None if they are not."""
+        return self.pending.span(pack, offset, length)
 
     def is_cut(self, content_digest: str) -> bool:
         """Whether a content is stored as chunks."""
@@ -277,6 +286,7 @@ class PhysicalRows:
     def forget_all(self) -> None:
         """Empty the physical tables, before they are filled from files."""
         self.lose_notes()
+        self.packs.forget_keys()
         self._db.run("DELETE FROM blob")
         self._db.run("DELETE FROM chunk")
         self._db.run(f"DELETE FROM container WHERE key > {LOOSE}")

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from holdfast.formats.pack import Spot
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE
 from holdfast.values import digest
+from holdfast.values.frozen import dataclass
 
 _PAGE = 500
 _DROP = ("DROP TABLE IF EXISTS temp.repack_plan", "DROP TABLE IF EXISTS temp.repack_source")
@@ -24,13 +24,13 @@ _MAKE = (
 )
 _SOURCES = """INSERT INTO temp.repack_source SELECT k.key FROM json_each(?) CROSS JOIN container k
     WHERE k.name = json_each.value AND k.kind = 'pack'"""
-_OTHERS = f"""EXISTS (SELECT 1 FROM revision o WHERE o.artifact = h.artifact AND o.state = {STATE_KEPT}
+_OTHERS = f"""EXISTS (SELECT 1 FROM revision o WHERE {revised.of_artifact("o", "h.artifact")} AND o.state = {STATE_KEPT}
     AND o.content <> h.content)"""
 _ORDER = "a.type, n.media_type, a.name, a.stray, h.artifact, h.number DESC"
 _PLAN = f"""WITH home AS (
         SELECT b.content AS content, c.size AS size, b.container AS container, r.artifact AS artifact,
             r.number AS number FROM blob b JOIN content c ON c.key = b.content JOIN revision r ON r.key =
-            (SELECT min(v.key) FROM revision v WHERE v.content = b.content AND v.state = {STATE_KEPT})
+            (SELECT min(v.key) FROM revision v WHERE {revised.of_content("v", "b.content")} AND v.state = {STATE_KEPT})
         WHERE b.condemned_us IS NULL AND (b.container IN (SELECT key FROM temp.repack_source)
             OR (b.container = {LOOSE} AND c.size BETWEEN 1 AND ?1)))
     INSERT INTO temp.repack_plan (n, content, artifact, whole)

@@ -38,12 +38,13 @@ _TOUCHED = """INSERT INTO rewound
     UNION SELECT key FROM record WHERE changed > ?1 AND key <= ?1"""
 _HISTORY = """INSERT INTO rewound_seq
     SELECT key FROM rewound
-    UNION SELECT key FROM revision WHERE artifact IN (SELECT key FROM rewound) AND key <= ?1
+    UNION SELECT key FROM revision WHERE artifact IN (SELECT key FROM rewound) AND number > 1 AND key <= ?1
     UNION SELECT seq FROM change WHERE record IN (SELECT key FROM rewound) AND seq <= ?1"""
 _INDEX_CHANGED = f"""SELECT 1 FROM record WHERE kind = {tables.KIND_CODES["metadata-index"]} AND changed > ?1
     UNION SELECT 1 FROM record r JOIN rewound t ON t.key = r.key
     WHERE r.kind = {tables.KIND_CODES["metadata-index"]} LIMIT 1"""
-_NAMES = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql LIKE 'CREATE UNIQUE INDEX%WHERE%'"
+_NAMES = """SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name <> 'revision'
+    AND sql LIKE 'CREATE UNIQUE INDEX%WHERE%'"""
 _DELETED = """SELECT max(c.seq) FROM change c JOIN record r ON r.key = c.record WHERE r.id = ?1 AND c.seq < ?2"""
 _TAKEN = f"""SELECT key, state FROM revision WHERE key > ?1 AND key <= ?2 AND state <> {STATE_KEPT}
     ORDER BY key LIMIT 1000"""
@@ -135,10 +136,9 @@ def take_away(index: SqliteIndex, now: SqliteIndex, seq: int) -> int:
 
 
 def _take(index: SqliteIndex, seq: int, key: int, state: int) -> bool:
-    found = index.database.one("SELECT artifact, number, state FROM revision WHERE key = ?", (key,))
+    found = index.database.one("SELECT state FROM revision WHERE key = ?", (key,))
     if found is None:
         raise IndexDamagedError(f"revision {key} is not in the rows of change {seq}", reason="revision")
-    where: dict[str, Cell] = {"artifact": found[0], "number": found[1]}
-    if found[2] == STATE_KEPT:
-        index.executor.apply(seq, [Update("revision", where, {"state": state})])
-    return bool(found[2] == STATE_KEPT)
+    if found[0] == STATE_KEPT:
+        index.executor.apply(seq, [Update("revision", {"key": key}, {"state": state})])
+    return bool(found[0] == STATE_KEPT)

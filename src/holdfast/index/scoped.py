@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from holdfast.errors import StoreWideError
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.contents import Contents, Held, Pinned
@@ -274,10 +274,11 @@ class ScopedFinder(Finder):
 
     def _digests(self, low: bytes, high: bytes) -> list[str]:
         """Digests that a revision of the tenant has or had."""
-        sql = """SELECT c.digest FROM content c WHERE substr(c.digest, 1, 8) BETWEEN ? AND ?
+        sql = f"""SELECT c.digest FROM content c WHERE substr(c.digest, 1, 4) BETWEEN ? AND ?
                  AND c.digest BETWEEN ? AND ? AND EXISTS (SELECT 1 FROM revision v JOIN record r ON r.key = v.artifact
-                 JOIN term t ON t.key = r.tenant WHERE v.content = c.key AND t.text = ?) ORDER BY c.digest LIMIT 4"""
-        rows = self._db.rows(sql, (low[:8], high[:8], low, high, self.guard.tenant))
+                 JOIN term t ON t.key = r.tenant WHERE {revised.of_content("v", "c.key")} AND t.text = ?)
+                 ORDER BY c.digest LIMIT 4"""
+        rows = self._db.rows(sql, (low[:4], high[:4], low, high, self.guard.tenant))
         return [digest.text(row[0]) for row in rows]
 
 

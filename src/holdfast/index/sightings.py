@@ -19,6 +19,7 @@ PART = 1_000
 """So many files of a folder are noted together."""
 
 _MOST_BYTES = 256 << 20
+_ASKED = 500
 _SELECT = """SELECT p.names, p.looks, p.revisions, p.run FROM seen_folder f JOIN seen_part p ON p.folder = f.id
     WHERE f.place = ? AND f.source = ? AND p.first <= ? AND p.last >= ? ORDER BY p.first"""
 _OVERLAPPING = """SELECT id, names, looks, revisions, run FROM seen_part
@@ -29,6 +30,9 @@ Place = tuple[bytes, bytes]
 
 Noted = Mapping[bytes, tuple[bytes, int] | None]
 """Of files of a folder, by name: how each looked, and the seq of the revision that has its content; None to forget."""
+
+_Row = tuple[int, bytes, bytes, bytes, bytes, bytes, int]
+"""A new row of `seen_part`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,7 @@ class Sightings:
         """
         true = [one for one in true_of if one != run.id]
         with self._state.transaction() as db:
-            for place, files in noted.items():
-                _note(db, _folder(db, *place), files, run.id, {run.id, *true})
+            _note_all(db, noted, run.id, {run.id, *true})
             db.execute("INSERT OR REPLACE INTO seen_run (id, token, next_seq, hash) VALUES (?, ?, ?, ?)",
                        (run.id, run.token, run.next_seq, run.hash))  # fmt: skip
             db.executemany("UPDATE seen_run SET next_seq = ?, hash = ? WHERE id = ? AND token = ?",
@@ -104,7 +107,47 @@ class Sightings:
                 db.executemany("DELETE FROM seen_run WHERE id = ?", [(one,) for one in runs])
 
 
-def _note(db: sqlite3.Connection, folder: int, files: Noted, run: int, true: set[int]) -> None:
+def _note_all(db: sqlite3.Connection, noted: Mapping[Place, Noted], run: int, true: set[int]) -> None:
+    """Most folders that are added are new: what is noted of these goes in together, and nothing is asked of each."""
+    known = _folders(db, [place for place, _ in noted])
+    following: int = db.execute("SELECT ifnull(max(id), 0) + 1 FROM seen_folder").fetchone()[0]
+    folders: list[tuple[int, bytes, bytes]] = []
+    parts: list[_Row] = []
+    for (place, source), files in noted.items():
+        folder, from_where = known.get(place, (0, b""))
+        if folder and from_where == source:
+            parts += _together(db, folder, files, run, true)
+            continue
+        if folder:  # it may be one of those that wait
+            _write(db, folders, parts)
+            folders, parts = [], []
+            db.execute("DELETE FROM seen_part WHERE folder = ?", (folder,))
+            db.execute("DELETE FROM seen_folder WHERE id = ?", (folder,))
+        folders.append((following, place, source))
+        parts += _parts(following, {name: one for name, one in files.items() if one is not None}, run)
+        known[place] = following, source
+        following += 1
+    _write(db, folders, parts)
+
+
+def _folders(db: sqlite3.Connection, places: Sequence[bytes]) -> dict[bytes, tuple[int, bytes]]:
+    """Key and source of those collections of which something is noted."""
+    found: dict[bytes, tuple[int, bytes]] = {}
+    for start in range(0, len(places), _ASKED):
+        some = places[start : start + _ASKED]
+        sql = f"SELECT place, id, source FROM seen_folder WHERE place IN ({', '.join('?' * len(some))})"
+        found |= {place: (key, source) for place, key, source in db.execute(sql, some)}
+    return found
+
+
+def _write(db: sqlite3.Connection, folders: Sequence[tuple[int, bytes, bytes]], parts: Sequence[_Row]) -> None:
+    db.executemany("INSERT INTO seen_folder (id, place, source) VALUES (?, ?, ?)", folders)
+    db.executemany(
+        "INSERT INTO seen_part (folder, first, last, names, looks, revisions, run) VALUES (?, ?, ?, ?, ?, ?, ?)", parts
+    )
+
+
+def _together(db: sqlite3.Connection, folder: int, files: Noted, run: int, true: set[int]) -> list[_Row]:
     """What is noted between the first and the last of some files is put together with them anew.
 
     What a run noted that is not known to be true any more is left out: it would have to be looked at anyway.
@@ -121,29 +164,16 @@ def _note(db: sqlite3.Connection, folder: int, files: Noted, run: int, true: set
             kept.pop(name, None)
         else:
             kept[name] = noted
-    names = sorted(kept)
-    for start in range(0, len(names), PART):
-        _write(db, folder, names[start : start + PART], kept, run)
+    return _parts(folder, kept, run)
 
 
-def _write(
-    db: sqlite3.Connection, folder: int, names: Sequence[bytes], kept: Mapping[bytes, tuple[bytes, int]], run: int
-) -> None:
-    noted = [kept[name] for name in names]
-    revisions = array("Q", [revision for _, revision in noted]).tobytes()
-    cells = (folder, names[0], names[-1], b"\0".join(names), b"".join([look for look, _ in noted]), revisions, run)
-    db.execute(
-        "INSERT INTO seen_part (folder, first, last, names, looks, revisions, run) VALUES (?, ?, ?, ?, ?, ?, ?)", cells
-    )
-
-
-def _folder(db: sqlite3.Connection, place: bytes, source: bytes) -> int:
-    found = db.execute("SELECT id, source FROM seen_folder WHERE place = ?", (place,)).fetchone()
-    if found is not None and found[1] == source:
-        return int(found[0])
-    if found is not None:
-        db.execute("DELETE FROM seen_part WHERE folder = ?", (found[0],))
-        db.execute("DELETE FROM seen_folder WHERE id = ?", (found[0],))
-    made = db.execute("INSERT INTO seen_folder (place, source) VALUES (?, ?)", (place, source)).lastrowid
-    assert made is not None
-    return made
+def _parts(folder: int, kept: Mapping[bytes, tuple[bytes, int]], run: int) -> list[_Row]:
+    every = sorted(kept)
+    found = []
+    for start in range(0, len(every), PART):
+        names = every[start : start + PART]
+        noted = [kept[name] for name in names]
+        revisions = array("Q", [revision for _, revision in noted]).tobytes()
+        looks = b"".join([look for look, _ in noted])
+        found.append((folder, names[0], names[-1], b"\0".join(names), looks, revisions, run))
+    return found

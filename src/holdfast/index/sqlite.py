@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import sqlite3
@@ -12,15 +13,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast import disk
-from holdfast.errors import HoldfastError, IndexDamagedError
-from holdfast.index import proof, tables
+from holdfast import disk, ram
+from holdfast.errors import HoldfastError, IndexDamagedError, LockedError
+from holdfast.index import migrating, proof, tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import BUSY_TIMEOUT_MS, Database, mapped
 from holdfast.index.execute import Executor
-from holdfast.index.migrations import manifest, runner
+from holdfast.index.migrations import manifest
 from holdfast.index.physical import PhysicalRows
+from holdfast.index.ram import database_at
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.contents import Contents
@@ -36,17 +38,21 @@ from holdfast.index.select.tenancy import Tenancy
 from holdfast.index.select.whole import Whole
 from holdfast.values.change import Body
 
-CHECKPOINT_BYTES = 4 << 20
-"""A write-ahead log beyond this is checkpointed after the commit that made it so."""
+CHECKPOINT_BYTES = 16 << 20
+"""A write-ahead log beyond this is checkpointed after the commit that made it so: of some 270 small puts one waits."""
 
 _TOGETHER = 1_000
 """Changes that are turned into rows together: some hundreds of bytes each are held meanwhile."""
+
+HOME = "file identity"
+"""The fact by which an index knows that it stands where it was made (see `identity`)."""
 
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.25
 
 LOG = "log"
 NO_LOG = "0"
 _MOST_MARKS = 200
+_LOOK_S, _LOOK_AT_MOST_S = 0.005, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class SqliteIndex:
         self.read_only = read_only
         self._checkpoint_at = CHECKPOINT_BYTES
         self._changes_before: int | None = None
-        self._wire(path, Database(path, read_only=read_only))
+        self._wire(path, database_at(path, read_only=read_only))
 
     def _wire(self, path: str, database: Database) -> None:
         """What all indexes with SQL have alike, whatever their connections lead to."""
@@ -90,6 +96,11 @@ class SqliteIndex:
         self.whole = Whole(self.database, self.lookups)
         self.everything = Everything(self.artifacts, self.contents, self.lookups)
 
+    @functools.cached_property
+    def keeps_bytes(self) -> bool:
+        """Whether a COMMIT may keep bytes of packs that are not synced: see pending.py."""
+        return not self.read_only and not disk.on_network(self.path)
+
     # -- making and closing ------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
@@ -103,15 +114,15 @@ class SqliteIndex:
 
     def migrate(self) -> None:
         """Bring the schema to the newest version."""
-        runner.up(self.database)
+        migrating.up(self.database)
 
     def check(self) -> None:
         """Whether this is an index with a schema this software can work on; typed errors if not."""
-        if runner.demand_newest(self.database) == 0:
+        if migrating.demand_newest(self.database) == 0:
             raise IndexDamagedError(f"{self.path} has no tables of an index", reason="no schema")
 
     def change_schema(
-        self, manifest: runner.Manifest, target: int, aside: str, *, told: runner.Told | None = None
+        self, manifest: migrating.Manifest, target: int, aside: str, *, told: migrating.Told | None = None
     ) -> int:  # fmt: skip
         """Copy the whole index to a file `aside`, then take the steps to a version; the version reached.
 
@@ -119,16 +130,20 @@ class SqliteIndex:
         version before it, or after it.
         """
         keep_copy(self.database.raw(), aside)
-        way = runner.up if target >= runner.version_of(self.database) else runner.down
+        way = migrating.up if target >= migrating.version_of(self.database) else migrating.down
         return way(self.database, manifest, target=target, told=told)
 
     def migrations(self) -> list[tuple[int, str, bool]]:
         """(version, name, applied) of every migration, in order."""
-        return [(one.version, one.name, one.applied) for one in runner.status(self.database)]
+        return [(one.version, one.name, one.applied) for one in migrating.status(self.database)]
 
     def identity(self) -> str:
         """What a file-by-file copy of the index cannot carry along: file system, inode, when it was made."""
         return file_identity(self.path)
+
+    def again(self) -> SqliteIndex:
+        """Another handle on the same index, to read it."""
+        return type(self)(self.path, read_only=True)
 
     def close(self) -> None:
         """Close all connections. Under the writer lock, or while another process has the index open."""
@@ -139,7 +154,9 @@ class SqliteIndex:
     def begin(self) -> None:
         """Start a write transaction on this thread's connection."""
         self.database.run("BEGIN IMMEDIATE")
-        self.executor.begin(self.sights.begin())
+        version = self.sights.begin()
+        self.executor.begin(version)
+        self.physical.packs.begin(version)
         self._changes_before = self.database.raw().total_changes if self._log_bytes() == 0 else None
 
     def commit(self) -> None:
@@ -147,6 +164,7 @@ class SqliteIndex:
         if self._changes_before not in (None, self.database.raw().total_changes):
             self._sign_log(kept=1)  # a transaction that changed nothing leaves no byte behind
         self.database.run("COMMIT")
+        self.sights.committed()
         self.sights.end()
 
     def rollback(self) -> None:
@@ -155,6 +173,20 @@ class SqliteIndex:
         if self.database.raw().in_transaction:
             self.database.run("ROLLBACK")
         self.executor.forget()
+        self.physical.packs.forget_keys()
+
+    def version(self) -> int:
+        """A number that commits of others make another one. It is this thread's: no other can compare it."""
+        row = self.database.one("PRAGMA data_version")
+        return int(row[0]) if row else 0
+
+    def wait(self, seen: int, timeout_s: float) -> int:
+        """See contract.py. Nobody tells here: a page in memory is looked at, up to four times a second."""
+        until, pause_s = time.monotonic() + timeout_s, _LOOK_S
+        while (now := self.version()) == seen and (left_s := until - time.monotonic()) > 0:
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 2, _LOOK_AT_MOST_S)
+        return now
 
     def savepoint(self, depth: int) -> None:
         """Mark a place to come back to."""
@@ -169,11 +201,15 @@ class SqliteIndex:
         self.database.run(f"ROLLBACK TO nested_{depth}")
         self.database.run(f"RELEASE nested_{depth}")
         self.executor.forget()
+        self.physical.packs.forget_keys()
 
     def apply(self, seq: int, body: Body) -> None:
         """Turn one change into rows, in the open transaction."""
         self._know(seq, body)
-        self.executor.apply(seq, reduce(seq, body))
+        if body["kind"] == "artifact" and body["action"] == "create":
+            self.executor.create_artifact(seq, body)
+        else:
+            self.executor.apply(seq, reduce(seq, body))
 
     def apply_all(self, first: int, bodies: Iterable[Body]) -> None:
         """Turn changes from seq `first` on into rows: the same rows as one by one, in less time."""
@@ -184,13 +220,19 @@ class SqliteIndex:
             self.executor.apply_all(part)
 
     def _know(self, seq: int, body: Body) -> None:
-        """What lies in a new collection, or is made in a new run, names it: nearly always the next changes do."""
+        """What lies in a new collection, or is made in a new run, names it: nearly always the next changes do.
+
+        And a changed collection ends what was seen of where they lie.
+        """
+        if body["kind"] == "collection":
+            self.sights.shift()
         if body["kind"] in ("collection", "run") and body["action"] == "create":
             self.executor.know(body["id"], seq)
 
     def forget(self) -> None:
         """Rows were made anew: keys and texts that are kept in memory are not to be trusted."""
         self.executor.forget()
+        self.physical.packs.forget_keys()
         self.lookups.forget()
         self.tenancy.forget()
 
@@ -330,6 +372,20 @@ class SqliteIndex:
         with self.database.errors(), self.database.committed() as connection:
             connection.backup(target.database.raw(), pages=-1 if at_once else 1024)
 
+    def take_over(self, fresh: SqliteIndex) -> None:
+        """The rows of another file become this index's, page by page; no old page is left, in the file or its log.
+
+        Facts of this file are in `fresh` already. LockedError: a reader of this process holds old pages.
+        """
+        fresh.backup_into(self)
+        self.forget()
+        self.checkpoint(force=True)
+        if self._log_bytes() > 0:
+            raise LockedError(
+                "a reader in this process holds old pages of the index", lock="index", waited_s=0, holder=None,
+                remedy="End what reads, then redact again.",
+            )  # fmt: skip
+
 
 def keep_copy(connection: sqlite3.Connection, path: str) -> None:
     """A database as it is committed, in a new file, synced. sqlite3.Error leaves typed."""
@@ -343,7 +399,7 @@ def keep_copy(connection: sqlite3.Connection, path: str) -> None:
 
 def file_identity(path: str) -> str:
     """What a copy of an index cannot carry along. Only looked at, never opened."""
-    return disk.identity(path)
+    return path if ram.holds(path) else disk.identity(path)
 
 
 def _schema_differences(database: Database) -> list[str]:

@@ -12,7 +12,7 @@ from holdfast.index.tables import KIND_NAMES, LOOSE
 from holdfast.values import moment
 
 _PAGE = 1_000
-_HEAD = "substr(c.digest, 1, 8)"
+_HEAD = "substr(c.digest, 1, 4)"
 _OF_FILES = f"""SELECT c.digest, {proof.proven("content", "c")}, {proof.proven("blob", "b")}
     FROM content c CROSS JOIN blob b ON b.content = c.key
     WHERE b.container = ?1 AND ({_HEAD}, c.digest) > (?2, ?3) ORDER BY {_HEAD}, c.digest LIMIT {_PAGE}"""
@@ -52,7 +52,7 @@ class StoredFiles:
     def loose(self, container: int = LOOSE) -> Iterator[bytes]:
         """Raw digests of contents that have a file of their own, in order, in short reads."""
         after = b""
-        while page := self._db.rows(_OF_FILES, (container, after[:8], after)):
+        while page := self._db.rows(_OF_FILES, (container, after[:4], after)):
             yield from (row[0] for row in page)
             after = page[-1][0]
 
@@ -62,7 +62,7 @@ class StoredFiles:
 
     def is_member(self, raw: bytes, pack: str) -> bool:
         """Whether a row says that a digest lies in a pack."""
-        return any(self._db.one(sql, (raw[:8], raw, pack)) is not None for sql in _HAS)
+        return any(self._db.one(sql, (raw[:4], raw, pack)) is not None for sql in _HAS)
 
     def count(self) -> int:
         """How many files: an estimate for progress."""
@@ -83,6 +83,10 @@ class StoredFiles:
             after = page[-1][0]
 
     def trim(self) -> None:
-        """Forget what nothing refers to: a copy of the store need not have it. In the open transaction."""
+        """Forget what nothing refers to: a copy of the store need not have it. In the open transaction.
+
+        And what the index keeps of packs: those of the copy have it.
+        """
+        self._db.run("DELETE FROM pending")
         self._db.run(_UNNEEDED)
         self._db.run(_EMPTY)

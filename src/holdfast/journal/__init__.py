@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 
-from holdfast.disk import Disk
+from holdfast.disk import Disk, fstat
 from holdfast.errors import HoldfastError, NoSpaceError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Garbage, Located, Rough
@@ -37,7 +37,7 @@ class Journal:
         self._reserved_to = 0
         self._appended = 0
         self._synced = 0
-        self._end = 0
+        self._end = self._inode = 0
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -107,6 +107,10 @@ class Journal:
                 self._disk.close(fd)
         return tail.endswith(b'"}\n') and f'"hash":"{head.hash.hex()}"'.encode() in tail
 
+    def is_as_left(self) -> bool:
+        """Whether the last line is what was appended here last, as far as the file's length tells."""
+        return self._fd is not None and self._end < self._segment_bytes and not self._moved()
+
     def _tail(self, fd: int, path: str) -> bytes:
         return self._disk.pread(fd, _ENTRY_TAIL, max(0, self._disk.size(fd) - _ENTRY_TAIL), path)
 
@@ -160,9 +164,8 @@ class Journal:
 
     def _moved(self) -> bool:
         """Whether another handle has written since, or the file is not there any more."""
-        assert self._fd is not None
         facts = self._disk.stat(self._open_path)
-        return facts is None or facts.st_ino != os.fstat(self._fd).st_ino or facts.st_size != self._end
+        return facts is None or facts.st_ino != self._inode or facts.st_size != self._end
 
     def _open(self, first_seq: int) -> None:
         self.release()
@@ -176,7 +179,8 @@ class Journal:
                 path, fresh = segments[-1][2], False
         self._fd = self._disk.open_append(path)
         self._open_path = path
-        self._end = self._disk.size(self._fd)
+        facts = fstat(self._fd)
+        self._end, self._inode = facts.st_size, facts.st_ino
         self._reserved_to = 0
         if fresh:
             self._disk.fsync_dir(os.path.dirname(path))

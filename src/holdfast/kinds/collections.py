@@ -19,6 +19,7 @@ from holdfast.errors import (
 from holdfast.index.tables import KIND_CODES
 from holdfast.kinds import addresses, checks, labels
 from holdfast.kinds.addresses import CollectionRef
+from holdfast.kinds.clauses import upheld
 from holdfast.values import moment, names
 from holdfast.values.change import Body
 from holdfast.values.names import Name
@@ -81,13 +82,14 @@ def refuse_taken(unit: Unit, parent: int, name: Name) -> None:
 
 def refuse_collection(unit: Unit, parent: int, name: Name) -> None:
     """NameTakenError if a live collection has the name; of artifacts the caller knows that none has."""
-    key = unit.handle.index.collections.child(parent, name)
+    key = unit.handle.index.collections.child(parent, name, unit.handle.index.sights.now())
     if key is not None:
         found = unit.handle.index.collections.by_key(key)
         assert found is not None
         raise NameTakenError(f"{found.path!r} is a collection", name=found.path, holder=found.id, kind="collection")
 
 
+@upheld
 class Collections:
     """`store.collections`."""
 

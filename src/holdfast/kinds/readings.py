@@ -13,6 +13,7 @@ from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidQueryError, InvalidValueError
 from holdfast.kinds import addresses, artifacts, fetching, revising
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
+from holdfast.kinds.clauses import upheld
 from holdfast.values import names, query
 from holdfast.values.query import Compare, Condition, Plan
 from holdfast.values.records import Artifact, Change, Page, Record, Revision
@@ -21,6 +22,7 @@ MAX_DIFF_BYTES = 64 << 20
 _PAGE = 200
 
 
+@upheld
 class Artifacts(artifacts.Artifacts):
     """`store.artifacts`: all verbs."""
 
@@ -151,6 +153,8 @@ class Artifacts(artifacts.Artifacts):
                 condition, query.order(order), limit=wanted, token=token, deleted=deleted
             )
             yield from page.items
+            if not page.items and token is None:
+                self._refuse_unknown(fields)
             token = page.token
             if token is None:
                 return
@@ -164,7 +168,15 @@ class Artifacts(artifacts.Artifacts):
         if limit < 1:
             raise InvalidQueryError(f"a page of {limit}", query=str(limit), reason="limit")
         condition = self._condition(where, fields)
-        return self._handle.index.finder.page(condition, query.order(order), limit=limit, token=token, deleted=deleted)
+        found = self._handle.index.finder.page(condition, query.order(order), limit=limit, token=token, deleted=deleted)
+        if not found.items and token is None:
+            self._refuse_unknown(fields)
+        return found
+
+    def _refuse_unknown(self, fields: dict[str, Any]) -> None:
+        """Nothing was found: InvalidDigestError if that is because nothing ever had the digest."""
+        if fields.get("digest") is not None:
+            self._handle.index.finder.by_digest(fields["digest"])
 
     def explain(
         self, where: Condition | None = None, *, order: str = "created", deleted: bool = False, **fields: Any
@@ -187,7 +199,7 @@ class Artifacts(artifacts.Artifacts):
             value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             return [Compare(name, "glob" if set(value) & set("*?[") else "=", value)]
         if name == "digest":
-            return [Compare(name, "=", self._handle.index.finder.by_digest(value))]
+            return [Compare(name, "=", self._handle.index.finder.by_digest(value, trusting=True))]
         if name == "tags":
             return [Compare("tag", "=", tag) for tag in value]
         if name == "related_to":

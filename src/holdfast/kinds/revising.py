@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from holdfast.engine.content import Incoming
@@ -14,8 +14,9 @@ from holdfast.kinds import addresses, ambient, checks, collections, labels, medi
 from holdfast.kinds.addresses import ArtifactRef
 from holdfast.search import text
 from holdfast.search.document import LeftOut
-from holdfast.values import moment
+from holdfast.values import canon, moment
 from holdfast.values.change import Body
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, FileFacts, PutResult, Revision, RevisionState
 
@@ -76,14 +77,14 @@ def put_staged(
         found = addresses.artifact(unit.handle, path)
         meet(expect, found)
         return revise(unit, found, incoming, said)
-    folder, name = addresses.split(path)
-    parent = unit.handle.index.collections.down(folder)
-    found = None if parent is None else unit.handle.index.artifacts.by_place(parent, name)
+    sight = unit.handle.index.sights.now()
+    parent, name = unit.handle.index.collections.around(addresses.path_of(path), sight)
+    found = None if parent is None else unit.handle.index.artifacts.by_place(parent, name, sight)
     meet(expect, found)
     if found is not None:
         return revise(unit, found, incoming, said)
     if parent is None:
-        parent = collections.ensure_down(unit, folder)
+        parent = collections.ensure_down(unit, addresses.split(path)[0])
     else:
         collections.refuse_collection(unit, parent, name)
     made = create(unit, parent, name, incoming, said)
@@ -115,10 +116,29 @@ def create(unit: Unit, parent: int, name: Name, incoming: Incoming, said: Descri
     run = run_of(unit, said)
     parent_id = unit.handle.index.lookups.ids([parent])[parent]
     artifact_id = moment.draw_id(unit.now_us)
-    key = unit.change(creation(artifact_id, parent_id, name, incoming, said, media_type, run=run))
-    found = unit.handle.index.artifacts.by_key(key)
-    assert found is not None
-    return found
+    body = creation(artifact_id, parent_id, name, incoming, said, media_type, run=run)
+    seq = unit.change(body)
+    return _made(unit, seq, parent, name, body)
+
+
+def _made(unit: Unit, seq: int, parent: int, name: Name, body: Body) -> Artifact:
+    """The artifact that a creation has just made, as reading it again would give it."""
+    lookups = unit.handle.index.lookups
+    folder = lookups.folder(parent, lookups.sights.now())
+    new, when = body["new"], moment.to_datetime(unit.now_us)
+    revision, own = new["revision"], name.raw
+    path, raw = (f"{folder.text}/{name.text}", folder.raw + b"/" + own) if folder.names else (name.text, own)
+    metadata = revision.get("metadata")
+    first = Revision(
+        body["id"], 1, revision["digest"], revision["size"], revision["media_type"],
+        canon.decode(canon.encode(metadata)) if metadata else {}, when, unit.actor.name, seq, None,
+        revision.get("message", ""), revision.get("source", ""),
+        FileFacts(revision.get("mode"), revision.get("mtime_ns")), body.get("run"),
+    )  # fmt: skip
+    return Artifact(
+        body["id"], path, raw, name.text, own, folder.id, new["type"], new["status"],
+        tuple(sorted(new.get("tags", ()))), first, when, when, None, new.get("tenant", ""), new.get("owner", ""),
+    )  # fmt: skip
 
 
 def creation(

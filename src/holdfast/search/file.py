@@ -20,6 +20,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 
+from holdfast import ram
 from holdfast.disk import on_network, typed
 from holdfast.errors import ReadOnlyError
 from holdfast.search import schema
@@ -70,6 +71,8 @@ def replace_damaged(path: str) -> None:
 
 def discard_aside(path: str) -> None:
     """Remove the file that was moved aside, if there is one: what is to be forgotten may be in it."""
+    if ram.holds(path):
+        return
     with contextlib.suppress(FileNotFoundError), typed("remove", path + ASIDE):
         os.unlink(path + ASIDE)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Self
 
 from holdfast.errors import IndexDamagedError, InvalidQueryError, LockedError
 from holdfast.search import schema
-from holdfast.search.connections import Connections
 from holdfast.search.document import START, Counts, Document, Hit, LeftOut, NotIndexed, Position, flatten
 from holdfast.search.file import WAIT_S, discard_aside, is_damage, word_trouble
 from holdfast.search.fold import fold
 from holdfast.search.query import Query, parse
+from holdfast.search.ram import connections_at
 from holdfast.search.schema import METADATA_WEIGHT, NAME_WEIGHT, TEXT_WEIGHT, Condition
 
 RANKED = 50_000
@@ -21,13 +22,23 @@ RANKED = 50_000
 COMPACT_SHARE = 0.3
 COMPACT_AT_LEAST = 1_000
 
+_FEW = 500
+_SPARE = 20
+"""Rows fetched beyond those asked for: they stand in for dead ones, and show whether the last place is shared."""
+
 _PAGE = 1_000
+_TOGETHER = 500
+_TOGETHER_CHARACTERS = 1 << 20
 _MOST = 2**62
 
 _RANKED_HITS = f"""
 SELECT doc.key, doc.revision, -bm25(words, {NAME_WEIGHT}, {METADATA_WEIGHT}, {TEXT_WEIGHT}) AS score
 FROM words CROSS JOIN doc ON doc.id = words.rowid
 WHERE words MATCH ? AND words.rowid >= ? ORDER BY score DESC, doc.key LIMIT ? OFFSET ?"""
+_BEST = f"""
+SELECT rowid, bm25(words, {NAME_WEIGHT}, {METADATA_WEIGHT}, {TEXT_WEIGHT}) AS worse
+FROM words WHERE words MATCH ? AND rowid >= ? ORDER BY worse LIMIT ?"""
+_DOCUMENTS = "SELECT id, key, revision FROM doc WHERE id IN (SELECT value FROM json_each(?))"
 _OLDER_HITS = """
 SELECT doc.key, doc.revision, 0.0 FROM words CROSS JOIN doc ON doc.id = words.rowid
 WHERE words MATCH ? AND words.rowid < ? ORDER BY words.rowid DESC LIMIT ? OFFSET ?"""
@@ -53,7 +64,7 @@ class SearchIndex:
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
         """`path`: the file, in a folder that exists."""
-        self._connections = Connections(path, read_only=read_only)
+        self._connections = connections_at(path, read_only=read_only)
 
     def close(self) -> None:
         """Let go of the file. May be called twice."""
@@ -124,7 +135,9 @@ class SearchIndex:
             if connection is None:
                 return []
             first = _first_ranked(connection, match)
-            rows = connection.execute(_RANKED_HITS, (match, first, limit, offset)).fetchall()
+            rows = _best(connection, match, first, (limit, offset))
+            if rows is None:
+                rows = connection.execute(_RANKED_HITS, (match, first, limit, offset)).fetchall()
             if first and len(rows) < limit:
                 (ranked,) = connection.execute(_RANKED_COUNT, (match, first)).fetchone()
                 rest = (match, first, limit - len(rows), max(0, offset - ranked))
@@ -222,14 +235,47 @@ def _take_in(connection: sqlite3.Connection, documents: Iterable[Document], remo
     row, dead = execute("SELECT next_id, dead FROM meta").fetchone()
     for key in removed:
         dead += execute("DELETE FROM doc WHERE key = ?", (key,)).rowcount
-    for document in documents:
-        dead += execute("DELETE FROM doc WHERE key = ?", (document.key,)).rowcount
-        reason = document.left_out and document.left_out.value
-        execute("INSERT INTO doc VALUES (?, ?, ?, ?)", (row, document.key, document.revision, reason))
-        texts = (fold(document.name), fold(flatten(document.metadata)), fold(document.text or ""))
-        execute("INSERT INTO words (rowid, name, metadata, body) VALUES (?, ?, ?, ?)", (row, *texts))
-        row += 1
+    for group in _groups(documents):
+        keys = [document.key for document in group]
+        dead += execute(f"DELETE FROM doc WHERE key IN ({_marks(len(keys))})", keys).rowcount
+        rows = range(row, row + len(group))
+        docs = [_doc(*one) for one in zip(rows, group, strict=True)]
+        execute(f"INSERT INTO doc VALUES {_marks(len(group), 4)}", [*chain.from_iterable(docs)])
+        folded = [_folded(*one) for one in zip(rows, group, strict=True)]
+        sql = f"INSERT INTO words (rowid, name, metadata, body) VALUES {_marks(len(group), 4)}"
+        execute(sql, [*chain.from_iterable(folded)])
+        row += len(group)
     execute("UPDATE meta SET next_id = ?, dead = ?", (row, dead))
+
+
+def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Documents that go in with one statement, none of them twice.
+
+    Each statement gives up the interpreter's lock once; beside a busy thread getting it back takes milliseconds.
+    """
+    group: dict[int, Document] = {}
+    size = 0
+    for document in documents:
+        if document.key in group or len(group) >= _TOGETHER or size >= _TOGETHER_CHARACTERS:
+            yield [*group.values()]
+            group, size = {}, 0
+        group[document.key] = document
+        size += len(document.text or "")
+    if group:
+        yield [*group.values()]
+
+
+def _marks(rows: int, columns: int = 1) -> str:
+    one = ", ".join("?" * columns)
+    return ", ".join([f"({one})"] * rows)
+
+
+def _doc(row: int, document: Document) -> tuple[int | str | None, ...]:
+    return row, document.key, document.revision, document.left_out and document.left_out.value
+
+
+def _folded(row: int, document: Document) -> tuple[int | str, ...]:
+    return row, fold(document.name), fold(flatten(document.metadata)), fold(document.text or "")
 
 
 def _first_ranked(connection: sqlite3.Connection, match: str) -> int:
@@ -238,6 +284,28 @@ def _first_ranked(connection: sqlite3.Connection, match: str) -> int:
         return 0
     found = connection.execute(_FIRST_RANKED, (match, RANKED)).fetchone()
     return 0 if found is None else found[0] + 1
+
+
+def _best(
+    connection: sqlite3.Connection, match: str, first: int, part: tuple[int, int]
+) -> list[tuple[int, int, float]] | None:
+    """What _RANKED_HITS gives for a limit and an offset, with a look at the documents of the best rows only.
+
+    None where that cannot be told: too many rows of the best are dead, or the last place is shared with rows that were
+    not fetched, of which another may have the smaller key.
+    """
+    limit, offset = part
+    wanted = limit + offset
+    if wanted > _FEW:
+        return None
+    fetched = wanted + _SPARE
+    rows = connection.execute(_BEST, (match, first, fetched)).fetchall()
+    named = connection.execute(_DOCUMENTS, (str([row for row, _ in rows]),))
+    documents = {row: (key, revision) for row, key, revision in named}
+    live = [(worse, *documents[row]) for row, worse in rows if row in documents]
+    if len(rows) == fetched and (len(live) < wanted or (wanted and live[wanted - 1][0] >= rows[-1][1])):
+        return None
+    return [(key, revision, -worse) for worse, key, revision in sorted(live)[offset:wanted]]
 
 
 def _check_pages(connection: sqlite3.Connection) -> list[str]:

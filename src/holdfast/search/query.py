@@ -1,7 +1,8 @@
 """The search language for people: words, "phrases", prefixes*, OR, NOT, (groups) and name:, metadata:, text:.
 
-A hand-written parser turns it into an FTS5 expression in which every word is folded and quoted, so that no input can
-reach FTS5's own syntax. Operators are upper-case; every other sign merely stands between words.
+A hand-written parser turns it into a tree of folded words, and that into an FTS5 expression in which every word is
+quoted, so that no input can reach FTS5's own syntax (search/server.py says the same tree to PostgreSQL). Operators are
+upper-case; every other sign merely stands between words.
 
     query  = all { "OR" all }
     all    = item { [ "AND" ] item }
@@ -12,11 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NoReturn
 
 from holdfast.errors import InvalidQueryError
 from holdfast.search import fold
+from holdfast.values.frozen import dataclass
 
 MAX_CHARACTERS = 8_192
 MAX_WORDS = 256
@@ -45,12 +46,41 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
+class Every:
+    """What must all be there."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """Of which one must be there."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """What must be there, and what must not."""
+
+    wanted: Node
+    unwanted: Node
+
+
+Node = Term | Every | Either | Without
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
-    """A checked query. `match`: for FTS5; `terms`: what is looked for, without what is excluded, in order."""
+    """A checked query. `match`: for FTS5; `terms`: what is looked for, without what is excluded, in order.
+
+    `tree`: the whole of it, as it is to be understood.
+    """
 
     source: str
     match: str
     terms: tuple[Term, ...]
+    tree: Node
 
 
 def parse(text: str) -> Query:
@@ -69,7 +99,7 @@ def parse(text: str) -> Query:
 
 
 class _Parser:
-    """Recursive descent. Each rule returns an FTS5 expression, or "" if it held nothing but signs."""
+    """Recursive descent. Each rule returns a part of the tree, or None if it held nothing but signs."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -80,28 +110,25 @@ class _Parser:
         self._terms: list[Term] = []
 
     def parse(self) -> Query:
-        match = self._query(0)
+        tree = self._query(0)
         if self._at < len(self._text):
             self._fail("there is a ')' too many")
-        if not match:
+        if tree is None:
             self._fail("there is no word to search for: it needs a letter or a digit", at=0)
-        return Query(self._text, match, tuple(self._terms))
+        return Query(self._text, _match(tree), tuple(self._terms), tree)
 
-    def _query(self, depth: int) -> str:
+    def _query(self, depth: int) -> Node | None:
         ways = [self._all(depth)]
         while self._operator("OR"):
             self._need_operand("OR")
             ways.append(self._all(depth))
-        ways = [way for way in ways if way]
-        if len(ways) < 2:
-            return "".join(ways)
-        return f"({' OR '.join(ways)})"
+        return _either([way for way in ways if way is not None])
 
-    def _all(self, depth: int) -> str:
+    def _all(self, depth: int) -> Node | None:
         """Items that must all be there, less those that must not."""
         start = self._at
-        wanted: list[str] = []
-        unwanted: list[str] = []
+        wanted: list[Node] = []
+        unwanted: list[Node] = []
         for first in self._items():
             if not first and self._operator("AND"):
                 self._need_operand("AND")
@@ -109,16 +136,15 @@ class _Parser:
             self._excluded += negative
             item = self._item(depth)
             self._excluded -= negative
-            if item:
+            if item is not None:
                 (unwanted if negative else wanted).append(item)
         if unwanted and not wanted:
             self._fail("it says only what must not be there; add what must", at=start)
-        match = " AND ".join(wanted)
-        if len(wanted) > 1:
-            match = f"({match})"
-        if not unwanted:
-            return match
-        return f"({match} NOT {_any(unwanted)})"
+        if not wanted:
+            return None
+        found = wanted[0] if len(wanted) == 1 else Every(tuple(wanted))
+        excluded = _either(unwanted)
+        return found if excluded is None else Without(found, excluded)
 
     def _items(self) -> Iterator[bool]:
         """Yields while there is an item to read; True the first time."""
@@ -145,7 +171,7 @@ class _Parser:
                 return negative
             negative = not negative
 
-    def _item(self, depth: int) -> str:
+    def _item(self, depth: int) -> Node | None:
         field = _FIELD.match(self._text, self._at)
         if field is None:
             return self._operand(depth)
@@ -162,13 +188,13 @@ class _Parser:
         self._field = None
         return match
 
-    def _operand(self, depth: int) -> str:
+    def _operand(self, depth: int) -> Node | None:
         sign = self._peek()
         if sign == "(":
             return self._group(depth + 1)
         return self._phrase() if sign == '"' else self._word()
 
-    def _group(self, depth: int) -> str:
+    def _group(self, depth: int) -> Node | None:
         start = self._at
         if depth > MAX_DEPTH:
             self._fail(f"groups are nested more than {MAX_DEPTH} deep")
@@ -179,14 +205,14 @@ class _Parser:
         self._at += 1
         return match
 
-    def _phrase(self) -> str:
+    def _phrase(self) -> Term | None:
         quoted = _QUOTED.match(self._text, self._at)
         if quoted is None:
             self._fail('this " is never closed')
         self._at = quoted.end()
         return self._term(quoted[1], prefix=bool(quoted[2]))
 
-    def _word(self) -> str:
+    def _word(self) -> Term | None:
         bare = _BARE.match(self._text, self._at)
         assert bare is not None  # _items and _need_operand saw a sign that is none of the others
         start, word = self._at, bare[0]
@@ -196,17 +222,17 @@ class _Parser:
         self._at = bare.end()
         return self._term(body, prefix=body != word)
 
-    def _term(self, text: str, *, prefix: bool) -> str:
+    def _term(self, text: str, *, prefix: bool) -> Term | None:
         words = tuple(fold.words(text))
         if not words:
-            return ""
+            return None
         self._words += len(words)
         if self._words > MAX_WORDS:
             self._fail(f"there are more than {MAX_WORDS} words")
+        found = Term(words, prefix, self._field)
         if not self._excluded:
-            self._terms.append(Term(words, prefix, self._field))
-        column = f"{COLUMNS[self._field]} : " if self._field else ""
-        return f'{column}"{" ".join(words)}"' + (" *" if prefix else "")
+            self._terms.append(found)
+        return found
 
     def _peek(self) -> str:
         """The next character that is not a space; "" at the end."""
@@ -240,5 +266,15 @@ class _Parser:
         )
 
 
-def _any(expressions: list[str]) -> str:
-    return expressions[0] if len(expressions) == 1 else f"({' OR '.join(expressions)})"
+def _either(parts: list[Node]) -> Node | None:
+    return (parts[0] if len(parts) == 1 else Either(tuple(parts))) if parts else None
+
+
+def _match(node: Node) -> str:
+    """A tree as FTS5 takes it."""
+    if isinstance(node, Term):
+        column = f"{COLUMNS[node.field]} : " if node.field else ""
+        return f'{column}"{" ".join(node.words)}"' + (" *" if node.prefix else "")
+    if isinstance(node, Without):
+        return f"({_match(node.wanted)} NOT {_match(node.unwanted)})"
+    return f"({(' AND ' if isinstance(node, Every) else ' OR ').join(map(_match, node.parts))})"

@@ -276,10 +276,11 @@ def _examined(trace: Trace, expected: Expected, root: str) -> list[str]:
             trace.workload.mend(root, trace.beside, settings)
         with _opened(root, expected, settings) as store:
             wrong = trace.ledger.differences(store, expected)
+            redacted = trace.ledger.redacted(store, expected)
         mark = _content_of(root)
         if wrong or mark in trace.sound:
             return wrong
-        wrong = _in_use(root, settings) + trace.ledger.remembered(root, expected)
+        wrong = _in_use(root, settings) + trace.ledger.remembered(root, redacted)
     except HoldfastError as error:
         return [f"{error.code}: {error.message}"]
     if not wrong:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from holdfast.disk import Disk
 from holdfast.engine.open import Settings
 from holdfast.testing.kill_lab_books import Books
+from holdfast.testing.kill_lab_hands import left_behind
 from holdfast.testing.kill_lab_jobs import JOBS, Job, Work, made, nothing, reopen
 from holdfast.testing.kill_lab_processes import Place, Process, Say, Trap, fork
 from holdfast.testing.kill_lab_report import KillReport
@@ -143,6 +144,12 @@ class Lab:
         """Something was lost, or went wrong."""
         self.report.failures.append(f"{site.root}: {what}")
 
+    def bury(self, site: Site, job: Job, process: Process) -> None:
+        """Nobody outlives a process that was killed."""
+        left = left_behind(process.pid) if job.helped else []
+        if left:
+            self.fail(site, f"{job.name}: processes {left} go on without the one they helped")
+
     # -- one kill ----------------------------------------------------------------------------------------------------
 
     def strike(self, site: Site, job: Job, step: Step) -> bool:
@@ -159,6 +166,7 @@ class Lab:
                 return False
             if process.killed:
                 self.report.hit(process.last, chosen=True)
+                self.bury(site, job, process)
                 self.verdict(site, ["w"], f"{job.name} killed at: {step.name}", mend=job.mend)
                 return True
             if job.anew:
@@ -341,6 +349,7 @@ def _kill(lab: Lab, site: Site, crowd: dict[str, tuple[Job, Process]], names: li
             lab.fail(site, f"{job.name}: {process.error}")
         if process.killed:
             lab.report.hit(process.last, chosen=False)
+            lab.bury(site, job, process)
     for _, process in crowd.values():
         process.hear()
     lab.verdict(site, names, f"{' and '.join(doing)} killed at random", alone=False)

@@ -23,6 +23,7 @@ from holdfast.testing import kill_lab_chunks as chunks
 from holdfast.testing import kill_lab_packs as packs
 from holdfast.testing.kill_lab_books import artifact, content, digest
 from holdfast.testing.kill_lab_chunks import into_chunks
+from holdfast.testing.kill_lab_hands import with_hands
 from holdfast.testing.kill_lab_packs import into_packs
 from holdfast.testing.kill_lab_tracing import COMMITTED, Moment
 from holdfast.testing.kill_lab_writers import WRITERS, Bench
@@ -40,7 +41,7 @@ class Job:
     """`before` runs in a process that lives, or dies at the moment `dying`; `wreck` in one with nothing open.
 
     `run` is what is killed; `mend` comes before the verdict. `anew`: each kill needs a store of its own. `beside`:
-    others may be at work on the store.
+    others may be at work on the store; `helped`: by processes that must not outlive it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Job:
     mend: Work = nothing
     anew: bool = False
     beside: bool = False
+    helped: bool = False
 
 
 def made(bench: Bench) -> None:
@@ -321,6 +323,8 @@ JOBS = (
         Job(f"{verb} into packs", into_packs(_writing(verb)), beside=True)
         for verb in ("put", "transaction", "add", "history")
     ),
+    Job("add with help", into_packs(with_hands(_writing("add"))), beside=True, helped=True),
+    Job("open: packs not settled", into_packs(reopen), before=into_packs(_put_for_ever), dying=_WRITTEN),
     Job("put behind a torn append", into_packs(_writing("put")), before=into_packs(_put_for_ever), dying=_TORN_PACK),
     Job("gc of packs", into_packs(packs.collected)),
     Job("gathering", into_packs(packs.gathered)),

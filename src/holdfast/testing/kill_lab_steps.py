@@ -57,7 +57,7 @@ rename index (locked)                   | deriving: no index there, before the n
 fsync_dir store (locked)                | deriving: a name of the index changed, folder not synced
 journal mode index (locked)             | deriving: in place, before it keeps a log
 row index (locked)                      | deriving: in place, before it is at home there
-create pack                             | before a new pack is made | put_into_packs add_into_packs
+create pack                             | before a new pack is made | put_into_packs add_into_packs add_with_help
 write pack                              | before an append to a pack
 half write pack                         | half of an append written: a torn end
 fsync pack                              | appended to a pack, before its sync
@@ -67,6 +67,8 @@ write pack (in transaction)             | in an open transaction: before an appe
 half write pack (in transaction)        | in an open transaction: half of an append written
 fsync pack (in transaction)             | in an open transaction: appended to a pack, before its sync
 fsync_dir packs (in transaction)        | in an open transaction: a new pack synced, folder not synced
+fsync pack (locked)                     | at rest: before a pack is synced, whose end is kept | transaction_into_packs
+fsync_dir packs (locked)                | at rest: its bytes synced, not its name
 fsync_dir store (in transaction)        | before the first recipe of this handle gets its name | put_of_chunks
 link recipe (in transaction)            | chunks and recipe durable, before the recipe gets its name
 fsync_dir recipes (in transaction)      | recipe named, folder not synced
@@ -145,6 +147,14 @@ write segment (locked)                  | before the torn line is ended, or the 
 half write segment (locked)             | half of that is written
 release writer lock (locked)            | journal level, before the writer lock is let go
 """,
+    "writing the end of a pack again": """
+overwrite pack (locked)                 | the end of a pack is kept: before it is written | open:_packs_not_settled
+half overwrite pack (locked)            | half of it written again
+fsync pack (locked)                     | written again, before its sync
+begin index (locked)                    | synced, before the index gives it up
+row index (in transaction)              | before its rows go
+commit index (in transaction)           | its rows gone, before COMMIT
+""",
     "open after a power loss": """
 hold handles lock                       | alone: a crash is suspected | open:_hole_in_the_journal
 create temporary (locked)               | hole found, before the successor is made
@@ -197,6 +207,7 @@ release writer lock (committed)         | announcement written, nothing erased
 commit new index (locked)               | new rows derived beside, before their COMMIT
 unlink blob (locked)                    | before the blob goes
 fsync_dir blob folder (locked)          | blob gone, folder not synced
+sync_filesystem store (locked)          | blobs, words and notes gone, which is not yet sure
 create temporary (locked)               | before a segment's successor is made
 write temporary (locked)                | successor made, nothing written
 half write temporary (locked)           | successor half written

@@ -120,9 +120,15 @@ class Ledger:
         wrong += [f"{path}: nobody put it there" for path in sorted(strange)]
         return wrong
 
-    def remembered(self, root: str, expected: Expected) -> list[str]:
+    def redacted(self, store: Store, expected: Expected) -> list[str]:
+        """Paths of what is redacted: it was acknowledged, or the store says so of what was in flight."""
+        done = [path for path, fate in expected.settled.items() if fate.nameless]
+        coming = [path for path, fate in expected.coming.items() if fate.nameless and path not in done]
+        return done + [path for path in coming if self.look(store, path) == expected.coming[path]]
+
+    def remembered(self, root: str, redacted: list[str]) -> list[str]:
         """Which files of a closed store still hold what was redacted."""
-        secrets = [one for path, fate in expected.settled.items() if fate.nameless for one in self.secrets[path]]
+        secrets = [one for path in redacted for one in self.secrets[path]]
         return (
             [f"{path} still holds a redacted text: {what}" for path, what in _holding(root, secrets)] if secrets else []
         )

@@ -52,6 +52,24 @@ def put(bench: Bench) -> None:
                 bench.ledger.put(one if n % 2 else other, f"folder {n % 3}/{turn % 2} {n % 8}", bench.content())
 
 
+def waiting(bench: Bench) -> None:
+    """Puts whose packs are synced now and then, by two handles, with transactions between them that are taken back."""
+    for turn in range(3):
+        with bench.open() as one, bench.open() as other:
+            for n in range(18):
+                store = one if n % 3 else other
+                if n % 4 == 1:
+                    with contextlib.suppress(_GivenUpError), bench.ledger.call({}), store.transaction():
+                        store.put("never", bench.content())
+                        raise _GivenUpError
+                bench.ledger.put(store, f"{n % 5}", bench.content())
+                if n % 7 == 3 + turn:
+                    store._handle.keeper.sync()  # noqa: SLF001 - what a thread does every five seconds
+                if n == 9:
+                    with bench.ledger.call({}):
+                        other.gc(grace_s=1e6)
+
+
 def added(bench: Bench, many: int = 14) -> None:
     """Trees in batches of a few files: appends of many members, and packs that are full in the middle of a tree."""
     with bench.open() as store:

@@ -58,6 +58,15 @@ def decode(text: str | bytes) -> JSON:
     return found
 
 
+def canonical(text: str) -> JSON:
+    """The value of text that `dumps` made and that was proven since: as `decode`, at half the price."""
+    try:
+        found, end = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        end = -1
+    return found if end == len(text) else decode(text)
+
+
 def _parse_int(digits: str) -> int:
     return int(digits) if len(digits) < 4_000 else int(Decimal(digits))
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 from holdfast.values import canon, moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.records import Change
 
 LINE_VERSION = 0
@@ -87,7 +88,12 @@ def _hash_of(entry: Entry) -> bytes:
 
 @functools.lru_cache(maxsize=8)  # row, line and head of a transaction ask one after the other
 def _encoded(entry: Entry) -> bytes:
-    return canon.trusted(entry.as_json())
+    store = f',"store":{_quoted(entry.store)}' if entry.store else ""
+    return (
+        f'{{"actor":{{"kind":{_quoted(entry.actor.kind)},"name":{_quoted(entry.actor.name)}}},"count":{entry.count},'
+        f'"first":{entry.first},"prev":"{entry.prev.hex()}","root":"{entry.root.hex()}"{store},'
+        f'"time":"{moment.to_text(entry.time_us)}","tx":{_quoted(entry.tx)},"v":{entry.version}}}'
+    ).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ import re
 from holdfast.errors import InvalidDigestError
 
 PREFIX = "sha256:"
+HEX = 64
+"""Digits of a whole one."""
+
 _FULL = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MAX_BYTES = 255
 _MARKED = re.compile(rb"%~[0-9a-f]{8}$")
+_PLAIN = re.compile(rb"(?!.git)[0-9A-Z_a-z-][-0-9A-Z_a-z. +=@,()]{0,250}(?<![. ])")
 _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 _REFUSED = frozenset('<>:"/\\|?*%~')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$|clock\$)\s*(\..*)?$", re.IGNORECASE)
@@ -22,6 +23,8 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|co
 
 def of(raw: bytes) -> bytes:
     """The portable form of a name, as UTF-8."""
+    if _PLAIN.fullmatch(raw) and not _DEVICE.match(raw.decode()):
+        return raw  # most names
     text = _text(raw)
     done = b"".join(map(_byte, raw) if text is None else map(_character, text))
     first = done[:1]
@@ -53,8 +56,16 @@ def all_of(names: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
     return found
 
 
+def unmarked(names: Sequence[bytes]) -> list[bytes] | None:
+    """The portable forms of names in one folder, in order, if no two of them fold to the same: then no id matters."""
+    found = [of(raw) for raw in names]
+    return found if len({fold(name) for name in found}) == len(found) else None
+
+
 def fold(name: bytes) -> str:
     """What is equal of two names that some file system takes for one."""
+    if name.isascii():
+        return name.decode().lower()
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name.decode()).casefold())
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from holdfast.errors import InvalidQueryError, InvalidValueError
 from holdfast.values import canon
+from holdfast.values.frozen import dataclass
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "glob", "exists")
 
@@ -303,7 +303,7 @@ def path_text(steps: list[str | int]) -> str:
     return shown
 
 
-def dig(value: Any, steps: list[str | int]) -> Any:
+def dig(value: Any, steps: Sequence[str | int]) -> Any:
     """The part of a JSON value that a path leads to; MISSING if there is none."""
     for step in steps:
         if isinstance(step, int):

@@ -191,7 +191,7 @@ class ChunkedBlobs(PackedBlobs):
             return self.packs.read(digest, again)
 
     def _write_recipe(self, made: Recipe) -> tuple[str, int]:
-        path = f"{self._root}/{paths.TMP}/{self._stem}{next(self._count):016x}.tmp"
+        path = f"{self._root}/{paths.TMP}/{self.stem}{next(self._count):016x}.tmp"
         stored = 0
         fd = self._create(path)
         try:

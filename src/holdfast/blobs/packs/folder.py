@@ -8,7 +8,7 @@ import os
 import stat as stat_flags
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from holdfast.blobs.contract import WalkEntry
 from holdfast.blobs.files import damaged
@@ -28,8 +28,15 @@ LARGEST_FRAME = frame.MAX_CONTENT + frame.MAX_CONTENT // 256 + 64
 class PackFolder:
     """Reads `packs/`. For many threads at once; keeps a few files open, and gives them back with `close`."""
 
-    def __init__(self, root: str, disk: Disk, *, kept_bytes: int = 0) -> None:
-        """`kept_bytes`: so much content of frames that hold several members is kept for those read next."""
+    def __init__(
+        self, root: str, disk: Disk, *, kept_bytes: int = 0,
+        elsewhere: Callable[[str, int, int], bytes | None] | None = None,
+    ) -> None:  # fmt: skip
+        """`kept_bytes`: so much content of frames that hold several members is kept for those read next.
+
+        `elsewhere`: gives bytes of a pack, from a place on, that are acknowledged and that a power loss may have taken.
+        """
+        self._elsewhere = elsewhere
         self._root = os.path.abspath(root)
         self._disk = disk
         self._guard = threading.Lock()
@@ -86,6 +93,15 @@ class PackFolder:
 
     def read(self, digest: str, spot: Spot) -> bytes:
         """A member, checked against its digest. BlobMissingError if there is no such file, BlobDamagedError."""
+        try:
+            return self._in_file(digest, spot)
+        except (BlobDamagedError, BlobMissingError):
+            content = self._in_index(digest, spot)
+            if content is None:
+                raise
+            return content
+
+    def _in_file(self, digest: str, spot: Spot) -> bytes:
         start, end = spot.start, spot.start + spot.size
         if start < 0 or end < start:
             raise damaged(digest, paths.pack_file(spot.pack), "a place that cannot be")
@@ -103,6 +119,17 @@ class PackFolder:
             reason = f"the content at byte {spot.offset} is that of {found}"
             raise damaged(digest, paths.pack_file(spot.pack), reason)
         return content
+
+    def _in_index(self, digest: str, spot: Spot) -> bytes | None:
+        """A member out of what is kept of its pack, which may have lost it with the power; None if it is not there."""
+        stored = self._elsewhere and self._elsewhere(spot.pack, spot.offset, spot.stored_bytes)
+        if not stored:
+            return None
+        try:
+            content = frame.decode(stored)[spot.start : spot.start + spot.size]
+        except BlobDamagedError:
+            return None
+        return content if hashlib.sha256(content).digest() == digests.raw(digest) else None
 
     def span(self, name: str, offset: int, length: int, digest: str = "") -> bytes:
         """Bytes of a pack's file as they stand there, fewer at its end; `digest` is for errors only."""
@@ -128,7 +155,8 @@ class PackFolder:
     def check(self, digest: str, spot: Spot) -> None:
         """Whether the file is there and long enough; BlobMissingError, BlobDamagedError if not."""
         with self._file(digest, spot.pack) as fd:
-            if self._disk.size(fd) < spot.offset + spot.stored_bytes:
+            is_short = self._disk.size(fd) < spot.offset + spot.stored_bytes
+            if is_short and self._in_index(digest, spot) is None:
                 raise damaged(digest, paths.pack_file(spot.pack), "the pack was cut")
 
     def close(self) -> None:

@@ -46,13 +46,18 @@ class Places(Protocol):
         ...
 
     def vouched(self, pack: str) -> int:
-        """The largest offset in a pack that anything is known to be at; 0 if nothing is."""
+        """The largest offset in a pack that anything is known to be at; 0 if nothing is, or some of it is kept."""
+        ...
+
+    def kept(self, pack: str, offset: int, length: int) -> bytes | None:
+        """Bytes of a pack that are kept elsewhere too, until a sync has reached them there; None: they are not."""
         ...
 
 
 class _State(enum.Enum):
     HELD = enum.auto()  # in memory, until it is settled
     DURABLE = enum.auto()
+    TO_BE_KEPT = enum.auto()  # durable by the COMMIT that makes its row
     UNKNOWN = enum.auto()
     SPENT = enum.auto()
 
@@ -94,7 +99,7 @@ class PackedBlobs(LocalBlobs):
         self, root: str, disk: Disk, places: Places, *, shape: Shape | None = None, pack_up_to: int | None = None
     ) -> None:
         super().__init__(root, disk, shape=shape)
-        self.packs = PackFolder(root, disk, kept_bytes=KEPT_BYTES)
+        self.packs = PackFolder(root, disk, kept_bytes=KEPT_BYTES, elsewhere=places.kept)
         self.writer = PackWriter(root, disk, self.packs, places.vouched)
         self._places = places
         self._guard = threading.Lock()
@@ -114,6 +119,18 @@ class PackedBlobs(LocalBlobs):
         if 0 < len(head) <= self.pack_up_to:
             return self._stage_small(head, durable=durable)
         return super().stage(_Rejoined(head, source), durable=durable)  # type: ignore[arg-type]
+
+    def stage_to_keep(self, content: bytes, digest: str) -> Staged:
+        """As `stage`; but what goes to a pack is durable only once the COMMIT that makes its row keeps it too.
+
+        `digest`: of the content, as the caller has seen. Whoever commits asks `writer.to_keep`.
+        """
+        if not 0 < len(content) <= self.pack_up_to:
+            return self.stage(content)
+        raw = digests.raw(digest)
+        written = self.writer.append(prepare([(raw, content)]), keep=True)
+        place = _Small(_State.TO_BE_KEPT, spot=written.spots[0], waits=_Waiting(written, 1))
+        return Staged(digest, len(content), len(content), durable=False, place=place)
 
     def stage_chunk(self, content: bytes) -> Staged:
         """Take one chunk in, into a pack whatever its size; not durable before `settle`."""
@@ -176,7 +193,7 @@ class PackedBlobs(LocalBlobs):
         small: list[_Small] = []
         for item in staged:
             if isinstance(item.place, _Small):
-                if _live(item, item.place).state is not _State.DURABLE:
+                if _live(item, item.place).state not in (_State.DURABLE, _State.TO_BE_KEPT):
                     raise InvalidValueError(f"{item.digest} is not settled", where="staged", reason="not durable")
                 small.append(item.place)
         loose = [item for item in staged if not isinstance(item.place, _Small)] if len(small) < len(staged) else []

@@ -1,7 +1,7 @@
 """The one pack that a handle appends to: adopted or made when first needed, locked while open, closed when full.
 
 A pack is appended to by one process at a time; an exclusive `flock` on the file says by which, and ends with it. A
-pack that nobody has locked is taken up again only if its last append has a row: rows are committed after the sync, so
+pack that nobody has locked is taken up again only if its last append has a row, and the index keeps no bytes of it: so
 all its bytes are known to be on disk. What a crash tore off behind that is covered, never cut. After a failed sync or
 write nothing is appended to a pack any more.
 """
@@ -14,15 +14,17 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.blobs.packs.folder import PackFolder
 from holdfast.blobs.packs.scan import PackScan, is_sealed
-from holdfast.disk import Disk
+from holdfast.blobs.packs.unsynced import SYNC_BYTES, Unsynced
+from holdfast.disk import Disk, flock, fstat
 from holdfast.errors import HoldfastError, StorageIOError
 from holdfast.formats import pack, paths
 from holdfast.formats.appending import Batch
 from holdfast.formats.pack import Contents, Header, Spot
+from holdfast.values.frozen import dataclass
 
 PACK_BYTES = 32 * 1024 * 1024
 PACK_APPENDS = 4_096
@@ -53,6 +55,7 @@ class _Open:
     positions: list[int] = field(default_factory=list)
     proofs: hashlib._Hash = field(default_factory=hashlib.sha256)
     syncing: threading.Lock = field(default_factory=threading.Lock)
+    unsynced: Unsynced = field(default_factory=Unsynced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,9 @@ class Written:
 
 
 class PackWriter:
-    """Appends for one handle, from many threads. `vouched`: byte of a pack up to which rows say that it was synced."""
+    """Appends for one handle, from many threads. `vouched`: byte of a pack up to which rows speak of it; none of a pack
+    of which bytes are still kept elsewhere.
+    """
 
     def __init__(self, root: str, disk: Disk, folder: PackFolder, vouched: Callable[[str], int]) -> None:
         self._root = os.path.abspath(root)
@@ -75,14 +80,21 @@ class PackWriter:
         self._guard = threading.Lock()
         self._open: _Open | None = None
         self._waiting: set[_Open] = set()
+        self._unsure = ""  # the pack that a sync failed on
+        self._left: dict[str, int] = {}  # packs that were given back while the index kept some of it: synced so far
 
-    def append(self, batch: Batch) -> Written:
-        """Write a batch as one append. It is on disk only after `sync`. NoSpaceError, StorageIOError."""
+    def append(self, batch: Batch, *, keep: bool = False) -> Written:
+        """Write a batch as one append. It is on disk only after `sync`. NoSpaceError, StorageIOError.
+
+        `keep`: the COMMIT that makes its rows is going to keep its bytes, if it can (`to_keep`).
+        """
         with self._guard:
             pack_ = self._current()
             header = Header(bytes.fromhex(pack_.name), pack_.end, pack_.content, batch.frames, batch.members)
             data = pack.encode_header(header)
-            self._write(pack_, data + batch.stored)
+            whole, start = data + batch.stored, pack_.end
+            self._write(pack_, whole)
+            pack_.unsynced.wrote(start, whole, keep=keep)
             pack_.positions.append(header.position)
             pack_.proofs.update(data[-32:])
             pack_.content += header.content
@@ -102,6 +114,58 @@ class PackWriter:
             if pack_.failed or pack_.fd < 0:
                 raise StorageIOError(f"a sync of {pack_.path} failed before", path=pack_.path, operation="sync")
             self._sync(pack_)
+
+    def to_keep(self) -> list[tuple[str, int, bytes]] | None:
+        """(pack, from which byte on, bytes) of all that is neither synced nor kept; None if it has to be synced.
+
+        StorageIOError if a sync has failed: nobody can say what is on the disk.
+        """
+        with self._guard:
+            if self._unsure:
+                raise StorageIOError(f"a sync of {self._unsure} failed before", path=self._unsure, operation="sync")
+            found: list[tuple[str, int, bytes]] = []
+            for one in self._all():
+                if one.unsynced.kept < one.end:
+                    kept = one.unsynced.to_keep()
+                    if kept is None:
+                        return None
+                    found += [(one.name, *kept)] if kept[1] else []
+        return found
+
+    def kept(self, kept: list[tuple[str, int, bytes]]) -> None:
+        """What `to_keep` gave is committed."""
+        with self._guard:
+            ends = {name: start + len(data) for name, start, data in kept}
+            for one in self._all():
+                if one.name in ends:
+                    one.unsynced.was_kept(ends[one.name])
+
+    def given_up(self) -> dict[str, int]:
+        """Packs of which the index keeps what a sync has reached, each with up to where. Told once."""
+        with self._guard:
+            found, self._left = self._left, {}
+            return found | {one.name: one.synced for one in self._all() if one.unsynced.given_up(one.synced)}
+
+    def take_back(self, given_up: dict[str, int]) -> None:
+        """They were not given up after all."""
+        with self._guard:
+            self._left = given_up | self._left
+
+    def sync_all(self, *, beyond: int = 0) -> None:
+        """Make what was appended durable, of packs in which more than so many bytes are not. StorageIOError."""
+        with self._guard:
+            due = [one for one in self._all() if one.end - one.synced > beyond and not one.failed and one.fd >= 0]
+        for one in due:
+            with one.syncing:
+                if one.synced < one.end and one.fd >= 0:
+                    self._sync(one)
+
+    def sync_if_due(self) -> None:
+        """`sync_all` if that much waits that the index should not go on keeping it."""
+        self.sync_all(beyond=SYNC_BYTES)
+
+    def _all(self) -> list[_Open]:
+        return [*self._waiting] if self._open is None or self._open in self._waiting else [self._open, *self._waiting]
 
     def done(self, written: Written) -> None:
         """The rows of a batch are about to be committed, or never will be."""
@@ -158,9 +222,10 @@ class PackWriter:
                 self._disk.fsync_dir(os.path.dirname(pack_.path))
                 pack_.is_new = False
         except BaseException:
-            pack_.failed = True
+            pack_.failed, self._unsure = True, pack_.path
             raise
-        pack_.synced = end
+        pack_.synced = max(pack_.synced, end)
+        pack_.unsynced.synced(end)
 
     def _seal(self, pack_: _Open) -> None:
         """Write the table of contents behind what is on disk, let go: so all of a sealed pack has been synced."""
@@ -193,9 +258,11 @@ class PackWriter:
         with open_.syncing:
             # Whoever has still to sync it would find the descriptor closed.
             if open_.synced < open_.end and not open_.failed:
-                with contextlib.suppress(HoldfastError):
+                with contextlib.suppress(HoldfastError):  # `to_keep` remembers it
                     self._sync(open_)
             fd, open_.fd = open_.fd, -1
+            if open_.unsynced.is_kept_somewhere():
+                self._left[open_.name] = open_.synced
             self._disk.close(fd)
 
     def _current(self) -> _Open:
@@ -216,7 +283,7 @@ class PackWriter:
                 fd = self._disk.create(path)
             except FileExistsError:
                 continue
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return _Open(name, fd, path, is_new=True)
 
     def _adopted(self) -> _Open | None:
@@ -259,6 +326,7 @@ class PackWriter:
             keep = True
             size = self._disk.size(fd)
             found = _Open(name, fd, path, is_new=False, end=size, synced=size, content=scan.content)
+            found.unsynced.synced(size)
             found.positions, found.members, found.proofs = scan.positions, scan.members, scan.running()
         except HoldfastError:
             return None
@@ -290,7 +358,7 @@ def opened(disk: Disk, path: str) -> Iterator[int]:
 def locked(fd: int) -> bool:
     """Lock an open pack; False if somebody else has. Ends when the descriptor is closed."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
@@ -298,17 +366,17 @@ def locked(fd: int) -> bool:
 
 def _is_at(disk: Disk, fd: int, path: str) -> bool:
     """Whether an open file still has its name: it may have been removed before it was locked."""
-    there, here = disk.stat(path), os.fstat(fd)
+    there, here = disk.stat(path), fstat(fd)
     return there is not None and (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
 def somebody_appends(fd: int) -> bool:
     """Whether an open pack is locked, by us or by others."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
-    fcntl.flock(fd, fcntl.LOCK_UN)
+    flock(fd, fcntl.LOCK_UN)
     return False
 
 

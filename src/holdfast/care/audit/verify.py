@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from holdfast import ram
 from holdfast.care.audit import copies
 from holdfast.care.audit.copies import Copy, record_of
 from holdfast.care.audit.report import AuditFinding, AuditReport
@@ -50,7 +51,7 @@ def verify_path(root: str, *, expected: str | None = None, progress: Progress | 
     "SEQ:HASH", NotAStoreError.
     """
     started = time.monotonic()
-    wanted, root, disk = _parsed(expected), os.path.abspath(place_of(root)), Disk()
+    wanted, root, disk = _parsed(expected), os.path.abspath(place_of(root)), ram.disk_of(root)
     walk = Walk(change.origin(read_marker(root, disk, served=True).store_id), wanted, progress)
     view = View(root)
     try:

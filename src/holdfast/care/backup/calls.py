@@ -53,20 +53,22 @@ def verify_path(
 def restore_path(
     source: str | os.PathLike[str], destination: str | os.PathLike[str], *, generation: int | None = None,
     at: int | str | datetime | None = None, verify: bool = False, actor: Actor | str | None = None,
-    progress: Progress | None = None,
+    index: str | None = None, progress: Progress | None = None,
 ) -> RestoreReport:  # fmt: skip
     """Make a store of a backup (its newest `generation`, or this one) in a new or empty folder.
 
     Every file is compared with what was written. `at`: the store as it was when a change was committed (its seq), or at
     a time (ISO 8601 with a zone, or an aware datetime); what was purged or redacted since is named in `losses`, and
-    said in the history of the new store. `verify`: a full fsck afterwards. Interrupted, the folder is no store, and the
+    said in the history of the new store. `verify`: a full fsck afterwards. `index`: URL of the new store's index, if
+    it is to be on a server (None: it is a file, whatever the store had). Interrupted, the folder is no store, and the
     same call goes on. Durable when it returns.
 
     Raises NotABackupError, StoreExistsError (the folder is not empty), InvalidValueError (`at`), BackupDamagedError (no
-    whole chain is left of it), NoSpaceError.
+    whole chain is left of it), IndexElsewhereError (the database has another store's index), NoSpaceError.
     """
     wanted = Wanted(generation, point(at), verify=verify)
-    return restore(Folder(os.fspath(source)), os.fspath(destination), wanted, Settings(actor_of(actor)), progress)
+    settings = Settings(actor_of(actor), index=index)
+    return restore(Folder(os.fspath(source)), os.fspath(destination), wanted, settings, progress)
 
 
 def drill_path(

@@ -50,7 +50,7 @@ class Segment:
         """By what the store's file looks like, and how far it is needed: a redaction rewrites it under its name."""
         return entry.path == self.path and entry.seen == self._seen() != generation.UNSEEN
 
-    def proven(self) -> Proven:
+    def proven(self, _: Entry | None = None, /) -> Proven:
         """Transactions that hash to what they say, and that lead from where the index says to where it says."""
         seen = self._seen()
         for path in self.files:

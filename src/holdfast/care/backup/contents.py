@@ -39,7 +39,7 @@ class Loose:
         """Always: nothing else can have the name."""
         return entry.path == self.path
 
-    def proven(self) -> Proven:
+    def proven(self, _: Entry | None = None, /) -> Proven:
         """Compared with its digest before the first byte is given."""
         digest, path = digests.text(self.raw), self.snapshot.place(self.path)
         try:
@@ -89,8 +89,11 @@ class Pack:
         """Whether the copy reaches far enough."""
         return entry.path == self.path and entry.size >= self.reach and entry.seen != generation.SUSPECT
 
-    def proven(self) -> Proven:
-        """Each member compared with its digest. A sealed pack comes whole, an open one up to what is needed."""
+    def proven(self, earlier: Entry | None = None, /) -> Proven:
+        """Each member compared with its digest. A sealed pack comes whole, an open one up to what is needed.
+
+        What is byte for byte what an earlier copy has was proven when that was made.
+        """
         disk, path = self.snapshot.disk, self.snapshot.place(self.path)
         try:
             fd = disk.open_read(path)
@@ -99,44 +102,51 @@ class Pack:
         except StorageIOError as error:
             return Proven(None, [Lacking(self.path, "", error.message)])
         try:
-            return self._proven(_Bytes(disk, fd, path))
+            held = _Bytes(disk, fd, path)
+            is_longer = earlier is not None and earlier.path == self.path and earlier.seen != generation.SUSPECT
+            return self._proven(held, earlier.size if earlier and is_longer and held.begins_with(earlier) else 0)
         except StorageIOError as error:
             return Proven(None, [Lacking(self.path, "", error.message)])
         finally:
             disk.close(fd)
 
-    def _proven(self, held: _Bytes) -> Proven:
+    def _proven(self, held: _Bytes, known: int) -> Proven:
+        """`known`: so many bytes, from the first, need no more proof."""
         if held.size < self.reach:
             return Proven(read(held.disk, held.path), [Lacking(self.path, "", "the pack was cut")])
         scan = PackScan(held.disk, held.fd, path=held.path, name=self.name)
         lacks: list[Lacking] = []
+        damaged: list[bytes] = []
         end = 0
         for part in scan.parts():
             if isinstance(part, Header):
                 if part.position >= self.reach and not end:
                     end = part.position
-                lacks += self._of_append(part, held) if part.position < self.reach else []
+                damaged += self._damaged(part, held) if known < part.end and part.position < self.reach else []
             elif part.offset < self.reach:
                 where = f"bytes {part.offset} to {part.offset + part.length}"
                 lacks.append(Lacking(self.path, "", f"{where}: {part.reason}"))
         end = scan.size if scan.sealed else end or min(scan.tail, scan.size)
-        return Proven(held.up_to(max(end, self.reach)), lacks)
+        why = "the content has another digest"
+        lacks += [Lacking(self.path, digests.text(raw), why) for raw in damaged if self._needs(raw)]
+        seen = generation.SUSPECT if damaged else generation.UNSEEN  # what nobody needs now may be needed again
+        return Proven(held.up_to(max(end, self.reach)), lacks, seen=seen)
 
-    def _of_append(self, header: Header, held: _Bytes) -> list[Lacking]:
-        """What of an append is damaged and needed."""
+    def _damaged(self, header: Header, held: _Bytes) -> list[bytes]:
+        """The members of an append that are not what they should be."""
         stored = held.frames(header)
         contents = iter(frame.decode_many(stored))
-        lacks, content, start = [], next(contents), 0
+        found, content, start = [], next(contents), 0
         sizes = iter(size for _, size in header.frames)
         left = next(sizes)
         for raw, size in header.members:
             if start == left:
                 content, left, start = next(contents), next(sizes), 0
             piece = b"" if content is None else content[start : start + size]
-            if hashlib.sha256(piece).digest() != raw and self._needs(raw):
-                lacks.append(Lacking(self.path, digests.text(raw), "the content has another digest"))
+            if hashlib.sha256(piece).digest() != raw:
+                found.append(raw)
             start += size
-        return lacks
+        return found
 
     def _needs(self, raw: bytes) -> bool:
         """Whether the snapshot says that it is here. What no row speaks of is garbage, damaged or not."""
@@ -164,7 +174,7 @@ class Recipe:
         """By what the store's file looks like."""
         return entry.path == self.path and entry.seen == self._seen() != generation.UNSEEN
 
-    def proven(self) -> Proven:
+    def proven(self, _: Entry | None = None, /) -> Proven:
         """By its own digest; its chunks are proven with their packs."""
         digest, seen = digests.text(self.raw), self._seen()
         try:
@@ -202,6 +212,12 @@ class _Bytes:
             found.append(data[at : at + stored])
             at += stored
         return found
+
+    def begins_with(self, earlier: Entry) -> bool:
+        """Whether the first bytes are those of a copy that was made before."""
+        if self._data is None or not 0 < earlier.size <= self.size:
+            return False
+        return hashlib.sha256(memoryview(self._data)[: earlier.size]).hexdigest() == earlier.digest
 
     def up_to(self, end: int) -> Iterator[bytes]:
         """The bytes before `end`. Also after the file was closed."""

@@ -19,7 +19,7 @@ from holdfast.care.backup.folder import Folder
 from holdfast.care.backup.report import Finding, RestoreReport
 from holdfast.care.backup.rewinding import Point, Taken
 from holdfast.care.fsck import check_path
-from holdfast.engine import derive
+from holdfast.engine import derive, served
 from holdfast.engine.open import Settings, open_store
 from holdfast.engine.recover import Progress
 from holdfast.errors import (
@@ -79,6 +79,8 @@ def restore(
     head, place = _head(source, one, wanted.point), Folder(os.path.abspath(target), settings.disk)
     done = _Done()
     note = {"generation": one.number, "head": head.hash.hex(), "store": store_id}
+    if settings.index is not None and not place.here(""):  # else it was interrupted, and may have begun to fill it
+        served.demand_free(settings.index)
     _demand_place(place, note)
     place.put(NOTE, canon.encode({"note": note}) + b"\n")
     said = place.read(f"{READY}/{NOTE}") or place.read(_SAID)
@@ -140,8 +142,12 @@ def _build(job: _Job, done: _Done) -> Taken:
             taken = rewinding.rewind(place.root, store_id, later, job.head, job.settings)
     elif place.size(paths.INDEX) is not None:
         derive.adopt(place.local(paths.INDEX), None, store_id)  # without it, opening derives one from the journal
+    features: tuple[str, ...] = ()
+    if job.settings.index is not None:  # rows are derived there when it is opened
+        features = (marker.SERVED,)
+        place.remove(paths.INDEX)
     place.settle()
-    place.put(paths.MARKER, marker.encode(Marker(store_id)))
+    place.put(paths.MARKER, marker.encode(Marker(store_id, features=features)))
     _demand_opens(job)
     rewinding.carry_over(place.root, job.settings, taken)
     return taken

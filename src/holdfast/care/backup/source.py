@@ -66,8 +66,11 @@ class Source(Protocol):
         """Whether a copy that was made before, under the same path, is what is wanted now."""
         ...
 
-    def proven(self) -> Proven:
-        """Its bytes. MovedError; NoSpaceError and the like are the destination's."""
+    def proven(self, earlier: Entry | None = None, /) -> Proven:
+        """Its bytes. `earlier`: a copy under the same path that is not what is wanted now.
+
+        MovedError; NoSpaceError and the like are the destination's.
+        """
         ...
 
 

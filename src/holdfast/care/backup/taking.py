@@ -21,7 +21,7 @@ from holdfast.care.backup.snapshot import copy_index
 from holdfast.care.backup.source import MovedError, Snapshot, Source
 from holdfast.care.backup.sources import sources
 from holdfast.disk import Disk
-from holdfast.engine import served, transaction
+from holdfast.engine import transaction
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
@@ -67,7 +67,6 @@ class _Made:
 def backup(handle: Handle, destination: Destination, way: Way, progress: Progress | None = None) -> BackupReport:
     """Back up an open store. See `holdfast.Store.backup`."""
     handle.alive()
-    served.demand_file(handle, "a backup")
     if transaction.current(handle) is not None:
         raise ConflictError("a backup inside a transaction would have what is not committed",
                             remedy="End the transaction first.")  # fmt: skip
@@ -99,6 +98,7 @@ def _settle_journal(handle: Handle) -> None:
     if not handle.read_only:
         with handle.watching_syncs():
             handle.journal.sync()
+            handle.keeper.sync()
 
 
 def _demand_elsewhere(handle: Handle, destination: Destination) -> None:
@@ -236,7 +236,7 @@ class _Taking:
                 self._made.shared_files += 1
                 self._made.shared_bytes += one.entry.size
                 return one.entry
-        proven = source.proven()
+        proven = source.proven(held[-1].entry if held else None)
         self._made.erased_seq = max(self._made.erased_seq, proven.erased_seq)
         self._made.lacks += proven.lacks
         if proven.blocks is None:
@@ -291,7 +291,7 @@ class _Taking:
 
         Of the files of the store the marker is the last: without it the folder opens as none.
         """
-        data = marker.encode(self._handle.marker)
+        data = marker.encode(marker.filed(self._handle.marker))
         noting.add(Entry(paths.MARKER, len(data), hashlib.sha256(data).hexdigest()))
         noting.add(self._index_entry(index_path))
         for folder in paths.FOLDERS:

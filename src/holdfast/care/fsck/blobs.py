@@ -98,6 +98,8 @@ def _stored(scene: Scene, row: ContentRow, sizes: dict[str, int | None]) -> int 
         facts = scene.facts(paths.pack_file(pack))
         sizes[pack] = None if facts is None else facts.st_size
     size = sizes[pack]
+    if (size or 0) < end and scene.kept(pack, row.spot.offset, row.spot.stored_bytes) is not None:
+        return row.spot.stored_bytes
     return None if size is None else min(max(size - row.spot.offset, 0), row.spot.stored_bytes)
 
 

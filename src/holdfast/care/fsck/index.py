@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from holdfast import ram
 from holdfast.care.fsck.matched import Matched
 from holdfast.care.fsck.scene import Held, Scene, words
 from holdfast.engine import derive, served
@@ -20,6 +21,8 @@ def check_file(scene: Scene) -> None:
     path = os.path.join(scene.root, paths.INDEX)
     if served.place_of(scene.root, scene.disk) is not None:
         path = ""
+    elif ram.holds(path):
+        pass
     elif not os.path.lexists(path):
         scene.out.found("index-missing", paths.INDEX)
         return
@@ -62,7 +65,7 @@ def _pages_and_schema(scene: Scene, audit: Audit) -> bool:
 
 def _check_identity(scene: Scene, audit: Audit, path: str) -> None:
     try:
-        here = file_identity(path) if path else audit.index.identity()
+        here = file_identity(path) if path and not ram.holds(path) else audit.index.identity()
     except OSError:
         return
     try:

@@ -7,6 +7,7 @@ import os
 import stat as flags
 import time
 
+from holdfast import ram
 from holdfast.care.fsck.report import TOO_NEW
 from holdfast.care.fsck.scene import Scene
 from holdfast.errors import FormatTooNewError, HoldfastError, NotAStoreError
@@ -119,6 +120,8 @@ def _other_type(scene: Scene, name: str, *, folder: bool) -> bool:
     A folder may be a link to one on another disk; a file may not: it would be written elsewhere than the rest is kept.
     """
     path = os.path.join(scene.root, name)
+    if ram.holds(path):
+        return False
     right = os.path.isdir(path) if folder else os.path.isfile(path) and not os.path.islink(path)
     if right or not os.path.lexists(path):
         return False

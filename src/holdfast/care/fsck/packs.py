@@ -47,12 +47,14 @@ class _Pack:
         self.row = next(self.rows, None)
         self.live += self.row is not None
 
-    def miss(self) -> None:
-        """The row is not listed where it says; go on to the next."""
+    def miss(self, scene: Scene) -> None:
+        """The row is not listed where it says; go on to the next. What the index keeps needs no header yet."""
         assert self.row is not None
-        self.listed_not += 1
-        if len(self.unlisted) < _SUSPECTS:
-            self.unlisted.append(self.row)
+        spot = self.row.spot
+        if scene.kept(spot.pack, spot.offset, spot.stored_bytes) is None:
+            self.listed_not += 1
+            if len(self.unlisted) < _SUSPECTS:
+                self.unlisted.append(self.row)
         self.next_row()
 
     @property
@@ -88,7 +90,7 @@ def _check_pack(scene: Scene, pack: _Pack) -> None:
             else:
                 _check_append(scene, pack, part)
         while pack.row is not None:
-            pack.miss()
+            pack.miss(scene)
         scene.out.checked["packs"] += 1
         scene.out.checked["bytes in packs that nothing refers to"] += pack.garbage
         _tell_shape(scene, pack, scan)
@@ -104,12 +106,12 @@ def _check_append(scene: Scene, pack: _Pack, header: Header) -> None:
     for member in header.each():
         place = (member.offset, member.start)
         while pack.row is not None and pack.row.place < place:
-            pack.miss()
+            pack.miss(scene)
         if pack.row is not None and pack.row.place == place:
             if _is_of(pack.row, member):
                 pack.next_row()
             else:
-                pack.miss()
+                pack.miss(scene)
             continue
         pack.garbage += member.size
         if not scene.quick:

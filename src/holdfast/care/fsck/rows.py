@@ -26,7 +26,7 @@ _RANK = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}
 @contextlib.contextmanager
 def derived(scene: Scene, sources: list[Iterator[Transaction]]) -> Iterator[tuple[Audit, Derived]]:
     """An index outside the store, filled from the chain; its rows vanish with the block."""
-    with scratch_folder() as folder, contextlib.ExitStack() as stack:
+    with scratch_folder(root=scene.root) as folder, contextlib.ExitStack() as stack:
         index = SqliteIndex(os.path.join(folder, paths.INDEX))
         stack.callback(index.close)
         index.database.run("PRAGMA journal_mode = OFF")

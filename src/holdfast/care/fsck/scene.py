@@ -76,7 +76,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         """Files are looked for where they should be, whatever an open handle believes."""
-        self.packs = PackFolder(self.root, self.disk)
+        self.packs = PackFolder(self.root, self.disk, elsewhere=self.kept)
         self.loose = LocalBlobs(self.root, self.disk)
         self.recipes = RecipeFolder(self.root, self.disk)
 
@@ -86,6 +86,13 @@ class Scene:
             return self.disk.stat(os.path.join(self.root, path))
         except HoldfastError:
             return None
+
+    def kept(self, pack: str, offset: int, length: int) -> bytes | None:
+        """Bytes of a pack that the index keeps, because no sync has reached them there; None if it does not."""
+        with contextlib.suppress(HoldfastError):
+            if self.needs is not None and self.has_places:
+                return self.needs.index.physical.kept(pack, offset, length)
+        return None
 
     @contextlib.contextmanager
     def look_again(self) -> Iterator[bool]:

@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from holdfast import disk
+from holdfast import disk, ram
 from holdfast.engine import served
-from holdfast.engine.handle import open_here
-from holdfast.engine.locks import FileLock
+from holdfast.engine.handle import handle_on, open_here
+from holdfast.engine.locks import FileLock, lock_at
 from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import HoldfastError, LockedError
 from holdfast.formats import paths
@@ -47,11 +47,15 @@ class View:
     def open(self) -> Audit:
         """Look at the index as it is now; FileNotFoundError, and typed errors if it cannot be read."""
         self.close()
-        place = served.place_of(self._root, disk.Disk())
+        place = served.place_of(self._root, ram.disk_of(self._root))
         if place is not None:
             return self._open_served(place)
         with contextlib.ExitStack() as stack:
-            index = SqliteIndex(self._found(stack), read_only=True)
+            known = handle_on(self._root)
+            if known is not None and known.index.path != self._path and ram.holds(self._root):
+                index = known.index.again()  # a store in memory whose index somebody else has written
+            else:
+                index = SqliteIndex(self._found(stack), read_only=True)
             stack.callback(index.close)
             self.audit = Audit(index)
             self._held = stack.pop_all()
@@ -77,6 +81,8 @@ class View:
 
     def _found(self, stack: contextlib.ExitStack) -> str:
         """A path to open: that of a copy, or the index itself while the lock that keeps it in place is held."""
+        if ram.holds(self._path):
+            return self._path
         for number in range(_TRIES):
             time.sleep(min(0.001 * number, 0.05))
             with contextlib.ExitStack() as attempt:
@@ -116,7 +122,7 @@ def nobody_writes(root: str, wait_s: float) -> Iterator[bool]:
     """True if no writer can come between in the block; False if that could not be had in `wait_s` seconds."""
     with contextlib.ExitStack() as stack:
         try:
-            lock = FileLock(os.path.join(root, paths.WRITER_LOCK), absent_is_fine=True)
+            lock = lock_at(os.path.join(root, paths.WRITER_LOCK), absent_is_fine=True)
             stack.callback(lock.close)
             lock.acquire(shared=False, wait_s=wait_s)
             sure = True

@@ -12,7 +12,7 @@ from holdfast.care.fsck.view import View
 from holdfast.care.repair import pieces
 from holdfast.care.repair.report import Bench
 from holdfast.care.repair.sources import Sources
-from holdfast.engine import derive, recover
+from holdfast.engine import derive, recover, served
 from holdfast.errors import HoldfastError, NotAStoreError
 from holdfast.formats import lines, marker, paths
 from holdfast.formats.lines import Located
@@ -35,7 +35,7 @@ def restore_marker(bench: Bench, found: str | None) -> None:
     bench.disk.mkdir(bench.path(paths.TMP))
     fd = bench.disk.create(temporary)
     try:
-        bench.disk.write(fd, marker.encode(Marker(found)), temporary)
+        bench.disk.write(fd, marker.encode(Marker(found, features=served.features_of(bench.root, found))), temporary)
         bench.disk.fsync(fd, temporary)
     finally:
         bench.disk.close(fd)
@@ -104,7 +104,7 @@ def _marked(bench: Bench, store: str) -> str:
     """The id that a store's marker names; "" if none can be read."""
     with contextlib.suppress(HoldfastError, NotAStoreError, FileNotFoundError):
         path = os.path.join(store, paths.MARKER)
-        return marker.decode(bench.disk.read_file(path, marker.MAX_BYTES), path).store_id
+        return marker.decode(bench.disk.read_file(path, marker.MAX_BYTES), path, served=True).store_id
     return ""
 
 

@@ -29,9 +29,8 @@ from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
 from holdfast.errors import HoldfastError, LockedError, NoSpaceError, NotAStoreError
-from holdfast.formats import paths
+from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
-from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import change
 from holdfast.values import digest as digests
 from holdfast.values.change import Head
@@ -70,7 +69,7 @@ def repair(root: str, settings: Settings, wanted: Wanted, progress: Progress | N
         try:
             after = check_path(root, progress=progress, on_finding=plan.take)
             if "marker-too-new" in plan.codes:
-                opening.read_marker(root, settings.disk)  # says so
+                opening.read_marker(root, settings.disk, served=True)  # says so
             before = before or after
             if wanted.dry_run:
                 steps = tuple(_foretell(bench, plan, sources, wanted))
@@ -78,7 +77,6 @@ def repair(root: str, settings: Settings, wanted: Wanted, progress: Progress | N
             taken = len(bench.steps)
             if _nothing_to_do(plan, wanted):
                 break
-            served.demand_file_in(root, settings.disk, "repair")
             _mend(bench, plan, sources, settings=settings, wanted=wanted, progress=progress)
             if len(bench.steps) == taken:
                 break
@@ -161,7 +159,7 @@ def _mend_chain(
     progress: Progress | None,
 ) -> None:  # fmt: skip
     try:
-        found = opening.read_marker(bench.root, bench.disk)
+        found = opening.read_marker(bench.root, bench.disk, served=True)
     except NotAStoreError:
         return  # restore_marker has said so
     origin, whole = change.origin(found.store_id), True
@@ -174,13 +172,14 @@ def _mend_chain(
         _renew(bench, plan, sources, found, settings=settings, users=users, progress=progress)
         if not wanted.accept_loss and _is_hollow(bench, origin):
             bench.gone = ["every transaction: neither journal nor index has any"]
-    if (plan.journal or plan.lost) and os.path.isfile(bench.path(paths.INDEX)):
+    on_server = marker.SERVED in found.features
+    if (plan.journal or plan.lost) and (on_server or os.path.isfile(bench.path(paths.INDEX))):
         _mend_journal(bench, plan, origin, Beyond.ASIDE if wanted.accept_loss and plan.lost else Beyond.STOP)
 
 
 def _is_hollow(bench: Bench, origin: Head) -> bool:
     """Whether there is content and no transaction any more that speaks of it."""
-    index = SqliteIndex(bench.path(paths.INDEX))
+    index = served.index_of(bench.root, bench.disk)
     try:
         return (index.chain.head() or origin).next_seq == 1 and placing.has_content(bench.root, bench.disk)
     finally:
@@ -188,7 +187,7 @@ def _is_hollow(bench: Bench, origin: Head) -> bool:
 
 
 def _mend_journal(bench: Bench, plan: Plan, origin: Head, beyond: Beyond) -> None:
-    index = SqliteIndex(bench.path(paths.INDEX))
+    index = served.index_of(bench.root, bench.disk)
     try:
         mend_journal(bench, index, origin, beyond=beyond)
         end = (index.chain.head() or origin).next_seq
@@ -202,7 +201,7 @@ def _mend_journal(bench: Bench, plan: Plan, origin: Head, beyond: Beyond) -> Non
 
 def _is_whole_with(bench: Bench, plan: Plan, sources: Sources, origin: Head) -> bool:
     """Whether the chains of other stores fill the holes of ours, up to the end that its index shows."""
-    index = SqliteIndex(bench.path(paths.INDEX))
+    index = served.index_of(bench.root, bench.disk)
     try:
         end = index.chain.head()
         with sources.chains() as others:

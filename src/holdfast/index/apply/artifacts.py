@@ -112,13 +112,18 @@ def _revision(seq: int, artifact: Cell, number: int, body: Body, names: Names) -
     content = names.content(seq, revision["digest"], revision["size"])
     media_type = names.term(seq, revision["media_type"], SLOT_MEDIA)
     source, metadata = get("source", ""), get("metadata")
-    folder, slash, name = source.rpartition("/")
+    folder = folder_of(source)
     return (
         seq, artifact, number, content, media_type, record.json_text(metadata) if metadata else None, get("message"),
         # The folder stands once for all files of it.
-        names.term(seq, folder + slash, SLOT_SOURCE) if source else None, name or None, get("mode"), get("mtime_ns"),
-        names.key(seq, run) if run else None, STATE_KEPT,
+        names.term(seq, folder, SLOT_SOURCE) if source else None, source[len(folder) :] or None, get("mode"),
+        get("mtime_ns"), names.key(seq, run) if run else None, STATE_KEPT,
     )  # fmt: skip
+
+
+def folder_of(source: str) -> str:
+    """What stands once for all that come from one folder: the source up to its last slash."""
+    return source[: source.rfind("/") + 1]
 
 
 def _update(seq: int, body: Body) -> Iterator[Operation]:
@@ -170,7 +175,7 @@ def _redact(seq: int, body: Body) -> Iterator[Operation]:
 
 def _state(body: Body, state: int) -> Iterator[Operation]:
     for number in body["revisions"]:
-        yield Update("revision", {"artifact": KeyOf(body["id"]), "number": number}, {"state": state})
+        yield Update("revision", {"key": RevisionOf(body["id"], number)}, {"state": state})
 
 
 REDUCERS = {

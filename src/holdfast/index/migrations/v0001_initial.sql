@@ -16,10 +16,10 @@ CREATE TABLE "artifact" ("key" INTEGER NOT NULL PRIMARY KEY, "collection" INTEGE
 CREATE UNIQUE INDEX "artifact_collection_name_stray" ON "artifact" ("collection", "name", "stray") WHERE live = 1;
 CREATE INDEX "artifact_newest" ON "artifact" ("collection") WHERE live = 1;
 CREATE TABLE "content" ("key" INTEGER NOT NULL PRIMARY KEY, "digest" BLOB NOT NULL, "size" INTEGER NOT NULL, "crc" INTEGER NOT NULL);
-CREATE INDEX "content_digest" ON "content" (substr("digest", 1, 8));
+CREATE INDEX "content_digest" ON "content" (substr("digest", 1, 4));
 CREATE TABLE "revision" ("key" INTEGER NOT NULL PRIMARY KEY, "artifact" INTEGER NOT NULL, "number" INTEGER NOT NULL, "content" INTEGER NOT NULL, "media_type" INTEGER NOT NULL, "metadata" TEXT, "message" TEXT, "source" INTEGER, "source_name" TEXT, "mode" INTEGER, "mtime_ns" INTEGER, "run" INTEGER, "state" INTEGER NOT NULL, "crc" INTEGER NOT NULL);
-CREATE INDEX "revision_content" ON "revision" ("content");
-CREATE UNIQUE INDEX "revision_artifact_number" ON "revision" ("artifact", "number");
+CREATE UNIQUE INDEX "revision_artifact_number" ON "revision" ("artifact", "number") WHERE number > 1;
+CREATE INDEX "revision_content" ON "revision" ("content") WHERE content <> key;
 CREATE INDEX "revision_run" ON "revision" ("run") WHERE run IS NOT NULL;
 CREATE TABLE "tagging" ("record" INTEGER NOT NULL, "tag" TEXT NOT NULL, PRIMARY KEY ("record", "tag")) WITHOUT ROWID;
 CREATE UNIQUE INDEX "tagging_tag_record" ON "tagging" ("tag", "record");
@@ -43,9 +43,10 @@ CREATE TABLE "blob" ("content" INTEGER NOT NULL PRIMARY KEY, "container" INTEGER
 CREATE INDEX "blob_container_offset" ON "blob" ("container", "offset") WHERE container > 0;
 CREATE INDEX "blob_condemned_us" ON "blob" ("condemned_us") WHERE condemned_us IS NOT NULL;
 CREATE TABLE "chunk" ("key" INTEGER NOT NULL PRIMARY KEY, "digest" BLOB NOT NULL, "size" INTEGER NOT NULL, "container" INTEGER NOT NULL, "offset" INTEGER NOT NULL, "start" INTEGER NOT NULL, "stored_bytes" INTEGER NOT NULL, "condemned_us" INTEGER, "crc" INTEGER NOT NULL);
-CREATE INDEX "chunk_digest" ON "chunk" (substr("digest", 1, 8));
+CREATE INDEX "chunk_digest" ON "chunk" (substr("digest", 1, 4));
 CREATE INDEX "chunk_container_offset" ON "chunk" ("container", "offset");
 CREATE INDEX "chunk_condemned_us" ON "chunk" ("condemned_us") WHERE condemned_us IS NOT NULL;
+CREATE TABLE "pending" ("key" INTEGER NOT NULL PRIMARY KEY, "pack" TEXT NOT NULL, "start" INTEGER NOT NULL, "sum" INTEGER NOT NULL, "data" BLOB NOT NULL, "crc" INTEGER NOT NULL);
 CREATE TABLE "meta" ("key" TEXT NOT NULL PRIMARY KEY, "value" TEXT NOT NULL, "crc" INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE "schema_version" ("version" INTEGER NOT NULL PRIMARY KEY, "name" TEXT NOT NULL, "checksum" TEXT NOT NULL);
 INSERT INTO "container" ("key", "kind", "name", "condemned_us", "crc") VALUES (0, 'loose', 'loose', NULL, 1207165144);

@@ -146,10 +146,10 @@ CREATE TABLE IF NOT EXISTS "artifact" ("key" BIGINT NOT NULL PRIMARY KEY, "colle
 CREATE UNIQUE INDEX IF NOT EXISTS "artifact_collection_name_stray" ON "artifact" ("collection", "name", "stray") WHERE live = 1;
 CREATE INDEX IF NOT EXISTS "artifact_newest" ON "artifact" ("collection") WHERE live = 1;
 CREATE TABLE IF NOT EXISTS "content" ("key" BIGINT NOT NULL PRIMARY KEY, "digest" BYTEA NOT NULL, "size" BIGINT NOT NULL, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "content_digest" ON "content" (substr ("digest", 1, 8));
+CREATE INDEX IF NOT EXISTS "content_digest" ON "content" (substr ("digest", 1, 4));
 CREATE TABLE IF NOT EXISTS "revision" ("key" BIGINT NOT NULL PRIMARY KEY, "artifact" BIGINT NOT NULL, "number" BIGINT NOT NULL, "content" BIGINT NOT NULL, "media_type" BIGINT NOT NULL, "metadata" TEXT COLLATE "C", "message" TEXT COLLATE "C", "source" BIGINT, "source_name" TEXT COLLATE "C", "mode" BIGINT, "mtime_ns" BIGINT, "run" BIGINT, "state" BIGINT NOT NULL, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "revision_content" ON "revision" ("content");
-CREATE UNIQUE INDEX IF NOT EXISTS "revision_artifact_number" ON "revision" ("artifact", "number");
+CREATE UNIQUE INDEX IF NOT EXISTS "revision_artifact_number" ON "revision" ("artifact", "number") WHERE number > 1;
+CREATE INDEX IF NOT EXISTS "revision_content" ON "revision" ("content") WHERE content <> key;
 CREATE INDEX IF NOT EXISTS "revision_run" ON "revision" ("run") WHERE run IS NOT NULL;
 CREATE TABLE IF NOT EXISTS "tagging" ("record" BIGINT NOT NULL, "tag" TEXT COLLATE "C" NOT NULL, PRIMARY KEY ("record", "tag"));
 CREATE UNIQUE INDEX IF NOT EXISTS "tagging_tag_record" ON "tagging" ("tag", "record");
@@ -175,9 +175,10 @@ CREATE TABLE IF NOT EXISTS "blob" ("content" BIGINT NOT NULL PRIMARY KEY, "conta
 CREATE INDEX IF NOT EXISTS "blob_container_offset" ON "blob" ("container", "offset") WHERE container > 0;
 CREATE INDEX IF NOT EXISTS "blob_condemned_us" ON "blob" ("condemned_us") WHERE condemned_us IS NOT NULL;
 CREATE TABLE IF NOT EXISTS "chunk" ("key" BIGINT NOT NULL PRIMARY KEY, "digest" BYTEA NOT NULL, "size" BIGINT NOT NULL, "container" BIGINT NOT NULL, "offset" BIGINT NOT NULL, "start" BIGINT NOT NULL, "stored_bytes" BIGINT NOT NULL, "condemned_us" BIGINT, "crc" BIGINT NOT NULL);
-CREATE INDEX IF NOT EXISTS "chunk_digest" ON "chunk" (substr ("digest", 1, 8));
+CREATE INDEX IF NOT EXISTS "chunk_digest" ON "chunk" (substr ("digest", 1, 4));
 CREATE INDEX IF NOT EXISTS "chunk_container_offset" ON "chunk" ("container", "offset");
 CREATE INDEX IF NOT EXISTS "chunk_condemned_us" ON "chunk" ("condemned_us") WHERE condemned_us IS NOT NULL;
+CREATE TABLE IF NOT EXISTS "pending" ("key" BIGINT NOT NULL PRIMARY KEY, "pack" TEXT COLLATE "C" NOT NULL, "start" BIGINT NOT NULL, "sum" BIGINT NOT NULL, "data" BYTEA NOT NULL, "crc" BIGINT NOT NULL);
 
 -- What this index says of itself.
 CREATE TABLE IF NOT EXISTS "meta" ("key" TEXT COLLATE "C" NOT NULL PRIMARY KEY, "value" TEXT COLLATE "C" NOT NULL, "crc" BIGINT NOT NULL);
@@ -192,10 +193,17 @@ CREATE TABLE IF NOT EXISTS "head" ("one" BOOLEAN NOT NULL PRIMARY KEY CHECK ("on
 INSERT INTO "head" ("one", "version") VALUES (TRUE, 1) ON CONFLICT DO NOTHING;
 ALTER TABLE "revision" ADD COLUMN IF NOT EXISTS "metadata_json" JSONB GENERATED ALWAYS AS (CASE WHEN length("metadata") < 100000 AND position('\u0000' IN "metadata") = 0 THEN "metadata"::jsonb END) STORED;
 
+-- Full text: up to where changes are taken in, the documents, and their words. Derived.
+CREATE TABLE IF NOT EXISTS "search_meta" ("one" BOOLEAN NOT NULL PRIMARY KEY CHECK ("one"), "seq" BIGINT NOT NULL, "chain" BYTEA NOT NULL, "next_id" BIGINT NOT NULL);
+INSERT INTO "search_meta" ("one", "seq", "chain", "next_id") VALUES (TRUE, 0, '', 1) ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS "search_doc" ("id" BIGINT NOT NULL PRIMARY KEY, "key" BIGINT NOT NULL UNIQUE, "revision" BIGINT NOT NULL, "left_out" TEXT);
+CREATE TABLE IF NOT EXISTS "search_words" ("doc" BIGINT NOT NULL, "part" BIGINT NOT NULL, "words" TSVECTOR NOT NULL, PRIMARY KEY ("doc", "part"));
+CREATE INDEX IF NOT EXISTS "search_words_words" ON "search_words" USING gin ("words");
+
 -- The outbox: who consumes changes, up to which one, and who has the lease.
 CREATE TABLE IF NOT EXISTS "outbox_consumer" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "attempts" BIGINT NOT NULL, "failures" BIGINT NOT NULL, "deaths" BIGINT NOT NULL, "token" BIGINT NOT NULL, "holder" TEXT COLLATE "C" NOT NULL, "until_us" BIGINT NOT NULL, "made_us" BIGINT NOT NULL, "moved_us" BIGINT NOT NULL, PRIMARY KEY ("scope", "name"));
 
 -- The outbox: changes that a consumer could not handle.
 CREATE TABLE IF NOT EXISTS "outbox_letter" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "failures" BIGINT NOT NULL, "reason" TEXT COLLATE "C" NOT NULL, "dead_us" BIGINT NOT NULL, "due" BIGINT NOT NULL, PRIMARY KEY ("scope", "name", "seq"));
-INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', '381e3597b44d83c79341b66f5db220c3efe801fd463259352f52b2b00530ca20') ON CONFLICT DO NOTHING;
+INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', 'd076b25792cc10732693079014b0a0f303436b3402d9b06db7a11f5a6eeed848') ON CONFLICT DO NOTHING;
 COMMIT;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -36,6 +36,10 @@ class Result:
         rows = self._cursor.fetchall()
         return rows if self._fold is None else list(map(self._fold, rows))
 
+    def rows(self) -> list[Row]:
+        """All rows; none of a statement that gives none."""
+        return self.fetchall() if self._cursor.description is not None else []
+
     def fetchone(self) -> Row | None:
         """The next row, or None."""
         row = self._cursor.fetchone()
@@ -50,17 +54,19 @@ class Result:
 
 
 class Known:
-    """An answer for which the server need not be asked."""
+    """An answer for which the server need not be asked, or not yet. `rowcount`: of a statement that gives no rows."""
 
     __slots__ = ("_rows", "rowcount")
 
-    def __init__(self, rows: tuple[Row, ...]) -> None:
+    def __init__(self, rows: tuple[Row, ...] = (), *, rowcount: int = 0) -> None:
         self._rows = rows
-        self.rowcount = len(rows)
+        self.rowcount = rowcount or len(rows)
 
     def fetchall(self) -> list[Row]:
         """All rows."""
         return [*self._rows]
+
+    rows = fetchall
 
     def fetchone(self) -> Row | None:
         """The first row, or None."""
@@ -85,6 +91,7 @@ class Link:
         self._read_only = read_only
         self._connection = place.connect(read_only=read_only)
         self.total_changes = 0
+        self._waiting: list[tuple[bytes, Sequence[Any] | None]] = []
         self.version: int | None = None  # of the index, while this connection holds the row that says it
 
     @property
@@ -106,12 +113,16 @@ class Link:
             return Known(((self.version,),))
         return self.say(translated(sql), parameters)
 
-    def say(self, said: Statement, parameters: Sequence[Any] = ()) -> Result:
+    def say(self, said: Statement, parameters: Sequence[Any] = ()) -> Result | Known:
         """One statement that is translated already."""
         given = said.arranged(parameters) if parameters else None
-        outside = not self.in_transaction
+        outside = self.version is None and not self.in_transaction
+        if said.waits and not outside:
+            self._waiting.append((said.text, given))
+            self.total_changes += 1
+            return Known(rowcount=1)
         try:
-            cursor = self._connection.execute(said.text, given)
+            cursor = self._sent(said.text, given)
         except (psycopg.Error, UnicodeError) as error:
             if not (outside and said.repeatable and self.lost):
                 raise mapped(error, self._where) from None
@@ -124,21 +135,47 @@ class Link:
             self.total_changes += max(cursor.rowcount, 0)
         return Result(cursor, said.fold, self._where)
 
-    def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """One statement for each row, in one go."""
-        if not rows:
-            return
-        said = translated(sql)
+    def _sent(self, text: bytes, given: Sequence[Any] | None) -> psycopg.Cursor[Row]:
+        """A statement behind those that wait: all on their way before the first answer is read."""
+        if not self._waiting:
+            return self._connection.execute(text, given)
+        waiting, self._waiting = self._waiting, []
+        if text.startswith(b"ROLLBACK"):  # to a savepoint: it came before them
+            return self._connection.execute(text, given)
+        with self._connection.pipeline():
+            for one in waiting:
+                self._connection.execute(*one)
+            return self._connection.execute(text, given)
+
+    def send(self) -> None:
+        """Send what waits; errors typed."""
         try:
-            cursor = self._connection.cursor()
-            cursor.executemany(said.text, [said.arranged(row) for row in rows])
+            if self._waiting:
+                self._sent(b"SELECT", None)
         except (psycopg.Error, UnicodeError) as error:
             raise mapped(error, self._where) from None
+
+    def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """One statement for each row, in one go."""
+        said = translated(sql)
+        self.direct_many(said.text.decode(), [said.arranged(row) for row in rows])
         self.total_changes += len(rows)
+
+    def direct_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """The same of a statement of PostgreSQL's own."""
+        if not rows:
+            return
+        self.send()
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.executemany(sql.encode(), rows)
+        except (psycopg.Error, UnicodeError) as error:
+            raise mapped(error, self._where) from None
 
     def stream(self, sql: str) -> Iterator[Row]:
         """Rows of a long answer, a thousand fetched at a time, in the open transaction."""
         said = translated(sql)
+        self.send()
         try:
             with self._connection.cursor(name="stream") as cursor:
                 cursor.itersize = _STREAMED
@@ -146,8 +183,22 @@ class Link:
         except (psycopg.Error, UnicodeError) as error:
             raise mapped(error, self._where) from None
 
+    def copy_in(self, text: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """COPY … FROM STDIN in binary form: rows of columns of these types."""
+        self.send()
+        try:
+            with self._connection.cursor() as cursor, cursor.copy(text.encode()) as copy:
+                copy.set_types(types)
+                for row in rows:
+                    copy.write_row(row)
+        except (psycopg.Error, UnicodeError) as error:
+            raise mapped(error, self._where) from None
+
     def script(self, text: str) -> None:
         """Statements of PostgreSQL's own, without parameters, in one message. Not repeated whatever happens."""
+        if text == "ROLLBACK":
+            self._waiting.clear()
+        self.send()
         try:
             self._connection.execute(text.encode())
         except psycopg.Error as error:
@@ -158,6 +209,7 @@ class Link:
 
         One message, said again on a new connection if the old one was lost.
         """
+        self._waiting.clear()
         try:
             cursor = self._connection.execute(_BEGIN)
         except psycopg.Error as error:
@@ -251,9 +303,36 @@ class PostgresDatabase:
         finally:
             other.close()
 
+    def direct(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a statement of PostgreSQL's own; errors typed."""
+        reads = sql.startswith(("SELECT", "WITH")) and "DELETE" not in sql
+        return self.raw().say(Statement(sql.encode(), None, None, writes=False, repeatable=reads), parameters).rows()
+
+    def direct_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """A statement of PostgreSQL's own for each row, in one go; errors typed."""
+        self.raw().direct_many(sql, rows)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction on this thread's connection: committed at the end of the block, undone if it raises."""
+        link = self.raw()
+        link.script("BEGIN")
+        try:
+            yield
+            link.script("COMMIT")
+        except BaseException:
+            if link.in_transaction and not link.lost:
+                link.script("ROLLBACK")
+            raise
+
     def close_every(self) -> None:
         """Close the connections of all threads."""
         self._closed = True
+        self.part()
+
+    def part(self) -> None:
+        """Close the connections of all threads; new ones are made when they are asked for."""
+        self._own = threading.local()
         with self._guard:
             every, self._every = self._every, []
         for _, link in every:

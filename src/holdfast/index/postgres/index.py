@@ -6,30 +6,35 @@ or machine a writer runs on, and a reader who sees a seq sees all before it.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from holdfast.errors import IndexDamagedError, InvalidValueError
-from holdfast.index import proof, tables
+from holdfast.errors import HoldfastError, IndexDamagedError, InvalidValueError
+from holdfast.index import migrating, proof, tables
 from holdfast.index.audit import Audit
 from holdfast.index.database import Database
-from holdfast.index.migrations import runner
 from holdfast.index.migrations.manifest import MANIFEST
 from holdfast.index.outbox import OutboxRows
-from holdfast.index.postgres import migrating, schema, sortable
+from holdfast.index.postgres import carrying, following, migrating, schema, sortable
 from holdfast.index.postgres.audit import PostgresAudit
-from holdfast.index.postgres.connection import Link, PostgresDatabase
+from holdfast.index.postgres.connection import VERSION, Link, PostgresDatabase
 from holdfast.index.postgres.dialect import NOW_US
+from holdfast.index.postgres.following import Ear
 from holdfast.index.postgres.place import Place
 from holdfast.index.postgres.proving import Row
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sqlite import HOME, SqliteIndex
 
 _MIGRATING = 0x686F6C64
 """Key of the advisory lock under which schemas are made: one migrates, the others wait."""
 
 OUTBOX = ("outbox_consumer", "outbox_letter")
 """Tables whose rows follow from no chain: an index that is made anew takes them over."""
+
+_BESIDE, _ASIDE = "holdfast: made beside", "holdfast: set aside for"
+"""What the comment of a schema begins with that is not to be used: of an index in the making, and of an old one."""
 
 _IDENTITY = """SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || d.oid || '/' || n.oid
     FROM pg_database d, pg_namespace n WHERE d.datname = current_database() AND n.nspname = current_schema()"""
@@ -43,11 +48,19 @@ class PostgresIndex(SqliteIndex):
         self.read_only = read_only
         self.server = PostgresDatabase(self.place, read_only=read_only)
         self._changes: int | None = None
+        self._told = following.told(self.place.schema)
+        self._ears: list[Ear] = []
+        self._hearing = threading.local()
         # The same calls, to connections of another kind: see contract.py.
         self._wire(str(self.place), cast("Database", self.server))
 
     def _link(self) -> Link:
         return self.server.raw()
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """Never: what stands in the folder is all that is needed of it without the server."""
+        return False
 
     # -- making and closing ------------------------------------------------------------------------------------------
 
@@ -68,7 +81,7 @@ class PostgresIndex(SqliteIndex):
         link.script(with_lock)
         try:
             link.script(f'CREATE SCHEMA IF NOT EXISTS "{self.place.schema}"')
-            found = runner.check(self.database)
+            found = migrating.check(self.database)
             for step in MANIFEST:
                 if step.version > found:
                     link.script(";\n".join([*schema.steps(step), schema.record(step)]))
@@ -78,20 +91,20 @@ class PostgresIndex(SqliteIndex):
             raise
 
     def change_schema(
-        self, manifest: runner.Manifest, target: int, aside: str, *, told: runner.Told | None = None
+        self, manifest: migrating.Manifest, target: int, aside: str, *, told: migrating.Told | None = None
     ) -> int:  # fmt: skip
         """Copy all tables to a schema `aside`, then take the steps to a version, all in one transaction; see there."""
         return migrating.change(self, migrating.Way(manifest, target, aside, _MIGRATING), told)
 
     def check(self) -> None:
         """Whether this is an index with a schema this software can work on; typed errors if not."""
-        found = runner.demand_newest(self.database)
+        found = migrating.demand_newest(self.database)
         if found == 0:
             raise IndexDamagedError(f"{self.path} has no tables of an index", reason="no schema")
 
     def exists(self) -> bool:
         """Whether there is a schema with tables of an index."""
-        return runner.version_of(self.database) > 0
+        return migrating.version_of(self.database) > 0
 
     def identity(self) -> str:
         """What a dump of the index that is restored elsewhere cannot carry along: server, database, schema."""
@@ -105,7 +118,9 @@ class PostgresIndex(SqliteIndex):
         try:
             if self._link().begin() is None:
                 raise IndexDamagedError(f"{self.path} has lost its row of `head`", reason="head")
-            self.executor.begin(self.sights.begin())
+            version = self.sights.begin()
+            self.executor.begin(version)
+            self.physical.packs.begin(version)
         except BaseException:
             self.rollback()
             raise
@@ -118,7 +133,7 @@ class PostgresIndex(SqliteIndex):
         if self._changes == link.total_changes:
             link.script("COMMIT")
         else:
-            link.script('UPDATE "head" SET "version" = "version" + 1; COMMIT')
+            link.script(f'UPDATE "head" SET "version" = "version" + 1; {self._told}; COMMIT')
         self.sights.end()
 
     def rollback(self) -> None:
@@ -129,6 +144,28 @@ class PostgresIndex(SqliteIndex):
         if link.in_transaction and not link.lost:
             link.script("ROLLBACK")
         self.executor.forget()
+        self.physical.packs.forget_keys()
+
+    def version(self) -> int:
+        """A number that every commit that changed something makes another one."""
+        row = self.server.one(VERSION)
+        if row is None:
+            raise IndexDamagedError(f"{self.path} has lost its row of `head`", reason="head")
+        return int(row[0])
+
+    def wait(self, seen: int, timeout_s: float) -> int:
+        """See contract.py. A connection of this thread listens; it costs the server a process while it waits."""
+        ear: Ear | None = getattr(self._hearing, "ear", None)
+        if ear is None:
+            ear = self._hearing.ear = Ear(self.place, self.version)
+            self._ears.append(ear)
+        return ear.wait(seen, timeout_s)
+
+    def close(self) -> None:
+        """Close all connections."""
+        while self._ears:
+            self._ears.pop().close()
+        super().close()
 
     # -- what a file is asked for ------------------------------------------------------------------------------------
 
@@ -160,7 +197,7 @@ class PostgresIndex(SqliteIndex):
         """What the schema lacks; the server checks its own pages."""
         found = {str(row[0]) for row in self.server.rows("SELECT tablename FROM pg_tables WHERE schemaname = "
                                                           "current_schema()")}  # fmt: skip
-        wanted = {str(model._meta.table_name) for model in tables.models().all()} | {"head", *OUTBOX}
+        wanted = {str(model._meta.table_name) for model in tables.models().all()} | {*schema.OWN, *OUTBOX}
         return [f"{name} is missing" for name in sorted(wanted - found)]
 
     def prove_pages(self, *, up_to_bytes: int) -> None:
@@ -171,9 +208,38 @@ class PostgresIndex(SqliteIndex):
         for table in tables_of_interest:
             proof.prove_all(self.database, table)
 
-    def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:
-        """Not possible: there are no pages to copy."""
-        raise NotImplementedError("there are no pages to copy; who asks looks first (engine/served.demand_file)")
+    def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:  # noqa: ARG002
+        """Copy every row, as it is committed, into a file that is open: the same cells, as one moment has them."""
+        link = Link(self.place, read_only=True)
+        try:
+            carrying.to_file(link, target)
+        finally:
+            link.close()
+
+    def load(self, source: SqliteIndex) -> None:
+        """Take in every row of a file, into this schema, which is new. IDENTITY and the like come along."""
+        carrying.to_server(source, self._link())
+        self.forget()
+
+    def take_over(self, fresh: SqliteIndex) -> None:
+        """The rows of a file become this index's, in one step; of the old ones no version is left in a table.
+
+        Schemas that were set aside go too: they may hold every name and text there was.
+        """
+        made = self.beside()
+        try:
+            made.load(fresh)
+            made.set_meta(HOME, made.identity())
+            made.replace(self, keep=False)
+        except BaseException:
+            with contextlib.suppress(HoldfastError):
+                made.drop()
+            raise
+        finally:
+            made.close()
+        self.server.part()  # what they have prepared is of tables that are gone
+        self.forget()
+        self._drop_those(_ASIDE)
 
     def size_bytes(self) -> int:
         """What the tables and their indexes take on the server."""
@@ -182,6 +248,10 @@ class PostgresIndex(SqliteIndex):
             "ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND c.relkind = 'r'"
         )
         return 0 if row is None else int(row[0])
+
+    def elsewhere(self) -> PostgresDatabase:
+        """More connections to the same schema, for what must not happen inside of a transaction of this index."""
+        return PostgresDatabase(self.place, read_only=self.read_only)
 
     def outbox(self) -> OutboxRows:
         """The rows of the outbox, on connections of their own: what is acknowledged is no part of a write here."""
@@ -195,10 +265,23 @@ class PostgresIndex(SqliteIndex):
     # -- taking the place of another ---------------------------------------------------------------------------------
 
     def beside(self) -> PostgresIndex:
-        """An empty index in a schema of its own in the same database, to be filled and to `replace` this one."""
+        """An empty index in a schema of its own in the same database, to be filled and to `replace` this one.
+
+        What others began beside this one and did not finish goes: the caller has the store to itself.
+        """
+        said = self._drop_those(_BESIDE)
         made = PostgresIndex(self.place.beside(f"{self.place.schema[:24]}_new_{os.urandom(4).hex()}"))
         made.migrate()
+        made._link().script(f"COMMENT ON SCHEMA \"{made.place.schema}\" IS '{said}'")
         return made
+
+    def _drop_those(self, why: str) -> str:
+        """Drop the schemas that say that they are there because of this one; what they say."""
+        said = f"{why} {self.place.schema}"
+        sql = "SELECT n.nspname FROM pg_namespace n WHERE obj_description(n.oid, 'pg_namespace') = %s"
+        for (name,) in self.server.direct(sql, (said,)):
+            self._link().script(f'DROP SCHEMA "{name}" CASCADE')
+        return said
 
     def replace(self, other: PostgresIndex, *, keep: bool) -> None:
         """Take the place of another schema of this database, in one step. `keep`: the other one stays under a new name.
@@ -210,11 +293,14 @@ class PostgresIndex(SqliteIndex):
         rows = "".join(
             f'DROP TABLE "{own}"."{table}"; ALTER TABLE "{old}"."{table}" SET SCHEMA "{own}";' for table in OUTBOX
         )
-        after = "" if keep else f'DROP SCHEMA "{aside}" CASCADE;'
+        after = f'DROP SCHEMA "{aside}" CASCADE;'
+        if keep:
+            after = f"COMMENT ON SCHEMA \"{aside}\" IS '{_ASIDE} {old}';"
         exists = self.server.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", (old,)) is not None
         away = f'{rows} ALTER SCHEMA "{old}" RENAME TO "{aside}";' if exists else ""
         after = after if exists else ""
-        self._link().script(f'BEGIN; {away} ALTER SCHEMA "{own}" RENAME TO "{old}"; {after} COMMIT')
+        named = f'ALTER SCHEMA "{own}" RENAME TO "{old}"; COMMENT ON SCHEMA "{old}" IS NULL;'
+        self._link().script(f"BEGIN; {away} {named} {after} COMMIT")
         self.close()
 
     def drop(self) -> None:

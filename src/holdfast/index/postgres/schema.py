@@ -37,6 +37,9 @@ _DERIVED = (
 """Only to search by. What is kept is the canonical text: JSONB makes 1e+16 an integer, drops the sign of -0.0 and
 refuses \\u0000; where it can't hold a value it is NULL."""
 
+OWN = frozenset({"head", "search_meta", "search_doc", "search_words"})
+"""Tables that a file has not."""
+
 _LONG = (
     # These texts may be longer than an entry of a B-tree. That a term stands once is seen to by whoever holds the head.
     ("term_text", "term", "text"),
@@ -58,11 +61,16 @@ def name(schema: str | None) -> str:
     return wanted
 
 
-def functions() -> list[str]:
-    """The statements that make the functions which translated statements call."""
-    data = pkgutil.get_data(__package__, "functions.sql")
+def _read(file: str) -> list[str]:
+    """The statements of a file of this package: a blank line stands between them, and the first paragraph is words."""
+    data = pkgutil.get_data(__package__, file)
     assert data is not None
     return [part.strip() for part in data.decode().split("\n\n")[1:]]
+
+
+def functions() -> list[str]:
+    """The statements that make the functions which translated statements call."""
+    return _read("functions.sql")
 
 
 def steps(step: Migration) -> list[str]:
@@ -70,7 +78,7 @@ def steps(step: Migration) -> list[str]:
     said = [dialect.schema(_hashed(one)) for one in step.up]
     if step.version > 1:
         return said
-    return [*functions(), *said, *_HEAD, _DERIVED, *_OUTBOX]
+    return [*functions(), *said, *_HEAD, _DERIVED, *_read("search.sql"), *_OUTBOX]
 
 
 def _hashed(statement: str) -> str:
@@ -95,6 +103,7 @@ _TITLES = {
     "container": "Where contents lie: files and packs of the blob folder.",
     "meta": "What this index says of itself.",
     "schema_version": "Schema versions: which steps of the manifest were taken, each with its checksum.",
+    "search_meta": "Full text: up to where changes are taken in, the documents, and their words. Derived.",
     "outbox_consumer": "The outbox: who consumes changes, up to which one, and who has the lease.",
     "outbox_letter": "The outbox: changes that a consumer could not handle.",
     "head": "The end of the chain is written by whoever holds this row.",

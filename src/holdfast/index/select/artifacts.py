@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
-from holdfast.index import proof
-from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
+from holdfast.index import proof, revised
+from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.select import neighbours
-from holdfast.index.select.lookups import Lookups, Written
+from holdfast.index.select.lookups import Lookups
+from holdfast.index.select.making import Maker
 from holdfast.index.select.sight import MAX_CHARACTERS, Row, Sight
 from holdfast.values import canon, digest, moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
-from holdfast.values.records import Artifact, FileFacts, Revision, RevisionState
+from holdfast.values.records import Artifact, Revision
 
 _TOGETHER = 500
 _KEPT_TOGETHER = 200
 """No page of more rows is kept in memory."""
 
-_STATES = {
-    STATE_KEPT: RevisionState.KEPT,
-    STATE_PURGED: RevisionState.PURGED,
-    STATE_WITHDRAWN: RevisionState.WITHDRAWN,
-}
 PLACE = "t1.collection = ? AND t1.name = ? AND t1.stray = ? AND t1.live = 1"
 _BRIEFS = f"""SELECT n.key, a.key, c.digest, v.media_type, v.mode, v.state, a.newest,
     EXISTS (SELECT 1 FROM blob b WHERE b.content = c.key), a.collection, a.name, a.stray,
@@ -50,8 +47,12 @@ class Brief:
 # Aliases in every query: t1 artifact, t2 record, t3 the revision, t4 its content. Rows are fetched whole, each with its
 # checksum, so that one reading gives them and proves them: where a cell came from an index, it is proven with its row.
 
-_ARTIFACT, _RECORD = slice(0, 8), slice(9, 17)
-_REVISION, _CONTENT = slice(18, 31), slice(32, 35)
+_APART = b"\x1f"
+_FORM = b"".join(
+    proof.FORMS[table] + _APART + b"%a" + _APART for table in ("artifact", "record", "revision", "content")
+).removesuffix(_APART)
+"""The texts of all four rows at once, each followed by its checksum; what stands between them is in no such text."""
+
 REVISION_AT = 18
 _REVISION_COLUMNS = f"{proof.columns('revision', 't3')}, {proof.columns('content', 't4')}"
 COLUMNS = f"{proof.columns('artifact', 't1')}, {proof.columns('record', 't2')}, {_REVISION_COLUMNS}"
@@ -69,8 +70,10 @@ _MANY_OF = f"""SELECT n.key, {COLUMNS} FROM json_each(?1) n CROSS JOIN record r 
     CROSS JOIN artifact t1 ON t1.key = r.key {OTHERS}"""
 _MANY_KEYS = f"""SELECT n.key, {COLUMNS} FROM json_each(?) n CROSS JOIN artifact t1 ON t1.key = n.value {OTHERS}"""
 _REVISIONS = f"SELECT {_REVISION_COLUMNS} FROM revision t3 LEFT JOIN content t4 ON t4.key = t3.content WHERE"
+_LAST_NUMBER = """SELECT coalesce((SELECT max(number) FROM revision WHERE artifact = ?1 AND number > 1),
+    (SELECT number FROM revision WHERE key = ?1))"""
 _BEFORE = f"""SELECT n.key, {_REVISION_COLUMNS} FROM json_each(?) n
-    CROSS JOIN revision t3 ON t3.artifact = json_extract(n.value, '$[0]') AND t3.number = json_extract(n.value, '$[1]')
+    CROSS JOIN revision t3 ON {revised.numbered("t3", "json_extract(n.value, '$[0]')", "json_extract(n.value, '$[1]')")}
     LEFT JOIN content t4 ON t4.key = t3.content"""
 
 
@@ -80,6 +83,7 @@ class ArtifactRows:
     def __init__(self, database: Database, lookups: Lookups) -> None:
         self._db = database
         self._lookups = lookups
+        self._maker = Maker(lookups)
 
     # -- one -------------------------------------------------------------------------------------------------------
 
@@ -156,12 +160,12 @@ class ArtifactRows:
 
     def revision(self, key: int, artifact_id: str, number: int) -> Revision | None:
         """One revision of an artifact."""
-        row = self._db.one(f"{_REVISIONS} t3.artifact = ? AND t3.number = ?", (key, number))
+        row = self._db.one(f"{_REVISIONS} {revised.numbered('t3', '?1', '?2')}", (key, number))
         return None if row is None else self._to_revisions(key, artifact_id, [row])[0]
 
     def history(self, key: int, artifact_id: str) -> list[Revision]:
         """All revisions of an artifact, newest first."""
-        rows = self._db.rows(f"{_REVISIONS} t3.artifact = ? ORDER BY t3.number DESC", (key,))
+        rows = self._db.rows(f"{_REVISIONS} {revised.of_artifact('t3', '?1')} ORDER BY t3.number DESC", (key,))
         # Numbers have no gaps, and the newest is among them: a row that an index lost is missed.
         newest = self._db.one("SELECT newest FROM artifact WHERE key = ?", (key,))
         known = newest is None or newest[0] in {row[0] for row in rows}
@@ -176,7 +180,7 @@ class ArtifactRows:
                 raise proof.damaged("revision", f"of artifact {artifact}")
         before = self._before(rows)
         written = self._lookups.written
-        return [self._to_revision(artifact_id, row, before.get(row[0]), written(row[0])) for row in rows]
+        return [self._maker.revision(artifact_id, row, before.get(row[0]), written(row[0])) for row in rows]
 
     def _before(self, rows: Sequence[Row]) -> dict[int, str]:
         """Digests of the revisions before some, by the keys of those."""
@@ -195,12 +199,13 @@ class ArtifactRows:
 
     def last_number(self, key: int) -> int:
         """The highest revision number an artifact ever had; numbers are never given twice."""
-        row = self._db.one("SELECT max(number) FROM revision WHERE artifact = ?", (key,))
+        row = self._db.one(_LAST_NUMBER, (key,))
         return int(row[0]) if row and row[0] is not None else 0
 
     def newest_kept(self, key: int, *, without: Sequence[int]) -> int | None:
         """The highest number of a kept revision other than some."""
-        sql = "SELECT number FROM revision WHERE artifact = ? AND state = ? ORDER BY number DESC"
+        sql = f"""SELECT v.number FROM revision v WHERE {revised.of_artifact("v", "?1")} AND v.state = ?2
+                  ORDER BY v.number DESC"""
         return next((n for (n,) in self._db.rows(sql, (key, STATE_KEPT)) if n not in without), None)
 
     def key_of(self, artifact_id: str) -> int | None:
@@ -269,7 +274,8 @@ class ArtifactRows:
         tagged = [row for row in rows if row[16]]
         tags = self._tags(tagged) if tagged else {}
         before = self._before([row[REVISION_AT:] for row in rows if row[20] > 1])
-        return [self._to_artifact(row, tags.get(row[0], ()), before.get(row[18]), sight) for row in rows]
+        make = self._maker.artifact
+        return [make(row, tags.get(row[0], ()), before.get(row[18]), sight) for row in rows]
 
     def _tags(self, rows: Sequence[Row]) -> dict[int, tuple[str, ...]]:
         """Tags of records, each proven by its row; one that has changed since may have others."""
@@ -284,63 +290,18 @@ class ArtifactRows:
         now = self._db.one("SELECT changed FROM record WHERE key = ?", (row[0],))
         return now is not None and now[0] != row[14]
 
-    def _to_artifact(self, row: Row, tags: tuple[str, ...], before: str | None, sight: Sight) -> Artifact:
-        lookups = self._lookups
-        term = lookups.term
-        folder = lookups.folder(row[1], sight)
-        artifact_id = moment.id_text(row[10])
-        name = Name(row[2], row[3])
-        written = lookups.written(row[REVISION_AT])
-        created = written.when if row[0] >= written.first else lookups.written(row[0]).when
-        own = name.raw
-        path, raw = name.text, own
-        if folder.names:
-            path, raw = f"{folder.text}/{path}", folder.raw + b"/" + raw
-        return Artifact(
-            artifact_id,
-            path,
-            raw,
-            name.text,
-            own,
-            folder.id,
-            term(row[4]),
-            term(row[5]),
-            tags,
-            self._to_revision(artifact_id, row[REVISION_AT:], before, written),
-            created,
-            created if row[14] == row[0] else lookups.written(row[14]).when,
-            lookups.deleted_at(row[15]) if row[15] else None,
-            term(row[12]),
-            term(row[13]),
-        )
-
-    def _to_revision(self, artifact_id: str, row: Row, before: str | None, written: Written) -> Revision:
-        term = self._lookups.term
-        return Revision(
-            artifact_id,
-            row[2],
-            digest.text(row[15]),
-            row[16],
-            term(row[4]),
-            canon.decode(row[5]) if row[5] else {},
-            written.when,
-            written.who,
-            row[0],
-            before,
-            row[6] or "",
-            term(row[7]) + (row[8] or ""),
-            FileFacts(row[9], row[10]),
-            self._lookups.ids([row[11]]).get(row[11]) if row[11] is not None else None,
-            _STATES[row[12]],
-        )
-
 
 def prove(row: Row) -> None:
     """IndexDamagedError unless the four rows that make an artifact are what was written, and belong together."""
-    proof.prove("artifact", row[_ARTIFACT], row[8])
-    proof.prove("record", row[_RECORD], row[17])
-    proof.prove("revision", row[_REVISION], row[31])
-    proof.prove("content", row[_CONTENT], row[35])
+    artifact, _, record, _, revision, _, content, _ = (_FORM % row).split(_APART)
+    if crc32(artifact) != row[8]:
+        raise proof.damaged("artifact", row[0])
+    if crc32(record) != row[17]:
+        raise proof.damaged("record", row[9])
+    if crc32(revision) != row[31]:
+        raise proof.damaged("revision", row[18])
+    if crc32(content) != row[35]:
+        raise proof.damaged("content", row[32])
     if row[19] != row[0]:
         raise proof.damaged("artifact", row[0])
 

@@ -48,15 +48,24 @@ class CollectionRows:
             raise proof.damaged("collection", row[0])
         return None if row is None else int(row[0])
 
-    def child(self, parent: int, name: Name) -> int | None:
-        """Key of the live collection of a name in another."""
+    def child(self, parent: int, name: Name, sight: Sight | None = None) -> int | None:
+        """Key of the live collection of a name in another. In `sight`, that there are none at all is remembered."""
+        if sight is not None and parent in sight.barren:
+            return None
         wanted = (parent, name.text, name.stray)
         row = self._db.one(_CHILD, wanted)
         if row is None:
             neighbours.COLLECTIONS.prove(self._db, wanted)
+            if sight is not None and not self._has_any(parent):
+                sight.keep_barren(parent)
         elif row[1:5] != (*wanted, 1):
             raise proof.damaged("collection", row[0])
         return None if row is None else int(row[0])
+
+    def _has_any(self, parent: int) -> bool:
+        """Whether a live collection lies right in another: the first entry behind it, which is proven, tells."""
+        behind = neighbours.COLLECTIONS.prove(self._db, (parent, "", b""))
+        return behind is not None and behind[0] == parent
 
     def taken(self, places: Sequence[tuple[int, Name]]) -> set[tuple[int, Name]]:
         """Those of many places (collection, name) where a live collection is, with one query."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.apply.relationships import EXTERNAL
 from holdfast.index.database import Database
 from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import MARKS
 from holdfast.index.tables import KIND_CODES, KIND_NAMES
 from holdfast.values import moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.records import Endpoint
 
 EXTERNAL_KIND = "external"
@@ -59,7 +59,7 @@ class EndRows:
 
     def has_revision(self, artifact: int, number: int) -> bool:
         """Whether an artifact (by key) has a revision of this number."""
-        sql = "SELECT 1 FROM revision WHERE artifact = ? AND number = ?"
+        sql = f"SELECT 1 FROM revision v WHERE {revised.numbered('v', '?1', '?2')}"
         return self._db.one(sql, (artifact, number)) is not None
 
     def gone(self, ends: Iterable[Endpoint]) -> dict[str, int]:

@@ -7,6 +7,7 @@ values/query.py, on each record that SQL lets through. So every backend gives th
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -17,10 +18,11 @@ from holdfast.errors import InvalidDigestError, InvalidQueryError, InvalidValueE
 from holdfast.index import proof
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import Database
+from holdfast.index.metadata import steps_of
 from holdfast.index.select import artifacts, narrowing, plans
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
-from holdfast.index.select.declared import DeclaredRows, Part
+from holdfast.index.select.declared import DeclaredRows
 from holdfast.index.select.narrowing import Narrower, Way
 from holdfast.values import canon, digest, moment, query
 from holdfast.values.names import Name
@@ -71,7 +73,7 @@ def reader(artifact: Artifact) -> Callable[[str], Any]:
 
     def read(name: str) -> Any:
         if name.startswith("metadata."):
-            return query.dig(artifact.metadata, query.path_of(name.removeprefix("metadata.")))
+            return query.dig(artifact.metadata, steps_of(name))
         return _READ[name](artifact)
 
     return read
@@ -90,7 +92,7 @@ def checked(condition: Condition) -> Condition:
     name = condition.field
     _check_text(condition)
     if name.startswith("metadata."):
-        query.path_of(name.removeprefix("metadata."))
+        steps_of(name)
     elif name == "under":
         if condition.op != "=" or not isinstance(condition.value, str):
             raise InvalidQueryError("`under` takes `=` and a path", query=name, reason="operator")
@@ -143,6 +145,12 @@ class Finder:
         if order.field not in ORDERS:
             raise InvalidQueryError(f"artifacts are not ordered by {order.field!r}", query=order.field, reason="order",
                                     remedy=f"Orders: {', '.join(ORDERS)}.")  # fmt: skip
+        with self._declared.lookups.sights.held():
+            return self._page(condition, order, limit=limit, token=token, deleted=deleted)
+
+    def _page(
+        self, condition: Condition | None, order: Order, *, limit: int, token: str | None, deleted: bool
+    ) -> Page[Artifact]:
         wanted = None if condition is None else checked(condition)
         meets = self._judge(wanted)
         position = None if token is None else _decode(token, order)
@@ -212,7 +220,7 @@ class Finder:
         where = " AND ".join(part.sql for part in parts)
         sql = f"{artifacts.SELECT} WHERE {where} ORDER BY {column} {turned}, t1.key {turned} LIMIT ?"
         if by_age:
-            sql = _by_key(where, turned, first and first[1])
+            sql = _by_key(where, turned, first and first[1].alias)
         return sql, (*(cell for part in parts for cell in part.params or ()), limit)
 
     def in_collection(self, collection: int, *, after: Name | None, limit: int) -> list[Artifact]:
@@ -224,9 +232,14 @@ class Finder:
                 raise proof.damaged("artifact", row[0])
         return self._artifacts.records(rows)
 
-    def by_digest(self, text: str) -> str:
-        """The full digest that a prefix stands for. InvalidDigestError if it fits none or several."""
+    def by_digest(self, text: str, *, trusting: bool = False) -> str:
+        """The full digest that a prefix stands for. InvalidDigestError if it fits none or several.
+
+        `trusting`: a digest that is given in full is not looked for.
+        """
         wanted = digest.prefix(text)
+        if trusting and len(wanted) == digest.HEX:
+            return digest.PREFIX + wanted
         low, high = bytes.fromhex(wanted.ljust(64, "0")), bytes.fromhex(wanted.ljust(64, "f"))
         found = self._digests(low, high)
         if len(found) != 1:
@@ -236,9 +249,9 @@ class Finder:
 
     def _digests(self, low: bytes, high: bytes) -> list[str]:
         """Some of the digests between two."""
-        sql = """SELECT digest FROM content WHERE substr(digest, 1, 8) BETWEEN ? AND ? AND digest BETWEEN ? AND ?
+        sql = """SELECT digest FROM content WHERE substr(digest, 1, 4) BETWEEN ? AND ? AND digest BETWEEN ? AND ?
                  ORDER BY digest LIMIT 4"""
-        return [digest.text(row[0]) for row in self._db.rows(sql, (low[:8], high[:8], low, high))]
+        return [digest.text(row[0]) for row in self._db.rows(sql, (low[:4], high[:4], low, high))]
 
 
 def _unders(condition: Condition | None) -> list[str]:
@@ -255,7 +268,8 @@ def _is_only_under(condition: Condition) -> bool:
     return isinstance(condition, Compare) and condition.field == "under"
 
 
-def _by_key(where: str, way: str, first: Part | None) -> str:
+@functools.lru_cache(256)
+def _by_key(where: str, way: str, first: str | None) -> str:
     """In the order of keys, the keys are found first, from indexes if these have all that is asked: what makes an
     artifact is fetched only for those.
     """
@@ -263,8 +277,8 @@ def _by_key(where: str, way: str, first: Part | None) -> str:
     joins = "".join(f" {_JOINS[alias]}" for alias in needed)
     source, key = "artifact t1", "t1.key"
     if first is not None:
-        source = f"metadata_value {first.alias} CROSS JOIN artifact t1 ON t1.key = {first.alias}.artifact"
-        key = f"{first.alias}.artifact"
+        source = f"metadata_value {first} CROSS JOIN artifact t1 ON t1.key = {first}.artifact"
+        key = f"{first}.artifact"
     return f"""SELECT {artifacts.COLUMNS} FROM (SELECT t1.key AS key FROM {source}{joins} WHERE {where}
         ORDER BY {key} {way} LIMIT ?) k CROSS JOIN artifact t1 ON t1.key = k.key {artifacts.OTHERS}
         ORDER BY k.key {way}"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.database import Database
 from holdfast.index.select.ends import code_of
 from holdfast.index.select.keyset import PAGE
@@ -40,8 +40,8 @@ class LineageRows:
         """The first revisions of an artifact (by key) beyond a number that say which run made them: (number, tie)."""
         sql = f"""SELECT v.number, r.id, {proof.proven("revision", "v")}, {proof.proven("record", "r")}
                  FROM revision v JOIN record r ON r.key = v.run
-                 WHERE v.artifact = ? AND v.number > ? AND v.run IS NOT NULL AND r.deleted = 0
-                 ORDER BY v.number LIMIT ?"""
+                 WHERE {revised.of_artifact("v", "?1")} AND v.number > ?2 AND v.run IS NOT NULL AND r.deleted = 0
+                 ORDER BY v.number LIMIT ?3"""
         rows = self._db.rows(sql, (artifact, after, PAGE))
         return [(number, (moment.id_text(raw), number)) for number, raw, *_ in rows]
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from peewee import SQL
 
 from holdfast.errors import InvalidDigestError
+from holdfast.index import revised
 from holdfast.index.chain import ChainRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.declared import DeclaredRows, Part, required
 from holdfast.values import digest, moment, query
+from holdfast.values.frozen import dataclass
 from holdfast.values.query import All, Any_, Compare, Condition
 
 NO_ROWS = SQL("0")
 _INDEXED = frozenset({"under", "digest", "tag", "run"})
 _MANY_FOLDERS = 900
-_OF_CONTENT = """t1.key IN (SELECT v.artifact FROM content c CROSS JOIN revision v ON v.content = c.key
-    WHERE substr(c.digest, 1, 8) = ? AND c.digest = ?)"""
+_OF_CONTENT = f"""t1.key IN (SELECT v.artifact FROM content c CROSS JOIN revision v
+    ON {revised.of_content("v", "c.key")}
+    WHERE substr(c.digest, 1, 4) = ? AND c.digest = ?)"""
 _OF_RUN = "t1.key IN (SELECT v.artifact FROM revision v WHERE v.run = (SELECT key FROM record WHERE id = ?))"
 _EXACT_INTEGER = 1 << 53
 _LONGEST_GLOB = 1_000
@@ -149,7 +151,7 @@ def _digest_is(value: str) -> SQL:
         raw = digest.raw(value)
     except InvalidDigestError:
         return NO_ROWS
-    return SQL(_OF_CONTENT, (raw[:8], raw))
+    return SQL(_OF_CONTENT, (raw[:4], raw))
 
 
 def _plain_number(value: Any) -> bool:

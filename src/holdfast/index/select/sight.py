@@ -7,17 +7,19 @@ or another. Bounded by weight; when it is full it begins anew.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.index.database import Database, mapped
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 
-MAX_ROWS = 4_096
-"""Rows of artifacts kept by a thread, at most."""
+MAX_ROWS = 1_024
+"""Rows of artifacts kept by a thread, at most: some two megabytes. More of them drive each other, and what is asked
+now, out of the processor's own memory when all of a store is gone through one by one."""
 
 MAX_CHARACTERS = 4_096
 """A row with more metadata than that is not kept."""
@@ -26,6 +28,7 @@ MAX_FOLDERS = 10_000
 DEEPEST_KEPT = 64
 
 Row = tuple[Any, ...]
+Token = tuple[object, int, int, int]
 _VERSION = "PRAGMA data_version"
 
 
@@ -42,12 +45,13 @@ class Folder:
 class Sight:
     """What holds for one version of the index. `version` None: for the moment only, inside a transaction."""
 
-    __slots__ = ("_weight", "declared", "folders", "pages", "subtrees", "version", "ways")
+    __slots__ = ("_weight", "barren", "declared", "folders", "pages", "subtrees", "version", "ways")
 
     def __init__(self, version: tuple[int, int, int] | None) -> None:
         self.version = version
         self.folders: dict[int, Folder] = {}
         self.ways: dict[str | bytes, int] = {}
+        self.barren: set[int] = set()
         self.subtrees: dict[str, tuple[list[int], frozenset[str]]] = {}
         self.pages: dict[Any, Sequence[Row]] = {}
         self.declared: dict[tuple[str | int, ...], tuple[int, str]] | None = None
@@ -73,6 +77,12 @@ class Sight:
             self.ways = {}
         self.ways[path] = key
 
+    def keep_barren(self, key: int) -> None:
+        """Remember that no live collection lies right below one."""
+        if len(self.barren) >= MAX_FOLDERS:
+            self.barren = set()
+        self.barren.add(key)
+
     def keep_subtree(self, path: str, subtree: tuple[list[int], frozenset[str]]) -> None:
         """Remember which collections lie below one: keys and ids."""
         if sum(len(keys) for keys, _ in self.subtrees.values()) + len(subtree[0]) > MAX_FOLDERS:
@@ -88,12 +98,28 @@ class Sights:
         self._own = threading.local()
         self._epoch = 0
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Sight]:
+        """What this thread sees when the block begins is what `now` gives in all of it: one answer asks once."""
+        own = self._own
+        if getattr(own, "held", None) is not None:
+            yield own.held
+            return
+        own.held = self.now()
+        try:
+            yield own.held
+        finally:
+            own.held = None
+
     def now(self) -> Sight:
         """This thread's, as far as it still holds. After the first change of an open transaction: an empty one."""
+        held: Sight | None = getattr(self._own, "held", None)
+        if held is not None:
+            return held
         connection = self._db.raw()
         changes = connection.total_changes
         if connection.in_transaction and getattr(self._own, "began", -1) != changes:
-            return Sight(None)  # a roll-back would not show in the version
+            return self._moved(None)  # a roll-back would not show in the version
         known = getattr(self._own, "known", None) if connection.in_transaction else None
         version = (self._epoch, self._version(connection) if known is None else known, changes)
         sight: Sight | None = getattr(self._own, "sight", None)
@@ -109,11 +135,40 @@ class Sights:
         connection = self._db.raw()
         self._own.began = connection.total_changes
         version = self._own.known = self._version(connection)
+        self._own.steady = self.now()
         return version
+
+    def shift(self) -> None:
+        """The open transaction changes collections: where they lie is not what it was before it."""
+        self._own.steady = None
+
+    def committed(self) -> None:
+        """What this thread changed is committed, and changes the version by nothing but the count of changes."""
+        version = getattr(self._own, "known", None)
+        if version is not None:
+            self._own.sight = self._moved((self._epoch, version, self._db.raw().total_changes))
+
+    def _moved(self, version: tuple[int, int, int] | None) -> Sight:
+        """An empty sight; it knows where collections lie if this thread's transaction has changed none."""
+        sight, steady = Sight(version), getattr(self._own, "steady", None)
+        if steady is not None:
+            sight.folders, sight.ways, sight.barren = steady.folders, steady.ways, steady.barren
+        return sight
+
+    def token(self) -> Token | None:
+        """Names what this thread can see: the same as before only if nobody has committed or changed a row since."""
+        connection = self._db.raw()
+        known = getattr(self._own, "known", None) if connection.in_transaction else None
+        if connection.in_transaction and known is None:
+            return None
+        version = self._version(connection) if known is None else known
+        if getattr(self._own, "connection", None) is not connection:
+            self._own.connection, self._own.mark = connection, object()
+        return (self._own.mark, self._epoch, version, connection.total_changes)
 
     def end(self) -> None:
         """The write transaction is over."""
-        self._own.known = None
+        self._own.known = self._own.steady = None
 
     def _version(self, connection: sqlite3.Connection) -> int:
         try:

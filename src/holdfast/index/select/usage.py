@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.tables import KIND_NAMES
@@ -54,7 +54,8 @@ class UsageRows:
         # Revisions and records have proven themselves just now.
         (unique,) = self._row(
             f"""SELECT sum(c.size) FROM content c WHERE {_CONTENT} AND EXISTS (SELECT 1 FROM revision v
-                JOIN record r ON r.key = v.artifact WHERE v.content = c.key AND v.state = {STATE_KEPT} AND {where})""",
+                JOIN record r ON r.key = v.artifact WHERE {revised.of_content("v", "c.key")}
+                AND v.state = {STATE_KEPT} AND {where})""",
             cells,
         )
         return Counted(live, deleted, revisions, logical, unique)

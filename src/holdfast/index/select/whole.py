@@ -7,16 +7,16 @@ row is proven as it is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from holdfast.index import proof
+from holdfast.index import proof, revised
 from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED
 from holdfast.index.database import Database
 from holdfast.index.select.ends import kind_of
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.tables import KIND_NAMES
 from holdfast.values import canon, digest, moment
+from holdfast.values.frozen import dataclass
 
 SHARD = 10_000
 """Rows that were made by so many changes stand together: a shard never gets rows that were in another."""
@@ -41,15 +41,15 @@ _NAMES_RECORD = frozenset({"parent", "collection", "artifact", "run"})
 """Columns that hold the key of a record."""
 
 _CONTENTS = f"""SELECT {proof.columns("content", "c")} FROM json_each(?) n CROSS JOIN content c ON c.key = n.value"""
-_KEPT = f"""SELECT c.digest, c.size, {proof.proven("content", "c")},
-    EXISTS (SELECT 1 FROM revision v JOIN artifact a ON a.key = v.artifact AND a.newest = v.key AND a.live = 1
-            WHERE v.content = c.key AND v.state = {STATE_KEPT})
-    FROM content c WHERE substr(c.digest, 1, 8) >= ? AND c.digest > ? AND EXISTS
-    (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})
-    ORDER BY substr(c.digest, 1, 8), c.digest LIMIT ?"""
+_SHOWN = f"""EXISTS (SELECT 1 FROM revision v JOIN artifact a ON a.key = v.artifact AND a.newest = v.key AND a.live = 1
+    WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT})"""
+_KEPT = f"""SELECT {proof.columns("content", "c")} FROM content c WHERE substr(c.digest, 1, 4) >= ? AND c.digest > ?
+    AND {revised.has_in_state("c.key", STATE_KEPT)} {{}}
+    ORDER BY substr(c.digest, 1, 4), c.digest LIMIT {_PAGE}"""
+_ALL, _UNSHOWN, _ABOVE = _KEPT.format(""), _KEPT.format(f"AND NOT {_SHOWN}"), _KEPT.format("AND c.size > ?")
 _KEPT_OF = f"""SELECT c.digest, c.size, {proof.proven("content", "c")} FROM json_each(?1) n CROSS JOIN content c
-    ON substr(c.digest, 1, 8) = substr(?2, n.value * 32 + 1, 8) AND c.digest = substr(?2, n.value * 32 + 1, 32)
-    WHERE EXISTS (SELECT 1 FROM revision v WHERE v.content = c.key AND v.state = {STATE_KEPT})"""
+    ON substr(c.digest, 1, 4) = substr(?2, n.value * 32 + 1, 4) AND c.digest = substr(?2, n.value * 32 + 1, 32)
+    WHERE {revised.has_in_state("c.key", STATE_KEPT)}"""
 
 Value = dict[str, Any]
 Cells = dict[str, Any]
@@ -103,13 +103,25 @@ class Whole:
         for start in range(0, len(rows), _PAGE):
             yield from self._values(table, rows[start : start + _PAGE])
 
-    def kept(self) -> Iterator[tuple[str, int, bool]]:
-        """(digest, size, whether a live artifact's newest revision has it) of each content that is kept, by digest."""
+    def kept(self) -> Iterator[tuple[str, int]]:
+        """(digest, size) of each content that is kept, by digest."""
+        return self._kept(_ALL)
+
+    def unshown(self) -> Iterator[tuple[str, int]]:
+        """Those that no live artifact's newest revision has."""
+        return self._kept(_UNSHOWN)
+
+    def larger(self, size: int) -> Iterator[tuple[str, int]]:
+        """Those of more than so many bytes."""
+        return self._kept(_ABOVE, size)
+
+    def _kept(self, sql: str, *besides: int) -> Iterator[tuple[str, int]]:
         after = b""
-        while page := self._db.rows(_KEPT, (after[:8], after, _PAGE)):
-            for raw, size, _, shown in page:
-                yield digest.text(raw), size, bool(shown)
-            after = page[-1][0]
+        while page := self._db.rows(sql, (after[:4], after, *besides)):
+            for *cells, crc in page:
+                proof.prove("content", tuple(cells), crc)
+                yield digest.text(cells[1]), cells[2]
+            after = page[-1][1]
 
     def kept_of(self, digests: Sequence[str]) -> dict[str, int]:
         """The sizes of those of some contents that are kept."""
@@ -117,7 +129,7 @@ class Whole:
         return {digest.text(raw): size for raw, size, _ in self._db.rows(_KEPT_OF, (numbers, raws))}
 
     def _values(self, table: str, page: list[tuple[Any, ...]]) -> Iterator[Value]:
-        own = proof.COLUMNS[table]
+        own, shape = proof.COLUMNS[table], _SHAPES[table]
         known = self._known(table, page)
         tags = {} if table in _NO_RECORD else self._lookups.tags(row[0] for row in page)
         for row in page:
@@ -126,19 +138,18 @@ class Whole:
             value = {"seq": cells.pop("key")}
             if table not in _NO_RECORD:
                 value |= self._record(row[len(own) + 1 :], tags.get(row[0], ()))
-            value |= _SHAPES[table](self, cells, known)
-            yield {name: one for name, one in value.items() if one not in (None, "", [], {})}
+            value |= shape(self, cells, known)
+            yield {name: one for name, one in value.items() if one or isinstance(one, int | float)}
 
     def _record(self, cells: tuple[Any, ...], tags: tuple[str, ...]) -> Value:
         proof.prove("record", cells[:-1], cells[-1])
-        found = dict(zip(proof.COLUMNS["record"], cells, strict=False))
-        if proof.of_tags(tags) != found["tags"]:
-            raise proof.damaged("tagging", found["key"])
+        key, raw, kind, tenant, owner, changed, deleted, tagged = cells[:-1]
+        if proof.of_tags(tags) != tagged:
+            raise proof.damaged("tagging", key)
         term = self._lookups.term
         return {
-            "id": moment.id_text(found["id"]), "kind": KIND_NAMES[found["kind"]], "tenant": term(found["tenant"]),
-            "owner": term(found["owner"]), "changed": found["changed"], "deleted": found["deleted"] or None,
-            "tags": list(tags),
+            "id": moment.id_text(raw), "kind": KIND_NAMES[kind], "tenant": term(tenant), "owner": term(owner),
+            "changed": changed, "deleted": deleted or None, "tags": list(tags),
         }  # fmt: skip
 
     def _known(self, table: str, page: list[tuple[Any, ...]]) -> Known:

@@ -1,0 +1,78 @@
+"""A store that is nowhere but in memory: the parts of an open one, over places in memory; it ends with its handle.
+
+Content, journal, marker and locks are what they are in a folder, only that their `Disk` keeps files in memory; index
+and search are SQLite's memory databases. So what is found out about such a store holds for one on disk too, but for
+one thing: nothing outlives the process.
+"""
+
+from __future__ import annotations
+
+import os
+
+from holdfast import ram
+from holdfast.blobs.chunks import ChunkedBlobs
+from holdfast.engine import derive
+from holdfast.engine.handle import Handle
+from holdfast.engine.locks import WriterLock
+from holdfast.engine.open import Settings
+from holdfast.engine.ram_locks import RamLock
+from holdfast.formats import marker, paths
+from holdfast.formats.marker import Marker
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.journal import Journal
+from holdfast.values import moment
+
+
+def make(settings: Settings, index: SqliteIndex | None = None) -> Handle:
+    """A new, empty store in memory, open. `index`: one that somebody else wrote, empty; None: one in memory.
+
+    Typed errors of `Settings` and of the index.
+    """
+    root = ram.new_root()
+    disk = ram.RamDisk(root)
+    try:
+        found = _furnished(root, disk, settings)
+        index = index or SqliteIndex(os.path.join(root, paths.INDEX))
+        index.migrate()
+        index.set_meta(derive.IDENTITY, index.identity())
+        index.set_meta(derive.INCARNATION, os.urandom(16).hex())
+    except BaseException:
+        disk.free()
+        raise
+    handle = put_together(root, found, settings, disk, index)
+    handle.at_close = disk.free
+    return handle
+
+
+def _furnished(root: str, disk: ram.RamDisk, settings: Settings) -> Marker:
+    for folder in paths.FOLDERS:
+        disk.mkdir(os.path.join(root, folder))
+    found = Marker(moment.draw_id(settings.clock.now_us()))
+    path = os.path.join(root, paths.MARKER)
+    fd = disk.create(path)
+    disk.write(fd, marker.encode(found), path)
+    disk.close(fd)
+    return found
+
+
+def put_together(root: str, found: Marker, settings: Settings, disk: ram.RamDisk, index: SqliteIndex) -> Handle:
+    """A handle on what lies in memory at `root`, whose index has its schema; what it is given stays when it is closed.
+
+    Several of them may be open at once: for tests that close a store and open it again.
+    """
+    handle = Handle(
+        root=root,
+        marker=found,
+        disk=disk,
+        blobs=ChunkedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
+        index=index,
+        journal=Journal(root, disk),
+        writer=WriterLock(os.path.join(root, paths.WRITER_LOCK)),
+        users=RamLock(os.path.join(root, paths.HANDLES_LOCK)),
+        actor=settings.actor,
+        wait_s=settings.wait_s,
+        read_only=settings.read_only,
+        clock=settings.clock,
+    )
+    handle.users.acquire(shared=True, wait_s=settings.wait_s)
+    return handle

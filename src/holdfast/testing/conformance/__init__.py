@@ -1,0 +1,29 @@
+"""What a backend that somebody else writes is held to: classes to subclass, with a factory; see docs/backends.md.
+
+    from holdfast.testing.conformance import BlobStoreConformance
+
+    class TestMine(BlobStoreConformance):
+        def make_store(self, tmp_path):
+            return MyBlobs(tmp_path)
+
+Each test names the numbered sentences of a contract that it shows; `pytest --holdfast-sentences` prints them.
+"""
+
+from holdfast.testing.conformance.blobs import BlobStoreConformance
+from holdfast.testing.conformance.indexes import IndexConformance
+from holdfast.testing.conformance.journals import JournalConformance
+from holdfast.testing.conformance.marks import EVERYTHING, Capability, contract, each_test, sentences_of, shows
+from holdfast.testing.conformance.stores import StoreConformance
+
+__all__ = [
+    "EVERYTHING",
+    "BlobStoreConformance",
+    "Capability",
+    "IndexConformance",
+    "JournalConformance",
+    "StoreConformance",
+    "contract",
+    "each_test",
+    "sentences_of",
+    "shows",
+]

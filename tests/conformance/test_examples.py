@@ -1,0 +1,99 @@
+"""The examples of docs/backends.md keep the contracts, and use nothing but what the page says is theirs to use."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.testing.conformance import BlobStoreConformance, Capability, IndexConformance
+from holdfast.testing.conformance.marks import EVERYTHING
+from holdfast.values import digest as digests
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+ALLOWED = {
+    "holdfast.blobs.contract", "holdfast.blobs.sources", "holdfast.errors", "holdfast.index", "holdfast.index.sqlite",
+    "holdfast.values", "holdfast.testing.conformance",
+}  # fmt: skip
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+bucket_blobs, image_index = example("bucket_blobs"), example("image_index")
+
+
+class TestBucketBlobs(BlobStoreConformance):
+    def make_store(self, tmp_path: Path) -> Any:
+        return bucket_blobs.BucketBlobs(bucket_blobs.FolderBucket(tmp_path))
+
+    def damage(self, place: Path, digest: str) -> None:
+        part = place / digests.raw(digest).hex() / "00000001"
+        part.write_bytes(part.read_bytes()[:-1] + b"?")
+
+
+class TestImageIndex(IndexConformance):
+    capabilities = EVERYTHING - {Capability.SHARED}
+
+    def open_index(self, place: Path) -> SqliteIndex:
+        index: SqliteIndex = image_index.ImageIndex(place / "index.image")
+        return index
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_imports_only_what_is_for_others(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    assert {one for one in modules if one.startswith("holdfast")} <= ALLOWED
+
+
+def test_the_plugin_says_which_sentences_were_shown(tmp_path: Path) -> None:
+    test = tmp_path / "test_mine.py"
+    test.write_text(
+        "from holdfast.blobs import MemoryBlobs\n"
+        "from holdfast.testing.conformance import EVERYTHING, BlobStoreConformance, Capability\n"
+        "class Broken(MemoryBlobs):\n"
+        "    def delete(self, digest):\n"
+        "        return super().delete(digest) or True\n"
+        "class TestMine(BlobStoreConformance):\n"
+        "    capabilities = EVERYTHING - {Capability.DURABLE, Capability.DAMAGED}\n"
+        "    def make_store(self, tmp_path):\n"
+        "        return Broken()\n"
+    )
+    words = ["-p", "holdfast.testing.plugin", "-p", "no:cacheprovider", "--holdfast-sentences", "-k", "b6 or b7 or b3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, str(test)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    said = {line.split()[0]: line.split(None, 1)[1] for line in done.stdout.splitlines() if line.startswith("B-")}
+    assert said == {"B-3": "shown", "B-4": "not claimed", "B-6": "broken", "B-7": "shown"}, done.stdout + done.stderr
+    assert "assert True is False" in done.stdout  # values are shown, though the test is not in the user's own file
+
+
+def test_a_store_stands_on_an_index_of_somebody_else(tmp_path: Path) -> None:
+    """As docs/backends.md shows it."""
+    rows = tmp_path / "rows.image"
+    with holdfast.memory(index=image_index.ImageIndex(rows)) as mine:
+        mine.put("notes/today.md", "rows of this lie in one file")
+        assert mine.fsck().findings == ()
+        assert mine.audit.verify().proven
+        with mine.at(0) as view:
+            assert list(view.find()) == []
+        copied = mine.copy(tmp_path / "kept")
+    with holdfast.open(tmp_path / "kept") as kept:
+        assert (kept.audit.head(), kept.fsck().findings) == (copied.head, ())
+    assert image_index.ImageIndex(rows).artifacts.live_from(0, 10)
