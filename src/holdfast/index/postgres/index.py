@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from holdfast.errors import HoldfastError, IndexDamagedError, InvalidValueError
-from holdfast.index import migrating, proof, tables
+from holdfast.index import migrating as runner
+from holdfast.index import proof, tables
 from holdfast.index.audit import Audit
 from holdfast.index.database import Database
 from holdfast.index.migrations.manifest import MANIFEST
@@ -81,7 +82,7 @@ class PostgresIndex(SqliteIndex):
         link.script(with_lock)
         try:
             link.script(f'CREATE SCHEMA IF NOT EXISTS "{self.place.schema}"')
-            found = migrating.check(self.database)
+            found = runner.check(self.database)
             for step in MANIFEST:
                 if step.version > found:
                     link.script(";\n".join([*schema.steps(step), schema.record(step)]))
@@ -91,20 +92,20 @@ class PostgresIndex(SqliteIndex):
             raise
 
     def change_schema(
-        self, manifest: migrating.Manifest, target: int, aside: str, *, told: migrating.Told | None = None
+        self, manifest: runner.Manifest, target: int, aside: str, *, told: runner.Told | None = None
     ) -> int:  # fmt: skip
         """Copy all tables to a schema `aside`, then take the steps to a version, all in one transaction; see there."""
         return migrating.change(self, migrating.Way(manifest, target, aside, _MIGRATING), told)
 
     def check(self) -> None:
         """Whether this is an index with a schema this software can work on; typed errors if not."""
-        found = migrating.demand_newest(self.database)
+        found = runner.demand_newest(self.database)
         if found == 0:
             raise IndexDamagedError(f"{self.path} has no tables of an index", reason="no schema")
 
     def exists(self) -> bool:
         """Whether there is a schema with tables of an index."""
-        return migrating.version_of(self.database) > 0
+        return runner.version_of(self.database) > 0
 
     def identity(self) -> str:
         """What a dump of the index that is restored elsewhere cannot carry along: server, database, schema."""
