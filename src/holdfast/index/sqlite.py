@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from holdfast.errors import HoldfastError, IndexDamagedError, LockedError
 from holdfast.index import migrating, proof, tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
-from holdfast.index.database import BUSY_TIMEOUT_MS, Database, mapped
+from holdfast.index.database import BUSY_TIMEOUT_MS, Database
 from holdfast.index.execute import Executor
 from holdfast.index.migrations import manifest
 from holdfast.index.physical import PhysicalRows
@@ -46,8 +44,6 @@ _TOGETHER = 1_000
 
 HOME = "file identity"
 """The fact by which an index knows that it stands where it was made (see `identity`)."""
-
-_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.25
 
 LOG = "log"
 NO_LOG = "0"
@@ -77,7 +73,6 @@ class SqliteIndex:
         """What all indexes with SQL have alike, whatever their connections lead to."""
         self.path = path
         self.database = database
-        self._awaiting = threading.local()
         self.executor = Executor(self.database)
         self.chain = ChainRows(self.database, self.executor)
         self.physical = PhysicalRows(self.database)
@@ -129,7 +124,7 @@ class SqliteIndex:
         Under the writer lock, with the index open nowhere else. Each step is one transaction: a kill leaves the
         version before it, or after it.
         """
-        keep_copy(self.database.raw(), aside)
+        self.database.copy_to(aside)
         way = migrating.up if target >= migrating.version_of(self.database) else migrating.down
         return way(self.database, manifest, target=target, told=told)
 
@@ -290,28 +285,6 @@ class SqliteIndex:
             bare.close_every()
         return (NO_LOG if row is None else str(row[0])).split()[-1] in followed.split()
 
-    def await_commit(self, timeout_s: float) -> bool:
-        """Wait until somebody else commits, or this thread has since it asked last; `timeout_s` seconds at most.
-
-        Whether somebody did. Asking costs microseconds: SQLite compares a counter in memory that all share.
-        """
-        until, pause_s = time.monotonic() + timeout_s, _SHORTEST_PAUSE_S
-        known = getattr(self._awaiting, "seen", None)
-        while True:
-            seen = self._awaiting.seen = self._stirred()
-            if known is not None and seen != known:
-                return True
-            known, left = seen, until - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(pause_s, left))
-            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
-
-    def _stirred(self) -> tuple[object, ...]:
-        """What differs after any commit: SQLite's counter leaves out those of the very connection that asks."""
-        head = self.chain.head(proven=False)
-        return (*self.database.rows("PRAGMA data_version")[0], head and head.next_seq)
-
     # -- facts of this file ------------------------------------------------------------------------------------------
 
     def meta(self, key: str) -> str | None:
@@ -385,16 +358,6 @@ class SqliteIndex:
                 "a reader in this process holds old pages of the index", lock="index", waited_s=0, holder=None,
                 remedy="End what reads, then redact again.",
             )  # fmt: skip
-
-
-def keep_copy(connection: sqlite3.Connection, path: str) -> None:
-    """A database as it is committed, in a new file, synced. sqlite3.Error leaves typed."""
-    try:
-        with contextlib.closing(sqlite3.connect(path)) as copy:
-            copy.execute("PRAGMA synchronous = FULL")
-            connection.backup(copy)
-    except sqlite3.Error as error:
-        raise mapped(error, path) from error
 
 
 def file_identity(path: str) -> str:

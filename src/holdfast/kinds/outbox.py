@@ -221,6 +221,7 @@ class Lease:
     def __init__(self, handle: Handle, held: engine.Lease) -> None:
         self._handle = handle
         self._held = held
+        self._seen = handle.index.version()
 
     @property
     def token(self) -> int:
@@ -240,6 +241,7 @@ class Lease:
         self._handle.alive()
         if type(limit) is not int or limit < 1:
             raise InvalidValueError(f"{limit!r} changes cannot be read", where="limit", reason="range")
+        self._seen = self._handle.index.version()  # before it is read: what comes meanwhile is not missed
         return self._held.read(limit)
 
     def ack(self, delivery: Delivery) -> None:
@@ -265,10 +267,13 @@ class Lease:
         self._held.keep()
 
     def wait(self, timeout_s: float) -> bool:
-        """Until somebody commits, `timeout_s` seconds at most; whether somebody did. The lease is renewed."""
+        """Until somebody else commits after the last `read`, `timeout_s` seconds at most; whether somebody did.
+
+        The lease is renewed. With an index in PostgreSQL the server tells; with a file a counter in memory is looked at.
+        """
         self._handle.alive()
         self._held.renew()
-        return self._handle.index.await_commit(timeout_s)
+        return self._handle.index.wait(self._seen, timeout_s) != self._seen
 
     def release(self) -> None:
         """Give the lease back, so that others need not wait until it runs out."""
