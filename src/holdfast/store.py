@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.transaction import Unit, write
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching
-    from holdfast.kinds.settings import Configuration
     from holdfast.kinds.view import View
 
 
@@ -101,14 +100,6 @@ class Store(OfTenants):
         from holdfast.kinds.changes import Changes
 
         return Changes(self._handle)
-
-    @functools.cached_property
-    @store_wide
-    def configuration(self) -> Configuration:
-        """What is set for this store."""
-        from holdfast.kinds.settings import Configuration
-
-        return Configuration(self._handle)
 
     @functools.cached_property
     def outbox(self) -> Outbox:
@@ -338,13 +329,6 @@ class Store(OfTenants):
     def migrate_status(self) -> list[tuple[int, str, bool]]:
         """(version, name, applied) of every migration of the index's schema that this software knows, in order."""
         return self._handle.index.migrations()
-
-    @store_wide
-    def diagnostics(self) -> dict[str, Any]:
-        """Versions, counts, sizes and states, for a report: no name, no content. See `holdfast.care.diagnostics`."""
-        from holdfast.care import diagnostics
-
-        return diagnostics.diagnostics(self._handle)
 
     @store_wide
     def status(self) -> Status:

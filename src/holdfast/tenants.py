@@ -1,10 +1,10 @@
-"""What a store has for tenants: handles of one, how much each has, and what is refused to a handle of one."""
+"""What a store has for several tenants: handles of one, how much each has, and what is for who keeps it for all."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import StoreWideError
@@ -14,6 +14,7 @@ from holdfast.kinds.clauses import upheld
 # ruff: noqa: PLC0415
 if TYPE_CHECKING:
     from holdfast.care.usage import Usage
+    from holdfast.kinds.settings import Configuration
 
 P = ParamSpec("P")
 S = TypeVar("S", bound="OfTenants")
@@ -79,3 +80,18 @@ class OfTenants:
         from holdfast.care import usage as using
 
         return using.tenants(self._handle)
+
+    @functools.cached_property
+    @store_wide
+    def configuration(self) -> Configuration:
+        """What is set for this store."""
+        from holdfast.kinds.settings import Configuration
+
+        return Configuration(self._handle)
+
+    @store_wide
+    def diagnostics(self) -> dict[str, Any]:
+        """Versions, counts, sizes and states, for a report: no name, no content. See `holdfast.care.diagnostics`."""
+        from holdfast.care import diagnostics
+
+        return diagnostics.diagnostics(self._handle)

@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "holdfast"
 MODULES = sorted(SOURCE.rglob("*.py"))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-LONGER = {"errors.py": 450}  # a table: one place for every error, each with its fields and its cure
+LONGER = {"errors.py": 500}  # a table: one place for every error, each with its fields and its cure
 OPTIONAL = {"testing/homes.py", "testing/postgres.py"}  # libraries that need not be there
 MODULE_LINES, CLASS_LINES, FUNCTION_LINES, PARAMETERS = 400, 300, 60, 10
 FORBIDDEN = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager", "managers"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import os
@@ -17,7 +16,7 @@ from holdfast.errors import HoldfastError, IndexDamagedError, LockedError
 from holdfast.index import migrating, proof, tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
-from holdfast.index.database import BUSY_TIMEOUT_MS, Database, mapped
+from holdfast.index.database import BUSY_TIMEOUT_MS, Database
 from holdfast.index.execute import Executor
 from holdfast.index.migrations import manifest
 from holdfast.index.physical import PhysicalRows
@@ -127,7 +126,7 @@ class SqliteIndex:
         Under the writer lock, with the index open nowhere else. Each step is one transaction: a kill leaves the
         version before it, or after it.
         """
-        keep_copy(self.database.raw(), aside)
+        self.database.copy_to(aside)
         way = migrating.up if target >= migrating.version_of(self.database) else migrating.down
         return way(self.database, manifest, target=target, told=told)
 
@@ -362,16 +361,6 @@ class SqliteIndex:
                 "a reader in this process holds old pages of the index", lock="index", waited_s=0, holder=None,
                 remedy="End what reads, then redact again.",
             )  # fmt: skip
-
-
-def keep_copy(connection: sqlite3.Connection, path: str) -> None:
-    """A database as it is committed, in a new file, synced. sqlite3.Error leaves typed."""
-    try:
-        with contextlib.closing(sqlite3.connect(path)) as copy:
-            copy.execute("PRAGMA synchronous = FULL")
-            connection.backup(copy)
-    except sqlite3.Error as error:
-        raise mapped(error, path) from error
 
 
 def file_identity(path: str) -> str:

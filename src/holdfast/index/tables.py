@@ -23,23 +23,9 @@ from dataclasses import dataclass
 from peewee import SQL, BlobField, CompositeKey, Database, IntegerField, Model, SqliteDatabase, TextField
 
 LOGICAL = (
-    "tx",
-    "change",
-    "term",
-    "record",
-    "collection",
-    "artifact",
-    "content",
-    "revision",
-    "tagging",
-    "relationship",
-    "run",
-    "step",
-    "run_link",
-    "relationship_type",
-    "metadata_index",
-    "metadata_value",
-)
+    "tx", "change", "term", "record", "collection", "artifact", "content", "revision", "tagging", "relationship", "run",
+    "step", "run_link", "relationship_type", "metadata_index", "metadata_value",
+)  # fmt: skip
 PHYSICAL = ("container", "blob", "chunk")
 PENDING = "pending"
 """Bytes of packs that no sync has reached yet. Neither logical nor physical: nothing but this index has them so."""
