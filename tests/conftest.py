@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 import holdfast
 from holdfast import Store
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.index.tables import LOGICAL, PHYSICAL
 from holdfast.testing import postgres as servers
 from holdfast.testing.clock import FixedClock

@@ -19,7 +19,7 @@ from holdfast.disk import Disk
 from holdfast.engine import content
 from holdfast.engine import open as opening
 from holdfast.engine.handle import Handle
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.engine.transaction import write
 from holdfast.kinds.bulk import Bulk, Item
 from holdfast.values.change import Actor

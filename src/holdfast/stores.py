@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.engine import configuration, places, tenancy
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings, actor_of
+from holdfast.engine.settings import Settings, actor_of
 from holdfast.errors import NotAStoreError
 from holdfast.store import Store
 from holdfast.values.change import Actor

@@ -51,13 +51,14 @@ class OfTenants:
         See docs/tenants.md. Whatever this one may not do (write, for one), that one may not either.
         """
         from holdfast.engine import open as opening
+        from holdfast.engine.settings import Settings
         from holdfast.engine.tenancy import checked
 
         if self.tenant is not None:
             raise StoreWideError("for_tenant concerns the whole store, and this handle is of one tenant")
         own = self._handle
         own.alive()
-        settings = opening.Settings(
+        settings = Settings(
             own.actor,
             wait_s=own.wait_s,
             read_only=own.read_only,

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 
 from holdfast.care.gc import Gc
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import HoldfastError
 from holdfast.store import Store
 from holdfast.testing.faults import FaultyDisk

@@ -14,7 +14,7 @@ import holdfast
 from holdfast import Store
 from holdfast.care.backup import Folder, Way, backup, restore, verify
 from holdfast.care.backup.restoring import Wanted
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import (
     BackupRefusedError,
     ConflictError,

@@ -15,7 +15,7 @@ import pytest
 import holdfast
 from holdfast.care import migrating
 from holdfast.care.migrating import MigrationReport
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import (
     DataLossError,
     InvalidValueError,

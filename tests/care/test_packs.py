@@ -18,7 +18,7 @@ from holdfast.care import packing
 from holdfast.disk import Disk
 from holdfast.engine import open as opening
 from holdfast.engine import repacking
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import BlobDamagedError, HandleDeadError, NoSpaceError, StorageIOError
 from holdfast.formats.pack import Header
 from holdfast.index.tables import LOGICAL

@@ -379,7 +379,7 @@ import os, sys
 sys.path.insert(0, {source!r})
 from holdfast import Store
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.testing.faults import FaultyDisk, _VERBS
 from holdfast.values.change import Actor
 disk, calls = FaultyDisk(), 0

@@ -16,7 +16,7 @@ from holdfast.care import repair as repairing
 from holdfast.care.fsck import check_path
 from holdfast.care.repair import Wanted
 from holdfast.engine import derive, locks
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import (
     BlobMissingError,
     HoldfastError,

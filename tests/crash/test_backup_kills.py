@@ -20,7 +20,7 @@ import pytest
 import holdfast
 from holdfast.care.backup import Folder, Wanted, Way, backup, known, point, restore, verify
 from holdfast.disk import Disk
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import HoldfastError
 from holdfast.formats import paths
 from holdfast.testing.asking import readable

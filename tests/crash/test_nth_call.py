@@ -23,7 +23,7 @@ import pytest
 import holdfast
 from holdfast.disk import Disk
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import HoldfastError
 from holdfast.store import Store
 from holdfast.testing.crash_lab import small_sizes

@@ -19,7 +19,7 @@ import holdfast
 from holdfast.blobs.packs import unsynced
 from holdfast.disk import Disk
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.store import Store
 from holdfast.values.change import Actor
 

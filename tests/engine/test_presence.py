@@ -14,7 +14,7 @@ import holdfast
 from holdfast.care import rebuild as rebuilding
 from holdfast.engine import open as opening
 from holdfast.engine import presence
-from holdfast.engine.open import Settings, actor_of
+from holdfast.engine.settings import Settings, actor_of
 from holdfast.store import Store
 from holdfast.testing.faults import FaultyDisk
 

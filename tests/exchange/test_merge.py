@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import holdfast
 from holdfast import FileFacts, Store
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import HoldfastError, ImportRefusedError, InvalidValueError, MergeConflictError
 from holdfast.exchange import importing
 from holdfast.exchange.merge.report import Wish

@@ -11,7 +11,7 @@ import pytest
 import holdfast
 from holdfast import Store
 from holdfast.care import migrating
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import InvalidDigestError, LeaseLostError, LockedError, NotFoundError
 from holdfast.index.migrations.manifest import MANIFEST, Migration
 from holdfast.values.change import Actor

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import holdfast
 from holdfast import Store, field
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import ContractViolationError, InvalidDigestError, InvalidQueryError
 from holdfast.index.select import declared, finding
 from holdfast.testing.clock import FixedClock

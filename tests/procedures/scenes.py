@@ -17,7 +17,7 @@ import pytest
 
 import holdfast
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import NoSpaceError
 from holdfast.store import Store
 from holdfast.testing import damage

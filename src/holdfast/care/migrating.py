@@ -17,8 +17,8 @@ from holdfast.disk import Disk
 from holdfast.engine import open as opening
 from holdfast.engine import served
 from holdfast.engine.locks import HandlesLock, WriterLock
-from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
+from holdfast.engine.settings import Settings
 from holdfast.errors import DataLossError, IndexDamagedError, InvalidValueError
 from holdfast.formats import marker, paths
 from holdfast.index import migrating as runner

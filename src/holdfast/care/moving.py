@@ -16,8 +16,8 @@ from holdfast.care.backup.folder import Folder
 from holdfast.engine import open as opening
 from holdfast.engine import recover, served
 from holdfast.engine.handle import Handle
-from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
+from holdfast.engine.settings import Settings
 from holdfast.errors import ChainBrokenError, InvalidValueError, StoreExistsError
 from holdfast.formats import marker, paths
 from holdfast.values.change import Head

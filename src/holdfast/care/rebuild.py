@@ -11,8 +11,8 @@ from holdfast.engine import derive, served
 from holdfast.engine import open as opening
 from holdfast.engine.derive import Distrust
 from holdfast.engine.locks import HandlesLock, WriterLock
-from holdfast.engine.open import Settings
 from holdfast.engine.recover import Derived, Progress
+from holdfast.engine.settings import Settings
 from holdfast.errors import IndexDamagedError, LockedError, SchemaOutdatedError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker

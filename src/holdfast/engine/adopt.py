@@ -17,7 +17,7 @@ from holdfast.engine import derive, served
 from holdfast.engine import open as opening
 from holdfast.engine.handle import Handle
 from holdfast.engine.locks import HandlesLock, WriterLock
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import ConflictError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker

@@ -16,8 +16,8 @@ from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.engine import derive
 from holdfast.engine.handle import Handle, handle_on
 from holdfast.engine.locks import WriterLock
-from holdfast.engine.open import Settings
 from holdfast.engine.ram_locks import RamLock
+from holdfast.engine.settings import Settings
 from holdfast.errors import NotAStoreError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from holdfast.engine import open as opening
 from holdfast.engine.handle import Handle
-from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
+from holdfast.engine.settings import Settings
 from holdfast.errors import InvalidValueError, SourceUnreadableError
 from holdfast.exchange.archive import Archive
 from holdfast.exchange.ground import Ground, Readable

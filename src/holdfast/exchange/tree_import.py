@@ -19,9 +19,9 @@ from holdfast.engine import adopt, content, recover
 from holdfast.engine import open as opening
 from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
-from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
+from holdfast.engine.settings import Settings
 from holdfast.errors import (
     FormatTooNewError,
     HoldfastError,

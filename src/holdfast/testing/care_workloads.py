@@ -10,7 +10,7 @@ from holdfast.care import rebuild as rebuilding
 from holdfast.care import recover as recovering
 from holdfast.care import repair as repairing
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import NotAStoreError
 from holdfast.store import Store
 from holdfast.testing.ledger import Fate

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from holdfast import disk as disks
 from holdfast.blobs.packs import writer
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import HoldfastError, NotAStoreError
 from holdfast.exchange import folder as folders
 from holdfast.formats import paths

@@ -19,7 +19,7 @@ import pytest
 from holdfast import disk
 from holdfast.engine import open as opening
 from holdfast.engine import served
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.formats import paths
 from holdfast.index.migrations.manifest import MANIFEST
 

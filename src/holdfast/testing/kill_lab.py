@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from holdfast.disk import Disk
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.testing.kill_lab_books import Books
 from holdfast.testing.kill_lab_hands import left_behind
 from holdfast.testing.kill_lab_jobs import JOBS, Job, Work, made, nothing, reopen

@@ -20,7 +20,7 @@ from holdfast.care import rebuild
 from holdfast.engine import content as contents
 from holdfast.engine import handle
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.exchange import folder as folders
 from holdfast.index import sqlite
 from holdfast.journal import Journal

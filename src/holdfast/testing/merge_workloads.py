@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.exchange import importing
 from holdfast.exchange.merge.report import Policy, Wish
 from holdfast.store import Store

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from holdfast.disk import Disk
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.store import Store
 from holdfast.testing.ledger import Ledger
 from holdfast.values.change import Actor

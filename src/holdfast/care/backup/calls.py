@@ -12,8 +12,9 @@ from holdfast.care.backup.restoring import Wanted, restore
 from holdfast.care.backup.rewinding import point
 from holdfast.care.backup.taking import Way, backup, kept
 from holdfast.care.backup.verifying import verify
-from holdfast.engine.open import Settings, actor_of, open_store
+from holdfast.engine.open import open_store
 from holdfast.engine.recover import Progress
+from holdfast.engine.settings import Settings, actor_of
 from holdfast.values.change import Actor
 
 

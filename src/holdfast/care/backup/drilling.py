@@ -17,9 +17,10 @@ from holdfast.care.backup.destination import Destination
 from holdfast.care.backup.report import EXIT_FINDINGS
 from holdfast.care.backup.restoring import Wanted, chosen, restore
 from holdfast.care.fsck import check_path
-from holdfast.engine.open import Settings, open_store
+from holdfast.engine.open import open_store
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
+from holdfast.engine.settings import Settings
 from holdfast.errors import BackupDamagedError, HoldfastError
 from holdfast.formats.generation import Generation
 from holdfast.index.stored import StoredFiles

@@ -20,8 +20,9 @@ from holdfast.care.backup.report import Finding, RestoreReport
 from holdfast.care.backup.rewinding import Point, Taken
 from holdfast.care.fsck import check_path
 from holdfast.engine import derive, served
-from holdfast.engine.open import Settings, open_store
+from holdfast.engine.open import open_store
 from holdfast.engine.recover import Progress
+from holdfast.engine.settings import Settings
 from holdfast.errors import (
     BackupDamagedError,
     HoldfastError,

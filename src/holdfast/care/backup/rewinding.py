@@ -18,8 +18,9 @@ from holdfast.blobs.packs import PackFolder
 from holdfast.care.backup.destination import Destination
 from holdfast.care.backup.folder import Folder
 from holdfast.engine import derive
-from holdfast.engine.open import Settings, open_store
+from holdfast.engine.open import open_store
 from holdfast.engine.scratch import scratch_folder
+from holdfast.engine.settings import Settings
 from holdfast.engine.transaction import write
 from holdfast.errors import InvalidValueError
 from holdfast.formats import generation, lines, paths

@@ -26,8 +26,8 @@ from holdfast.engine import open as opening
 from holdfast.engine import placing, recover, served
 from holdfast.engine.handle import Handle
 from holdfast.engine.locks import HandlesLock, WriterLock
-from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
+from holdfast.engine.settings import Settings
 from holdfast.errors import HoldfastError, LockedError, NoSpaceError, NotAStoreError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker

@@ -10,7 +10,7 @@ from pathlib import Path
 from holdfast import Store, ram
 from holdfast.engine import memory
 from holdfast.engine.handle import Handle
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.formats import marker, paths
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values.change import Actor

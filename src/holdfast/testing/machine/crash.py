@@ -11,7 +11,7 @@ from typing import Any
 import holdfast
 from holdfast.disk import Disk
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.errors import HoldfastError
 from holdfast.store import Store
 from holdfast.testing.machine.moving import PACK_UP_TO

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from holdfast.engine import open as opening
-from holdfast.engine.open import Settings
+from holdfast.engine.settings import Settings
 from holdfast.store import Store
 from holdfast.values.change import Actor
 
