@@ -69,6 +69,16 @@ _REVISION = f"SELECT v.key FROM revision v WHERE {revised.numbered('v', '?1', '?
 _VALUE = ("declared", "value", "artifact")
 
 
+def _known_contents(database: Database, bodies: Sequence[Body]) -> dict[str, int]:
+    """Keys of the content rows that are there already, of all contents that the changes speak of."""
+    news = (body["new"]["revision"] for body in bodies if "revision" in body.get("new", ()))
+    raws = list({digest.raw(revision["digest"]) for revision in news})
+    if not raws:
+        return {}
+    found = database.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))
+    return {digest.text(raw): key for raw, key in found}
+
+
 class Executor:
     """Applies operations on one index. One writer at a time uses it: the one that holds the writer lock."""
 
@@ -141,7 +151,8 @@ class Executor:
         self._waiting = {}
         try:
             bodies = [body for _, body in changes]
-            self._contents, self._absent = self._known_contents(bodies), _absent_terms(self._db, self._terms, bodies)
+            self._contents = _known_contents(self._db, bodies)
+            self._absent = _absent_terms(self._db, self._terms, bodies)
             self._apply_all(changes)
             self._write_waiting()
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
@@ -162,15 +173,6 @@ class Executor:
                 if len(rows) == TOGETHER:
                     self._write(connection, shape, rows)
             self._beside(connection, seq, body["new"])
-
-    def _known_contents(self, bodies: Sequence[Body]) -> dict[str, int]:
-        """Keys of the content rows that are there already, of all contents that the changes speak of."""
-        news = (body["new"]["revision"] for body in bodies if "revision" in body.get("new", ()))
-        raws = list({digest.raw(revision["digest"]) for revision in news})
-        if not raws:
-            return {}
-        found = self._db.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))
-        return {digest.text(raw): key for raw, key in found}
 
     def _insert(self, connection: sqlite3.Connection, shape: Shape, values: Sequence[Any]) -> None:
         if self._waiting is None:

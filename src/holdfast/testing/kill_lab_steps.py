@@ -351,6 +351,7 @@ _KNOWN = {(step.doing, step.moment): step for step in STEPS}
 
 
 _AFTER_A_KILL, _AFTER_A_LOSS = "open after a kill", "open after a power loss"
+_SETTLING = "writing the end of a pack again"
 _WHOEVER_COMES_NEXT = frozenset({"hold handles lock", "write segment (locked)", "half write segment (locked)"})
 """Whoever writes or opens next puts right what a dead writer left, whatever it was that they wanted to do."""
 
@@ -370,6 +371,8 @@ def step_at(place: tuple[str, Moment]) -> Step | None:
     found = found or _KNOWN.get(("", moment))
     if found is None and place[1].phase == COMMITTED and doing in _ERASING:
         return step_at((doing, replace(place[1], phase=LOCKED)))
+    if found is None and moment.endswith("overwrite pack (locked)"):
+        return _KNOWN[_SETTLING, moment]  # by whoever opens the store, also where nobody tells of parts
     if found is None and moment in _WHOEVER_COMES_NEXT:
         return _KNOWN[_AFTER_A_KILL, moment]
     if found is None and doing == _AFTER_A_KILL:
