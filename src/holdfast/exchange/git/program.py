@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import re
+import resource
 import subprocess
 import tempfile
 from typing import IO, Self
@@ -93,9 +94,7 @@ class Running:
 
     def hold_to(self, size: int) -> None:
         """No more than so many bytes of memory, where the system can see to it: then it ends with `OUT_OF_MEMORY`."""
-        with contextlib.suppress(ImportError, AttributeError, OSError):
-            import resource  # noqa: PLC0415 - POSIX only
-
+        with contextlib.suppress(AttributeError, OSError):  # Linux alone has it
             resource.prlimit(self.process.pid, resource.RLIMIT_DATA, (size, size))
 
     def say(self, data: bytes) -> None:
