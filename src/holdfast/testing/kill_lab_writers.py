@@ -20,6 +20,7 @@ from holdfast.care import rebuild
 from holdfast.engine import content as contents
 from holdfast.engine import handle
 from holdfast.engine import open as opening
+from holdfast.engine.pending import Keeper
 from holdfast.engine.settings import Settings
 from holdfast.exchange import folder as folders
 from holdfast.index import sqlite
@@ -80,6 +81,7 @@ class Bench:
         handle.blobs = ChunkedBlobs(
             self.root, self.settings.disk, handle.index.physical, shape=SHAPE, pack_up_to=self.settings.pack_up_to
         )
+        handle.keeper = Keeper(handle.blobs, handle.index, self.settings.disk)
         return Store(handle)
 
     def fresh(self, what: str) -> str:
