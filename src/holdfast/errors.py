@@ -48,6 +48,7 @@ HoldfastError
 │   ├── ImportRefusedError                  an export that is not whole, not what it says, or harmful
 │   ├── SourceUnreadableError               a file or stream could not be read
 │   └── SourceChangedError                  a file kept changing while it was read
+├── ContractViolationError              a clause of what a call promises or asks for does not hold
 ├── GitError                            git is missing, too old, or refuses
 ├── MissingDependencyError              an extra is not installed
 └── CancelledError              (exit 130) interrupted by the user
@@ -435,6 +436,16 @@ class SourceChangedError(SourceError):
 
     code = "source-changed"
     default_remedy = "Add it again when nobody writes to it."
+
+
+class ContractViolationError(HoldfastError):
+    """A clause does not hold. Fields: `clause`, `call`, `part`: "precondition", "postcondition" or "invariant".
+
+    Of a precondition: the call is wrong, and nothing was done. Of the others: Holdfast is.
+    """
+
+    code = "contract-violated"
+    default_remedy = "The clause says what the call wants; docs/contracts.md lists them all."
 
 
 class GitError(HoldfastError):

@@ -6,7 +6,7 @@ import contextlib
 import getpass
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.disk import Disk
@@ -31,6 +31,7 @@ from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import canon, change, moment
 from holdfast.values.change import ACTOR_KINDS, Actor, Head
+from holdfast.values.frozen import dataclass
 from holdfast.values.moment import Clock, SystemClock
 
 _PATIENCE_S = 1.0

@@ -191,12 +191,14 @@ def current(handle: Handle) -> Unit | None:
 
 
 @contextmanager
-def write(handle: Handle, *, tx: str | None = None, note: str = "", what: str = "write") -> Iterator[Unit]:
+def write(
+    handle: Handle, *, tx: str | None = None, note: str = "", what: str = "write", wait_s: float | None = None
+) -> Iterator[Unit]:
     """Work in a transaction: the one this thread has open (as a nested part), or a new one that commits at the end.
 
     On return of the outermost block its changes survive kill -9 and power loss. An exception leaves nothing behind
     but unreferenced blobs. Raises LockedError, NoSpaceError, StorageIOError, TransactionReusedError if `tx` was
-    committed before, and whatever the block raises.
+    committed before, and whatever the block raises. `wait_s`: for the lock, where that is not as the store was opened.
     """
     unit = current(handle)
     if unit is not None:
@@ -209,7 +211,7 @@ def write(handle: Handle, *, tx: str | None = None, note: str = "", what: str = 
             yield unit
         return
     handle.writable()
-    handle.writer.acquire(what, wait_s=handle.wait_s)
+    handle.writer.acquire(what, wait_s=handle.wait_s if wait_s is None else wait_s)
     try:
         unit = _begin(handle, tx, note)
         try:
@@ -264,7 +266,8 @@ def _commit(unit: Unit) -> None:
     commit_rows(handle, data)
     if transaction is not None:
         unit.after = transaction.head
-        handle.left = handle.index.sights.token(), unit.after
+        # A journal that could not be appended to was dropped, and has nothing open.
+        handle.left = (handle.index.sights.token(), unit.after) if handle.journal.is_as_left() else None
 
 
 def commit_rows(handle: Handle, data: bytes) -> None:

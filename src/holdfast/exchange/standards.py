@@ -15,11 +15,13 @@ from holdfast.exchange.openlineage_export import EventsReport
 from holdfast.exchange.package_export import PackageReport, Wanted
 from holdfast.exchange.package_import import TakenReport
 from holdfast.exchange.prov_export import LIMIT, ProvReport
+from holdfast.kinds.clauses import upheld
 from holdfast.values.records import Collection
 
 Place = str | bytes | os.PathLike[str]
 
 
+@upheld
 class Standards:
     """Out and in again: RO-Crate, BagIt, W3C PROV, OpenLineage. What is written appears whole or not at all."""
 

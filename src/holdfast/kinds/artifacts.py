@@ -17,6 +17,7 @@ from holdfast.errors import (
 )
 from holdfast.kinds import addresses, collections, labels, repeats, revising
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
+from holdfast.kinds.clauses import upheld
 from holdfast.values import names
 from holdfast.values.change import Body
 from holdfast.values.names import Name
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.kinds import many
 
 
+@upheld
 class Artifacts:
     """The verbs that change artifacts; those that read are added in readings.py."""
 

@@ -8,10 +8,12 @@ from holdfast.engine.handle import Handle
 from holdfast.errors import IndexDamagedError
 from holdfast.formats import lines
 from holdfast.kinds import addresses
+from holdfast.kinds.clauses import upheld
 from holdfast.values.change import Head
 from holdfast.values.records import Change
 
 
+@upheld
 class Changes:
     """`store.changes`."""
 

@@ -19,6 +19,7 @@ from holdfast.errors import (
 from holdfast.index.tables import KIND_CODES
 from holdfast.kinds import addresses, checks, labels
 from holdfast.kinds.addresses import CollectionRef
+from holdfast.kinds.clauses import upheld
 from holdfast.values import moment, names
 from holdfast.values.change import Body
 from holdfast.values.names import Name
@@ -88,6 +89,7 @@ def refuse_collection(unit: Unit, parent: int, name: Name) -> None:
         raise NameTakenError(f"{found.path!r} is a collection", name=found.path, holder=found.id, kind="collection")
 
 
+@upheld
 class Collections:
     """`store.collections`."""
 

@@ -7,6 +7,7 @@ from holdfast.engine.transaction import write
 from holdfast.errors import InvalidValueError, NotFoundError
 from holdfast.index.metadata import PREFIX
 from holdfast.kinds import checks, labels
+from holdfast.kinds.clauses import upheld
 from holdfast.values import moment, query
 from holdfast.values.change import Body
 from holdfast.values.records import MetadataIndex
@@ -17,6 +18,7 @@ MOST = 32
 MAX_FIELD_BYTES = 1_000
 
 
+@upheld
 class Indexes:
     """`store.indexes`: which fields of artifacts' metadata are indexed. Answers are the same with them and without."""
 

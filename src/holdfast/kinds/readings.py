@@ -13,6 +13,7 @@ from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidQueryError, InvalidValueError
 from holdfast.kinds import addresses, artifacts, fetching, revising
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
+from holdfast.kinds.clauses import upheld
 from holdfast.values import names, query
 from holdfast.values.query import Compare, Condition, Plan
 from holdfast.values.records import Artifact, Change, Page, Record, Revision
@@ -21,6 +22,7 @@ MAX_DIFF_BYTES = 64 << 20
 _PAGE = 200
 
 
+@upheld
 class Artifacts(artifacts.Artifacts):
     """`store.artifacts`: all verbs."""
 

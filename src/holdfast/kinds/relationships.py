@@ -13,6 +13,7 @@ from holdfast.errors import ConflictError, InvalidValueError, NameTakenError, No
 from holdfast.index.select import keyset
 from holdfast.index.select.relationships import Wanted, beside
 from holdfast.kinds import ambient, checks, endpoints, labels, paging, repeats
+from holdfast.kinds.clauses import upheld
 from holdfast.kinds.endpoints import Linkable
 from holdfast.values import moment, vocabulary
 from holdfast.values.change import Body
@@ -52,6 +53,7 @@ def _spellings(end: Endpoint) -> tuple[str, ...]:
     return tuple(dict.fromkeys((end.id, f"{end.kind}:{end.id}", str(end))))
 
 
+@upheld
 class Relationships:
     """`store.relationships`. A relationship is visible while it has no tombstone of its own and both ends are live."""
 

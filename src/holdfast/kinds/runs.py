@@ -14,6 +14,7 @@ from holdfast.errors import InUseError, InvalidValueError
 from holdfast.index.select import keyset
 from holdfast.index.select.runs import WantedRuns
 from holdfast.kinds import addresses, checks, environment, executions, labels, paging, running
+from holdfast.kinds.clauses import upheld
 from holdfast.kinds.endpoints import Linkable
 from holdfast.kinds.executions import Inputs, RunRef
 from holdfast.kinds.running import RunHandle
@@ -47,6 +48,7 @@ FIELDS: Fields[Run] = Fields(
 )
 
 
+@upheld
 class Runs:
     """`store.runs`."""
 

@@ -8,8 +8,10 @@ from holdfast.care.audit.foreign import ForeignChain
 from holdfast.care.audit.report import AuditReport
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
+from holdfast.kinds.clauses import upheld
 
 
+@upheld
 class Auditing:
     """Tamper evidence of one open store."""
 

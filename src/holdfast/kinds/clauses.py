@@ -1,0 +1,167 @@
+"""What public calls ask of their arguments: numbered clauses, checked before anything is done, and always.
+
+A parameter of one name means the same in every call, so a clause belongs to a name. `upheld` puts the checks in front
+of the methods of a class; a call that breaks a clause raises ContractViolationError, and the store's chain says so
+(once a minute for each clause at most; a store that is open for reading only says nothing, nor does one that is busy).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
+
+from holdfast.engine import transaction
+from holdfast.engine.handle import Handle
+from holdfast.errors import ContractViolationError, HoldfastError
+
+EVERY_S = 60.0
+"""So often, in seconds, is the breaking of one clause written down at most."""
+
+C = TypeVar("C", bound=type)
+
+
+class Clause(NamedTuple):
+    """A numbered sentence about a parameter. `holds`: whether a value keeps it."""
+
+    number: str
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _count(value: Any) -> bool:
+    return value is None or (_whole(value) and value >= 0)
+
+
+def _text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _name(value: Any) -> bool:
+    return value is None or isinstance(value, (str, bytes))
+
+
+def _record(value: Any) -> bool:
+    return isinstance(value, (str, bytes)) or hasattr(value, "id")
+
+
+def _named(value: Any) -> bool:
+    return isinstance(value, str) or hasattr(value, "id")
+
+
+def _several(value: Any) -> bool:
+    return value is None or (isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray)))
+
+
+def _seconds(value: Any) -> bool:
+    return value is None or ((_whole(value) or isinstance(value, float)) and 0 <= value < math.inf)
+
+
+CLAUSES: dict[str, Clause] = {
+    "limit": Clause("P-1", "`limit` is a whole number, 0 or more, or None for no limit", _count),
+    "depth": Clause("P-2", "`depth` is a whole number, 0 or more, or None for all the way", _count),
+    "context": Clause("P-3", "`context` is a whole number of lines, 0 or more", lambda v: _whole(v) and v >= 0),
+    "since_seq": Clause("P-4", "`since_seq` is a whole number", _whole),
+    "order": Clause("P-5", "`order` is the name of an order, as text", lambda v: isinstance(v, str)),
+    "token": Clause("P-6", "`token` is the token of a page, or None for the first one", _text),
+    "type": Clause("P-7", "`type` is text", _text),
+    "tx": Clause("P-8", "`tx` is the id of a transaction, as text", _text),
+    "record": Clause("P-9", "`record` is a record, or text that names one", lambda v: v is None or _named(v)),
+    "path": Clause("P-10", "`path` is text or bytes, or a record that is there", _record),
+    "name": Clause("P-11", "`name` is text or bytes", _name),
+    "tags": Clause("P-12", "`tags` is a list of texts, and not one text", _several),
+    "types": Clause("P-13", "`types` is a list of texts, and not one text", _several),
+    "revisions": Clause("P-14", "`revisions` is a list of numbers", _several),
+    "grace_s": Clause("P-15", "`grace_s` is a number of seconds, 0 or more, or None for two weeks", _seconds),
+    "note": Clause("P-16", "`note` is text", lambda v: isinstance(v, str)),
+    "inputs": Clause("P-17", "`inputs` is a list of records", _several),
+    "capture": Clause("P-18", "`capture` is a list of names of facts, and not one name", _several),
+    "run": Clause("P-19", "`run` is a run, or text that names one", _named),
+    "file": Clause("P-20", "`file` is a FileFacts", lambda v: v is None or hasattr(v, "mtime_ns")),
+    "owner": Clause("P-21", "`owner` is text", _text),
+    "portion": Clause("P-23", "`portion` is a Portion", lambda v: v is None or hasattr(v, "way")),
+    "head": Clause("P-22", "`head` is the head of a chain, as text", _text),
+}
+"""By the name of the parameter."""
+
+
+def upheld(cls: C) -> C:
+    """Check the clauses of all public methods that a class itself has."""
+    noun = cls.__name__.lower()
+    for name, method in list(vars(cls).items()):
+        if not name.startswith("_") and inspect.isfunction(method):
+            asked = _asked(method)
+            if asked:
+                setattr(cls, name, _checked(f"{noun}.{name}", method, asked))
+    return cls
+
+
+def _asked(method: Callable[..., Any]) -> list[tuple[int, str, Clause]]:
+    """(place, name, clause) of the parameters that a clause speaks of; those in keywords have no place: -1."""
+    found = []
+    for place, one in enumerate(inspect.signature(method).parameters.values()):
+        clause = CLAUSES.get(one.name)
+        if clause is not None and one.kind is not one.VAR_KEYWORD and one.kind is not one.VAR_POSITIONAL:
+            found.append((-1 if one.kind is one.KEYWORD_ONLY else place, one.name, clause))
+    return found
+
+
+def _checked(call: str, method: Callable[..., Any], asked: list[tuple[int, str, Clause]]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def wrapper(self: Any, *args: Any, **named: Any) -> Any:
+        given = len(args)
+        for place, name, clause in asked:
+            if name in named:
+                value = named[name]
+            elif 0 < place <= given:
+                value = args[place - 1]
+            else:
+                continue
+            if not clause.holds(value):
+                raise violated(getattr(self, "_handle", None), clause, call, type(value).__name__)
+        return method(self, *args, **named)
+
+    return wrapper
+
+
+def violated(handle: Handle | None, clause: Clause, call: str, given: str) -> ContractViolationError:
+    """The error to be raised, after it was written down."""
+    if handle is not None:
+        note(handle, clause.number, call, "precondition")
+    return ContractViolationError(
+        f"{call}: {clause.words}; it was given a value of the type {given} that is not so",
+        clause=clause.number, call=call, part="precondition",
+    )  # fmt: skip
+
+
+_said: dict[tuple[str, str], float] = {}
+_guard = threading.Lock()
+
+
+def note(handle: Handle, number: str, call: str, part: str) -> None:
+    """Write down that a clause was broken, unless that was done a moment ago, or would make the caller wait."""
+    if handle.read_only or transaction.current(handle) is not None:
+        return
+    key, now = (handle.marker.store_id, number), time.monotonic()
+    with _guard:
+        if now - _said.get(key, -EVERY_S) < EVERY_S:
+            return
+        _said[key] = now
+    root = handle.index.collections.root()
+    if root is None:
+        return  # nothing was ever written here
+    with contextlib.suppress(HoldfastError), transaction.write(handle, what="note", wait_s=0.0) as unit:
+        found = handle.index.collections.by_key(root)
+        assert found is not None
+        # A change of the root in which nothing changes: the chain has its note, and every reader knows what it is.
+        said = f"contract: {number} ({part}) broken by {call}"
+        unit.change({"kind": "collection", "action": "update", "id": found.id, "set": {}, "note": said})

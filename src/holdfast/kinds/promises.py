@@ -1,0 +1,110 @@
+"""What public calls promise of their results: numbered clauses that are checked when HOLDFAST_CONTRACTS=on says so.
+
+The checks are made by icontract (the extra `contracts`), which is imported only then: that alone takes as long as a
+short command. A promise that is not kept is a fault of Holdfast: ContractViolationError, and a note in the chain.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from holdfast.engine.handle import Handle
+from holdfast.errors import ContractViolationError, MissingDependencyError
+from holdfast.kinds import clauses
+from holdfast.kinds.changes import Changes
+from holdfast.kinds.collections import Collections
+from holdfast.kinds.readings import Artifacts
+from holdfast.kinds.relationships import Relationships
+from holdfast.kinds.runs import Runs
+
+SWITCH = "HOLDFAST_CONTRACTS"
+
+
+class Promise(NamedTuple):
+    """`noun`, `calls`: of which class and methods; `keeps`: whether a result does, by names that icontract knows."""
+
+    number: str
+    words: str
+    noun: type
+    calls: tuple[str, ...]
+    keeps: Callable[..., bool]
+
+
+def _pages(result: Any, limit: int = 100) -> bool:
+    return len(result.items) <= limit
+
+
+PROMISES: tuple[Promise, ...] = (
+    Promise("E-1", "what was put is there, and live", Artifacts, ("put", "set_metadata", "revert"),
+            lambda result: result.artifact.deleted_at is None and result.artifact.revision.number >= 1),
+    Promise("E-2", "what was deleted says so", Artifacts, ("delete",), lambda result: result.deleted_at is not None),
+    Promise("E-2", "what was deleted says so", Collections, ("delete",), lambda result: result.deleted_at is not None),
+    Promise("E-3", "what was undeleted is live", Artifacts, ("undelete",), lambda result: result.deleted_at is None),
+    Promise("E-3", "what was undeleted is live", Collections, ("undelete",), lambda result: result.deleted_at is None),
+    Promise("E-4", "revisions are numbered from the newest down to 1", Artifacts, ("revisions",),
+            lambda result: [one.number for one in result] == list(range(len(result), 0, -1))),
+    Promise("E-5", "a page has no more than its limit", Artifacts, ("page",), _pages),
+    Promise("E-5", "a page has no more than its limit", Relationships, ("page",), _pages),
+    Promise("E-6", "a lineage goes on by distance from its start, nothing twice", Relationships, ("lineage",),
+            lambda result: [n.depth for n in result.nodes] == sorted(n.depth for n in result.nodes)
+            and len({n.endpoint for n in result.nodes}) == len(result.nodes) and result.nodes[0].depth == 0),
+    Promise("E-7", "a run has the status that it was given", Runs, ("set_status",),
+            lambda result, status: str(result.status) == str(getattr(status, "value", status))),
+    Promise("E-8", "the seq that comes next is never less than it was", Changes, ("head",),
+            lambda self, result: _never_back(self, result.next_seq)),
+)  # fmt: skip
+"""In order of number."""
+
+_enforced: list[bool] = []
+
+
+def _never_back(changes: Any, next_seq: int) -> bool:
+    handle: Any = changes._handle  # noqa: SLF001 - it belongs to the class that is looked after
+    known = vars(handle).get("seen_next_seq", 1)
+    vars(handle)["seen_next_seq"] = max(known, next_seq)
+    return bool(next_seq >= known)
+
+
+def enforce_if_asked() -> None:
+    """Have the promises checked from now on, if the environment says so. MissingDependencyError without the extra."""
+    if os.environ.get(SWITCH, "").lower() in ("on", "1", "true", "yes"):
+        enforce()
+
+
+def enforce() -> None:
+    """Have the promises checked from now on, in this process. MissingDependencyError without the extra."""
+    if _enforced:
+        return
+    library = _library()
+    for one in PROMISES:
+        for call in one.calls:
+            method = getattr(one.noun, call)
+            setattr(one.noun, call, library.ensure(one.keeps, error=_error(one, call))(method))
+    _enforced.append(True)
+
+
+def _library() -> ModuleType:
+    try:
+        import icontract  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"checking promises needs {error.name}", library="icontract", extra="contracts",
+            remedy="pip install 'holdfast[contracts]'",
+        ) from error  # fmt: skip
+    return icontract
+
+
+def _error(one: Promise, call: str) -> Callable[..., ContractViolationError]:
+    def made(self: Any) -> ContractViolationError:
+        handle: Handle = self._handle
+        said = f"{one.noun.__name__.lower()}.{call}"
+        clauses.note(handle, one.number, said, "postcondition")
+        return ContractViolationError(
+            f"{said}: {one.words}; it is not so", clause=one.number, call=said, part="postcondition",
+            remedy="A fault of Holdfast: run `holdfast fsck`, and report it with what `holdfast doctor` prints.",
+        )  # fmt: skip
+
+    return made
