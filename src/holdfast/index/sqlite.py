@@ -5,20 +5,20 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from holdfast import disk, ram
-from holdfast.errors import HoldfastError, IndexDamagedError, LockedError
-from holdfast.index import migrating, proof, tables
+from holdfast.errors import IndexDamagedError, LockedError
+from holdfast.index import migrating, proof, tables, waiting
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import BUSY_TIMEOUT_MS, Database
+from holdfast.index.differences import schema_differences
 from holdfast.index.execute import Executor
-from holdfast.index.migrations import manifest
+from holdfast.index.logs import LOG as LOG  # noqa: PLC0414 - others ask for it here
+from holdfast.index.logs import NO_LOG, followed_by
 from holdfast.index.physical import PhysicalRows
 from holdfast.index.ram import database_at
 from holdfast.index.select.artifacts import ArtifactRows
@@ -46,10 +46,7 @@ _TOGETHER = 1_000
 HOME = "file identity"
 """The fact by which an index knows that it stands where it was made (see `identity`)."""
 
-LOG = "log"
-NO_LOG = "0"
 _MOST_MARKS = 200
-_LOOK_S, _LOOK_AT_MOST_S = 0.005, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +177,7 @@ class SqliteIndex:
 
     def wait(self, seen: int, timeout_s: float) -> int:
         """See contract.py. Nobody tells here: a page in memory is looked at, up to four times a second."""
-        until, pause_s = time.monotonic() + timeout_s, _LOOK_S
-        while (now := self.version()) == seen and (left_s := until - time.monotonic()) > 0:
-            time.sleep(min(pause_s, left_s))
-            pause_s = min(pause_s * 2, _LOOK_AT_MOST_S)
-        return now
+        return waiting.polled(self.version, seen, timeout_s)
 
     def savepoint(self, depth: int) -> None:
         """Mark a place to come back to."""
@@ -279,14 +272,8 @@ class SqliteIndex:
         followed = self.meta(LOG)
         if followed is None or self._log_bytes() <= 0:
             return True
-        bare = Database(self.path, read_only=True, without_log=True)
-        try:
-            row = bare.one("SELECT value FROM meta WHERE key = ?", (LOG,))
-        except HoldfastError:
-            return True  # half-way through a checkpoint: the log has what is not whole
-        finally:
-            bare.close_every()
-        return (NO_LOG if row is None else str(row[0])).split()[-1] in followed.split()
+        said = followed_by(self.path)
+        return said is None or said in followed.split()
 
     # -- facts of this file ------------------------------------------------------------------------------------------
 
@@ -321,7 +308,7 @@ class SqliteIndex:
         """What SQLite itself finds wrong with the file, and what the schema lacks; empty if nothing."""
         try:
             found = [str(r[0]) for r in self.database.rows("PRAGMA integrity_check(20)") if r[0] != "ok"]
-            found += _schema_differences(self.database)
+            found += schema_differences(self.database)
         except IndexDamagedError as error:
             return [error.message]
         return found
@@ -357,25 +344,16 @@ class SqliteIndex:
         self.forget()
         self.checkpoint(force=True)
         if self._log_bytes() > 0:
-            raise LockedError(
-                "a reader in this process holds old pages of the index", lock="index", waited_s=0, holder=None,
-                remedy="End what reads, then redact again.",
-            )  # fmt: skip
+            raise _held_by_a_reader()
+
+
+def _held_by_a_reader() -> LockedError:
+    return LockedError(
+        "a reader in this process holds old pages of the index", lock="index", waited_s=0, holder=None,
+        remedy="End what reads, then redact again.",
+    )  # fmt: skip
 
 
 def file_identity(path: str) -> str:
     """What a copy of an index cannot carry along. Only looked at, never opened."""
     return path if ram.holds(path) else disk.identity(path)
-
-
-def _schema_differences(database: Database) -> list[str]:
-    fresh = sqlite3.connect(":memory:")
-    for step in manifest.MANIFEST:
-        for statement in step.up:
-            fresh.execute(statement)
-    sql = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
-    wanted, found = dict(fresh.execute(sql)), dict(database.rows(sql))
-    fresh.close()
-    lacking = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
-    changed = [f"{n} is not as the schema says" for n in sorted(wanted) if found.get(n, wanted[n]) != wanted[n]]
-    return lacking + changed + [f"{name} is not part of the schema" for name in sorted(found.keys() - wanted.keys())]

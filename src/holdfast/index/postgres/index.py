@@ -164,6 +164,13 @@ class PostgresIndex(SqliteIndex):
             self._ears.append(ear)
         return ear.wait(seen, timeout_s)
 
+    def await_commit(self, timeout_s: float) -> bool:
+        """As of a file; but the server tells, and nobody asks again and again."""
+        known: int | None = getattr(self._hearing, "seen", None)
+        before = self.version() if known is None else known
+        self._hearing.seen = self.wait(before, timeout_s)
+        return bool(self._hearing.seen != before)
+
     def close(self) -> None:
         """Close all connections."""
         while self._ears:
