@@ -62,7 +62,8 @@ def migrate(
     root, disk = os.path.abspath(path), settings.disk
     opening.demand_no_backup(root)
     _checked(target)
-    opening.read_marker(root, disk, served=True)
+    if not plan(root, settings, target=target, manifest=manifest):
+        return _at(root, settings)  # nobody need be waited for
     writer = WriterLock(os.path.join(root, paths.WRITER_LOCK))
     users = HandlesLock(os.path.join(root, paths.HANDLES_LOCK))
     try:
@@ -115,6 +116,12 @@ def _migrate(
     disk.fsync_dir(os.path.dirname(aside))
     index.checkpoint(force=True)
     return MigrationReport(before, after, steps, f"{paths.QUARANTINE}/{os.path.basename(aside)}")
+
+
+def _at(root: str, settings: Settings) -> MigrationReport:
+    with _index(root, settings, read_only=True) as index:
+        version = runner.version_of(index.database)
+    return MigrationReport(version, version, (), "")
 
 
 def _checked(target: int | None) -> int | None:

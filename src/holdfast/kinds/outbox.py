@@ -269,7 +269,7 @@ class Lease:
     def wait(self, timeout_s: float) -> bool:
         """Until somebody commits who had not when `read` was called, `timeout_s` seconds at most; whether somebody did.
 
-        The lease is renewed. With an index in PostgreSQL the server tells; else a counter in memory is looked at.
+        The lease is renewed. An index in PostgreSQL tells; with one in a file a counter in memory is looked at.
         """
         self._handle.alive()
         self._held.renew()

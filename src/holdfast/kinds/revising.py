@@ -135,9 +135,10 @@ def _made(unit: Unit, seq: int, parent: int, name: Name, body: Body) -> Artifact
         revision.get("message", ""), revision.get("source", ""),
         FileFacts(revision.get("mode"), revision.get("mtime_ns")), body.get("run"),
     )  # fmt: skip
+    tenant = new.get("tenant") or unit.handle.tenant or ""  # the unit of work gives it to the body
     return Artifact(
         body["id"], path, raw, name.text, own, folder.id, new["type"], new["status"],
-        tuple(sorted(new.get("tags", ()))), first, when, when, None, new.get("tenant", ""), new.get("owner", ""),
+        tuple(sorted(new.get("tags", ()))), first, when, when, None, tenant, new.get("owner", ""),
     )  # fmt: skip
 
 

@@ -87,6 +87,10 @@ TABLE = (
         environment="HOLDFAST_HANDS", stored=True, high=64, shown="one for each processor, up to 4",
     ),
     Setting(
+        "contracts", "text", None, "`on`: calls also check what they promise of their results",
+        environment="HOLDFAST_CONTRACTS", shown="off",
+    ),
+    Setting(
         "cache_kib", "count", 16_384, "how much of the index each thread's connection keeps in memory, in KiB",
         environment="HOLDFAST_CACHE_KIB", low=64, high=1 << 24,
     ),
