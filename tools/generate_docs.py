@@ -3,10 +3,14 @@
 Run as `python tools/generate_docs.py`; the tests run it with --check.
 """
 
+# Lines of the pages are as long as they are there.
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import argparse
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +20,18 @@ import click
 from holdfast import errors
 from holdfast.cli.exits import MEANINGS
 from holdfast.cli.main import SECTIONS, cli
+from holdfast.values.configuration import TABLE, Setting
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 NOTE = "<!-- Written by tools/generate_docs.py from the program; do not edit. -->\n"
 
+_LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 ENVIRONMENT = [
-    ("HOLDFAST_STORE", "The store's folder, unless `-C` names one."),
-    ("HOLDFAST_ACTOR", "Who writes, as it stands in the log; else the login name."),
-    ("HOLDFAST_LOCK_WAIT", "Seconds to wait for other writers, unless `--lock-wait` says so."),
-    ("HOLDFAST_REPACK_FROM", "Bytes of content that must have been added before `gc` repacks; 0: it never does."),
+    *(
+        (one.environment, _LINK.sub(r"\1", f"{one.meaning[0].upper()}{one.meaning[1:]}."))
+        for one in TABLE
+        if one.environment
+    ),
     ("HOLDFAST_DEBUG", "If set, a bug shows its traceback."),
     ("NO_COLOR", "If set and not empty, no colours (see no-color.org). There are none outside a terminal."),
 ]
@@ -113,6 +120,77 @@ def error_page() -> str:
     return "\n".join([NOTE, "# Errors\n", ERRORS, _table(("code", "class", "exit", "meaning", "remedy"), rows)])
 
 
+CONFIGURATION = """\
+There is little to set; what there is has one place: the table in `values/configuration.py`, from which this page is made.
+
+A value is taken from the first of these that has one:
+
+1. the **argument** of the call, or the option of the command,
+2. the **environment**,
+3. the **store**: what `holdfast config set NAME VALUE`, or `store.configuration.set(name, value)`, keeps in its `config.json`, for all who
+   open it (where the last column says so),
+4. the **default**.
+
+What is out of bounds, or no number, is refused by name (`InvalidValueError`), wherever it comes from: nothing is quietly replaced by
+a default.
+"""
+
+CONFIGURED = """\
+```sh
+holdfast config set lock_wait_s 60
+holdfast config list
+holdfast config unset lock_wait_s
+```
+
+A store's own values are part of plain copies of its folder, and of no [backup](backup.md), [export](export.md) or history: a restored store begins
+with the defaults. Variables marked with * count for the command alone; Python programs give the argument.
+
+For the command alone:
+
+| option | environment | meaning |
+|---|---|---|
+| `--json` | | answers for programs; long ones as JSON Lines |
+| `-q`, `--quiet` | | results only |
+| `--no-progress` | | no progress bar (there is none outside a terminal) |
+| | `NO_COLOR` | no colours (there are none outside a terminal) |
+| | `HOLDFAST_DEBUG` | a bug shows its traceback |
+
+For Python alone: `holdfast.open(path, read_only=True)` refuses to write and works on read-only media; `create=True` makes the store if the
+folder is empty or absent (`holdfast init`).
+
+All options of all commands: [reference/commands.md](reference/commands.md).
+"""
+
+CANNOT = """\
+## What cannot be set, so far
+
+| what | value |
+|---|---|
+| batches of `add` | 1,000 files or 64 MiB, of which 16 MiB in small files |
+| packs | full with 32 MiB or 4,096 appends; rewritten when less than half is needed |
+| frames of repacked packs | revisions of one artifact up to 2 MiB of content, others up to 64 KiB; files of up to 1 MiB are taken in |
+| readers of `add` | processes as `hands` says, 2 threads for large files, 8 MiB ahead |
+| segment of the journal | 16 MiB |
+| sync of the journal | after 5 s or 8 MiB |
+| text that full text looks into | up to 4 MiB a content |
+"""
+
+
+def configuration() -> str:
+    """The page on what can be set."""
+    head = ("setting", "argument", "option", "environment", "default", "bounds", "in the store", "meaning")
+    return "\n".join(
+        [NOTE, "# Configuration\n", CONFIGURATION, _table(head, [_row(one) for one in TABLE]), CONFIGURED, CANNOT]
+    )
+
+
+def _row(one: Setting) -> tuple[str, ...]:
+    bounds = "" if one.kind == "text" else f"{one.low:g} to {one.high:.0f}"
+    environment = f"`{one.environment}`{' *' if one.command else ''}"
+    stored = "yes" if one.stored else ""
+    return f"`{one.name}`", one.argument, one.option, environment, one.usual, bounds, stored, one.meaning
+
+
 def _errors() -> list[type[errors.HoldfastError]]:
     found = [one for _name, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.HoldfastError)]
     return sorted(found, key=lambda one: one.code)
@@ -132,7 +210,12 @@ def _fenced(text: str) -> str:
     return f"```text\n{text}```\n"
 
 
-PAGES = {"commands.md": commands, "exit-codes.md": exit_codes, "errors.md": error_page}
+PAGES = {
+    "commands.md": commands,
+    "exit-codes.md": exit_codes,
+    "errors.md": error_page,
+    "../configuration.md": configuration,
+}
 
 
 def main() -> int:

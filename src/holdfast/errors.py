@@ -298,10 +298,13 @@ class NotABackupError(StoreError):
 
 
 class IndexElsewhereError(StoreError):
-    """The index is in PostgreSQL, or the URL is that of another store's. Fields: `path`, `reason`."""
+    """The index is in PostgreSQL; or the URL is that of another store's, or of the folder that this was copied from.
+
+    Fields: `path`, `reason`: `postgresql`, `file`, `other-store`, `copied`, `distrusted`.
+    """
 
     code = "index-elsewhere"
-    default_remedy = "Give its URL (HOLDFAST_INDEX); what refuses it even then wants a file: `holdfast copy` makes one."
+    default_remedy = "Give its URL: `holdfast.open(URL, blobs=FOLDER)`, or HOLDFAST_INDEX."
 
 
 class BackupRefusedError(StoreError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.transaction import Unit, write
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from holdfast.kinds.relationships import Relationships
     from holdfast.kinds.runs import Runs
     from holdfast.kinds.searching import Searching
+    from holdfast.kinds.settings import Configuration
     from holdfast.kinds.view import View
 
 
@@ -100,6 +101,14 @@ class Store(OfTenants):
         from holdfast.kinds.changes import Changes
 
         return Changes(self._handle)
+
+    @functools.cached_property
+    @store_wide
+    def configuration(self) -> Configuration:
+        """What is set for this store."""
+        from holdfast.kinds.settings import Configuration
+
+        return Configuration(self._handle)
 
     @functools.cached_property
     def outbox(self) -> Outbox:
@@ -266,13 +275,14 @@ class Store(OfTenants):
 
     @store_wide
     def gc(self, *, dry_run: bool = False, grace_s: float | None = None, progress: Progress | None = None) -> GcReport:
-        """Free what nothing refers to and was condemned longer than `grace_s` seconds ago (None: two weeks).
+        """Free what nothing refers to and was condemned longer than `grace_s` seconds ago (None: as is set).
 
         See `holdfast.care.gc`.
         """
         from holdfast.care import gc as collecting
+        from holdfast.engine import configuration
 
-        grace_s = collecting.GRACE_S if grace_s is None else grace_s
+        grace_s = configuration.value("grace_s", grace_s, root=self._handle.root, disk=self._handle.disk)
         work = collecting.Gc(self._handle, grace_s=grace_s, progress=progress)
         return work.preview() if dry_run else work.run()
 
@@ -328,6 +338,13 @@ class Store(OfTenants):
     def migrate_status(self) -> list[tuple[int, str, bool]]:
         """(version, name, applied) of every migration of the index's schema that this software knows, in order."""
         return self._handle.index.migrations()
+
+    @store_wide
+    def diagnostics(self) -> dict[str, Any]:
+        """Versions, counts, sizes and states, for a report: no name, no content. See `holdfast.care.diagnostics`."""
+        from holdfast.care import diagnostics
+
+        return diagnostics.diagnostics(self._handle)
 
     @store_wide
     def status(self) -> Status:

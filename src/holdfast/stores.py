@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from holdfast import ram
+from holdfast.engine import configuration, places, tenancy
 from holdfast.engine import open as opening
-from holdfast.engine import places, tenancy
 from holdfast.engine.open import Settings, actor_of
 from holdfast.errors import NotAStoreError
 from holdfast.store import Store
@@ -31,7 +32,7 @@ def open_store(
     actor: Actor | str | None = None,
     create: bool = False,
     read_only: bool = False,
-    lock_wait_s: float = 30.0,
+    lock_wait_s: float | None = None,
     blobs: str | os.PathLike[str] | None = None,
     tenant: str | None = None,
 ) -> Store:
@@ -42,16 +43,26 @@ def open_store(
     """
     _promised()
     folder, index = places.of(path, blobs)
-    settings = Settings(
-        actor_of(actor), wait_s=lock_wait_s, read_only=read_only, index=index, tenant=tenancy.checked(tenant)
-    )
     root = opening.place_of(folder)
+    settings = Settings(
+        actor_of(actor), wait_s=_wait(root, lock_wait_s), read_only=read_only, index=index,
+        tenant=tenancy.checked(tenant), pack_up_to=configuration.value("pack_up_to", root=root),
+    )  # fmt: skip
+    if ram.holds(root):
+        from holdfast.engine import memory
+
+        return Store(memory.join(root, settings))
     if create:
         try:
             return Store(opening.open_store(root, settings))
         except NotAStoreError:
             opening.create(root, settings)
     return Store(opening.open_store(root, settings))
+
+
+def _wait(path: str | os.PathLike[str], said: float | None) -> float:
+    """How long to wait for locks, in seconds: as is said, or set (docs/configuration.md)."""
+    return float(configuration.value("lock_wait_s", said, root=os.fspath(path)))
 
 
 def create_store(
@@ -90,13 +101,13 @@ def _promised() -> None:
 
 
 def recover_store(
-    path: str | os.PathLike[str], *, actor: Actor | str | None = None, lock_wait_s: float = 30.0,
+    path: str | os.PathLike[str], *, actor: Actor | str | None = None, lock_wait_s: float | None = None,
     progress: Progress | None = None,
 ) -> RecoverReport:  # fmt: skip
     """Open a store, put right what a crash or a plain copy left, and say what was done. Durable when it returns."""
     from holdfast.care import recover as recovering
 
-    handle = opening.open_store(os.fspath(path), Settings(actor_of(actor), wait_s=lock_wait_s))
+    handle = opening.open_store(os.fspath(path), Settings(actor_of(actor), wait_s=_wait(path, lock_wait_s)))
     try:
         return recovering.recover_store(handle, progress)
     finally:
@@ -106,7 +117,7 @@ def recover_store(
 def import_store(
     path: str | os.PathLike[str], source: str | bytes | os.PathLike[str], *, on_conflict: str = "fail",
     mirror: bool = False, exact: bool = False, dry_run: bool = False, max_bytes: int | None = None,
-    actor: Actor | str | None = None, lock_wait_s: float = 30.0, progress: Progress | None = None,
+    actor: Actor | str | None = None, lock_wait_s: float | None = None, progress: Progress | None = None,
 ) -> ImportReport:  # fmt: skip
     """Take an exported tree or a snapshot in: a new store becomes equal to it, another one merges it.
 
@@ -119,17 +130,17 @@ def import_store(
     from holdfast.exchange.merge import report
 
     wish = report.Wish(report.policy_of(on_conflict), mirror=mirror, dry_run=dry_run, exact=exact, most_bytes=max_bytes)
-    settings = Settings(actor_of(actor), wait_s=lock_wait_s)
+    settings = Settings(actor_of(actor), wait_s=_wait(path, lock_wait_s))
     return importing.import_path(os.fspath(path), source, settings, wish=wish, progress=progress)
 
 
 def rebuild_store(
-    path: str | os.PathLike[str], *, lock_wait_s: float = 30.0, progress: Progress | None = None
+    path: str | os.PathLike[str], *, lock_wait_s: float | None = None, progress: Progress | None = None
 ) -> RebuildReport:
     """Make the index of a store anew from journal and blobs; the old one may be missing or damaged."""
     from holdfast.care import rebuild as rebuilding
 
-    return rebuilding.rebuild(os.fspath(path), Settings(actor_of(None), wait_s=lock_wait_s), progress)
+    return rebuilding.rebuild(os.fspath(path), Settings(actor_of(None), wait_s=_wait(path, lock_wait_s)), progress)
 
 
 def fsck_store(
@@ -149,7 +160,7 @@ def fsck_store(
 def repair_store(
     path: str | os.PathLike[str], *, sources: Iterable[str | os.PathLike[str]] = (), dry_run: bool = False,
     lost_and_found: bool = False, accept_loss: bool = False, actor: Actor | str | None = None,
-    lock_wait_s: float = 30.0, progress: Progress | None = None,
+    lock_wait_s: float | None = None, progress: Progress | None = None,
 ) -> RepairReport:  # fmt: skip
     """Mend what `fsck` finds, also in a store that does not open; what cannot be mended is named. Deletes nothing.
 
@@ -164,7 +175,8 @@ def repair_store(
     from holdfast.care import repair as repairing
 
     wanted = repairing.Wanted([os.fspath(one) for one in sources], dry_run, lost_and_found, accept_loss)
-    return repairing.repair(os.fspath(path), Settings(actor_of(actor), wait_s=lock_wait_s), wanted, progress)
+    settings = Settings(actor_of(actor), wait_s=_wait(path, lock_wait_s))
+    return repairing.repair(os.fspath(path), settings, wanted, progress)
 
 
 def doctor(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:

@@ -16,7 +16,15 @@ from holdfast.testing.homes import index_emptied, index_home, schemas  # noqa: F
 Samples = Callable[[str], Path]
 
 ONLY_OF_A_FILE: dict[str, str] = {}
-ORDINARY: dict[str, list[str]] = {}
+ORDINARY = {
+    "test_backup": ["all_that_can_be_read_of_the_store"],
+    "test_gc": ["only_what_no_kept"],
+    "test_rebuild": ["empty_store_can_be_rebuilt"],
+    "test_redact": ["nothing_of_a_redacted"],
+    "test_repack": ["everything_reads_as_before"],
+    "test_restore": ["rows_of_a_restored_store", "at_a_change"],
+}
+"""What the ordinary run takes to the server: by module, tests with one of these words in their names."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

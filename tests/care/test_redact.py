@@ -43,7 +43,10 @@ ALL_SECRETS = [f"{SECRET}-{part}" for part in ("name", "old", "meta", "message",
 
 
 def every_byte(root: str | Path) -> Iterator[tuple[str, bytes]]:
-    """Every file of a store, raw; every zstd file decompressed; every transaction row decompressed."""
+    """Every file of a store, raw; every zstd file decompressed; every transaction row of an index file decompressed.
+
+    What a server has, tests/index/test_postgres_care.py looks through.
+    """
     for folder, _, files in os.walk(root):
         for file in files:
             path = Path(folder, file)
@@ -52,6 +55,8 @@ def every_byte(root: str | Path) -> Iterator[tuple[str, bytes]]:
             if ".zst" in file:
                 with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
                     yield f"{path} decompressed", reader.read()
+    if not Path(root, "index.sqlite3").exists():
+        return
     db = sqlite3.connect(f"file:{root}/index.sqlite3?mode=ro", uri=True)
     for first, data in db.execute("SELECT first, data FROM tx"):
         yield f"transaction {first}", zstandard.decompress(data)

@@ -289,6 +289,7 @@ def test_a_checkpoint_that_fails_takes_nothing_back_but_kills_the_handle(opener:
         raise StorageIOError("disk I/O error")
 
     store._handle.index.checkpoint = checkpoint  # type: ignore[method-assign]
+    store._handle.index.checkpoint_due = lambda: True  # type: ignore[method-assign]
     assert store.put("a", b"1").created
     with pytest.raises(HandleDeadError):
         store.get("a")

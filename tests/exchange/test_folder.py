@@ -511,6 +511,30 @@ def test_a_disk_that_fails_stops_the_add_with_whole_batches_only(
     assert again.add(tree).added == 30
 
 
+def test_a_sync_that_fails_beside_the_next_batch_stops_the_add_and_loses_no_batch_before(
+    opener: Opener, disk: FaultyDisk, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "BATCH_ITEMS", 5)
+    monkeypatch.setattr(reading, "TOGETHER_ITEMS", 5)  # what is staged together is synced together
+    store = opener()
+    for n in range(23):
+        (tree / f"{n:02}").write_text(f"content {n}")
+    disk.fail("fsync", path="store/packs", nth=3)
+
+    with pytest.raises(StorageIOError):
+        store.add(tree)
+
+    disk.heal()
+    with pytest.raises(HandleDeadError):
+        store.add(tree)
+    again = opener()
+    there = paths(again)
+    assert len(there) == 9, "two batches of five, the folder itself among them, were synced and committed"
+    assert all(again.read(path) == f"content {int(path[-2:])}".encode() for path in there)
+    assert os.listdir(again.path / "tmp") == []
+    assert again.add(tree).added == 14
+
+
 DEEP = 1_100
 
 

@@ -14,8 +14,8 @@ import pytest
 
 import holdfast
 from holdfast import Store
-from holdfast.errors import ConflictError, GitError, InvalidValueError
-from holdfast.exchange.git import importing
+from holdfast.errors import ConflictError, GitError, ImportRefusedError, InvalidValueError
+from holdfast.exchange.git import differences, importing
 
 from .repos import Repo, graph, said, standing, tree_of
 
@@ -191,12 +191,12 @@ def test_an_import_that_failed_anywhere_goes_on_and_ends_the_same(
     real = importing._Import.write
     calls = 0
 
-    def failing(*args: Any, **more: Any) -> None:
+    def failing(*args: Any, **more: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == stop:
             raise KeyboardInterrupt
-        real(*args, **more)
+        return real(*args, **more)
 
     with holdfast.open(tmp_path / "store", create=True) as store:
         with monkeypatch.context() as patch:
@@ -277,4 +277,27 @@ def test_killed_on_the_way_in_and_out_the_same_call_goes_on(tmp_path: Path) -> N
     assert graph(tmp_path / "out.git") == graph(repo.path)
     with holdfast.open(tmp_path / "store") as store:
         assert standing(store, "p") == tree_of(repo.path)
+        assert not store.fsck().findings
+
+
+@pytest.mark.parametrize("limit", ["memory", "files"])
+def test_a_bomb_is_refused_and_nothing_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    if limit == "memory":
+        monkeypatch.setattr(differences, "MOST_MEMORY", 48 << 20)
+    else:
+        monkeypatch.setattr(differences, "MOST_FILES", 900)
+    repo = Repo(tmp_path / "repo.git")
+    blob = repo.git("hash-object", "-w", "--stdin", given=b"hi\n")
+    inner = b"".join(b"100644 blob %s\tf%d\n" % (blob, n) for n in range(10))
+    for _ in range(9 if limit == "memory" else 2):  # ten thousand million files, or a thousand
+        tree = repo.git("mktree", given=inner)
+        inner = b"".join(b"040000 tree %s\td%d\n" % (tree, n) for n in range(10))
+    words = b"tree %s\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nboom\n" % repo.git("mktree", given=inner)
+    repo.git("update-ref", "refs/heads/main", repo.raw("commit", words))
+    with holdfast.create(tmp_path / "store") as store:
+        store.put("mine", "mine")
+        head = store.changes.head()
+        with pytest.raises(ImportRefusedError, match="too many files"):
+            store.import_git(repo.path, into="p")
+        assert store.changes.head() == head
         assert not store.fsck().findings

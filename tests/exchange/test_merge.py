@@ -679,6 +679,28 @@ def test_very_many_histories_come_together_soundly(examples: tuple[Any, ...], tm
     _check(examples, tmp_path_factory.mktemp("merge"))
 
 
+def test_declared_indexes_come_along_and_what_was_dropped_stays_so(
+    theirs: Store, store: Store, take: Callable[..., Any]
+) -> None:
+    theirs.put("a.md", "one\n", metadata={"n": 1, "m": 2})
+    store.put("b.md", "two\n", metadata={"n": 1})
+    theirs.indexes.declare("metadata.n")
+    theirs.indexes.declare("metadata.m")
+    mine = store.indexes.declare("metadata.m")
+    report = take()
+    outcome = {one.path: str(one.outcome) for one in report.items if one.kind == "metadata-index"}
+    assert outcome == {"metadata.n": "added"}
+    assert {one.field: one.id for one in store.indexes.list()} == {
+        "metadata.m": mine.id,
+        "metadata.n": theirs.indexes.list()[0].id,
+    }
+    assert {one.path for one in store.find(holdfast.field("metadata.n") == 1)} == {"a.md", "b.md"}
+    store.indexes.drop("metadata.n")
+    theirs.put("c.md", "three\n")
+    take()
+    assert [one.field for one in store.indexes.list()] == ["metadata.m"]
+
+
 def test_file_facts_come_along(theirs: Store, store: Store, take: Callable[..., Any]) -> None:
     theirs.put("a", b"1", file=FileFacts(0o755, 5))
     store.put("b", b"2")

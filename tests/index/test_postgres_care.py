@@ -6,6 +6,7 @@ That the answers are those of a store with a file, the suites of care say, which
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,6 +156,43 @@ def test_a_lost_marker_is_written_again_for_the_index_that_is_named(
         assert all_of(store) == wanted
 
 
+def test_a_copied_folder_does_not_take_the_index_from_the_one_that_it_was_copied_from(
+    url: Url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with holdfast.create(url(""), blobs=tmp_path / "store") as store:
+        fill(store)
+        wanted = all_of(store)
+    shutil.copytree(tmp_path / "store", tmp_path / "copy")
+    with holdfast.open(url(""), blobs=tmp_path / "store") as store:
+        store.put("later", "1")
+        head = store.audit.head()
+
+    with pytest.raises(IndexElsewhereError, match="is a copy"):
+        holdfast.open(url(""), blobs=tmp_path / "copy")
+    with holdfast.open(url("_copy"), blobs=tmp_path / "copy") as copy:
+        assert all_of(copy) == wanted
+    with holdfast.open(url(""), blobs=tmp_path / "store") as store:
+        assert (store.read("later"), store.audit.head()) == (b"1", head)
+        assert store.fsck().findings == ()
+
+
+def test_a_folder_that_was_moved_away_gets_its_index_by_a_rebuild(
+    url: Url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with holdfast.create(url(""), blobs=tmp_path / "store") as store:
+        fill(store)
+        wanted = all_of(store)
+    shutil.copytree(tmp_path / "store", tmp_path / "moved")
+    shutil.rmtree(tmp_path / "store")
+    monkeypatch.setenv("HOLDFAST_INDEX", url(""))
+
+    holdfast.rebuild(tmp_path / "moved")
+
+    with holdfast.open(tmp_path / "moved") as store:
+        assert all_of(store) == wanted
+        assert store.fsck().findings == ()
+
+
 COPIER = """
 import os, signal, sys, holdfast
 source, blobs, dest, index, point, number = *sys.argv[1:6], int(sys.argv[6])
@@ -173,12 +211,19 @@ with holdfast.open(source, blobs=blobs or None) as store:
 """
 
 
+FULL = pytest.mark.postgres_full
+
+
 @pytest.mark.parametrize(
     ("there", "point"),
-    [(True, "file"), (True, "load"), (True, "replace"), (False, "file"), (False, "adopt")],
-    ids=["to a server, at a file", "to a server, at its rows", "to a server, at the end", "back, at a file",
-         "back, at its rows"],
-)  # fmt: skip
+    [
+        pytest.param(True, "file", id="to a server, at a file", marks=FULL),
+        pytest.param(True, "load", id="to a server, at its rows"),
+        pytest.param(True, "replace", id="to a server, at the end", marks=FULL),
+        pytest.param(False, "file", id="back, at a file"),
+        pytest.param(False, "adopt", id="back, at its rows", marks=FULL),
+    ],
+)
 def test_a_copy_that_was_killed_goes_on_with_the_same_call(
     url: Url, name: str, said: Said, tmp_path: Path, there: bool, point: str
 ) -> None:

@@ -47,3 +47,11 @@ def test_most_revisions_have_no_entry_in_either_index(rows: Database) -> None:
     for left_out in ("number > 1", "content <> key"):
         entries, all_rows = rows.rows(f"SELECT sum({left_out}), count(*) FROM revision")[0]
         assert 0 < entries < all_rows
+
+
+def test_whether_a_content_has_a_revision_in_a_state_is_told_alike(rows: Database) -> None:
+    for state in (0, 1):
+        plain = f"EXISTS (SELECT 1 FROM revision r WHERE r.content = c.key AND r.state = {state})"
+        told = rows.rows(f"SELECT {revised.has_in_state('c.key', state)}, {plain} FROM content c")
+        assert told
+        assert all(ours == theirs == (state == 0) for ours, theirs in told)

@@ -5,6 +5,7 @@ What differs is the order of hits, and what the tests at the end say.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -47,7 +48,7 @@ QUERIES = [
 @pytest.fixture(scope="module")
 def server(postgres: str) -> Iterator[ServerSearch]:
     """An empty one in a schema of its own."""
-    schema = "t_search"
+    schema = f"t_{uuid.uuid4().hex[:16]}"
     with psycopg.connect(postgres, autocommit=True) as link:
         link.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
         index = PostgresIndex(f"{postgres}{'&' if '?' in postgres else '?'}schema={schema}")

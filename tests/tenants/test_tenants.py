@@ -326,7 +326,7 @@ TABLES: list[tuple[type, dict[str, list[Call]]]] = [
 ]  # fmt: skip
 STORE_WIDE = {
     "export_tree", "snapshot", "import_git", "export_git", "gc", "repack", "fsck", "backup", "copy", "redact",
-    "migrate_status", "status", "tenants", "indexes", "standards", "audit",
+    "migrate_status", "status", "diagnostics", "configuration", "tenants", "indexes", "standards", "audit",
 }  # fmt: skip
 OF_THE_HANDLE = {"close", "id", "path", "opened", "tenant"}
 NOUNS = {"artifacts", "collections", "relationships", "runs", "changes", "search", "outbox"}
@@ -477,7 +477,7 @@ BY_WHAT_IS_GUARDED = {
 }  # fmt: skip
 FACTS = {
     "lookups": {"forget", "written", "open_transaction", "close_transaction", "time", "prove_times", "actor", "term",
-                "term_key", "is_committed", "deleted_at"},
+                "term_key", "is_committed", "deleted_at", "few_of"},
     "relationships": {"types"},
 }  # fmt: skip
 
@@ -557,6 +557,23 @@ def test_usage_is_counted_by_tenant_and_by_owner(mine: Store, theirs: Store, sto
     )
     assert store.usage(owner=MARK).counts["artifact"] == 1
     assert total.revisions == b.revisions + store.usage(tenant="a").revisions + store.usage(tenant="").revisions
+
+
+def test_the_records_of_one_owner_or_tenant_are_found_by_an_index_while_they_are_few(
+    mine: Store, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"owner": MARK, "tenant": "a"}
+    few = {}
+    for field, value in asked.items():
+        plan = store.artifacts.explain(**{field: value})
+        assert (plan.indexes, plan.scans) == ((f"record_{field}",), ())
+        few[field] = [one.id for one in store.find(**{field: value})]
+        assert few[field]
+    assert mine.artifacts.explain().indexes == ("record_tenant",)
+    monkeypatch.setattr("holdfast.index.select.narrowing._FEW", 0)
+    for field, value in asked.items():
+        assert "record_owner" not in store.artifacts.explain(**{field: value}).indexes
+        assert [one.id for one in store.find(**{field: value})] == few[field]
 
 
 @pytest.mark.parametrize("name", [" a", "a\n", "x" * 201, "nul\0", 7])

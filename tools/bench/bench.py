@@ -1,7 +1,8 @@
 """Run ours and the peers side by side on the same work, and write docs/performance.md from what was seen.
 
     python tools/bench/bench.py run FOLDER [--scale 1.0] [--revised 1.0] [--artifacts 1000000] [--runs 3] [--only add,restic-add]
-    python tools/bench/bench.py page RESULTS.jsonl
+    python tools/bench/bench.py grow FOLDER [--scale 0.1]      ours alone, at a tenth, once and ten times that scale
+    python tools/bench/bench.py page RESULTS.jsonl [--grown FOLDER]
 
 `make bench` does both, after tools/bench/install_peers.sh. FOLDER needs room for five times the corpora (10 GB at scale
 1) and should be on a local disk; dropping caches before cold steps needs root (else the page says "warm").
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import corpora
+import growth
 import measure
 import page
 from marks import STEPS, Step
@@ -53,6 +55,18 @@ def run(folder: Path, work: Work) -> Path:
             out.flush()
             print(json.dumps(line), flush=True)
     return results
+
+
+def grow(folder: Path, scale: float) -> None:
+    """Measure ours at three amounts, each step once. At scale 0.1 an hour and 10 GB, most of it for the largest."""
+    for factor in growth.FACTORS:
+        amount = scale * factor
+        work = Work(amount, amount * growth.REVISED, int(1_000_000 * amount), 1, sorted(growth.STEPS))
+        place = growth.file_of(folder, factor).parent
+        results = run(place, work).read_bytes()
+        shutil.rmtree(place)  # the next one needs the room
+        place.mkdir()
+        growth.file_of(folder, factor).write_bytes(results)
 
 
 def _lines(folder: Path, work: Work) -> Iterator[dict[str, Any]]:
@@ -149,14 +163,20 @@ def main() -> int:
     running.add_argument("--only", default="")
     paging = commands.add_parser("page")
     paging.add_argument("results", type=Path)
+    paging.add_argument("--grown", type=Path)
+    growing = commands.add_parser("grow")
+    growing.add_argument("folder", type=Path)
+    growing.add_argument("--scale", type=float, default=0.1)
     given = parser.parse_args()
     if given.command == "run":
         only = [name for name in given.only.split(",") if name]
         artifacts = given.artifacts or int(1_000_000 * given.scale)
         work = Work(given.scale, given.revised or given.scale, artifacts, given.runs, only)
         print(run(given.folder.absolute(), work))
+    elif given.command == "grow":
+        grow(given.folder.absolute(), given.scale)
     else:
-        page.write(given.results)
+        page.write(given.results, given.grown)
     return 0
 
 

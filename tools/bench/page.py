@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import growth
 from marks import MARKS, OURS, Mark, stored, stored_after_gc
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "performance.md"
 PLOT = DOCS / "performance.svg"
+GROWTH = DOCS / "growth.svg"
 Results = dict[str, dict[str, Any]]
 
 HEAD = """\
@@ -42,12 +44,16 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write(results: Path) -> None:
-    """Write page and plot from a file of results."""
+def write(results: Path, grown: Path | None = None) -> None:
+    """Write page and plots from a file of results, and from a folder of those at other amounts."""
     lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
     about, steps = lines[0], {line["step"]: line for line in lines[1:]}
     parts = [HEAD, _about(about), "## The marks\n", _marks(steps), "![The marks](performance.svg)\n",
              "## Every step\n", _steps(steps)]  # fmt: skip
+    if grown is not None:
+        amounts = growth.read(grown)
+        parts += ["## As they grow\n", growth.table(amounts), "![As they grow](growth.svg)\n"]
+        GROWTH.write_text(growth.plot(amounts), encoding="utf-8")
     PAGE.write_text("\n".join(parts), encoding="utf-8")
     PLOT.write_text(_plot(steps), encoding="utf-8")
 

@@ -13,12 +13,13 @@ from array import array
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO
 
 from holdfast.errors import InvalidValueError, StorageIOError
 from holdfast.formats import frame, seekable
 from holdfast.formats.frame import effort_for
+from holdfast.values.frozen import dataclass
 
 GROUP_FRAMES = 8
 IN_FLIGHT_BYTES = 16 * 1024 * 1024

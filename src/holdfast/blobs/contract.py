@@ -19,12 +19,12 @@ B-10 `read_many` gives each blob that was asked for once for each time it was as
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from holdfast.formats.appending import Batch
 from holdfast.formats.pack import Spot
 from holdfast.formats.recipe import Recipe
+from holdfast.values.frozen import dataclass
 
 
 class Staged(NamedTuple):

@@ -29,6 +29,9 @@ from holdfast.values import digest as digests
 _FEW_FILES = 8 if sys.platform.startswith("linux") else sys.maxsize
 _FEW_FOLDERS = 16 if sys.platform.startswith("linux") else sys.maxsize
 
+_BEGIN_BYTES = 8 << 20
+"""The system is asked to begin to write with so many bytes: as much as a disk likes in one piece."""
+
 _FAN_OUT = frozenset(f"{n:02x}" for n in range(256))
 
 
@@ -46,6 +49,21 @@ class _Place:
     path: str
     state: _State
     frames: int
+
+
+def _writing(disk: Disk, fd: int, path: str) -> Callable[[bytes], None]:
+    """Writes to the end of a file. A large one is on its way to the disk before its last byte is compressed."""
+    done = begun = 0
+
+    def write(data: bytes) -> None:
+        nonlocal done, begun
+        disk.write(fd, data, path)
+        done += len(data)
+        if done - begun >= _BEGIN_BYTES:
+            disk.begin_writing(fd, begun, done - begun)
+            begun = done
+
+    return write
 
 
 class LocalBlobs:
@@ -232,7 +250,7 @@ class LocalBlobs:
         fd = self._create(path)
         try:
             try:
-                written = fill(lambda data: disk.write(fd, data, path))
+                written = fill(_writing(disk, fd, path))
                 if durable:
                     disk.fsync(fd, path)
             finally:

@@ -12,13 +12,16 @@ from typing import Any
 import zstandard
 
 from holdfast.blobs import chunks
+from holdfast.care import diagnostics
 from holdfast.disk import NETWORK, Disk
 from holdfast.disk import mount_of as _mount_of
 from holdfast.engine import open as opening
+from holdfast.engine import served
 from holdfast.engine.locks import FileLock
 from holdfast.errors import HoldfastError, LockedError
 from holdfast.formats import marker, paths
 from holdfast.index import libraries
+from holdfast.index.database import Database
 from holdfast.index.migrations.manifest import LATEST_SCHEMA_VERSION
 from holdfast.version import __version__
 
@@ -28,8 +31,8 @@ _SYNCS = 5
 def doctor(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """Facts about this installation and, with `path`, about the folder and the store in it, as plain values.
 
-    Works on a store that does not open. Nothing of the store is opened but its marker and its lock files. Where it can
-    be written to, a small file is made in its `tmp/`, synced a few times and removed.
+    Works on a store that does not open. Of the store its marker, its lock files and, to be read, its index are opened.
+    Where it can be written to, a small file is made in its `tmp/`, synced a few times and removed.
     """
     found: dict[str, Any] = {"versions": _versions(), "platform": _platform()}
     warnings = [f"a second SQLite library is loaded: {name}" for name in libraries.second_libraries()]
@@ -123,11 +126,35 @@ def _store(root: str, warnings: list[str]) -> dict[str, Any]:
     for name in paths.DATABASES:
         found[name] = _size(os.path.join(root, name))
         found[name + "-wal"] = _size(os.path.join(root, name + "-wal"))
+    found["index"] = _rows(root)
+    found["files"] = diagnostics.files(root, Disk())
     found["writer"] = _holder(os.path.join(root, paths.WRITER_LOCK))
     found["open elsewhere or here"] = _holder(os.path.join(root, paths.HANDLES_LOCK)) is not None
     if found["marker"] == "sound" and found[paths.INDEX] is None and marker.SERVED not in found["requires"]:
         warnings.append("there is no index: it is made anew when the store is opened")
     return found
+
+
+def _rows(root: str) -> dict[str, Any] | None:
+    """Numbers of rows, read from the index as it is; the code of the error where it cannot be read."""
+    try:
+        place = served.place_of(root, Disk())
+        if place is None and not os.path.isfile(os.path.join(root, paths.INDEX)):
+            return None
+        if place is not None:
+            served_index = served.index_class()(place, read_only=True)
+            database, dialect = served_index.database, diagnostics.POSTGRESQL
+        else:
+            path = os.path.join(root, paths.INDEX)
+            # Where there is no log to be read with it, no files are made beside it either.
+            quiet = not os.path.exists(path + "-wal")
+            database, dialect = Database(path, read_only=True, without_log=quiet), diagnostics.SQLITE
+        try:
+            return diagnostics.index_facts(database, dialect)
+        finally:
+            database.close_every()
+    except HoldfastError as error:
+        return {"error": error.code}
 
 
 def _size(path: str) -> int | None:
@@ -147,7 +174,8 @@ def _holder(path: str) -> dict[str, Any] | None:
         lock.acquire(shared=False, wait_s=0.0)
     except LockedError as error:
         holder = error.fields.get("holder")
-        return holder if isinstance(holder, dict) else {"pid": None}
+        # Not the name of the machine: reports are read by others.
+        return {"pid": holder.get("pid"), "since": holder.get("since")} if isinstance(holder, dict) else {"pid": None}
     except HoldfastError:
         return None
     finally:

@@ -21,8 +21,8 @@ from holdfast.engine.open import Settings
 from holdfast.engine.recover import Progress
 from holdfast.errors import DataLossError, IndexDamagedError, InvalidValueError
 from holdfast.formats import marker, paths
-from holdfast.index.migrations import runner
-from holdfast.index.migrations.runner import Manifest, MigrationStatus, PlannedStep
+from holdfast.index import migrating as runner
+from holdfast.index.migrating import Manifest, MigrationStatus, PlannedStep
 from holdfast.index.sqlite import SqliteIndex
 
 
@@ -97,8 +97,8 @@ def _migrate(
             f"going down to schema {way.target} would lose {told}", losses=losses,
             remedy="Say --accept-loss if that may go. What the journal says stays there.",
         )  # fmt: skip
-    copy = f"schema-{before}-{secrets.token_hex(8)}"
-    aside = os.path.join(root, paths.QUARANTINE, copy)
+    token = secrets.token_hex(8)
+    aside = os.path.join(root, paths.QUARANTINE, f"{paths.INDEX}.{token}")  # by this name a redaction knows it
     on_server = marker.SERVED in opening.read_marker(root, disk, served=True).features
     last = steps[-1].version if steps[-1].direction == "up" else steps[-1].version - 1
 
@@ -107,13 +107,14 @@ def _migrate(
             progress(done, total, "migrating", "steps")
 
     if on_server:
-        after = index.change_schema(way.manifest, last, copy.replace("-", "_"), told=tell)
-        return MigrationReport(before, after, steps, f"schema {copy.replace('-', '_')}")
+        schema = f"{index.place.schema[:20]}_old_{token}"  # type: ignore[attr-defined]  # it is PostgreSQL's
+        after = index.change_schema(way.manifest, last, schema, told=tell)
+        return MigrationReport(before, after, steps, f"schema {schema}")
     disk.mkdir(os.path.dirname(aside))
     after = index.change_schema(way.manifest, last, aside, told=tell)
     disk.fsync_dir(os.path.dirname(aside))
     index.checkpoint(force=True)
-    return MigrationReport(before, after, steps, f"{paths.QUARANTINE}/{copy}")
+    return MigrationReport(before, after, steps, f"{paths.QUARANTINE}/{os.path.basename(aside)}")
 
 
 def _checked(target: int | None) -> int | None:

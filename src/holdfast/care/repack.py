@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from holdfast.blobs.packs import PackedBlobs
 from holdfast.care.repack_sources import is_due, sources
-from holdfast.engine import repacking
+from holdfast.engine import configuration, repacking
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.solid import Filled, Mover
@@ -108,7 +108,8 @@ def repack(handle: Handle, *, progress: Progress | None = None) -> RepackReport:
 def due(handle: Handle) -> bool:
     """Whether so much was added since the last repack that gc does one."""
     blobs = repacking.packed(handle)
-    return blobs is not None and bool(blobs.pack_up_to) and is_due(handle.index.physical.packs.each())
+    limit = configuration.value("repack_from", root=handle.root, disk=handle.disk)
+    return blobs is not None and bool(blobs.pack_up_to) and is_due(handle.index.physical.packs.each(), limit)
 
 
 def _planned(handle: Handle, blobs: PackedBlobs) -> PlanTotals:

@@ -7,14 +7,13 @@ process left open, what is mostly garbage, and small ones once there are several
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable
 
 from holdfast.blobs.packs import PackedBlobs
 from holdfast.blobs.packs.scan import contents_of
 from holdfast.blobs.packs.writer import PACK_BYTES, opened
 from holdfast.engine.handle import Handle
-from holdfast.errors import HoldfastError, InvalidValueError
+from holdfast.errors import HoldfastError
 from holdfast.formats import paths
 from holdfast.index.packed import PackRow
 
@@ -55,21 +54,7 @@ def _closed(handle: Handle, blobs: PackedBlobs, name: str) -> tuple[int, int | N
     return 0, 0  # not to be read now: fsck says why
 
 
-def is_due(rows: Iterable[PackRow]) -> bool:
-    """Whether so much was added since the last repack that gc begins one. `rows`: of all packs."""
-    limit = repack_from_wanted()
+def is_due(rows: Iterable[PackRow], limit: int) -> bool:
+    """Whether so many bytes were added since the last repack that gc begins one. `rows`: of all packs; 0: never."""
     added = sum(row.content - row.chunk_bytes for row in rows if not paths.is_repacked(row.name))
     return 0 < limit <= added
-
-
-def repack_from_wanted() -> int:
-    """The size that the environment asks for, or the usual one; 0: never. InvalidValueError if it is no number."""
-    wanted = os.environ.get("HOLDFAST_REPACK_FROM", "")
-    if not wanted:
-        return REPACK_FROM
-    if not wanted.isdecimal():
-        raise InvalidValueError(
-            f"HOLDFAST_REPACK_FROM is {wanted!r}", where="HOLDFAST_REPACK_FROM", reason="not a number",
-            remedy="Give a number of bytes, or 0 for gc never to repack.",
-        )  # fmt: skip
-    return int(wanted)

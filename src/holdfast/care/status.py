@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from holdfast.errors import HoldfastError
 from holdfast.formats import marker, paths
 from holdfast.index.select.totals import Totals
 from holdfast.values import moment
+from holdfast.values.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

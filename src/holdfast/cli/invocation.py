@@ -27,7 +27,7 @@ class Invocation:
         self.json = False
         self.quiet = False
         self.progress = True
-        self.lock_wait_s = 30.0
+        self.lock_wait_s: float | None = None
         self.tenant: str | None = None
         self.at: str | None = None
         self.on_interrupt = SAFE

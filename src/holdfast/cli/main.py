@@ -76,6 +76,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "restore": ("backing", "Make a store of a backup, as of now or of an earlier change."),
         "drill": ("backing", "Try a backup out: restore it, check it, compare it, report."),
         "outbox": ("outbox", "Hand every change on to other programs, in order."),
+        "config": ("config", "Show and change what is set for a store."),
         "migrate": ("migrate", "Show or change the schema of the index."),
         "schema": ("schema", "Print the tables of an index as SQL."),
     },

@@ -94,9 +94,10 @@ def _change(inv: Invocation, to: int | None, *, accept_loss: bool, up: bool) -> 
 
 
 def _settings(inv: Invocation) -> Any:
+    from holdfast.engine import configuration  # noqa: PLC0415
     from holdfast.engine.open import Settings  # noqa: PLC0415
 
-    return Settings(actor(), wait_s=inv.lock_wait_s)
+    return Settings(actor(), wait_s=configuration.value("lock_wait_s", inv.lock_wait_s, root=inv.path()))
 
 
 def _losses(step: Any) -> str:

@@ -12,12 +12,12 @@ from holdfast.care.fsck.check import check_path
 from holdfast.care.fsck.findings import Finding
 from holdfast.care.fsck.portion import Portion
 from holdfast.care.fsck.report import FsckReport
-from holdfast.care.gc import GRACE_S
 from holdfast.care.recover import RecoverReport
 from holdfast.care.repair import RepairReport
 from holdfast.cli import plain, text, values
 from holdfast.cli.exits import Exit
 from holdfast.cli.invocation import Invocation, actor, command
+from holdfast.engine import configuration
 from holdfast.errors import InvalidValueError
 
 _ROLES = {"error": "bad", "warning": "warn"}
@@ -232,7 +232,7 @@ def gc(inv: Invocation, dry_run: bool, grace_s: float | None) -> None:
     claimed it since. Deleted artifacts keep their contents until they are purged.
     """
     inv.on_interrupt = "Interrupted: each content is either whole or gone; the next gc goes on."
-    grace = GRACE_S if grace_s is None else grace_s
+    grace = configuration.value("grace_s", grace_s, root=inv.folder())
     with inv.open(read_only=dry_run) as store, inv.meter() as progress:
         report = store.gc(dry_run=dry_run, grace_s=grace, progress=progress)
     inv.out.message("summary", {**plain.plain(report), "grace_s": grace})

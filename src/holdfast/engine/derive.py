@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.chunks import RecipeFolder
@@ -35,6 +34,7 @@ from holdfast.index.sqlite import HOME, SqliteIndex, file_identity
 from holdfast.journal import Journal
 from holdfast.values import change
 from holdfast.values.change import Transaction
+from holdfast.values.frozen import dataclass
 
 IDENTITY = HOME
 INCARNATION = "incarnation"

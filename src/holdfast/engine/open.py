@@ -6,9 +6,8 @@ import contextlib
 import getpass
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from holdfast import ram
 from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.disk import Disk
 from holdfast.engine import derive, gaps, placing, presence, recover, torn
@@ -32,6 +31,7 @@ from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import canon, change, moment
 from holdfast.values.change import ACTOR_KINDS, Actor, Head
+from holdfast.values.frozen import dataclass
 from holdfast.values.moment import Clock, SystemClock
 
 _PATIENCE_S = 1.0
@@ -156,10 +156,6 @@ def open_store(root: str, settings: Settings) -> Handle:
     """Open a store. Rows that cannot be trusted (a missing or copied index) are derived anew first."""
     root = os.path.abspath(root)
     disk = settings.disk
-    if ram.holds(root):
-        from holdfast.engine import memory  # noqa: PLC0415 - it stands on this module
-
-        return _limited(memory.join(root, settings))
     if not settings.read_only:
         demand_no_backup(root)
     found = read_marker(root, disk, served=True)

@@ -34,6 +34,7 @@ def level(handle: Handle) -> Head:
     left = handle.left
     if left is not None and left[0] == handle.index.sights.token() and handle.journal.is_as_left():
         return left[1]
+    handle.left = None  # until somebody has committed, and the journal has it too
     head = handle.index.chain.head()
     if _agree(handle, head):
         return head or handle.origin

@@ -168,7 +168,9 @@ def renew(
     except BaseException:
         index.close()
         raise
-    return _replaced(Site(root, found, disk, None, users), index, lambda _: None, others)
+    result = _replaced(Site(root, found, disk, None, users), index, lambda _: None, others)
+    users.settle()
+    return result
 
 
 def demand_free(url: str) -> None:
@@ -189,6 +191,16 @@ def _of_another(place: str, owner: str, root: str) -> IndexElsewhereError:
     return IndexElsewhereError(
         f"{place} has the index of the store {owner}", path=root, reason="other-store",
         remedy="Nothing was touched. Give another database, or another ?schema=NAME.",
+    )  # fmt: skip
+
+
+def _serves_another(place: str, root: str) -> IndexElsewhereError:
+    """A copy would take the index from under the folder it was copied from, and withdraw there what it lacks itself."""
+    return IndexElsewhereError(
+        f"{root} is a copy, or was moved to another file system, and {place} serves the folder that it was", path=root,
+        reason="copied",
+        remedy="Nothing was touched. If the other folder is in use: give this one a schema of its own (?schema=NAME). "
+        "If it is gone: `holdfast rebuild` makes the index this folder's.",
     )  # fmt: skip
 
 
@@ -214,7 +226,7 @@ def _doubt(site: Site, index: PostgresIndex) -> Distrust | None:
     if owner is None or known is None:
         return Distrust("the index was never finished", copied)
     if copied:
-        return Distrust("the folder is a copy of another one", copied=True)
+        raise _serves_another(index.path, site.root)
     if known != index.identity():
         return Distrust("the index was restored from a dump, or copied")
     reason = derive.outdated(index, Journal(site.root, site.disk))

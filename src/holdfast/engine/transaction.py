@@ -266,7 +266,8 @@ def _commit(unit: Unit) -> None:
     commit_rows(handle, data)
     if transaction is not None:
         unit.after = transaction.head
-        handle.left = handle.index.sights.token(), unit.after
+        # A journal that could not be appended to was dropped, and has nothing open.
+        handle.left = (handle.index.sights.token(), unit.after) if handle.journal.is_as_left() else None
 
 
 def commit_rows(handle: Handle, data: bytes) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from holdfast.blobs.ahead import Helper
 from holdfast.blobs.packs import PACK_UP_TO
-from holdfast.engine import content, cutting
+from holdfast.engine import configuration, content, cutting
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import current, write
@@ -99,10 +99,11 @@ class _Add:
         self._next: list[Item] = []
         self._seen = Seen(handle, asked=not way.checksum)
         self._shown = 0
+        self._hands = configuration.value("hands", root=handle.root, disk=handle.disk)
 
     def run(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> AddReport:
         own = self._handle.facts()
-        with contextlib.closing(Hands(hands.wanted())) as helpers, self._seen:
+        with contextlib.closing(Hands(hands.wanted(self._hands))) as helpers, self._seen:
             walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged, helpers)
             reader = Reader(self._handle, self._problem, self._under_way, helpers=helpers, may_lock=self._may_lock)
             with contextlib.closing(reader.items(walk.all(sources, self._into))) as items:

@@ -26,11 +26,10 @@ _PATIENCE_S = 2.0
 _LONGEST = 1 << 30
 
 
-def wanted() -> int:
-    """How many processes are worth it here: one for each processor, up to MOST; HOLDFAST_HANDS says otherwise."""
-    said = os.environ.get("HOLDFAST_HANDS", "")
-    if said.isdecimal():
-        return min(int(said), 64)
+def wanted(said: int | None) -> int:
+    """How many processes are worth it here: as is `said`, else one for each processor, up to MOST."""
+    if said is not None:
+        return said
     count = os.cpu_count() or 1
     is_python = bool(sys.executable) and not getattr(sys, "frozen", False)
     return min(count, MOST) if is_python and count > 1 else 0

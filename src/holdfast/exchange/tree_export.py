@@ -180,7 +180,8 @@ def _refused(ground: Ground, paths: list[str], count: int, why: str) -> Destinat
     return DestinationDiffersError(
         f"{ground.top!r}: {why}: {paths[0]}" + (f" (and {count - 1} more)" if count > 1 else ""),
         path=paths[0], paths=paths, count=count,
-        remedy="Save the edits (`git stash`, `git commit`), then say --force to overwrite them; or export elsewhere.",
+        remedy="Take the edits in (`holdfast import`), or save them (`git stash`, `git commit`) and say --force to "
+               "overwrite them; or export elsewhere.",
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -181,7 +182,7 @@ class Proof:
         except (NoSpaceError, FormatTooNewError):
             raise
         except (HoldfastError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise refused([f"changes: transaction {seq} cannot be carried out: {error}"], 1) from error
+            raise refused([f"changes: transaction {seq} cannot be carried out: {_told(error)}"], 1) from error
         self.report.transactions += 1
         self.report.changes += transaction.entry.count
         self.report.head = transaction.entry.hash().hex()
@@ -271,6 +272,14 @@ class Proof:
         self.report.bytes += sum(one.size for one in incoming)
         if self._progress:
             self._progress(self.report.contents, None, "contents", "files")
+
+
+def _told(error: Exception) -> str:
+    """Why, in words: what SQLite says of a key that is there twice tells people nothing."""
+    match = re.search(r"UNIQUE constraint failed: ([a-z_]+)", str(error))
+    if match is None:
+        return f"{error}" if isinstance(error, HoldfastError | ValueError) else f"{type(error).__name__}: {error}"
+    return "an id is given twice" if match[1] == "record" else f"two of {match[1]} have one name or number"
 
 
 def _blocks(file: BinaryIO, where: str) -> Iterator[bytes]:

@@ -6,11 +6,11 @@ Needs nothing but the formats, so that a helping process can do it: what comes o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from holdfast.formats import frame, pack
 from holdfast.formats.frame import Effort, effort_for
+from holdfast.values.frozen import dataclass
 
 FRAME_BYTES = 32 * 1024
 """Several blobs share a frame up to so many bytes of content: a read of one stays cheap."""

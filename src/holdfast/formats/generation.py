@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from holdfast.errors import BackupDamagedError, FormatTooNewError, InvalidValueError, NotABackupError
 from holdfast.formats import paths
 from holdfast.values import canon, moment
 from holdfast.values.change import Head
+from holdfast.values.frozen import dataclass
 
 MARKER = "backup.json"
 FOLDER = "generations"

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from holdfast.errors import ChainBrokenError, FormatTooNewError, InvalidValueError
 from holdfast.values import canon, moment
 from holdfast.values.change import LINE_VERSION, Actor, Entry, Head, Redacted, Transaction
+from holdfast.values.frozen import dataclass
 
 _ENTRY_START = b'{"entry":'
 _LINE_STARTS = (_ENTRY_START, b'{"action":"', b'{"left":{"action":"')

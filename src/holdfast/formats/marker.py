@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from holdfast.errors import FormatTooNewError, IndexElsewhereError, InvalidValueError, NotAStoreError
 from holdfast.values import canon, moment
+from holdfast.values.frozen import dataclass
 
 FORMAT_VERSION = 0
 """0: may change without notice. See docs/design/ for when it becomes 1."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
 from holdfast.formats.frame import MAX_CONTENT, damage
+from holdfast.values.frozen import dataclass
 
 MAGIC = b"\x5c\x2a\x4d\x18"
 COVER = b"\x5d\x2a\x4d\x18"

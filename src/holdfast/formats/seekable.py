@@ -12,10 +12,10 @@ import hashlib
 import struct
 import sys
 from array import array
-from dataclasses import dataclass
 from itertools import accumulate
 
 from holdfast.formats.frame import MAX_CONTENT, damage
+from holdfast.values.frozen import dataclass
 
 FRAME = 128 * 1024
 """Content of the first frames, bytes."""

@@ -15,12 +15,12 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.formats.pack import Spot
-from holdfast.index import revised, tables
+from holdfast.index import migrating, revised, tables
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import mapped
 from holdfast.index.invariants import INVARIANTS, Invariant, id_bytes
-from holdfast.index.migrations import manifest, runner
+from holdfast.index.migrations import manifest
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values.names import Name, join
@@ -62,7 +62,7 @@ class ContentRow:
 
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL"
 _CONTENT = f"""SELECT c.key, c.digest, c.size, b.stored_bytes, b.frames, b.condemned_us,
-    EXISTS (SELECT 1 FROM revision v WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT}),
+    {revised.has_in_state("c.key", STATE_KEPT)},
     b.container, b.offset, b.start, (SELECT k.name FROM container k WHERE k.key = b.container AND k.kind = 'pack')
     FROM content c LEFT JOIN blob b ON b.content = c.key"""
 
@@ -95,7 +95,7 @@ class Audit:
 
     def schema(self) -> list[str]:
         """What is not as the schema says; SchemaTooNewError and the like pass."""
-        if runner.check(self._db) == 0:
+        if migrating.check(self._db) == 0:
             return ["there are no tables of an index"]
         found, wanted = self._objects(), _objects_wanted()
         lacking = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]

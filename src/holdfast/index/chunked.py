@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from holdfast.formats.pack import Spot
 from holdfast.index import proof, revised
@@ -12,6 +11,7 @@ from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import digest as digests
+from holdfast.values.frozen import dataclass
 
 _PAGE = 500
 _TOGETHER = 5_000
@@ -26,7 +26,7 @@ _MOVED = proof.changed("chunk", ["container", "offset", "start", "stored_bytes"]
 _KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
 _USABLE = """typeof(h.offset) = 'integer' AND typeof(h.start) = 'integer' AND typeof(h.stored_bytes) = 'integer'
     AND typeof(h.digest) = 'blob' AND length(h.digest) = 32 AND typeof(h.size) = 'integer'"""
-_KEPT = f"EXISTS (SELECT 1 FROM revision v WHERE {revised.of_content('v', 'b.content')} AND v.state = {STATE_KEPT})"
+_KEPT = revised.has_in_state("b.content", STATE_KEPT)
 _FOUR, _WHOLE = "substr(?2, j.value * 32 + 1, 4)", "substr(?2, j.value * 32 + 1, 32)"
 """Digests come as one blob and the numbers of those in it: one statement for thousands."""
 _NEEDED = "SELECT chunk FROM temp.needed_chunk"

@@ -8,13 +8,13 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from peewee import SQL
 
 from holdfast.index import proof, tables
 from holdfast.index.rows import Cell, Cells
+from holdfast.values.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

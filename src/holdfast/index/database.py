@@ -28,6 +28,7 @@ from holdfast.errors import (
     StorageIOError,
 )
 from holdfast.index import proof
+from holdfast.values import configuration
 
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 16 * 1024
@@ -97,6 +98,17 @@ def _permitted(path: str) -> bool:
     return os.access(folder, os.W_OK | os.X_OK) and (not os.path.exists(path) or os.access(path, os.R_OK | os.W_OK))
 
 
+def _asked() -> dict[str, int]:
+    """What the environment says of connections. InvalidValueError for what is no number, or out of bounds."""
+    found: dict[str, int] = {}
+    for name, pragma, sign in (("cache_kib", "cache_size", -1), ("busy_timeout_ms", "busy_timeout", 1)):
+        one = configuration.BY_NAME[name]
+        said = os.environ.get(one.environment)
+        if said:
+            found[pragma] = sign * int(configuration.parsed(one, said, one.environment) or 0)
+    return found
+
+
 class Database(SqliteDatabase):
     """Peewee's SQLite database that hands each thread a connection of its own and can close all of them."""
 
@@ -120,7 +132,7 @@ class Database(SqliteDatabase):
             uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
-            for name, value in _PRAGMAS.items():
+            for name, value in (_PRAGMAS | _asked()).items():
                 connection.execute(f"PRAGMA {name} = {value}")
             proof.install(connection)
         except BaseException:

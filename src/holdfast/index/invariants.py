@@ -131,8 +131,9 @@ _HISTORY = (
     ),
     Invariant(
         "revision-numbers", "artifact", "the revisions of an artifact are numbered 1, 2, 3 … without a gap",
-        f"SELECT a.key FROM artifact a LEFT JOIN revision v ON {revised.of_artifact('v', 'a.key')} GROUP BY a.key "
-        "HAVING min(v.number) IS NOT 1 OR max(v.number) <> count(*)",
+        f"SELECT a.key FROM artifact a LEFT JOIN revision v ON v.key = a.key AND v.number = {revised.FIRST} "
+        "WHERE v.key IS NULL UNION SELECT artifact FROM revision WHERE number > 1 "
+        "GROUP BY artifact HAVING max(number) <> count(*) + 1",
     ),
     Invariant(
         "revision-first", "revision", "the first revision of an artifact, and no other, has the key of the artifact",

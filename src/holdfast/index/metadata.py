@@ -11,10 +11,10 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.values import canon, query
+from holdfast.values.frozen import dataclass
 from holdfast.values.query import MISSING, Compare
 
 Key = int | float | str | bytes

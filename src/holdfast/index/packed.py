@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.formats import paths
@@ -16,13 +15,13 @@ from holdfast.index.chunked import ChunkRows
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE
 from holdfast.values import digest
+from holdfast.values.frozen import dataclass
 
 PAGE = 500
 EVER = 1 << 62
 """Later than any time: microseconds."""
 
-REFERENCED = f"""EXISTS (SELECT 1 FROM revision WHERE {revised.of_content("revision", "content.key")}
-    AND revision.state = {STATE_KEPT})"""
+REFERENCED = revised.has_in_state("content.key", STATE_KEPT)
 _PACKS = f"""SELECT k.name, count(content.key), coalesce(sum(content.size), 0), k.condemned_us
     FROM (SELECT key, name, condemned_us FROM container WHERE kind = 'pack' AND {{0}} ORDER BY name LIMIT {PAGE}) k
     LEFT JOIN blob b ON b.container > {LOOSE} AND b.container = k.key

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.formats.pack import Spot
@@ -16,6 +15,7 @@ from holdfast.index.pending import PendingRows
 from holdfast.index.planned import RepackPlan
 from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values import digest, moment
+from holdfast.values.frozen import dataclass
 
 _PAGE = 1_000
 NOTED = "noted"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from holdfast.formats.pack import Spot
 from holdfast.index import proof, revised
@@ -15,6 +14,7 @@ from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE
 from holdfast.values import digest
+from holdfast.values.frozen import dataclass
 
 _PAGE = 500
 _DROP = ("DROP TABLE IF EXISTS temp.repack_plan", "DROP TABLE IF EXISTS temp.repack_source")

@@ -27,3 +27,10 @@ def of_artifact(alias: str, artifact: str) -> str:
 def numbered(alias: str, artifact: str, number: str) -> str:
     """The row of `revision` that an artifact has under a number."""
     return f"{of_artifact(alias, artifact)} AND {alias}.number = {number}"
+
+
+def has_in_state(content: str, state: int) -> str:
+    """Whether a content, whose key is an expression, has a revision in a state. Most are told by the first look."""
+    first = f"SELECT 1 FROM revision v WHERE v.key = {content} AND v.content = {content} AND v.state = {state}"
+    other = f"SELECT 1 FROM revision v WHERE v.content = {content} AND v.content <> v.key AND v.state = {state}"
+    return f"(EXISTS ({first}) OR EXISTS ({other}))"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from holdfast.values.frozen import dataclass
 
 SLOT_TYPE, SLOT_MEDIA, SLOT_SOURCE, SLOT_ACTOR, SLOT_TENANT, SLOT_OWNER, SLOT_STATUS = range(7)
 SLOTS = 8

@@ -15,12 +15,12 @@ from typing import Any
 
 from holdfast import disk, ram
 from holdfast.errors import HoldfastError, IndexDamagedError, LockedError
-from holdfast.index import proof, tables
+from holdfast.index import migrating, proof, tables
 from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import BUSY_TIMEOUT_MS, Database, mapped
 from holdfast.index.execute import Executor
-from holdfast.index.migrations import manifest, runner
+from holdfast.index.migrations import manifest
 from holdfast.index.physical import PhysicalRows
 from holdfast.index.ram import database_at
 from holdfast.index.select.artifacts import ArtifactRows
@@ -114,15 +114,15 @@ class SqliteIndex:
 
     def migrate(self) -> None:
         """Bring the schema to the newest version."""
-        runner.up(self.database)
+        migrating.up(self.database)
 
     def check(self) -> None:
         """Whether this is an index with a schema this software can work on; typed errors if not."""
-        if runner.demand_newest(self.database) == 0:
+        if migrating.demand_newest(self.database) == 0:
             raise IndexDamagedError(f"{self.path} has no tables of an index", reason="no schema")
 
     def change_schema(
-        self, manifest: runner.Manifest, target: int, aside: str, *, told: runner.Told | None = None
+        self, manifest: migrating.Manifest, target: int, aside: str, *, told: migrating.Told | None = None
     ) -> int:  # fmt: skip
         """Copy the whole index to a file `aside`, then take the steps to a version; the version reached.
 
@@ -130,12 +130,12 @@ class SqliteIndex:
         version before it, or after it.
         """
         keep_copy(self.database.raw(), aside)
-        way = runner.up if target >= runner.version_of(self.database) else runner.down
+        way = migrating.up if target >= migrating.version_of(self.database) else migrating.down
         return way(self.database, manifest, target=target, told=told)
 
     def migrations(self) -> list[tuple[int, str, bool]]:
         """(version, name, applied) of every migration, in order."""
-        return [(one.version, one.name, one.applied) for one in runner.status(self.database)]
+        return [(one.version, one.name, one.applied) for one in migrating.status(self.database)]
 
     def identity(self) -> str:
         """What a file-by-file copy of the index cannot carry along: file system, inode, when it was made."""

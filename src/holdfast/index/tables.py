@@ -112,6 +112,7 @@ def make(database: Database) -> Tables:
         *_words(base),
         *_declared(base),
         *_files(base),
+        *_own(base),
     )
 
 
@@ -151,6 +152,10 @@ def _chain(base: type[Model]) -> list[type[Model]]:
         deleted = IntegerField()  # 0, or the seq of the delete that took it along
         tags = IntegerField()  # checksum of its tags; 0: it has none
         crc = IntegerField()
+
+    # Who has one tenant and no owners pays nothing for these.
+    Record.add_index(Record.index(Record.tenant, name="record_tenant").where(SQL("tenant <> 0")))
+    Record.add_index(Record.index(Record.owner, name="record_owner").where(SQL("owner <> 0")))
 
     return [Tx, Change, Term, Record]
 
@@ -370,6 +375,10 @@ def _files(base: type[Model]) -> list[type[Model]]:
     Chunk.add_index(Chunk.index(Chunk.container, Chunk.offset))
     Chunk.add_index(Chunk.index(Chunk.condemned_us).where(SQL("condemned_us IS NOT NULL")))
 
+    return [Container, Blob, Chunk]
+
+
+def _own(base: type[Model]) -> list[type[Model]]:
     class Pending(base):  # type: ignore[misc, valid-type]
         # Bytes that a pack has from `start` on, acknowledged, and perhaps not on disk there.
         key = _key()
@@ -392,4 +401,4 @@ def _files(base: type[Model]) -> list[type[Model]]:
         name = TextField()
         checksum = TextField()
 
-    return [Container, Blob, Chunk, Pending, Meta, SchemaVersion]
+    return [Pending, Meta, SchemaVersion]

@@ -88,14 +88,23 @@ def _places(handle: Handle, refs: Sequence[ContentRef]) -> list[tuple[str, Spot 
         some = [(number, ref) for _, number, ref in revisions[start : start + _TOGETHER]]
         found |= _numbered(some, rows.many_revisions)
     if len(revisions) < len(refs):
-        for start in range(0, len(refs), BATCH):
-            others = [None if isinstance(ref, Revision) else ref for ref in refs[start : start + BATCH]]
-            more = _resolved(handle, others, rows.many_at, rows.many_of)
-            found |= {start + number: held for number, held in more.items()}
+        # Ids and paths in order too: what was made together, or lies together, stands together in the index.
+        others = sorted((_named(ref), number) for number, ref in enumerate(refs) if not isinstance(ref, Revision))
+        for start in range(0, len(others), _TOGETHER):
+            numbers = [number for _, number in others[start : start + _TOGETHER]]
+            more = _resolved(handle, [refs[number] for number in numbers], rows.many_at, rows.many_of)
+            found |= {numbers[number]: held for number, held in more.items()}
     return [
         (found[number].digest, found[number].spot) if number in found else (_long_way(handle, ref), None)
         for number, ref in enumerate(refs)
     ]
+
+
+def _named(ref: ContentRef) -> str:
+    """What a ref is put in order by: any text will do, for what is no ref is refused later."""
+    if isinstance(ref, str):
+        return ref
+    return ref.decode("utf-8", "replace") if isinstance(ref, bytes) else f"{addresses.ID}{getattr(ref, 'id', '')}"
 
 
 def _long_way(handle: Handle, ref: ContentRef) -> str:
@@ -111,7 +120,7 @@ def _long_way(handle: Handle, ref: ContentRef) -> str:
 
 
 def _resolved(
-    handle: Handle, batch: Sequence[ArtifactRef | None], at: Callable[[list[tuple[int, Name]]], dict[int, T]],
+    handle: Handle, batch: Sequence[ContentRef], at: Callable[[list[tuple[int, Name]]], dict[int, T]],
     of: Callable[[list[str]], dict[int, T]],
 ) -> dict[int, T]:  # fmt: skip
     """What two queries, by place and by id, give for a batch, by its numbers."""
@@ -123,7 +132,7 @@ def _resolved(
         record_id = ref.id if isinstance(ref, Artifact) else addresses.as_id(ref)
         if record_id is not None:
             ids.append((number, record_id))
-        elif ref is not None:
+        else:
             parent, name = handle.index.collections.around(addresses.path_of(ref), sight)
             if parent is not None:
                 places.append((number, (parent, name)))

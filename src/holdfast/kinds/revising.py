@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from holdfast.engine.content import Incoming
@@ -16,6 +16,7 @@ from holdfast.search import text
 from holdfast.search.document import LeftOut
 from holdfast.values import canon, moment
 from holdfast.values.change import Body
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, FileFacts, PutResult, Revision, RevisionState
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from holdfast.values.canon import JSON
+from holdfast.values.frozen import dataclass
 
 Position = tuple[int, bytes]
 """How far changes are taken in: (seq, chain hash at that seq). `START` is before the first."""

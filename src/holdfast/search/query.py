@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NoReturn
 
 from holdfast.errors import InvalidQueryError
 from holdfast.search import fold
+from holdfast.values.frozen import dataclass
 
 MAX_CHARACTERS = 8_192
 MAX_WORDS = 256

@@ -324,6 +324,7 @@ JOBS = (
         for verb in ("put", "transaction", "add", "history")
     ),
     Job("add with help", into_packs(with_hands(_writing("add"))), beside=True, helped=True),
+    Job("open: packs not settled", into_packs(reopen), before=into_packs(_put_for_ever), dying=_WRITTEN),
     Job("put behind a torn append", into_packs(_writing("put")), before=into_packs(_put_for_ever), dying=_TORN_PACK),
     Job("gc of packs", into_packs(packs.collected)),
     Job("gathering", into_packs(packs.gathered)),

@@ -17,6 +17,7 @@ from holdfast.care import gathering, packing
 from holdfast.care import repair as repairing
 from holdfast.care.gc import Gc
 from holdfast.engine import repacking
+from holdfast.engine.pending import Keeper
 from holdfast.formats import paths
 from holdfast.store import Store
 from holdfast.testing.kill_lab_books import artifact, content, digest
@@ -28,6 +29,7 @@ PACK_UP_TO, PACK_APPENDS, SMALL_MANY = 3_000, 6, 3
 _PARTS: tuple[tuple[Any, str, str], ...] = (
     (PackWriter, "_seal", "sealing a pack"),
     (writer, "cover_tail", "covering a torn end"),
+    (Keeper, "settle", "writing the end of a pack again"),
     (repacking, "rewrite", "rewriting a pack"),
     (packing, "_condemned", "condemning packs"),
     (packing, "_removed", "removing a pack"),

@@ -67,6 +67,8 @@ write pack (in transaction)             | in an open transaction: before an appe
 half write pack (in transaction)        | in an open transaction: half of an append written
 fsync pack (in transaction)             | in an open transaction: appended to a pack, before its sync
 fsync_dir packs (in transaction)        | in an open transaction: a new pack synced, folder not synced
+fsync pack (locked)                     | at rest: before a pack is synced, whose end is kept | transaction_into_packs
+fsync_dir packs (locked)                | at rest: its bytes synced, not its name
 fsync_dir store (in transaction)        | before the first recipe of this handle gets its name | put_of_chunks
 link recipe (in transaction)            | chunks and recipe durable, before the recipe gets its name
 fsync_dir recipes (in transaction)      | recipe named, folder not synced
@@ -144,6 +146,14 @@ fsync segment (locked)                  | before the last segment is synced, wha
 write segment (locked)                  | before the torn line is ended, or the journal catches up
 half write segment (locked)             | half of that is written
 release writer lock (locked)            | journal level, before the writer lock is let go
+""",
+    "writing the end of a pack again": """
+overwrite pack (locked)                 | the end of a pack is kept: before it is written | open:_packs_not_settled
+half overwrite pack (locked)            | half of it written again
+fsync pack (locked)                     | written again, before its sync
+begin index (locked)                    | synced, before the index gives it up
+row index (in transaction)              | before its rows go
+commit index (in transaction)           | its rows gone, before COMMIT
 """,
     "open after a power loss": """
 hold handles lock                       | alone: a crash is suspected | open:_hole_in_the_journal

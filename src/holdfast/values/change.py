@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
 from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 from holdfast.values import canon, moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.records import Change
 
 LINE_VERSION = 0

@@ -10,11 +10,11 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from holdfast.errors import InvalidQueryError, InvalidValueError
 from holdfast.values import canon
+from holdfast.values.frozen import dataclass
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "glob", "exists")
 

@@ -7,10 +7,11 @@ has a tenant and an owner; both are "" for those who need none. `path` and `name
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
+
+from holdfast.values.frozen import dataclass
 
 R = TypeVar("R")
 

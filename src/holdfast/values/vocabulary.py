@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from holdfast.errors import InvalidValueError, UnknownTypeError
+from holdfast.values.frozen import dataclass
 
 
 class Family(StrEnum):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError
 from holdfast.formats import frame, pack
 from holdfast.formats.pack import Contents, Header
+from holdfast.values.frozen import dataclass
 
 _WINDOW = 256 * 1024
 _SEARCH = 1 << 20

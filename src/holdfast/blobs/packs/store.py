@@ -26,6 +26,7 @@ from holdfast.disk import Disk
 from holdfast.errors import BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
 from holdfast.formats.appending import Batch, prepare
 from holdfast.formats.pack import Spot
+from holdfast.values import configuration
 from holdfast.values import digest as digests
 
 PACK_UP_TO = 64 * 1024
@@ -369,15 +370,9 @@ def stat_of(digest: str, spot: Spot) -> BlobStat:
 
 def pack_up_to_wanted() -> int:
     """The size that the environment asks for, or the usual one. InvalidValueError if it is no number of bytes."""
-    wanted = os.environ.get("HOLDFAST_PACK_UP_TO", "")
-    if not wanted:
-        return PACK_UP_TO
-    if not wanted.isdecimal() or int(wanted) > PACK_UP_TO:
-        raise InvalidValueError(
-            f"HOLDFAST_PACK_UP_TO is {wanted!r}", where="HOLDFAST_PACK_UP_TO", reason="range",
-            remedy=f"Give a number of bytes from 0 (no packs) to {PACK_UP_TO}.",
-        )  # fmt: skip
-    return int(wanted)
+    one = configuration.setting("pack_up_to")
+    wanted = os.environ.get(one.environment, "")
+    return int(configuration.parsed(one, wanted, one.environment) or 0) if wanted else PACK_UP_TO
 
 
 class _Rejoined:

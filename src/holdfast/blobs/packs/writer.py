@@ -14,7 +14,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.blobs.packs.folder import PackFolder
 from holdfast.blobs.packs.scan import PackScan, is_sealed
@@ -24,6 +24,7 @@ from holdfast.errors import HoldfastError, StorageIOError
 from holdfast.formats import pack, paths
 from holdfast.formats.appending import Batch
 from holdfast.formats.pack import Contents, Header, Spot
+from holdfast.values.frozen import dataclass
 
 PACK_BYTES = 32 * 1024 * 1024
 PACK_APPENDS = 4_096

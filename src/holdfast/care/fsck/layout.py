@@ -58,7 +58,7 @@ def _looks_like_a_store(scene: Scene) -> bool:
 
 def check_names(scene: Scene) -> None:
     """Every name right in the store, and in the folders that have names of few forms."""
-    known = {paths.MARKER, *paths.FOLDERS, *(d + c for d in paths.DATABASES for c in _COMPANIONS)}
+    known = {paths.MARKER, paths.CONFIG, *paths.FOLDERS, *(d + c for d in paths.DATABASES for c in _COMPANIONS)}
     for name in _names(scene, ""):
         scene.out.checked["names"] += 1
         if name == paths.SEARCH_DAMAGED:

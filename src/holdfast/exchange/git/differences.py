@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from holdfast.errors import GitError
+from holdfast.errors import GitError, ImportRefusedError
 from holdfast.exchange.git.objects import Objects
-from holdfast.exchange.git.program import Git, Running
+from holdfast.exchange.git.program import OUT_OF_MEMORY, Git, Running
 from holdfast.exchange.git.touched import (
     EXECUTABLE,
     FOLDER,
@@ -25,6 +25,11 @@ _KNOWN = 200_000
 _BLOCK = 1 << 16
 _ASKED_BYTES = 1 << 15
 _MOST_PARENTS = 100
+MOST_FILES = 1_000_000
+"""No commit may touch more: a few kilobytes can say that there are billions (a tree ten times in a tree, and so on)."""
+
+MOST_MEMORY = 2 << 30
+"""git compares two trees in memory, before it says a word."""
 
 
 class Differences:
@@ -36,6 +41,7 @@ class Differences:
         self._running: Running = git.start(
             "diff-tree", "--stdin", "--raw", "-r", "-t", "-z", "--always", "--no-abbrev", "-M", "-l400", *limits
         )
+        self._running.hold_to(MOST_MEMORY)
         self._tokens = _Tokens(self._running)
 
     def close(self) -> None:
@@ -68,6 +74,14 @@ class Differences:
         return len(question)
 
     def _read(self, one: Commit) -> Touched:
+        try:
+            return self._touched(one)
+        except GitError as error:
+            if OUT_OF_MEMORY not in error.message.lower():
+                raise
+            raise _bomb(one) from error
+
+    def _touched(self, one: Commit) -> Touched:
         made = Touched(one)
         if not one.parents:
             self._tokens.expect(b"%s %s\n" % (self._git.empty_tree, one.text.tree))
@@ -88,6 +102,8 @@ class Differences:
         while self._tokens.peek() == b":":
             old_mode, mode, before, now, status = self._tokens.next()[1:].split(b" ")
             path = self._tokens.next()
+            if len(made.touches) + len(made.trees) > MOST_FILES:
+                raise _bomb(made.commit)
             target = self._tokens.next() if status[:1] in (b"R", b"C") else path
             if FOLDER in (old_mode, mode):
                 if mode == FOLDER and first:
@@ -110,6 +126,15 @@ class Differences:
         if status[:1] == b"R":
             yield Touch(touch.source, b"", zeros, touch.before, first=touch.first)
         yield Touch(touch.path, touch.mode, touch.object_id, zeros, first=touch.first)
+
+
+def _bomb(one: Commit) -> ImportRefusedError:
+    where = f"commit {one.id.decode()}"
+    return ImportRefusedError(
+        f"{where} has too many files: it may be a bomb", path=where, count=1,
+        problems=[f"{where}: more than {MOST_FILES:,} files, or more than git can compare in {MOST_MEMORY >> 20} MiB"],
+        remedy="Take a part of the repository (`--path`), if you know it to be what it should be.",
+    )  # fmt: skip
 
 
 class OddTrees:

@@ -27,7 +27,6 @@ from holdfast.exchange.git.shelf import Shelf
 from holdfast.exchange.git.texts import Texts
 from holdfast.exchange.git.walk import Walker, Way, object_named
 from holdfast.kinds import addresses, collections, revising
-from holdfast.kinds.collections import Collections
 from holdfast.kinds.revising import Description
 from holdfast.values import names
 from holdfast.values.names import Name
@@ -130,9 +129,8 @@ class _Import:
         found = record.find(self._handle, self._place)
         if found is None:
             self._refuse_taken()
-            made = Collections(self._handle).ensure(names.join_raw(self._place))
             self._upto = (self._handle.index.chain.head() or self._handle.origin).next_seq
-            return State(made.id, branch, tip, paths, since)
+            return State("", branch, tip, paths, since)
         state, artifact = found
         self._refuse_other(state, paths, since)
         self._upto = artifact.revision.seq + 1
@@ -200,11 +198,15 @@ class _Import:
             objects.close()
             batch.drop()
 
-    def write(self, parts: Sequence[Part], texts: Texts, state: State, chapter: Chapter | None) -> None:
-        """Make a batch of parts durable, with how far the import is then."""
+    def write(self, parts: Sequence[Part], texts: Texts, state: State, chapter: Chapter | None) -> State:
+        """Make a batch of parts durable, with how far the import is then; that, with the collection if it is new."""
         texts.settle()
         with together(self._handle, what="import git") as series:
             self._look_around(series)
+            if not state.collection:
+                with series.transaction() as unit:
+                    key = collections.ensure_down(unit, self._place)
+                    state = replace(state, collection=self._handle.index.lookups.ids([key])[key])
             for part in parts:
                 with series.transaction(author(part.load.commit)) as unit:
                     self._compare(unit, part)
@@ -219,6 +221,7 @@ class _Import:
         texts.landed()
         if self._progress:
             self._progress(state.commits, self._total, self.report.into, "commits")
+        return state
 
     def _look_around(self, series: Series) -> None:
         if series.first != self._upto:
@@ -308,7 +311,7 @@ class _Batch:
         return self._state
 
     def _write(self, *, whole: bool) -> None:
-        self._work.write(self._parts, self._texts, self._state, self._chapter if whole else None)
+        self._state = self._work.write(self._parts, self._texts, self._state, self._chapter if whole else None)
         if whole:
             self.drop()
         self._parts, self._commits, self._changes = [], 0, 0

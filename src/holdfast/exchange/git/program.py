@@ -22,6 +22,7 @@ _FIXED = {
 _SETTINGS = ("-c", "core.quotePath=false", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null",
              "-c", "protocol.allow=never", "-c", "gc.auto=0", "-c", "fastimport.unpackLimit=0")  # fmt: skip
 _TOLD = 500
+OUT_OF_MEMORY = "out of memory"
 
 
 class Git:
@@ -89,6 +90,13 @@ class Running:
         assert self.process.stdout is not None
         found: IO[bytes] = self.process.stdout
         return found
+
+    def hold_to(self, size: int) -> None:
+        """No more than so many bytes of memory, where the system can see to it: then it ends with `OUT_OF_MEMORY`."""
+        with contextlib.suppress(ImportError, AttributeError, OSError):
+            import resource  # noqa: PLC0415 - POSIX only
+
+            resource.prlimit(self.process.pid, resource.RLIMIT_DATA, (size, size))
 
     def say(self, data: bytes) -> None:
         """Send, without waiting that it is read."""

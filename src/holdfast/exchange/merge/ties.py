@@ -9,8 +9,9 @@ from holdfast.exchange.merge.report import Outcome, Policy
 from holdfast.exchange.merge.scene import Scene, pairs_of
 from holdfast.exchange.merge.target import emit
 from holdfast.index.select.whole import Value
+from holdfast.kinds.indexes import MOST
 from holdfast.values.change import ORIGIN, Body
-from holdfast.values.records import Direction, Endpoint
+from holdfast.values.records import Direction, Endpoint, MetadataIndex
 
 _TOGETHER = 500
 _COMMON: dict[str, Any] = {"tags": [], "owner": ""}
@@ -51,6 +52,21 @@ class Ties:
             scene.say(row, Outcome.CONFLICT, detail="ours has the word in another family")
         else:
             scene.say(row, Outcome.SAME)
+
+    def declared(self, one: MetadataIndex) -> None:
+        """An index on metadata, unless ours has one on the field, or has dropped this very one."""
+        scene = self._scene
+        row = {"kind": "metadata-index", "id": one.id, "name": one.field}
+        ours = {index.field for index in scene.index.declared.all()}
+        key = scene.theirs.index.key_of(one.id)
+        if key is None or one.field in ours or scene.our_key(one.id) is not None:
+            scene.say(row, Outcome.SAME)
+        elif len(ours) >= MOST:
+            scene.say(row, Outcome.SKIPPED, detail=f"ours has {len(ours)} declared indexes, and no store can have more")
+        else:
+            body = {"kind": row["kind"], "action": "create", "id": one.id, "new": {"field": one.field}}
+            emit(scene.target, [[{**body, ORIGIN: scene.there.origin(key)}]])
+            scene.say(row, Outcome.ADDED)
 
     # -- relationships -------------------------------------------------------------------------------------------------
 

@@ -72,6 +72,9 @@ class _Work:
         for row in self._rows("run-links"):
             self._ties.link(row)
         self._ties.flush()
+        for one in self._scene.theirs.index.declared.all():
+            if self._scene.theirs.takes(one.id):
+                self._ties.declared(one)
 
     def _artifact(self, row: Value) -> None:
         if row["type"] != FOREIGN_CHAIN or self._scene.our_key(row["id"]) is not None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import pkgutil
-from dataclasses import dataclass
+
+from holdfast.values.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ CREATE TABLE "term" ("key" INTEGER NOT NULL PRIMARY KEY, "text" TEXT NOT NULL, "
 CREATE UNIQUE INDEX "term_text" ON "term" ("text");
 CREATE TABLE "record" ("key" INTEGER NOT NULL PRIMARY KEY, "id" BLOB NOT NULL, "kind" INTEGER NOT NULL, "tenant" INTEGER NOT NULL, "owner" INTEGER NOT NULL, "changed" INTEGER NOT NULL, "deleted" INTEGER NOT NULL, "tags" INTEGER NOT NULL, "crc" INTEGER NOT NULL);
 CREATE UNIQUE INDEX "record_id" ON "record" ("id");
+CREATE INDEX "record_tenant" ON "record" ("tenant") WHERE tenant <> 0;
+CREATE INDEX "record_owner" ON "record" ("owner") WHERE owner <> 0;
 CREATE TABLE "collection" ("key" INTEGER NOT NULL PRIMARY KEY, "parent" INTEGER, "tenant" INTEGER NOT NULL, "name" TEXT NOT NULL, "stray" BLOB NOT NULL, "metadata" TEXT, "mode" INTEGER, "mtime_ns" INTEGER, "live" INTEGER, "crc" INTEGER NOT NULL);
 CREATE UNIQUE INDEX "collection_parent_name_stray" ON "collection" ("parent", "name", "stray") WHERE live = 1;
 CREATE UNIQUE INDEX "collection_root" ON "collection" ("tenant") WHERE parent IS NULL;

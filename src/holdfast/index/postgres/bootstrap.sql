@@ -137,6 +137,8 @@ CREATE INDEX IF NOT EXISTS "term_text" ON "term" USING hash ("text");
 -- Records: what every record has, of whatever kind; the tables after it add what each kind has.
 CREATE TABLE IF NOT EXISTS "record" ("key" BIGINT NOT NULL PRIMARY KEY, "id" BYTEA NOT NULL, "kind" BIGINT NOT NULL, "tenant" BIGINT NOT NULL, "owner" BIGINT NOT NULL, "changed" BIGINT NOT NULL, "deleted" BIGINT NOT NULL, "tags" BIGINT NOT NULL, "crc" BIGINT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS "record_id" ON "record" ("id");
+CREATE INDEX IF NOT EXISTS "record_tenant" ON "record" ("tenant") WHERE tenant <> 0;
+CREATE INDEX IF NOT EXISTS "record_owner" ON "record" ("owner") WHERE owner <> 0;
 CREATE TABLE IF NOT EXISTS "collection" ("key" BIGINT NOT NULL PRIMARY KEY, "parent" BIGINT, "tenant" BIGINT NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "stray" BYTEA NOT NULL, "metadata" TEXT COLLATE "C", "mode" BIGINT, "mtime_ns" BIGINT, "live" BIGINT, "crc" BIGINT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS "collection_parent_name_stray" ON "collection" ("parent", "name", "stray") WHERE live = 1;
 CREATE UNIQUE INDEX IF NOT EXISTS "collection_root" ON "collection" ("tenant") WHERE parent IS NULL;
@@ -203,5 +205,5 @@ CREATE TABLE IF NOT EXISTS "outbox_consumer" ("scope" TEXT COLLATE "C" NOT NULL,
 
 -- The outbox: changes that a consumer could not handle.
 CREATE TABLE IF NOT EXISTS "outbox_letter" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "failures" BIGINT NOT NULL, "reason" TEXT COLLATE "C" NOT NULL, "dead_us" BIGINT NOT NULL, "due" BIGINT NOT NULL, PRIMARY KEY ("scope", "name", "seq"));
-INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', '660c9b750518cfe86eb308847d94bf0617a3cca66e5028491f4d2a9158ea9072') ON CONFLICT DO NOTHING;
+INSERT INTO "schema_version" ("version", "name", "checksum") VALUES (1, 'initial', 'd076b25792cc10732693079014b0a0f303436b3402d9b06db7a11f5a6eeed848') ON CONFLICT DO NOTHING;
 COMMIT;

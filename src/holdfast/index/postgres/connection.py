@@ -54,17 +54,19 @@ class Result:
 
 
 class Known:
-    """An answer for which the server need not be asked."""
+    """An answer for which the server need not be asked, or not yet. `rowcount`: of a statement that gives no rows."""
 
     __slots__ = ("_rows", "rowcount")
 
-    def __init__(self, rows: tuple[Row, ...]) -> None:
+    def __init__(self, rows: tuple[Row, ...] = (), *, rowcount: int = 0) -> None:
         self._rows = rows
-        self.rowcount = len(rows)
+        self.rowcount = rowcount or len(rows)
 
     def fetchall(self) -> list[Row]:
         """All rows."""
         return [*self._rows]
+
+    rows = fetchall
 
     def fetchone(self) -> Row | None:
         """The first row, or None."""
@@ -89,6 +91,7 @@ class Link:
         self._read_only = read_only
         self._connection = place.connect(read_only=read_only)
         self.total_changes = 0
+        self._waiting: list[tuple[bytes, Sequence[Any] | None]] = []
         self.version: int | None = None  # of the index, while this connection holds the row that says it
 
     @property
@@ -110,12 +113,16 @@ class Link:
             return Known(((self.version,),))
         return self.say(translated(sql), parameters)
 
-    def say(self, said: Statement, parameters: Sequence[Any] = ()) -> Result:
+    def say(self, said: Statement, parameters: Sequence[Any] = ()) -> Result | Known:
         """One statement that is translated already."""
         given = said.arranged(parameters) if parameters else None
-        outside = not self.in_transaction
+        outside = self.version is None and not self.in_transaction
+        if said.waits and not outside:
+            self._waiting.append((said.text, given))
+            self.total_changes += 1
+            return Known(rowcount=1)
         try:
-            cursor = self._connection.execute(said.text, given)
+            cursor = self._sent(said.text, given)
         except (psycopg.Error, UnicodeError) as error:
             if not (outside and said.repeatable and self.lost):
                 raise mapped(error, self._where) from None
@@ -128,6 +135,26 @@ class Link:
             self.total_changes += max(cursor.rowcount, 0)
         return Result(cursor, said.fold, self._where)
 
+    def _sent(self, text: bytes, given: Sequence[Any] | None) -> psycopg.Cursor[Row]:
+        """A statement behind those that wait: all on their way before the first answer is read."""
+        if not self._waiting:
+            return self._connection.execute(text, given)
+        waiting, self._waiting = self._waiting, []
+        if text.startswith(b"ROLLBACK"):  # to a savepoint: it came before them
+            return self._connection.execute(text, given)
+        with self._connection.pipeline():
+            for one in waiting:
+                self._connection.execute(*one)
+            return self._connection.execute(text, given)
+
+    def send(self) -> None:
+        """Send what waits; errors typed."""
+        try:
+            if self._waiting:
+                self._sent(b"SELECT", None)
+        except (psycopg.Error, UnicodeError) as error:
+            raise mapped(error, self._where) from None
+
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """One statement for each row, in one go."""
         said = translated(sql)
@@ -138,6 +165,7 @@ class Link:
         """The same of a statement of PostgreSQL's own."""
         if not rows:
             return
+        self.send()
         try:
             with self._connection.cursor() as cursor:
                 cursor.executemany(sql.encode(), rows)
@@ -147,6 +175,7 @@ class Link:
     def stream(self, sql: str) -> Iterator[Row]:
         """Rows of a long answer, a thousand fetched at a time, in the open transaction."""
         said = translated(sql)
+        self.send()
         try:
             with self._connection.cursor(name="stream") as cursor:
                 cursor.itersize = _STREAMED
@@ -156,6 +185,7 @@ class Link:
 
     def copy_in(self, text: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """COPY … FROM STDIN in binary form: rows of columns of these types."""
+        self.send()
         try:
             with self._connection.cursor() as cursor, cursor.copy(text.encode()) as copy:
                 copy.set_types(types)
@@ -166,6 +196,9 @@ class Link:
 
     def script(self, text: str) -> None:
         """Statements of PostgreSQL's own, without parameters, in one message. Not repeated whatever happens."""
+        if text == "ROLLBACK":
+            self._waiting.clear()
+        self.send()
         try:
             self._connection.execute(text.encode())
         except psycopg.Error as error:
@@ -176,6 +209,7 @@ class Link:
 
         One message, said again on a new connection if the old one was lost.
         """
+        self._waiting.clear()
         try:
             cursor = self._connection.execute(_BEGIN)
         except psycopg.Error as error:

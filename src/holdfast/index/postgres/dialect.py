@@ -49,7 +49,8 @@ class Statement:
 
     `fold`: what makes the caller's row of a fetched one; None: they are the same. `writes`: it changes rows.
     `repeatable`: it may be said again on a new connection if the old one was lost before an answer came. `moot`: it
-    reads entries of one index to compare them with their rows, which is the server's own business here.
+    reads entries of one index to compare them with their rows, which is the server's own business here. `waits`: it
+    makes one row or fails, so it may be sent together with the statement after it.
     """
 
     text: bytes
@@ -58,6 +59,7 @@ class Statement:
     writes: bool
     repeatable: bool
     moot: bool = False
+    waits: bool = False
 
     def arranged(self, parameters: Sequence[Any]) -> Sequence[Any]:
         """The parameters at its marks."""
@@ -80,7 +82,12 @@ def translated(sql: str) -> Statement:
     text, order = _marked(found)
     own = any(word.startswith("pg_temp.") for word in found)
     reads = first in ("SELECT", "WITH", "EXPLAIN") and not own
-    return Statement(text.encode(), order, fold, first in _WRITES, reads, moot)
+    return Statement(text.encode(), order, fold, first in _WRITES, reads, moot, waits=_waits(found))
+
+
+def _waits(found: Sequence[str]) -> bool:
+    """A plain INSERT: it makes one row, or the transaction fails."""
+    return found[0] == "INSERT" and "VALUES" in found and not {"ON", "SELECT", "RETURNING"} & set(found)
 
 
 def schema(sql: str) -> str:

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from holdfast.errors import HoldfastError, IndexDamagedError, InvalidValueError
+from holdfast.index import migrating as runner
 from holdfast.index import proof, tables
 from holdfast.index.audit import Audit
 from holdfast.index.database import Database
-from holdfast.index.migrations import runner
 from holdfast.index.migrations.manifest import MANIFEST
 from holdfast.index.outbox import OutboxRows
 from holdfast.index.postgres import carrying, following, migrating, schema, sortable

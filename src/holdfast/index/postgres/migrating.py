@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from holdfast.index import migrating as runner
 from holdfast.index.database import Database
 from holdfast.index.migrations import manifest as known
-from holdfast.index.migrations import runner
 from holdfast.index.postgres import dialect, schema
 from holdfast.index.postgres.connection import PostgresDatabase
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
@@ -15,6 +14,7 @@ from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.making import Maker
 from holdfast.index.select.sight import MAX_CHARACTERS, Row, Sight
 from holdfast.values import canon, digest, moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, Revision
 

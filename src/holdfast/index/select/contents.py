@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+from zlib import crc32
 
 from holdfast.formats import paths
 from holdfast.formats.pack import Spot
@@ -21,6 +21,7 @@ from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.sight import Row
 from holdfast.index.tables import LOOSE
 from holdfast.values import canon, digest, moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 from holdfast.values.records import FileFacts
 
@@ -84,6 +85,15 @@ _MANY_REVISIONS = f"""SELECT n.key, {_WHERE}, t4.digest, t4.size, {proof.columns
     FROM json_each(?) n CROSS JOIN revision t3 ON t3.key = n.value LEFT JOIN content t4 ON t4.key = t3.content
     {_FILES}"""
 _STATE = proof.COLUMNS["revision"].index("state")
+_APART = b"\x1f"
+
+
+def _form(*names: str) -> bytes:
+    """The texts of several rows at once, each followed by its checksum; what stands between them is in no such text."""
+    return _APART.join(proof.FORMS[table] + _APART + b"%a" for table in names)
+
+
+_PLACED, _OWNED = _form("revision", "content", "artifact"), _form("revision", "content", "artifact", "record")
 
 
 class Contents:
@@ -109,18 +119,18 @@ class Contents:
         """The same of many places, by number."""
         found: dict[int, Held] = {}
         asked = canon.dumps([[collection, name.text] for collection, name in places])
-        for number, *row in self._db.rows(_MANY_AT, (asked,)):
-            collection, name = places[number]
-            if row[25] == name.stray:
-                _keep(found, number, _placed(tuple(row), (collection, name.text, name.stray)))
+        for row in self._db.rows(_MANY_AT, (asked,)):
+            collection, name = places[row[0]]
+            if row[26] == name.stray:
+                _keep(found, row[0], _placed(row[1:], (collection, name.text, name.stray)))
         return found
 
     def many_of(self, artifact_ids: Sequence[str]) -> dict[int, Held]:
         """The same of many ids, by number."""
         raws = [moment.id_bytes(one) for one in artifact_ids]
         found: dict[int, Held] = {}
-        for number, *row in self._db.rows(_MANY_OF, (_numbers(len(raws)), b"".join(raws))):
-            _keep(found, number, _owned(tuple(row), raws[number]))
+        for row in self._db.rows(_MANY_OF, (_numbers(len(raws)), b"".join(raws))):
+            _keep(found, row[0], _owned(row[1:], raws[row[0]]))
         return found
 
     def listed(self, collection: int, after: Name, limit: int, *, placed: bool) -> list[tuple[Name, Listed]]:
@@ -171,28 +181,30 @@ def _numbers(count: int) -> str:
 
 
 def _placed(row: Row, place: tuple[int, str, bytes], *, read_next: bool = False) -> Held | None:
-    proof.prove("artifact", row[22:30], row[30])
-    if row[23:26] != place or row[29] != 1 or row[5] != row[22]:
+    revision, _, content, _, artifact, _ = (_PLACED % row[4:]).split(_APART)
+    if crc32(artifact) != row[30] or row[23:26] != place or row[29] != 1 or row[5] != row[22]:
         raise proof.damaged("artifact", row[22])
-    return _held(row, read_next=read_next)
+    return _held(row, revision, content, read_next=read_next)
 
 
 def _owned(row: Row, raw: bytes, *, read_next: bool = False) -> Held | None:
-    proof.prove("artifact", row[22:30], row[30])
-    proof.prove("record", row[31:39], row[39])
-    if row[32] != raw or row[5] != row[22]:
+    revision, _, content, _, artifact, _, record, _ = (_OWNED % row[4:]).split(_APART)
+    if crc32(record) != row[39]:
+        raise proof.damaged("record", row[31])
+    if crc32(artifact) != row[30] or row[32] != raw or row[5] != row[22]:
         raise proof.damaged("artifact", row[22])
-    return _held(row, read_next=read_next) if row[29] == 1 and not row[37] else None
+    return _held(row, revision, content, read_next=read_next) if row[29] == 1 and not row[37] else None
 
 
-def _held(row: Row, *, read_next: bool) -> Held | None:
+def _held(row: Row, revision: bytes, content: bytes, *, read_next: bool) -> Held | None:
     """`read_next`: the caller reads the bytes, and these prove by their digest what the content's row says of them."""
-    proof.prove("revision", row[4:17], row[17])
+    if crc32(revision) != row[17]:
+        raise proof.damaged("revision", row[4])
     raw, size = row[19:21]
     offset, stored, start, pack = row[:4]
     spot = _spot(offset, stored, start, pack, size) if type(size) is int else None
-    if not read_next or spot is None or type(raw) is not bytes:
-        proof.prove("content", row[18:21], row[21])
+    if (not read_next or spot is None or type(raw) is not bytes) and crc32(content) != row[21]:
+        raise proof.damaged("content", row[18])
     return Held(digest.text(raw), size, spot) if row[16] == STATE_KEPT else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from peewee import SQL
 
@@ -14,6 +13,7 @@ from holdfast.index.execute import DECLARED
 from holdfast.index.metadata import Span
 from holdfast.index.select.lookups import TIME_OF, Lookups
 from holdfast.values import moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.query import All, Compare, Condition
 from holdfast.values.records import MetadataIndex
 

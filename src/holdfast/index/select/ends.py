@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from holdfast.index import proof, revised
 from holdfast.index.apply.relationships import EXTERNAL
@@ -12,6 +11,7 @@ from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import MARKS
 from holdfast.index.tables import KIND_CODES, KIND_NAMES
 from holdfast.values import moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.records import Endpoint
 
 EXTERNAL_KIND = "external"

@@ -259,6 +259,12 @@ class Lookups:
                 self._ids[key] = found[key]
         return found
 
+    def few_of(self, column: str, key: int, most: int) -> bool:
+        """Whether a tenant or owner (`column`), by the key of its text, has no more than so many records."""
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM record WHERE {column} = ? AND {column} <> 0 LIMIT ?)"
+        row = self._db.one(sql, (key, most + 1))
+        return row is not None and row[0] <= most
+
     def is_committed(self, key: int) -> bool:
         """Whether what has this key can never have another id or text: not if it may still be rolled back."""
         facts = getattr(self._open, "facts", None)

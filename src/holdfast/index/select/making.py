@@ -1,7 +1,7 @@
 """Artifacts and revisions out of proven rows: what a query does in Python for each record.
 
-A frozen dataclass sets each of its fields by a call of `object.__setattr__`: three and a half microseconds for a record
-of fifteen. Here an object with the same slots that is not frozen takes the values and then becomes the record, for 0.6.
+An object with the same slots that is not frozen takes the values and then becomes the record (values/frozen.py). That
+takes 0.6 µs, where a frozen dataclass of fifteen fields, which sets each by a call, takes 3.5.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from holdfast.index.select.lookups import Lookups, Written
 from holdfast.index.select.sight import Row, Sight
 from holdfast.values import canon, moment
 from holdfast.values.digest import PREFIX
+from holdfast.values.frozen import thawed
 from holdfast.values.records import Artifact, FileFacts, Revision, RevisionState
 
 _STATES = {
@@ -24,12 +25,7 @@ _NO_FACTS = FileFacts()
 _new = object.__new__
 
 
-def _thawed(record: type) -> Any:
-    """A class with the slots of a frozen one, whose objects can be told that they are of that one."""
-    return type(record.__name__, (), {"__slots__": record.__slots__})  # type: ignore[attr-defined]
-
-
-_Artifact, _Revision = _thawed(Artifact), _thawed(Revision)
+_Artifact, _Revision = thawed(Artifact), thawed(Revision)
 
 
 class Maker:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from holdfast.index.chain import ChainRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.declared import DeclaredRows, Part, required
 from holdfast.values import digest, moment, query
+from holdfast.values.frozen import dataclass
 from holdfast.values.query import All, Any_, Compare, Condition
 
 NO_ROWS = SQL("0")
@@ -35,6 +35,11 @@ _TERMS = {
     "tenant": "t2.tenant",
     "owner": "t2.owner",
 }
+_PARTIES = frozenset({"tenant", "owner"})
+_FEW = 2_000
+"""Up to so many records of a tenant or owner are taken from the index; where there are more, artifacts are gone through
+in the order that was asked for, and the first page is soon full."""
+
 _NUMBERS = {"size": "t4.size", "revision": "t3.number"}
 TIMES = {"created": "t1.key", "updated": "t2.changed"}
 Narrowing = SQL | None
@@ -97,6 +102,8 @@ class Narrower:
         name, op, value = one.field, one.op, one.value
         if name in _TERMS and op == "=" and isinstance(value, str):
             key = self._lookups.term_key(value)
+            if key and name in _PARTIES and self._lookups.few_of(name, key, _FEW):
+                return SQL(f"t1.key IN (SELECT key FROM record WHERE {name} = ? AND {name} <> 0)", (key,))
             return NO_ROWS if key is None else SQL(f"{_TERMS[name]} = ?", (key,))
         if name in _NUMBERS and op in ("=", "<", "<=", ">", ">=") and _plain_number(value):
             return SQL(f"{_NUMBERS[name]} {op} ?", (value,))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-from peewee import JOIN, SQL
 
 from holdfast.index import proof
 from holdfast.index.database import Database
 from holdfast.index.select.ends import EndRows, code_of, kind_of
 from holdfast.index.select.keyset import PAGE, stream
 from holdfast.index.select.lookups import MARKS, TIME_OF, Lookups
-from holdfast.index.tables import models
 from holdfast.values import canon, moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.records import Endpoint, Relationship
 
 Found = tuple[int, Relationship]
@@ -43,16 +39,10 @@ def beside(side: str, end: Endpoint, types: tuple[str, ...] | None = None) -> Wa
     return Wanted(types, source=end) if side == "source" else Wanted(types, target=end)
 
 
-@functools.cache
-def _select() -> str:
-    """The query that gives relationships; the caller adds conditions, order and limit."""
-    t1, t2 = models().Relationship.alias("t1"), models().Record.alias("t2")
-    columns = [
-        t1.key, t2.id, t1.type, t1.source_kind, t1.source, t1.source_revision, t1.target_kind, t1.target,
-        t1.target_revision, t1.metadata, t2.tenant, t2.owner, t2.deleted,
-        t2.changed, SQL(TIME_OF.format("t1.key")), SQL(TIME_OF.format("t2.changed")),
-    ]  # fmt: skip
-    return str(t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key)).sql()[0])
+_SELECT = f"""SELECT t1.key, t2.id, t1.type, t1.source_kind, t1.source, t1.source_revision, t1.target_kind, t1.target,
+    t1.target_revision, t1.metadata, t2.tenant, t2.owner, t2.deleted, t2.changed, {TIME_OF.format("t1.key")},
+    {TIME_OF.format("t2.changed")} FROM relationship t1 LEFT JOIN record t2 ON t2.key = t1.key"""
+"""The query that gives relationships; conditions, order and limit are added."""
 
 
 class RelationshipRows:
@@ -67,7 +57,7 @@ class RelationshipRows:
 
     def by_id(self, relationship_id: str) -> Relationship | None:
         """The relationship with an id, visible or not."""
-        rows = self._db.rows(f"{_select()} WHERE t2.id = ?", (moment.id_bytes(relationship_id),))
+        rows = self._db.rows(f"{_SELECT} WHERE t2.id = ?", (moment.id_bytes(relationship_id),))
         if not rows:
             self._lookups.missed(relationship_id, "relationship")
         return self._records(rows)[0][1] if rows else None
@@ -83,7 +73,7 @@ class RelationshipRows:
         type_key = self._lookups.term_key(type_name)
         if type_key is None:
             return None
-        sql = f"""{_select()} WHERE t1.source = ? AND t1.type = ? AND t1.target = ? AND t1.source_kind = ?
+        sql = f"""{_SELECT} WHERE t1.source = ? AND t1.type = ? AND t1.target = ? AND t1.source_kind = ?
                   AND t1.target_kind = ? AND t1.source_revision IS ? AND t1.target_revision IS ?
                   AND CASE WHEN {proof.proven("record", "t2")} THEN t2.deleted = 0 END"""
         codes = (code_of(source.kind), code_of(target.kind))
@@ -163,7 +153,7 @@ class RelationshipRows:
         order = "DESC" if descending else "ASC"
         for start in range(0, len(keys), MARKS):
             part = keys[start : start + MARKS]
-            sql = f"{_select()} WHERE t1.key IN ({_marks(part)}) ORDER BY t1.key {order}"
+            sql = f"{_SELECT} WHERE t1.key IN ({_marks(part)}) ORDER BY t1.key {order}"
             rows = self._db.rows(sql, part)
             if len(rows) != len(part):  # a key that an index gave, and no row
                 raise proof.damaged("relationship", sorted({*part} - {row[0] for row in rows})[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from holdfast.index.select.keyset import PAGE
 from holdfast.index.select.lookups import MARKS, TIME_OF, Lookups
 from holdfast.index.tables import models
 from holdfast.values import canon, moment
+from holdfast.values.frozen import dataclass
 from holdfast.values.records import Direction, Endpoint, Run, RunLink, RunStatus, Step
 
 _RUNS_PROVEN = f"""SELECT t.key, r.id, {proof.proven("run", "t")},

@@ -11,10 +11,10 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.index.database import Database, mapped
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 
 MAX_ROWS = 1_024

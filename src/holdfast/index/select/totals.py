@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from holdfast.index import proof
+from holdfast.index import migrating, proof
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
-from holdfast.index.migrations import runner
 from holdfast.index.tables import KIND_NAMES
+from holdfast.values.frozen import dataclass
 
 PROVEN_ROWS = 50_000
 """Proving a row costs some two microseconds, several times what counting it does: a quarter of a second for so many."""
@@ -73,7 +71,7 @@ class Totals:
 
     def schema_version(self) -> int:
         """The version of the schema."""
-        return runner.version_of(self._db)
+        return migrating.version_of(self._db)
 
     def _proven(self, table: str, alias: str) -> str:
         return proof.proven(table, alias) if self._proves else "1"

@@ -7,7 +7,6 @@ row is proven as it is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.index import proof, revised
@@ -17,6 +16,7 @@ from holdfast.index.select.ends import kind_of
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.tables import KIND_NAMES
 from holdfast.values import canon, digest, moment
+from holdfast.values.frozen import dataclass
 
 SHARD = 10_000
 """Rows that were made by so many changes stand together: a shard never gets rows that were in another."""
@@ -44,12 +44,12 @@ _CONTENTS = f"""SELECT {proof.columns("content", "c")} FROM json_each(?) n CROSS
 _SHOWN = f"""EXISTS (SELECT 1 FROM revision v JOIN artifact a ON a.key = v.artifact AND a.newest = v.key AND a.live = 1
     WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT})"""
 _KEPT = f"""SELECT {proof.columns("content", "c")} FROM content c WHERE substr(c.digest, 1, 4) >= ? AND c.digest > ?
-    AND EXISTS (SELECT 1 FROM revision v WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT}) {{}}
+    AND {revised.has_in_state("c.key", STATE_KEPT)} {{}}
     ORDER BY substr(c.digest, 1, 4), c.digest LIMIT {_PAGE}"""
 _ALL, _UNSHOWN, _ABOVE = _KEPT.format(""), _KEPT.format(f"AND NOT {_SHOWN}"), _KEPT.format("AND c.size > ?")
 _KEPT_OF = f"""SELECT c.digest, c.size, {proof.proven("content", "c")} FROM json_each(?1) n CROSS JOIN content c
     ON substr(c.digest, 1, 4) = substr(?2, n.value * 32 + 1, 4) AND c.digest = substr(?2, n.value * 32 + 1, 32)
-    WHERE EXISTS (SELECT 1 FROM revision v WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT})"""
+    WHERE {revised.has_in_state("c.key", STATE_KEPT)}"""
 
 Value = dict[str, Any]
 Cells = dict[str, Any]

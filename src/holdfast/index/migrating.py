@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from holdfast.errors import InvalidValueError, MigrationChangedError, SchemaOutdatedError, SchemaTooNewError
 from holdfast.index.database import Database
 from holdfast.index.migrations import manifest as known
 from holdfast.index.migrations.manifest import Migration
+from holdfast.values.frozen import dataclass
 
 Manifest = Sequence[Migration] | None
 """None: that of this software."""

@@ -1,0 +1,145 @@
+"""What does one durable put of 2 KB cost, beside disk-objectstore's, and what do eight writers get done together?
+
+    python tools/bench/puts.py FOLDER [--puts 1000] [--writers 8]
+
+One put of ours, one `add_object` of disk-objectstore (bytes only, no metadata, no history), in turn in one process, so
+that whatever else the machine does meets both alike. FOLDER must lie on the disk in question; what is made in it is
+removed. Prints one JSON line a measurement: p50 and p99 of wall and CPU time of the calling thread in ms; how many
+statements SQLite ran for a put, how many bytes its log grew by, and how many syncs of files were asked for. Then puts
+a second, and CPU ms a put, by one writer and by several at once, each in a process of its own. Without
+disk-objectstore only ours is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import multiprocessing
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import holdfast
+from holdfast import Store
+from holdfast.disk import Disk
+
+WARM = 100
+Put = Callable[[int, bytes], object]
+
+
+def taken(put: Put, number: int, content: bytes) -> tuple[float, float]:
+    """(wall, CPU) seconds of one put."""
+    cpu, wall = time.thread_time(), time.perf_counter()
+    put(number, content)
+    return time.perf_counter() - wall, time.thread_time() - cpu
+
+
+def summary(times: list[tuple[float, float]]) -> dict[str, float]:
+    found = {}
+    for place, name in enumerate(("wall", "cpu")):
+        one = sorted(time[place] for time in times)
+        found |= {f"{name}_p50_ms": one[len(one) // 2] * 1e3, f"{name}_p99_ms": one[int(len(one) * 0.99)] * 1e3}
+    return {key: round(value, 3) for key, value in found.items()}
+
+
+def peer(folder: Path) -> Put | None:
+    """disk-objectstore's bare `add_object`."""
+    if importlib.util.find_spec("disk_objectstore") is None:
+        return None
+    from disk_objectstore import Container
+
+    container = Container(folder)
+    container.init_container(clear=True)
+    return lambda _, content: container.add_object(content)
+
+
+def in_turn(folder: Path, puts: int) -> None:
+    rnd = random.Random(1)
+    theirs = peer(folder / "objects")
+    with holdfast.create(folder / "store") as store:
+        sides: dict[str, Put] = {"holdfast": lambda n, content: store.put(f"puts/{n}", content)}
+        sides |= {"disk-objectstore": theirs} if theirs else {}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+        for number in range(WARM + puts):
+            content = rnd.randbytes(1_000).hex().encode()
+            for name, put in sides.items():
+                one = taken(put, number, content)
+                times[name] += [one] if number >= WARM else []
+        for name in sides:
+            print(
+                json.dumps({"side": name, **summary(times[name]), **(asked(store, rnd) if name == "holdfast" else {})})
+            )
+
+
+def asked(store: Store, rnd: random.Random) -> dict[str, int]:
+    """What one more put asks of SQLite and of the disk."""
+    said: list[str] = []
+    synced: list[str] = []
+    log = Path(store.path, "index.sqlite3-wal")
+    fsync = Disk.fsync
+    connection = store._handle.index.database.raw()  # noqa: SLF001 - what is measured is what it runs
+    before = log.stat().st_size
+    connection.set_trace_callback(said.append)
+    Disk.fsync = lambda self, fd, path: (synced.append(path), fsync(self, fd, path))[1]  # type: ignore[method-assign]
+    try:
+        store.put("one/more", rnd.randbytes(1_000).hex())
+        store.put("one/and another", rnd.randbytes(1_000).hex())
+        said.clear()
+        synced.clear()
+        before = log.stat().st_size
+        store.put("one/that counts", rnd.randbytes(1_000).hex())
+    finally:
+        Disk.fsync = fsync  # type: ignore[method-assign]
+        connection.set_trace_callback(None)
+    return {
+        "statements": len(said),
+        "log_bytes": log.stat().st_size - before,
+        "syncs": len(synced) + sum(one.startswith("COMMIT") for one in said),
+    }
+
+
+def writer(root: Path, number: int, puts: int, done: Any) -> None:
+    rnd = random.Random(number)
+    with holdfast.open(root) as store:
+        cpu, wall = time.process_time(), time.perf_counter()
+        for n in range(puts):
+            store.put(f"{number}/{n}", rnd.randbytes(1_000).hex())
+        done.put((time.perf_counter() - wall, time.process_time() - cpu))
+
+
+def together(folder: Path, writers: int, puts: int) -> None:
+    root, done = folder / f"by-{writers}", multiprocessing.Queue()
+    holdfast.create(root).close()
+    each = [multiprocessing.Process(target=writer, args=(root, n, puts // writers, done)) for n in range(writers)]
+    for one in each:
+        one.start()
+    found = [done.get() for _ in each]
+    for one in each:
+        one.join()
+    many = puts // writers * writers
+    rate, cpu = many / max(wall for wall, _ in found), sum(cpu for _, cpu in found) / many
+    print(json.dumps({"writers": writers, "puts_per_s": round(rate), "cpu_ms_a_put": round(cpu * 1e3, 3)}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--puts", type=int, default=1_000)
+    parser.add_argument("--writers", type=int, default=8)
+    chosen = parser.parse_args()
+    work = chosen.folder / "puts"
+    work.mkdir(parents=True)
+    try:
+        in_turn(work, chosen.puts)
+        together(work, 1, chosen.puts)
+        together(work, chosen.writers, chosen.puts)
+    finally:
+        shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()
