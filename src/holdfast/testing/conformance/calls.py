@@ -13,7 +13,8 @@ from holdfast import Store, field
 
 Call = Callable[[Store, Path], Any]
 NOUNS = (
-    "artifacts", "audit", "changes", "collections", "configuration", "indexes", "outbox", "relationships", "runs", "search", "standards",
+    "artifacts", "audit", "changes", "collections", "configuration", "indexes", "outbox", "relationships", "runs",
+    "search", "standards",
 )  # fmt: skip
 
 
