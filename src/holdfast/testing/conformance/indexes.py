@@ -309,6 +309,18 @@ class IndexConformance(StoreConformance):
         finally:
             index.close()
 
+    @shows("I-15")
+    def test_who_follows_is_woken_by_a_commit_of_another(self, place: Path) -> None:
+        """Also when the commit came first; a commit of one's own does not count."""
+        with self.index(place) as index:
+            index.begin()
+            index.set_meta(FACT, "0")
+            index.commit()
+            seen = index.version()
+            at_once(lambda: (index.begin(), index.set_meta(FACT, "1"), index.commit()))
+            assert index.version() != seen
+            assert index.wait(seen, 30.0) != seen
+
     @shows("I-14")
     def test_many_threads_read_and_write_at_once(self, place: Path) -> None:
         """Each in transactions of its own, one after the other; nothing is mixed up."""
