@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from holdfast import ram
 from holdfast.engine import configuration, places, tenancy
 from holdfast.engine import open as opening
 from holdfast.engine.settings import Settings, actor_of
@@ -47,6 +48,10 @@ def open_store(
         actor_of(actor), wait_s=_wait(root, lock_wait_s), read_only=read_only, index=index,
         tenant=tenancy.checked(tenant), pack_up_to=configuration.value("pack_up_to", root=root),
     )  # fmt: skip
+    if ram.holds(root):
+        from holdfast.engine import memory
+
+        return Store(memory.join(root, settings))
     if create:
         try:
             return Store(opening.open_store(root, settings))

@@ -50,6 +50,8 @@ class OfTenants:
 
         See docs/tenants.md. Whatever this one may not do (write, for one), that one may not either.
         """
+        from holdfast import ram
+        from holdfast.engine import memory
         from holdfast.engine import open as opening
         from holdfast.engine.settings import Settings
         from holdfast.engine.tenancy import checked
@@ -67,6 +69,8 @@ class OfTenants:
             tenant=checked(tenant),
             index=getattr(own.index, "place", None),
         )
+        if ram.holds(own.root):
+            return type(self)(memory.join(own.root, settings))
         return type(self)(opening.open_store(own.root, settings))
 
     def usage(self, *, tenant: str | None = None, owner: str | None = None) -> Usage:

@@ -333,6 +333,12 @@ class BeginsAnewWhenMigrated(Sound):
         self.database.run("DELETE FROM tx")
 
 
+@index("I-15", "test_who_follows_is_woken_by_a_commit_of_another")
+class SleepsOn(Sound):
+    def version(self) -> int:
+        return 1
+
+
 @index("I-14", "test_many_threads_read_and_write_at_once")
 class ForgetsWhatOtherThreadsWrite(Sound):
     def set_meta(self, key: str, value: str) -> None:

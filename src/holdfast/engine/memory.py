@@ -21,6 +21,7 @@ from holdfast.engine.settings import Settings
 from holdfast.errors import NotAStoreError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
+from holdfast.index import scoped
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import moment
@@ -57,6 +58,8 @@ def join(root: str, settings: Settings) -> Handle:
     index = known.index.again(read_only=settings.read_only)
     handle = put_together(root, known.marker, settings, known.disk, index)
     handle.at_close = _user(known.disk)
+    if handle.tenant is not None:
+        scoped.limit(handle.index, handle.tenant)
     return handle
 
 

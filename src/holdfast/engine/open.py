@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 
-from holdfast import ram
 from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.disk import Disk
 from holdfast.engine import derive, gaps, placing, presence, recover, torn
@@ -115,10 +114,6 @@ def open_store(root: str, settings: Settings) -> Handle:
     """Open a store. Rows that cannot be trusted (a missing or copied index) are derived anew first."""
     root = os.path.abspath(root)
     disk = settings.disk
-    if ram.holds(root):
-        from holdfast.engine import memory  # noqa: PLC0415 - it stands on this module
-
-        return _limited(memory.join(root, settings))
     if not settings.read_only:
         demand_no_backup(root)
     found = read_marker(root, disk, served=True)

@@ -13,7 +13,8 @@ from holdfast import Store, field
 
 Call = Callable[[Store, Path], Any]
 NOUNS = (
-    "artifacts", "audit", "changes", "collections", "indexes", "outbox", "relationships", "runs", "search", "standards",
+    "artifacts", "audit", "changes", "collections", "configuration", "indexes", "outbox", "relationships", "runs",
+    "search", "standards",
 )  # fmt: skip
 
 
@@ -114,6 +115,10 @@ CALLS: dict[str, Call] = {
     "at": _at,
     "backup": lambda s, tmp: s.backup(tmp / "backup"),
     "checkout": lambda s, tmp: s.checkout("docs", tmp / "checkout"),
+    "configuration.list": lambda s, _: s.configuration.list(),
+    "configuration.set": lambda s, _: s.configuration.set("lock_wait_s", 5),
+    "configuration.unset": lambda s, _: s.configuration.unset("lock_wait_s"),
+    "diagnostics": lambda s, _: s.diagnostics(),
     "copy": lambda s, tmp: s.copy(tmp / "copy"),
     "create": lambda s, _: s.create("new", b"1"),
     "export_git": lambda s, tmp: s.export_git(tmp / "git", ref="docs"),

@@ -29,12 +29,44 @@ from holdfast.values import canon, query
 FACT, OTHER = "kit-fact", "kit-other"
 
 
-class IndexConformance(StoreConformance):
-    """The suite. An index is made by `open_index` where none is, and opened again where one is."""
+class SchemaConformance(StoreConformance):
+    """The part of the suite that is about the schema."""
 
     def open_index(self, place: Path) -> SqliteIndex:
         """The index at a place; each call gives another handle on it. Its schema need not be there yet."""
         raise NotImplementedError
+
+    @shows("I-13", needs=Capability.SHARED)
+    def test_four_bring_the_schema_up_at_once(self, place: Path) -> None:
+        """One does the work; the schema is the same after, and again."""
+        with contextlib.ExitStack() as stack:
+            indexes = [self.open_index(place) for _ in range(4)]
+            for one in indexes:
+                stack.callback(one.close)
+            indexes[0].prepare()
+            at_once(*(one.migrate for one in indexes))
+            for one in indexes:
+                one.check()
+                assert one.trouble() == []
+                assert all(applied for _, _, applied in one.migrations())
+
+    @shows("I-13")
+    def test_an_index_without_a_schema_is_told_from_a_sound_one(self, place: Path) -> None:
+        """`check` raises before `migrate`, and not after it."""
+        index = self.open_index(place)
+        try:
+            with pytest.raises(IndexDamagedError):
+                index.check()
+            index.migrate()
+            index.migrate()
+            index.check()
+            assert index.trouble() == []
+        finally:
+            index.close()
+
+
+class IndexConformance(SchemaConformance):
+    """The suite. An index is made by `open_index` where none is, and opened again where one is."""
 
     def open_store(self, place: Path) -> Store:
         """The index on trial, in a store whose other parts are in memory."""
@@ -281,33 +313,17 @@ class IndexConformance(StoreConformance):
             index.commit()
             assert (index.meta(FACT), index.meta(OTHER)) == ("before", "1")
 
-    @shows("I-13", needs=Capability.SHARED)
-    def test_four_bring_the_schema_up_at_once(self, place: Path) -> None:
-        """One does the work; the schema is the same after, and again."""
-        with contextlib.ExitStack() as stack:
-            indexes = [self.open_index(place) for _ in range(4)]
-            for one in indexes:
-                stack.callback(one.close)
-            indexes[0].prepare()
-            at_once(*(one.migrate for one in indexes))
-            for one in indexes:
-                one.check()
-                assert one.trouble() == []
-                assert all(applied for _, _, applied in one.migrations())
-
-    @shows("I-13")
-    def test_an_index_without_a_schema_is_told_from_a_sound_one(self, place: Path) -> None:
-        """`check` raises before `migrate`, and not after it."""
-        index = self.open_index(place)
-        try:
-            with pytest.raises(IndexDamagedError):
-                index.check()
-            index.migrate()
-            index.migrate()
-            index.check()
-            assert index.trouble() == []
-        finally:
-            index.close()
+    @shows("I-15")
+    def test_who_follows_is_woken_by_a_commit_of_another(self, place: Path) -> None:
+        """Also when the commit came first; a commit of one's own does not count."""
+        with self.index(place) as index:
+            index.begin()
+            index.set_meta(FACT, "0")
+            index.commit()
+            seen = index.version()
+            at_once(lambda: (index.begin(), index.set_meta(FACT, "1"), index.commit()))
+            assert index.version() != seen
+            assert index.wait(seen, 30.0) != seen
 
     @shows("I-14")
     def test_many_threads_read_and_write_at_once(self, place: Path) -> None:
