@@ -99,12 +99,14 @@ def test_a_sample_of_every_damage_to_every_file(sound, prove):
 
 
 def test_a_byte_of_every_page_of_a_small_index(sound, prove):
+    """All pages of a small index are checked when it is opened, and rows prove themselves. The values of declared
+    indexes have no checksum of their own: one that says something else may hide from a list sorted by it."""
     rng = random.Random(12)
     chosen = [
         Case("flip", paths.INDEX, at, 1 << rng.randrange(8)) for at in used_bytes(sound[0].files[paths.INDEX], 1, rng)
     ]
     report = prove(chosen[::4])
-    assert report.absent == [], "all pages of a small index are checked when it is opened"
+    assert ranges(report) <= {"sorted"}
 
 
 def ranges(report):

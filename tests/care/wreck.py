@@ -23,6 +23,7 @@ import holdfast
 from holdfast.blobs.compress import Shape
 from holdfast.blobs.local import LocalBlobs
 from holdfast.disk import Disk
+from holdfast.engine.pending import Keeper
 from holdfast.errors import HoldfastError
 from holdfast.formats import lines, marker
 from holdfast.journal import Journal
@@ -43,6 +44,7 @@ def store_with_everything(root: Path) -> Contents:
     with holdfast.create(root, actor="Ada") as store:
         handle = store._handle
         handle.blobs = LocalBlobs(str(root), Disk(), shape=Shape(frame_bytes=512, one_frame_max=1024, workers=1))
+        handle.keeper = Keeper(handle.blobs, handle.index, handle.disk)
         handle.journal = Journal(str(root), Disk(), segment_bytes=2500)
         _fill(store)
         store.search("words")

@@ -59,6 +59,7 @@ def test_the_log_is_checkpointed_when_it_has_grown_and_starts_small_again(
     index: SqliteIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("holdfast.index.sqlite.CHECKPOINT_BYTES", 2 << 20)
+    monkeypatch.setattr(index, "_checkpoint_at", 2 << 20)
     log = Path(index.path + "-wal")
     sizes = []
     for n in range(40):

@@ -229,7 +229,8 @@ OF_CALLS = {
     "invalid-input", "invalid-name", "invalid-value", "invalid-digest", "invalid-query", "unknown-type", "not-found",
     "conflict", "name-taken", "expectation-failed", "illegal-transition", "in-use", "transaction-reused",
     "store-exists", "source", "source-unreadable", "source-changed", "missing-dependency", "cancelled",
-    "destination-differs", "import-refused", "merge-conflict", "git", "index-elsewhere",
+    "destination-differs", "import-refused", "merge-conflict", "git", "index-elsewhere", "contract-violated",
+    "cursor-astray", "data-loss", "lease-lost", "store-wide",
 }  # fmt: skip
 """Errors that say something of the call or of what it was given, and nothing of the store's state."""
 

@@ -25,6 +25,7 @@ from holdfast.blobs.compress import Shape
 from holdfast.blobs.local import LocalBlobs
 from holdfast.care.fsck import check_path
 from holdfast.disk import Disk
+from holdfast.engine.pending import Keeper
 from holdfast.errors import HoldfastError
 from holdfast.formats import paths
 from holdfast.journal import Journal
@@ -161,6 +162,7 @@ def shrink(store: holdfast.Store) -> None:
     handle = store._handle  # noqa: SLF001
     handle.blobs = LocalBlobs(handle.root, Disk(), shape=Shape(frame_bytes=512, one_frame_max=1024, workers=1))
     handle.journal = Journal(handle.root, Disk(), segment_bytes=2500)
+    handle.keeper = Keeper(handle.blobs, handle.index, handle.disk)
 
 
 def _fill(store: holdfast.Store) -> None:

@@ -97,7 +97,7 @@ def rewritten(bench: Bench) -> None:
                     bench.ledger.put(store, f"kept {turn} {n} {number}", bench.content(400))
                 _give_up(bench, store, f"gone {turn} {n}", bench.content(3000))
         with bench.open() as store:
-            for grace_s in (1e6, 0) if turn % 2 else (1e6, -1.0, 1e6):
+            for grace_s in (1e6, 0) if turn % 2 else (1e6, 0, 1e6):
                 with bench.ledger.call({}):
                     store.gc(grace_s=grace_s)
             bench.ledger.put(store, f"after {turn}", bench.content())

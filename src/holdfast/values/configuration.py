@@ -70,7 +70,7 @@ TABLE = (
     Setting(
         "grace_s", "seconds", 14.0 * _DAY_S, "how long `gc` keeps what nothing refers to any more",
         argument="`grace_s` of `gc`", option="`gc --grace`", environment="HOLDFAST_GRACE", stored=True,
-        high=3650 * _DAY_S, shown="1209600 (14 days)",
+        high=36_500 * _DAY_S, shown="1209600 (14 days)",
     ),
     Setting(
         "pack_up_to", "bytes", 65_536,
