@@ -120,7 +120,7 @@ def test_nothing_is_written_anywhere(store: Store) -> None:
         fill_more(store)
     finally:
         _watched.clear()
-    assert heard == []
+    assert [one for one in heard if ".pyc" not in one] == []
 
 
 def fill_more(store: Store) -> None:

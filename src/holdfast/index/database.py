@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -109,6 +110,16 @@ def _asked() -> dict[str, int]:
     return found
 
 
+def _is_at_work(thread: threading.Thread) -> bool:
+    """Whether a thread is in a call of this package just now: whoever begins one sees that the database is closed."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).startswith("holdfast."):
+            return True
+        frame = frame.f_back
+    return False
+
+
 class Database(SqliteDatabase):
     """Peewee's SQLite database that hands each thread a connection of its own and can close all of them."""
 
@@ -149,9 +160,11 @@ class Database(SqliteDatabase):
     def raw(self) -> sqlite3.Connection:
         """This thread's connection; made when first asked for."""
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        if self._closed:
+            if connection is not None:
+                connection.close()  # nobody else may: see close_every
+            raise HandleDeadError("the store is closed", reason="closed")
         if connection is None:
-            if self._closed:
-                raise HandleDeadError("the store is closed", reason="closed")
             with self.errors():
                 self.connect(reuse_if_open=True)
                 connection = self.connection()  # type: ignore[no-untyped-call]
@@ -216,13 +229,20 @@ class Database(SqliteDatabase):
             raise mapped(error, path) from error
 
     def close_every(self) -> None:
-        """Close the connections of all threads. The last to close a database checkpoints it: hold the writer lock."""
+        """Close the connections of all threads. The last to close a database checkpoints it: hold the writer lock.
+
+        Those of threads that are in the midst of a call are interrupted, and closed by these when they ask for them
+        again, or with this object: a connection that is closed while another thread uses it ends the process.
+        """
         self._closed = True
         with self._guard:
             every, self._every = self._every, []
-        for _, connection in every:
+        for thread, connection in every:
             with contextlib.suppress(sqlite3.Error):
-                connection.close()
+                if thread is threading.current_thread() or not _is_at_work(thread):
+                    connection.close()
+                else:
+                    connection.interrupt()
 
     def abandon(self) -> list[sqlite3.Connection]:
         """In a forked child: use no connection again, and close none (that would undo the parent's locks)."""

@@ -221,6 +221,10 @@ class PackWriter:
             if pack_.is_new:
                 self._disk.fsync_dir(os.path.dirname(pack_.path))
                 pack_.is_new = False
+        except FileNotFoundError as error:
+            pack_.failed, self._unsure = True, pack_.path
+            gone = os.path.dirname(pack_.path)
+            raise StorageIOError(f"{gone} is not there any more", path=gone, operation="sync folder") from error
         except BaseException:
             pack_.failed, self._unsure = True, pack_.path
             raise
