@@ -75,7 +75,7 @@ def test_the_plugin_says_which_sentences_were_shown(tmp_path: Path) -> None:
         "    def make_store(self, tmp_path):\n"
         "        return Broken()\n"
     )
-    words = ["-p", "holdfast.testing.plugin", "-p", "no:cacheprovider", "--holdfast-sentences", "-k", "b6 or b7 or b3"]
+    words = ["-p", "no:cacheprovider", "--holdfast-sentences", "-k", "b6 or b7 or b3"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, str(test)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
