@@ -130,7 +130,8 @@ def test_a_process_that_is_killed_at_any_step_of_its_work_is_done_without(
 
 
 BUSY = """
-import sys, holdfast
+import signal, sys, holdfast
+signal.signal(signal.SIGINT, signal.default_int_handler)  # else it is ignored where the tests run in the background
 from holdfast.exchange import hand, hands, reading, walking
 reading.ALONE_GROUPS = walking.ALONE_FOLDERS = 0
 reading.TOGETHER_BYTES, walking.AHEAD_FOLDERS = 8_000, 2
