@@ -320,9 +320,10 @@ def _foreign(root: str, found: Marker) -> ChainBrokenError:
 def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
     """What a crash left of the last writer is put right before anything is read.
 
-    Not if somebody writes just now: they saw to it when they began, and readers need not wait for them.
+    Not if somebody writes just now: they saw to it when they began, and readers need not wait for them. Where there is
+    no space to say that packs have all their bytes, the index goes on keeping them.
     """
-    with contextlib.suppress(LockedError):
+    with contextlib.suppress(LockedError, NoSpaceError):
         handle.settle_packs(wait_s=min(handle.wait_s, _PATIENCE_S))
     unread = handle.index.meta(presence.UNREAD) is not None
     if not (after_crash or unread) and recover.is_level(handle):
