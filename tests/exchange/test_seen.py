@@ -43,10 +43,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     real = reading.Reader._begin
 
-    def begin(self: reading.Reader, one: Any) -> None:
-        if not os.path.isdir(one.path) or os.path.islink(one.path):
-            found.append(os.fsdecode(one.raw))
-        real(self, one)
+    def begin(self: reading.Reader, folder: walking.Folder, raw: bytes, look: bytes) -> None:
+        path = folder.prefix + raw
+        if not os.path.isdir(path) or os.path.islink(path):
+            found.append(os.fsdecode(raw))
+        real(self, folder, raw, look)
 
     monkeypatch.setattr(reading.Reader, "_begin", begin)
     return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import click
 
 from holdfast.cli import text
@@ -34,8 +32,6 @@ def add(inv: Invocation, paths: tuple[str, ...], into: str, checksum: bool) -> i
     reported, and the rest goes in (exit code 3).
     """
     inv.on_interrupt = AGAIN
-    # Tens of thousands of live objects and hardly a cycle among them: looking for cycles took a tenth of the time.
-    gc.set_threshold(50_000, 20, 100)
     with inv.open() as store, inv.meter() as progress:
         report = store.add(*paths, into=into, checksum=checksum, progress=progress)
     _tell(inv, report)

@@ -8,6 +8,7 @@ an interruption stopped it, for what is in already is unchanged.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from holdfast.exchange.hands import Hands
 from holdfast.exchange.reading import Reader
 from holdfast.exchange.seen import Seen
 from holdfast.exchange.walking import Folder, Met, Walk
-from holdfast.kinds.bulk import Bulk, Item, Outcome
+from holdfast.kinds.bulk import Bulk, Item, Outcome, uncollected
 from holdfast.values import names
 from holdfast.values.names import Name
 
@@ -106,7 +107,7 @@ class _Add:
         with contextlib.closing(Hands(hands.wanted(self._hands))) as helpers, self._seen:
             walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged, helpers)
             reader = Reader(self._handle, self._problem, self._under_way, helpers=helpers, may_lock=self._may_lock)
-            with contextlib.closing(reader.items(walk.all(sources, self._into))) as items:
+            with uncollected(), contextlib.closing(reader.items(walk.all(sources, self._into))) as items:
                 self._take(items)
             self._seen.finish()
         return self._report
@@ -190,6 +191,7 @@ class _Add:
                 cutting.follow(self._handle, item.incoming.digest, item.incoming.before)
         content.discard(self._handle, [item.incoming for item in batch if item.incoming is not None])
         self._tell(batch[-1].name.text)
+        gc.collect(1)  # what a progress bar, or an error that was caught, left of cycles
 
     def _tell(self, where: str) -> None:
         self._shown = self._report.seen

@@ -25,14 +25,14 @@ from holdfast.errors import SourceError
 from holdfast.exchange import hand, hands
 from holdfast.exchange.hand import Looks
 from holdfast.exchange.hands import Hands
-from holdfast.exchange.walking import Found, Tell, shown
+from holdfast.exchange.walking import Folder, Found, Tell, shown
 from holdfast.formats.appending import Batch
+from holdfast.formats.looks import LOOKS, encode
 from holdfast.kinds import addresses
 from holdfast.kinds.bulk import Item
-from holdfast.kinds.media import ending, of_name
+from holdfast.kinds.media import ending, of_raw
 from holdfast.values import digest as digests
 from holdfast.values import names
-from holdfast.values.names import Name
 from holdfast.values.records import FileFacts
 
 LARGE_READERS = 2
@@ -50,39 +50,38 @@ ALONE_GROUPS = 1
 
 
 @dataclass(slots=True)
-class _Under:
-    """A thing under way: one of a group's files (by number), or a file that a thread reads, or neither (a folder)."""
+class _Closer:
+    """A file that is looked at by itself: its place among its neighbours, where it is, and which thread reads it."""
 
-    found: Found
-    name: Name
-    media_type: str | None = None
-    number: int = -1
-    is_link: bool = False
+    number: int
+    path: bytes
     job: Future[Incoming] | None = None
 
 
 @dataclass(slots=True)
 class _Group:
-    """Neighbours. `files`: the small files among them, and what links say; `done`: what a process makes of these."""
+    """Neighbours. `files`: the small files among them, and what links say; `done`: what a process makes of these.
 
-    every: list[_Under] = field(default_factory=list)
+    `small`: of each of these its number among the items, `endings`: its name's, `untyped`: 1 if that tells no type.
+    """
+
+    items: list[Item] = field(default_factory=list)
     files: list[Looks | bytes] = field(default_factory=list)
+    small: list[int] = field(default_factory=list)
+    endings: list[bytes] = field(default_factory=list)
+    untyped: bytearray = field(default_factory=bytearray)
+    closer: list[_Closer] = field(default_factory=list)
     size: int = 0
     weight: int = 0
     done: Future[Any] | None = None
 
-    def untyped(self) -> bytes:
-        """A 1 for each of its files whose type is not known by its name."""
-        small = sorted((under for under in self.every if under.number >= 0), key=lambda under: under.number)
-        return bytes(not (under.media_type or under.is_link) for under in small)
-
     def sort(self) -> None:
-        """Files of one kind come to lie together: 2 % less space, and no cost. `number` of each follows."""
-        small = [under for under in self.every if under.number >= 0]
-        small.sort(key=lambda under: ending(under.found.raw))
-        self.files = [self.files[under.number] for under in small]
-        for number, under in enumerate(small):
-            under.number = number
+        """Files of one kind come to lie together: 2 % less space, and no cost."""
+        order = sorted(range(len(self.files)), key=self.endings.__getitem__)
+        self.files = [self.files[n] for n in order]
+        self.small = [self.small[n] for n in order]
+        self.untyped = bytearray([self.untyped[n] for n in order])
+        self.endings.clear()
 
 
 class Reader:
@@ -108,69 +107,89 @@ class Reader:
     def items(self, found: Iterable[Found]) -> Generator[Item, None, None]:
         """Items with staged content; what cannot be read is told."""
         try:
-            for one in found:
-                self._begin(one)
-                group = self._group
-                if group.size >= TOGETHER_BYTES or len(group.every) >= TOGETHER_ITEMS or group.weight > AHEAD_BYTES:
-                    self._send()
-                    while self._waiting and (self._weight > AHEAD_BYTES or not self._hands.count):
-                        yield from self._next()
+            for folder, entries in found:
+                for raw, look in entries:
+                    self._begin(folder, raw, look)
+                    group = self._group
+                    size, weight = group.size, group.weight
+                    if size >= TOGETHER_BYTES or len(group.items) >= TOGETHER_ITEMS or weight > AHEAD_BYTES:
+                        self._send()
+                        while self._waiting and (self._weight > AHEAD_BYTES or not self._hands.count):
+                            yield from self._next()
             self._send()
             while self._waiting:
                 yield from self._next()
         finally:
             self._forget()
 
-    def _begin(self, found: Found) -> None:
-        mode, size = found.facts.st_mode, found.facts.st_size
-        under, group = _Under(found, names.from_raw(found.raw)), self._group
+    def _begin(self, folder: Folder, raw: bytes, look: bytes) -> None:
+        size, mtime_ns, ctime_ns, inode, _, mode = LOOKS.unpack(look)
+        group, name = self._group, names.from_raw(raw)
+        source = folder.shown + (shown(raw) if name.stray else name.text)
+        facts = FileFacts(mode & 0o7777, mtime_ns)
+        item = Item(folder.into, name, None, facts, source, folder, look)
         if stat.S_ISREG(mode):
+            end = ending(raw)
+            item.media_type = of_raw(end, name.text)
             if 0 < size <= PACK_UP_TO:
-                facts = found.facts
-                group.files.append((found.path, size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino))
-                group.size += size
-                under.number = len(group.files) - 1
-                under.media_type = of_name(under.name.text)
+                group.files.append((folder.prefix + raw, size, mtime_ns, ctime_ns, inode))
+                group.untyped.append(item.media_type is None)
+                self._add_small(end, size)
             else:
-                under.job = self._threads().submit(self._staged_file, found)
+                path = folder.prefix + raw
+                job = self._threads().submit(self._staged_file, item, path)
+                group.closer.append(_Closer(len(group.items), path, job))
         elif stat.S_ISLNK(mode):
-            try:
-                with content.readable(os.fsdecode(found.path)):
-                    target = os.readlink(found.path)
-            except SourceError as error:
-                self._refuse(found, error)
+            target = self._target(folder.prefix + raw)
+            if target is None:
                 return
+            item.file, item.symlink = FileFacts(None, mtime_ns), True
             group.files.append(target)
-            group.size += len(target)
-            under.number, under.is_link = len(group.files) - 1, True
+            group.untyped.append(0)
+            self._add_small(ending(raw), len(target))
         elif not stat.S_ISDIR(mode):
-            self._tell(found.path, "special", "neither a file, a folder nor a link")
+            self._tell(folder.prefix + raw, "special", "neither a file, a folder nor a link")
             return
         group.weight += min(size, content.IN_MEMORY_BYTES) + 512
-        group.every.append(under)
+        group.items.append(item)
+
+    def _add_small(self, end: bytes, size: int) -> None:
+        """Of the item that is about to be added."""
+        group = self._group
+        group.small.append(len(group.items))
+        group.endings.append(end)
+        group.size += size
+
+    def _target(self, path: bytes) -> bytes | None:
+        """What a link says; None if that cannot be read."""
+        try:
+            with content.readable(os.fsdecode(path)):
+                return os.readlink(path)
+        except SourceError as error:
+            self._refuse(path, error)
+            return None
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(LARGE_READERS, thread_name_prefix="holdfast-read")
         return self._pool
 
-    def _staged_file(self, found: Found) -> Incoming:
-        path = os.fsdecode(found.path)
-        place = names.join_raw((*found.folder.into, found.name))
+    def _staged_file(self, item: Item, path: bytes) -> Incoming:
+        place = names.join_raw((*item.folder, item.name))
         newest = functools.partial(addresses.newest_digest, self._handle, place)
         grown = Grown(self._handle, newest, may_lock=self._may_lock)
-        return content.stage_file(self._handle, path, durable=False, itself=True, cutter=grown)
+        return content.stage_file(self._handle, os.fsdecode(path), durable=False, itself=True, cutter=grown)
 
     def _send(self) -> None:
         """What was gathered is read, by a process if there is more than a little."""
         group, self._group = self._group, _Group()
-        if not group.every:
+        if not group.items:
             return
         self._groups += 1
         self._weight += group.weight
         group.sort()
         if group.files and self._groups > ALONE_GROUPS and self._hands.count:
-            group.done = self._hands.ask("take in", group.files, group.untyped(), content.HEAD_BYTES)
+            group.done = self._hands.ask("take in", group.files, bytes(group.untyped), content.HEAD_BYTES)
         self._waiting.append(group)
 
     def _next(self) -> Generator[Item, None, None]:
@@ -178,25 +197,44 @@ class Reader:
         self._weight -= group.weight
         waiting: deque[Item] = deque()
         try:
-            self._finish(group, waiting)
+            waiting.extend(self._finish(group))
             while waiting:
                 yield waiting.popleft()
         finally:
             content.discard(self._handle, [i.incoming for i in waiting if i.incoming is not None])
             self._abandon(group)  # those that have not become items
 
-    def _finish(self, group: _Group, items: deque[Item]) -> None:
+    def _finish(self, group: _Group) -> list[Item]:
         """The items of a group, staged."""
-        small = self._taken(group)
+        items = group.items
+        refused: set[int] = set()
         try:
-            for under in group.every:
-                try:
-                    items.append(self._item(under, small[under.number] if under.number >= 0 else None))
-                except SourceError as error:
-                    self._refuse(under.found, error)
+            for number, file, taken in zip(group.small, group.files, self._taken(group), strict=True):
+                items[number].incoming = taken
+                if taken is None:
+                    assert not isinstance(file, bytes)  # what a link says is there
+                    group.closer.append(_Closer(number, file[0]))
+            for one in sorted(group.closer, key=lambda one: one.number):
+                if not self._look_closer(items[one.number], one):
+                    refused.add(one.number)
         except BaseException:
-            content.discard(self._handle, [one for one in small if one is not None])
+            content.discard(self._handle, [item.incoming for item in items if item.incoming is not None])
             raise
+        return items if not refused else [item for number, item in enumerate(items) if number not in refused]
+
+    def _look_closer(self, item: Item, one: _Closer) -> bool:
+        """Read a file by itself; False if it cannot be."""
+        job, one.job = one.job, None
+        try:
+            item.incoming = incoming = job.result() if job is not None else self._staged_file(item, one.path)
+        except SourceError as error:
+            self._refuse(one.path, error)
+            return False
+        facts = incoming.facts
+        if facts is not None:  # those of the very bytes that were read; the walk was earlier
+            item.look = encode(facts)
+            item.file = FileFacts(stat.S_IMODE(facts.st_mode), facts.st_mtime_ns)
+        return True
 
     def _taken(self, group: _Group) -> list[Incoming | None]:
         """The small files of a group, staged; None for each that has to be looked at more closely."""
@@ -208,41 +246,19 @@ class Reader:
             taken = [None if one is None else content.held(one) for one in contents]
             content.stage_all(self._handle, [one for one in taken if one is not None], self._under_way)
             return taken
-        taken = [None if one is None else Incoming(digests.text(one[0]), one[1], one[2]) for one in found]
+        text = digests.text
+        taken = [None if one is None else Incoming(text(one[0]), one[1], one[2]) for one in found]
         if made is not None:
             content.stage_batch(self._handle, [one for one in taken if one is not None], Batch(*made), self._under_way)
         return taken
 
-    def _item(self, under: _Under, taken: Incoming | None) -> Item:
-        found = under.found
-        facts, job = found.facts, under.job
-        mode = facts.st_mode
-        folder, name = found.folder, under.name
-        source = folder.shown + (shown(found.raw) if name.stray else name.text)
-        item = Item(folder.into, name, taken, source=source, path=folder.absolute + found.raw)
-        item.media_type = under.media_type
-        if stat.S_ISDIR(mode):
-            item.file = FileFacts(stat.S_IMODE(mode), facts.st_mtime_ns)
-            return item
-        if under.is_link:
-            item.file, item.symlink, item.facts = FileFacts(None, facts.st_mtime_ns), True, facts
-            return item
-        if taken is None:
-            under.job = None
-            item.incoming = job.result() if job is not None else self._staged_file(found)
-            # Those of the very bytes that were read; the walk was earlier.
-            facts = item.incoming.facts or facts
-        item.facts = facts
-        item.file = FileFacts(stat.S_IMODE(facts.st_mode), facts.st_mtime_ns)
-        return item
-
-    def _refuse(self, found: Found, error: SourceError) -> None:
+    def _refuse(self, path: bytes, error: SourceError) -> None:
         code = "vanished" if error.fields.get("errno") == 2 else error.code.removeprefix("source-")
-        self._tell(found.path, code, error.message)
+        self._tell(path, code, error.message)
 
     def _abandon(self, group: _Group) -> None:
-        for under in group.every:
-            job, under.job = under.job, None
+        for one in group.closer:
+            job, one.job = one.job, None
             if job is not None and not job.cancel() and job.exception() is None:
                 content.discard(self._handle, [job.result()])
 

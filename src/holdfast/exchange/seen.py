@@ -23,11 +23,11 @@ from holdfast.engine.transaction import Unit, current
 from holdfast.errors import HoldfastError
 from holdfast.exchange.walking import Folder, Met
 from holdfast.formats import paths
-from holdfast.formats.looks import A_FOLDER, LOOKS, encode
+from holdfast.formats.looks import A_FOLDER, LOOKS
 from holdfast.index.operational import StateFile, state_file
 from holdfast.index.physical import NOTED
 from holdfast.index.sightings import Part, Place, Run, Sightings
-from holdfast.kinds.bulk import Item, Outcome
+from holdfast.kinds.bulk import Item, Origin, Outcome
 from holdfast.values import names
 from holdfast.values.change import Head
 
@@ -186,14 +186,15 @@ class Seen:
         self._head = unit.after
         noted: dict[Place, dict[bytes, tuple[bytes, int] | None]] = {}
         files: dict[bytes, tuple[bytes, int] | None] = {}
-        last: tuple[object, bytes] = (None, b"")
+        last: Origin | None = None
         for item in items:
-            source, _, name = item.path.rpartition(b"/")
-            if item.folder is not last[0] or source != last[1]:
-                files = noted.setdefault((names.join_raw(item.folder), source + b"/"), {})
-                last = (item.folder, source)
-            look = A_FOLDER if item.incoming is None else self._look(item)
-            files[name] = None if look is None or item.outcome is Outcome.REFUSED else (look, item.revision)
+            origin = item.origin
+            assert origin is not None
+            if origin is not last:
+                files = noted.setdefault((origin.place, origin.absolute), {})
+                last = origin
+            look = A_FOLDER if item.incoming is None else self._look(item.look)
+            files[item.name.raw] = None if look is None or item.outcome is Outcome.REFUSED else (look, item.revision)
         self._note(noted)
 
     def finish(self) -> None:
@@ -221,11 +222,12 @@ class Seen:
         except HoldfastError:
             self._give_up()  # what was to be overwritten may be there: nothing must be taken for true any more
 
-    def _look(self, item: Item) -> bytes | None:
+    def _look(self, look: bytes | None) -> bytes | None:
         """None for a file that may be changed yet without looking otherwise."""
-        if item.facts is None or item.facts.st_ctime_ns >= self._young_ns or item.facts.st_mtime_ns >= self._young_ns:
+        if look is None:
             return None
-        return encode(item.facts)
+        _, mtime_ns, ctime_ns, *_ = LOOKS.unpack(look)
+        return None if ctime_ns >= self._young_ns or mtime_ns >= self._young_ns else look
 
 
 def _ends_at(run: Run, head: Head) -> bool:

@@ -12,11 +12,11 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.exchange import hand, hands
 from holdfast.exchange.hands import Hands
-from holdfast.formats.looks import LOOKS, Facts, decode
+from holdfast.formats.looks import LOOKS, Facts, decode, encode
 from holdfast.values import names
 from holdfast.values.names import Name
 
@@ -60,28 +60,11 @@ class Folder:
         return Folder(self.prefix + raw, (*self.into, names.from_raw(raw)), place, self.absolute + raw + b"/")
 
 
-@dataclass(slots=True)
-class Found:
-    """A thing met on the way: where it is, where it goes, what the file system says of it."""
+class Found(NamedTuple):
+    """Neighbours met on the way: where they are, and of each its name and how it looks (formats.looks)."""
 
     folder: Folder
-    raw: bytes
-    facts: Facts | os.stat_result
-
-    @property
-    def path(self) -> bytes:
-        """Where it is."""
-        return self.folder.prefix + self.raw
-
-    @property
-    def name(self) -> Name:
-        """The name that it goes in under."""
-        return names.from_raw(self.raw)
-
-    @property
-    def source(self) -> str:
-        """Its absolute path, as text."""
-        return self.folder.shown + shown(self.raw)
+    entries: list[tuple[bytes, bytes]]
 
 
 @dataclass(slots=True)
@@ -129,7 +112,7 @@ class Walk:
         self.ahead = max(1, self._hands.count)
 
     def all(self, sources: Iterable[str | bytes | os.PathLike[str]], into: tuple[Name, ...]) -> Iterator[Found]:
-        """A folder before what lies in it; "." and the like without itself."""
+        """Neighbours in one piece; a folder before what lies in it; "." and the like without itself."""
         for source in sources:
             path = os.fsencode(source)
             try:
@@ -145,11 +128,13 @@ class Walk:
             if stat.S_ISDIR(facts.st_mode) and base in (b".", b"..", b""):
                 yield from self._tree(Folder.first(path, into))
                 continue
-            found = Found(Folder.first(os.path.dirname(normal) or b".", into), base, facts)
-            yield found
+            look = encode(facts)
+            if look is None:
+                self._tell(path, "unreadable", "a number beyond all bounds")
+                continue
+            yield Found(Folder.first(os.path.dirname(normal) or b".", into), [(base, look)])
             if stat.S_ISDIR(facts.st_mode):
-                inside = Folder.first(path, (*into, found.name))
-                yield from self._tree(inside)
+                yield from self._tree(Folder.first(path, (*into, names.from_raw(base))))
 
     def _is_inside(self, path: bytes) -> bool:
         """Whether a path is the store's folder or below it; a link to it lies where the link lies."""
@@ -202,13 +187,12 @@ class Walk:
         if known is None:
             yield from ahead
             return
-        inner = iter(ahead)
-        are_folders = set(met.folders)
-        for number, raw in enumerate(met.names):
-            if raw not in known:
-                yield Found(folder, raw, met.facts(number))
-            if number in are_folders:
-                yield next(inner)
+        inner, start = iter(ahead), 0
+        for number in met.folders:
+            yield from _unknown(folder, met, range(start, number + 1), known)
+            yield next(inner)
+            start = number + 1
+        yield from _unknown(folder, met, range(start, len(met.names)), known)
 
     def _leave_own_out(self, folder: Folder, met: Met) -> None:
         for number in met.folders:
@@ -253,6 +237,16 @@ def _answered(answer: Future[list[Looked]] | list[Looked], part: Sequence[Folder
         return answer
     found: list[Looked] = hands.answer(answer, lambda: hand.look_all([folder.path for folder in part], TOGETHER))
     return found
+
+
+def _unknown(folder: Folder, met: Met, which: range, known: Collection[bytes]) -> Iterator[Found]:
+    """Neighbours, but for those that need no look; in one piece."""
+    size, looks = LOOKS.size, met.looks
+    entries = [(met.names[n], looks[n * size : (n + 1) * size]) for n in which]
+    if known:
+        entries = [one for one in entries if one[0] not in known]
+    if entries:
+        yield Found(folder, entries)
 
 
 def _drop(met: Met, number: int) -> None:

@@ -15,7 +15,7 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
 from holdfast.errors import InvalidValueError
 from holdfast.kinds import addresses, media, revising
-from holdfast.kinds.bulk import Bulk, Item, Outcome
+from holdfast.kinds.bulk import Bulk, Item, Outcome, uncollected
 from holdfast.values import names
 from holdfast.values.names import Name
 from holdfast.values.records import FileFacts
@@ -129,7 +129,7 @@ class _Many:
         incoming = [item.incoming for item in batch if item.incoming is not None]
         with self._handle.watching_syncs():
             self._handle.blobs.settle([one.staged for one in incoming if one.staged is not None])
-        with write(self._handle, what="put many") as unit:
+        with uncollected(), write(self._handle, what="put many") as unit:
             Bulk(unit).put(batch)
             for item in batch:
                 if item.refused is not None:

@@ -92,6 +92,16 @@ def _of_ending(ending: str) -> str | None:
     return guess
 
 
+def of_raw(end: bytes, name: str) -> str | None:
+    """As `of_name`, where the `ending` of the name's bytes is known."""
+    return _of_raw_ending(end) if end.isascii() else of_name(name)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _of_raw_ending(end: bytes) -> str | None:
+    return _of_ending("." + end.decode("ascii")) if end else None
+
+
 def ending(name: bytes) -> bytes:
     """What stands behind the last dot of a name, in lower case; nothing if that is its first byte."""
     dot = name.rfind(b".")
