@@ -49,7 +49,8 @@ class Incoming:
 
     Either `staged` holds it, or it was found in the store and `data` is kept in case gc is faster than we are.
     `facts`: what the file system said of the file it was read from, if it was one. `before`: digest of the revision
-    that this one was cut for. `absent`: what this thread could see of the index when no row had it.
+    that this one was cut for. `absent`: what this thread could see of the index when no row had it; `unspoken`: and no
+    change ever spoke of it.
     """
 
     digest: str
@@ -60,6 +61,7 @@ class Incoming:
     facts: os.stat_result | None = None
     before: str = ""
     absent: Token | None = None
+    unspoken: bool = False
 
 
 def stage(handle: Handle, source: Source, *, durable: bool = True, cutter: Cutter | None = None) -> Incoming:
@@ -98,7 +100,9 @@ def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True, cutter: Cu
     found = digest.of(data)
     incoming = Incoming(found, len(data), data[:HEAD_BYTES])
     token = handle.index.sights.token()
-    place = handle.index.physical.place(found)
+    # Of most contents no change ever spoke, which a smaller query tells.
+    incoming.unspoken = handle.index.physical.content_key(found) is None
+    place = None if incoming.unspoken else handle.index.physical.place(found)
     incoming.absent = token if place is None else None
     if place is not None and place.condemned_us is None:
         incoming.data = data
@@ -295,15 +299,21 @@ def discard(handle: Handle, incoming: list[Incoming]) -> None:
     handle.blobs.discard([i.staged for i in incoming if i.staged is not None])
 
 
-@contextmanager
-def staging(handle: Handle, source: Source, *, cutter: Cutter | None = None) -> Iterator[Incoming]:
+class staging:  # noqa: N801 - it is called like a function
     """Stage content for the block; what the block did not publish is forgotten at its end."""
-    incoming = stage(handle, source, cutter=cutter)
-    try:
-        yield incoming
-    finally:
-        if incoming.staged is not None:
-            handle.blobs.discard([incoming.staged])
+
+    __slots__ = ("_handle", "_incoming")
+
+    def __init__(self, handle: Handle, source: Source, *, cutter: Cutter | None = None) -> None:
+        self._handle = handle
+        self._incoming = stage(handle, source, cutter=cutter)
+
+    def __enter__(self) -> Incoming:
+        return self._incoming
+
+    def __exit__(self, *_: object) -> None:
+        if self._incoming.staged is not None:
+            self._handle.blobs.discard([self._incoming.staged])
 
 
 def hash_blocks(read: Callable[[int], bytes]) -> str:

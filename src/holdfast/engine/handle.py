@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
@@ -134,20 +134,19 @@ class Handle:
         if self.read_only:
             raise ReadOnlyError(f"{self.root} is open for reading only", path=self.root)
 
+    def may_write(self) -> None:
+        """As `writable`, without a look at the folder: for who calls that too before anything is done."""
+        if self._dead or self.read_only:
+            self.writable()
+
     def poison(self, error: BaseException) -> None:
         """A sync or COMMIT failed: nobody can say what is on disk. Reopening the store decides the outcome."""
         self._dead = f"a sync failed ({error})"
         log.error("handle-poisoned", extra={"holdfast": {"error": type(error).__name__}})
 
-    @contextlib.contextmanager
-    def watching_syncs(self) -> Iterator[None]:
+    def watching_syncs(self) -> _Watching:
         """A sync that fails in the block poisons the handle, and the error passes on: asking again would get a lie."""
-        try:
-            yield
-        except StorageIOError as error:
-            if str(error.fields.get("operation", "")).startswith("sync"):
-                self.poison(error)
-            raise
+        return _Watching(self)
 
     def keep_synced(self) -> None:
         """See to it that what was written to journal and packs is synced within SYNC_EVERY_S seconds."""
@@ -229,6 +228,22 @@ class Handle:
             _left_by_fork.extend(one.abandon())
         # Kept for ever: closing an inherited connection would drop the parent's locks.
         _left_by_fork.extend([self.index.database.abandon(), self])
+
+
+class _Watching:
+    """See `Handle.watching_syncs`."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, StorageIOError) and str(error.fields.get("operation", "")).startswith("sync"):
+            self._handle.poison(error)
 
 
 def _place(root: str) -> tuple[int, int] | None:

@@ -41,14 +41,13 @@ class Keeper:
         self._disk = disk
         self.blobs = blobs if isinstance(blobs, PackedBlobs) and index.keeps_bytes else None
 
-    @contextlib.contextmanager
-    def committing(self) -> Iterator[None]:
-        """Around a COMMIT: what was appended and not synced goes into it, and what has been synced since goes out.
+    def commit(self) -> None:
+        """COMMIT: what was appended and not synced goes into it, and what has been synced since goes out.
 
         In the open transaction, under the writer lock. StorageIOError if it can be neither synced nor kept.
         """
         if self.blobs is None:
-            yield
+            self._index.commit()
             return
         writer, rows = self.blobs.writer, self._index.physical.pending
         kept = writer.to_keep()
@@ -59,9 +58,9 @@ class Keeper:
         try:
             for name, end in given_up.items():
                 rows.forget(name, end)
-            if kept:
-                rows.add([Kept(*one) for one in kept])
-            yield
+            for number, one in enumerate(kept):
+                rows.keep(*one, number)
+            self._index.commit()
         except BaseException:
             writer.take_back(given_up)
             raise

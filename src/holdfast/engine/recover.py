@@ -31,14 +31,17 @@ def level(handle: Handle) -> Head:
     Usually one row and the last line of the journal are compared; only a difference costs more. Where nobody has
     written since this thread did, both are as it left them.
     """
+    return found_level(handle) or _catch_up(handle, handle.index.chain.head() or handle.origin)
+
+
+def found_level(handle: Handle) -> Head | None:
+    """The end of the chain if index and journal agree already; None if `level` has work to do. Only reads."""
     left = handle.left
     if left is not None and left[0] == handle.index.sights.token() and handle.journal.is_as_left():
         return left[1]
     handle.left = None  # until somebody has committed, and the journal has it too
     head = handle.index.chain.head()
-    if _agree(handle, head):
-        return head or handle.origin
-    return _catch_up(handle, head or handle.origin)
+    return head or handle.origin if _agree(handle, head) else None
 
 
 def level_thoroughly(handle: Handle) -> Head:

@@ -16,7 +16,8 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 
 from holdfast.blobs.contract import BlobStat
 from holdfast.engine import chunk_rows, recover, tenancy
@@ -121,9 +122,10 @@ class Unit:
                 other = first.setdefault(one.digest, one)
                 if other.staged is None and one.staged is not None:
                     first[one.digest] = one
-        token = self.handle.index.sights.token()
+        token, index = self.handle.index.sights.token(), self.handle.index
         asked = [one.digest for one in first.values() if one.absent is None or one.absent != token]
-        places = self.handle.index.physical.places(asked) if asked else {}
+        index.executor.unspoken.update(one.digest for one in first.values() if one.unspoken and one.digest not in asked)
+        places = index.physical.places(asked) if asked else {}
         wanted = [one for one in first.values() if not self._present(places.get(one.digest))]
         for one in wanted:
             if one.staged is None:
@@ -190,10 +192,9 @@ def current(handle: Handle) -> Unit | None:
     return units.get(id(handle))
 
 
-@contextmanager
 def write(
     handle: Handle, *, tx: str | None = None, note: str = "", what: str = "write", wait_s: float | None = None
-) -> Iterator[Unit]:
+) -> AbstractContextManager[Unit]:
     """Work in a transaction: the one this thread has open (as a nested part), or a new one that commits at the end.
 
     On return of the outermost block its changes survive kill -9 and power loss. An exception leaves nothing behind
@@ -202,40 +203,81 @@ def write(
     """
     unit = current(handle)
     if unit is not None:
-        handle.writable()
-        if tx is not None and tx != unit.tx:
-            raise ConflictError(
-                "a transaction id inside an open transaction", tx=tx, remedy="Give the id to the outermost transaction."
-            )
-        with unit.nested():
-            yield unit
-        return
-    handle.writable()
-    handle.writer.acquire(what, wait_s=handle.wait_s if wait_s is None else wait_s)
-    try:
-        unit = _begin(handle, tx, note)
-        try:
-            with opened(unit):
-                yield unit
-                _commit(unit)
-        except BaseException:
-            roll_back(handle)
-            raise
-    finally:
-        handle.writer.release()
+        return _within(unit, tx)
+    return _Outermost(handle, tx, note, what, handle.wait_s if wait_s is None else wait_s)
 
 
 @contextmanager
-def opened(unit: Unit) -> Iterator[None]:
+def _within(unit: Unit, tx: str | None) -> Iterator[Unit]:
+    """A part of the transaction that this thread has open."""
+    unit.handle.writable()
+    if tx is not None and tx != unit.tx:
+        raise ConflictError(
+            "a transaction id inside an open transaction", tx=tx, remedy="Give the id to the outermost transaction."
+        )
+    with unit.nested():
+        yield unit
+
+
+class _Outermost:
+    """A transaction of its own. A plain class: generators would cost a small put some twentieth of its time."""
+
+    __slots__ = ("_handle", "_note", "_opened", "_tx", "_wait_s", "_what")
+
+    def __init__(self, handle: Handle, tx: str | None, note: str, what: str, wait_s: float) -> None:
+        self._handle = handle
+        self._tx = tx
+        self._note = note
+        self._what = what
+        self._wait_s = wait_s
+
+    def __enter__(self) -> Unit:
+        handle = self._handle
+        handle.may_write()
+        handle.writer.acquire(self._what, wait_s=self._wait_s)
+        try:
+            self._opened = opened(_begin(handle, self._tx, self._note))
+            return self._opened.__enter__()
+        except BaseException:
+            handle.writer.release()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            try:
+                if kind is None:
+                    _commit(self._opened.unit)
+            finally:
+                self._opened.__exit__(kind, error, trace)
+        except BaseException:
+            roll_back(self._handle)
+            raise
+        else:
+            if kind is not None:
+                roll_back(self._handle)
+        finally:
+            self._handle.writer.release()
+
+
+class opened:  # noqa: N801 - it is called like a function
     """This thread works in a transaction: what reads and writes here finds it."""
-    handle = unit.handle
-    _units()[id(handle)] = unit
-    handle.index.lookups.open_transaction(unit.next_seq, unit.now_us, unit.actor.name)
-    try:
-        yield
-    finally:
-        del _units()[id(handle)]
-        handle.index.lookups.close_transaction()
+
+    __slots__ = ("unit",)
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+
+    def __enter__(self) -> Unit:
+        unit = self.unit
+        _units()[id(unit.handle)] = unit
+        unit.handle.index.lookups.open_transaction(unit.next_seq, unit.now_us, unit.actor.name)
+        return unit
+
+    def __exit__(self, *_: object) -> None:
+        del _units()[id(self.unit.handle)]
+        self.unit.handle.index.lookups.close_transaction()
 
 
 def _units() -> dict[int, Unit]:
@@ -247,10 +289,19 @@ def _units() -> dict[int, Unit]:
 
 def _begin(handle: Handle, tx: str | None, note: str) -> Unit:
     handle.writable()  # another thread may have poisoned or closed it while we waited
-    head = recover.level(handle)
-    if tx is not None and handle.index.chain.find(tx) is not None:
-        raise TransactionReusedError(f"transaction {tx} was committed before", tx=tx)
-    handle.index.begin()
+    index = handle.index
+    index.begin()
+    try:
+        head = recover.found_level(handle)
+        if head is None:
+            index.rollback()
+            head = recover.level(handle)
+            index.begin()
+        if tx is not None and index.chain.find(tx) is not None:
+            raise TransactionReusedError(f"transaction {tx} was committed before", tx=tx)
+    except BaseException:
+        roll_back(handle)
+        raise
     return Unit(handle, head, tx=tx or moment.draw_id(handle.clock.now_us()), note=note)
 
 
@@ -267,14 +318,14 @@ def _commit(unit: Unit) -> None:
     if transaction is not None:
         unit.after = transaction.head
         # A journal that could not be appended to was dropped, and has nothing open.
-        handle.left = (handle.index.sights.token(), unit.after) if handle.journal.is_as_left() else None
+        handle.left = (handle.index.sights.left(), unit.after) if handle.journal.is_open() else None
 
 
 def commit_rows(handle: Handle, data: bytes) -> None:
     """The point of no return, then the journal gets `data`, for which space was claimed: what the chain has of it."""
     try:
-        with handle.watching_syncs(), handle.keeper.committing():
-            handle.index.commit()  # without changes too: rows of blobs may be in it
+        with handle.watching_syncs():
+            handle.keeper.commit()  # without changes too: rows of blobs may be in it
     except (StorageIOError, ReadOnlyError, LockedError) as error:
         # Neither yes nor no: only reopening can tell. (When the disk is full, SQLite rolls back whole.)
         handle.poison(error)

@@ -38,6 +38,12 @@ class Batch:
             at += size
 
 
+def prepare_one(raw: bytes, content: bytes) -> Batch:
+    """As `prepare` of one blob."""
+    stored = frame.encode(content, effort_for(content))
+    return Batch(((len(stored), len(content)),), ((raw, len(content)),), stored)
+
+
 def prepare(contents: Sequence[tuple[bytes, bytes]]) -> Batch:
     """Compress (raw digest, content) of blobs in their order, neighbours together up to FRAME_BYTES. Takes no lock."""
     groups = list(pack.group([len(content) for _, content in contents], FRAME_BYTES))

@@ -37,6 +37,11 @@ _OFFSET = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
 _DIGEST_BYTES = 32
 
+_SINGLE = struct.Struct("<4sI6sBBIIQQ8sII32sI")
+"""A header of one frame with one member: the three structs above, one behind the other."""
+
+_SINGLE_BYTES = _SINGLE.size + _DIGEST_BYTES
+
 MAX_PARTS = 1 << 16
 """So many frames, or members, or headers in a table, at most: this bounds the memory of every reader."""
 
@@ -136,6 +141,14 @@ def encode_header(header: Header) -> bytes:
     parts += [_FRAME.pack(*one) for one in header.frames]
     parts += [_MEMBER.pack(*one) for one in header.members]
     body = b"".join(parts)
+    return body + hashlib.sha256(body).digest()
+
+
+def encode_single(
+    owner: bytes, place: tuple[int, int], frame: tuple[int, int], member: tuple[bytes, int]
+) -> bytes:  # fmt: skip
+    """As `encode_header` of an append of one blob, in a third of the time. `place`: its `position` and `before`."""
+    body = _SINGLE.pack(MAGIC, _SINGLE_BYTES - SKIP_BYTES, TAG, VERSION, _APPEND, 1, 1, *place, owner, *frame, *member)
     return body + hashlib.sha256(body).digest()
 
 

@@ -6,6 +6,7 @@ much as running it (docs/design/003).
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
@@ -69,6 +70,12 @@ _REVISION = f"SELECT v.key FROM revision v WHERE {revised.numbered('v', '?1', '?
 _VALUE = ("declared", "value", "artifact")
 
 
+@functools.cache
+def _creating() -> list[tuple[str, bytes]]:
+    """The statement and the form of the checksum of each row of a new artifact."""
+    return [(composing.insert(*shape, 1), form) for shape, form in _CREATED]
+
+
 def _known_contents(database: Database, bodies: Sequence[Body]) -> dict[str, int]:
     """Keys of the content rows that are there already, of all contents that the changes speak of."""
     news = (body["new"]["revision"] for body in bodies if "revision" in body.get("new", ()))
@@ -89,6 +96,7 @@ class Executor:
         self._contents: dict[str, int] = {}
         self._waiting: dict[Shape, list[Sequence[Any]]] | None = None
         self._absent: set[str] = set()
+        self.unspoken: set[str] = set()  # digests of contents that are known to have no row
         self.resolved: dict[str, int] = {}  # keys of contents that changes of this transaction spoke of, by digest
         self._declared: dict[int, str] | None = None
         self._seen: tuple[sqlite3.Connection, int] | None = None
@@ -99,6 +107,7 @@ class Executor:
         Which indexes are declared is known as long as nobody else writes.
         """
         self.resolved.clear()
+        self.unspoken.clear()
         seen = (self._db.raw(), version)
         if seen != self._seen:
             self._declared, self._seen = None, seen
@@ -108,6 +117,7 @@ class Executor:
         self._keys.clear()
         self._terms = {"": 0}
         self.resolved.clear()
+        self.unspoken.clear()
         self._declared = None
 
     def know(self, record_id: str, key: int) -> None:
@@ -130,8 +140,8 @@ class Executor:
         connection = self._db.raw()
         try:
             rows = artifacts.creation(seq, body, self)
-            for (shape, form), cells in zip(_CREATED, rows, strict=True):
-                connection.execute(composing.insert(*shape, 1), (*cells, crc32(form % cells)))
+            for (sql, form), cells in zip(_creating(), rows, strict=True):
+                connection.execute(sql, (*cells, crc32(form % cells)))
             self._beside(connection, seq, body["new"])
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise mapped(error, self._db.path) from error
@@ -149,6 +159,7 @@ class Executor:
         A new row waits until so many of its shape are there, or until something reads or changes its table.
         """
         self._waiting = {}
+        self.unspoken.clear()
         try:
             bodies = [body for _, body in changes]
             self._contents = _known_contents(self._db, bodies)
@@ -360,7 +371,9 @@ class Executor:
         if key is not None:
             return key
         raw = digest.raw(content_digest)
-        if self._waiting is None:
+        if content_digest in self.unspoken:
+            self.unspoken.remove(content_digest)
+        elif self._waiting is None:
             row = connection.execute(_CONTENT, (raw[:4], raw)).fetchone()
             if row is not None:
                 return int(row[0])

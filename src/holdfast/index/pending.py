@@ -16,6 +16,7 @@ from holdfast.index.database import Database
 from holdfast.values.frozen import dataclass
 
 _PAGE = 64
+_KEEP = "INSERT INTO pending (key, pack, start, sum, data, crc) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,13 @@ class PendingRows:
 
     def add(self, kept: Iterable[Kept]) -> None:
         """Keep bytes, in the open transaction."""
-        sql = "INSERT INTO pending (key, pack, start, sum, data, crc) VALUES (?, ?, ?, ?, ?, ?)"
         for number, one in enumerate(kept):
-            cells = (time.time_ns() + number, one.pack, one.start, zlib.crc32(one.data))
-            self._db.run(sql, (*cells, one.data, proof.checksum("pending", *cells)))
+            self.keep(one.pack, one.start, one.data, number)
+
+    def keep(self, pack: str, start: int, data: bytes, number: int = 0) -> None:
+        """Keep some bytes, the `number`th of a transaction."""
+        cells = (time.time_ns() + number, pack, start, zlib.crc32(data))
+        self._db.run(_KEEP, (*cells, data, proof.checksum("pending", *cells)))
 
     def packs(self) -> list[str]:
         """The packs of which anything is kept, by name."""

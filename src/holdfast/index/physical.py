@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
+from zlib import crc32
 
 from holdfast.formats.pack import Spot
 from holdfast.index import proof, revised
@@ -45,6 +46,8 @@ _COLUMNS = f"""content.key, content.digest, content.size, blob.stored_bytes, blo
     blob.container, blob.offset, blob.start, CASE WHEN blob.container <= {LOOSE} THEN NULL ELSE {_IN} END, {_PROVEN}"""
 _CONDEMNED = proof.changed("blob", ["condemned_us"])
 _FROM = "FROM blob JOIN content ON content.key = blob.content"
+_PLACE = f"SELECT {_COLUMNS} {_FROM} WHERE substr(content.digest, 1, 4) = ? AND content.digest = ?"
+_CONTENT_KEY = "SELECT key FROM content WHERE substr(digest, 1, 4) = ? AND digest = ?"
 _OWN_BYTES = f"coalesce(sum(CASE WHEN blob.container <= {LOOSE} THEN blob.stored_bytes ELSE 0 END), 0)"
 """What removing blobs frees at once: in packs nothing."""
 _PACK_KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
@@ -52,6 +55,7 @@ _OF_MANY = """json_each(?1) AS n CROSS JOIN content ON substr(content.digest, 1,
     AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
 """Contents by many digests, with one statement: a list of as many zeros, and the raw digests one after the other."""
 
+_BLOB = proof.FORMS["blob"]
 _TOGETHER = 64
 """Rows that go in with one statement."""
 
@@ -112,8 +116,7 @@ class PhysicalRows:
     def place(self, content_digest: str) -> Place | None:
         """Where a content is; None if it has no row, whatever files exist."""
         raw = digest.raw(content_digest)
-        sql = f"SELECT {_COLUMNS} {_FROM} WHERE substr(content.digest, 1, 4) = ? AND content.digest = ?"
-        row = self._db.one(sql, (raw[:4], raw))
+        row = self._db.one(_PLACE, (raw[:4], raw))
         return None if row is None else _place(row)
 
     def places(self, digests: Collection[str]) -> dict[str, Place]:
@@ -126,7 +129,7 @@ class PhysicalRows:
     def content_key(self, content_digest: str) -> int | None:
         """Key of the content row of a digest; None if no change ever spoke of it."""
         raw = digest.raw(content_digest)
-        row = self._db.one("SELECT key FROM content WHERE substr(digest, 1, 4) = ? AND digest = ?", (raw[:4], raw))
+        row = self._db.one(_CONTENT_KEY, (raw[:4], raw))
         return None if row is None else int(row[0])
 
     def wanted(self, content_digest: str) -> bool:
@@ -201,6 +204,11 @@ class PhysicalRows:
 
         `known`: keys of contents that the open transaction has looked up or made, by digest.
         """
+        if len(found) == 1 and found[0].digest in known and (spot := found[0].spot) is not None:
+            (one,) = found
+            place = (self.packs.key_of(spot.pack), spot.offset, spot.start)
+            self._write([(known[one.digest], *place, one.stored_bytes, one.frames, None)])
+            return
         keys = {one.digest: known[one.digest] for one in found if one.digest in known}
         raws = [digest.raw(one.digest) for one in found if one.digest not in known]
         sql = f"SELECT content.digest, content.key FROM {_OF_MANY}"
@@ -221,7 +229,7 @@ class PhysicalRows:
         cells: list[int | None] = []
         for row in rows:
             cells += row
-            cells.append(proof.checksum("blob", *row))
+            cells.append(crc32(_BLOB % row))
         self._db.run(_insertion(len(rows)), cells)
 
     def revive(self, key: int) -> None:

@@ -40,6 +40,9 @@ from holdfast.values.frozen import dataclass
 CHECKPOINT_BYTES = 16 << 20
 """A write-ahead log beyond this is checkpointed after the commit that made it so: of some 270 small puts one waits."""
 
+_PER_CHANGE = 16 << 10
+"""Bytes that a change of a row adds to the log, at most, if it is not very long."""
+
 _TOGETHER = 1_000
 """Changes that are turned into rows together: some hundreds of bytes each are held meanwhile."""
 
@@ -64,7 +67,9 @@ class SqliteIndex:
     def __init__(self, path: str, *, read_only: bool = False) -> None:
         self.read_only = read_only
         self._checkpoint_at = CHECKPOINT_BYTES
-        self._changes_before: int | None = None
+        self._before = (-1, 0)
+        """Bytes of the log, and changes of the connection, when the last transaction began."""
+
         self._wire(path, database_at(path, read_only=read_only))
 
     def _wire(self, path: str, database: Database) -> None:
@@ -151,11 +156,11 @@ class SqliteIndex:
         version = self.sights.begin()
         self.executor.begin(version)
         self.physical.packs.begin(version)
-        self._changes_before = self.database.raw().total_changes if self._log_bytes() == 0 else None
+        self._before = (self._log_bytes(), self.database.raw().total_changes)
 
     def commit(self) -> None:
         """The point of no return: durable when it returns."""
-        if self._changes_before not in (None, self.database.raw().total_changes):
+        if not self._before[0] and self._before[1] != self.database.raw().total_changes:
             self._sign_log(kept=1)  # a transaction that changed nothing leaves no byte behind
         self.database.run("COMMIT")
         self._own.commits = getattr(self._own, "commits", 0) + 1
@@ -228,8 +233,13 @@ class SqliteIndex:
         self.tenancy.forget()
 
     def checkpoint_due(self) -> bool:
-        """Whether the write-ahead log has grown so much that `checkpoint` would do something."""
-        return self._log_bytes() > self._checkpoint_at
+        """Whether the write-ahead log has grown so much that `checkpoint` would do something.
+
+        Not looked at where the last transaction found it small and changed a few rows: the next one tells.
+        """
+        size, changes = self._before
+        few = (self.database.raw().total_changes - changes) * _PER_CHANGE
+        return size + few > self._checkpoint_at and self._log_bytes() > self._checkpoint_at
 
     def has_log(self) -> bool:
         """Whether there is a write-ahead log with something in it."""

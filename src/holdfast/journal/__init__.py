@@ -111,6 +111,10 @@ class Journal:
         """Whether the last line is what was appended here last, as far as the file's length tells."""
         return self._fd is not None and self._end < self._segment_bytes and not self._moved()
 
+    def is_open(self) -> bool:
+        """Whether a segment is open here to be appended to."""
+        return self._fd is not None
+
     def _tail(self, fd: int, path: str) -> bytes:
         return self._disk.pread(fd, _ENTRY_TAIL, max(0, self._disk.size(fd) - _ENTRY_TAIL), path)
 

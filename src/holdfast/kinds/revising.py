@@ -53,8 +53,13 @@ class Description:
         return self if self.tags is None else replace(self, tags=labels.checked(self.tags))
 
 
+_NOTHING = Description()
+
+
 def describe(said: dict[str, Any]) -> Description:
     """What a caller said as keywords, checked; InvalidValueError for a keyword that put does not know."""
+    if not said:
+        return _NOTHING
     run = said.get("run")
     if run is not None and not isinstance(run, str):
         said = {**said, "run": run.id}
@@ -79,7 +84,8 @@ def put_staged(
         return revise(unit, found, incoming, said)
     sight = unit.handle.index.sights.now()
     parent, name = unit.handle.index.collections.around(addresses.path_of(path), sight)
-    found = None if parent is None else unit.handle.index.artifacts.by_place(parent, name, sight)
+    rows = unit.handle.index.artifacts
+    found = None if parent is None or rows.is_free(parent, name) else rows.by_place(parent, name, sight)
     meet(expect, found)
     if found is not None:
         return revise(unit, found, incoming, said)
@@ -93,6 +99,8 @@ def put_staged(
 
 def left_out(found: Artifact) -> str:
     """Why the text of the newest revision will not be searched; "" if it will, or if it is no text at all."""
+    if found.size <= text.MAX_TEXT_BYTES:
+        return ""
     reason = text.left_out(found.media_type, found.name, found.size)
     return str(reason) if reason is LeftOut.TOO_LARGE else ""
 

@@ -7,7 +7,6 @@ number nor anything of the changes before it, so it can be encoded and hashed be
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from json.encoder import encode_basestring as _quoted
 from typing import Any
@@ -60,7 +59,7 @@ class Entry:
 
     def encode(self) -> bytes:
         """The canonical bytes that `hash` is taken of."""
-        return _encoded(self)
+        return _sealed(self)[1]
 
     def as_json(self) -> dict[str, Any]:
         """The entry as it stands in a journal line."""
@@ -78,15 +77,25 @@ class Entry:
 
     def hash(self) -> bytes:
         """What the next transaction's `prev` must be."""
-        return _hash_of(self)
+        return _sealed(self)[2]
 
 
-@functools.lru_cache(16)  # each that is written is asked for several times on its way
-def _hash_of(entry: Entry) -> bytes:
-    return hashlib.sha256(entry.encode()).digest()
+_last: tuple[Entry | None, bytes, bytes] = (None, b"", b"")
 
 
-@functools.lru_cache(maxsize=8)  # row, line and head of a transaction ask one after the other
+def _sealed(entry: Entry) -> tuple[Entry | None, bytes, bytes]:
+    """(entry, its bytes, their hash). Row, line and head of a transaction ask one after the other: the last is kept.
+
+    By identity: to compare all fields would cost as much as half of making it.
+    """
+    global _last  # noqa: PLW0603 - one assignment, so threads see the one or the other
+    found = _last
+    if found[0] is not entry:
+        data = _encoded(entry)
+        found = _last = (entry, data, hashlib.sha256(data).digest())
+    return found
+
+
 def _encoded(entry: Entry) -> bytes:
     store = f',"store":{_quoted(entry.store)}' if entry.store else ""
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import time
@@ -47,7 +48,13 @@ def from_datetime(moment: datetime) -> int:
 
 def to_text(us: int) -> str:
     """ISO 8601 in UTC with six decimals and `Z`: sorts as text, one form for each instant."""
-    return to_datetime(us).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    second, rest = divmod(us, 1_000_000)
+    return f"{_second(second)}.{rest:06d}Z"
+
+
+@functools.lru_cache(64)  # what is written says the same second again and again
+def _second(second: int) -> str:
+    return to_datetime(second * 1_000_000).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 def from_text(text: str) -> int:
@@ -65,18 +72,23 @@ def draw_ids(now_us: int, count: int) -> Iterator[str]:
     The layout is RFC 9562, method 1: 48 bits of milliseconds, 12 bits of counter, then 2 + 62 bits. The low 62 bits
     start at a random number below 2^61 and count up, so a batch stays ordered and unguessable from outside.
     """
-    head = (now_us // 1000) & ((1 << 48) - 1)
-    seed = int.from_bytes(os.urandom(9), "big")
-    high, low = seed >> 60 & 0xFFF, seed & ((1 << 60) - 1)
-    stem = f"{head >> 16:08x}-{head & 0xFFFF:04x}-7{high:03x}-"
+    stem, low = _drawn(now_us)
     for n in range(count):
         tail = f"{(2 << 62) | (low + n):016x}"
         yield f"{stem}{tail[:4]}-{tail[4:]}"
 
 
+def _drawn(now_us: int) -> tuple[str, int]:
+    head = (now_us // 1000) & ((1 << 48) - 1)
+    seed = int.from_bytes(os.urandom(9), "big")
+    return f"{head >> 16:08x}-{head & 0xFFFF:04x}-7{seed >> 60 & 0xFFF:03x}-", seed & ((1 << 60) - 1)
+
+
 def draw_id(now_us: int) -> str:
     """One UUIDv7."""
-    return next(draw_ids(now_us, 1))
+    stem, low = _drawn(now_us)
+    tail = f"{(2 << 62) | low:016x}"
+    return f"{stem}{tail[:4]}-{tail[4:]}"
 
 
 def is_id(text: str) -> bool:

@@ -24,7 +24,7 @@ from holdfast.blobs.packs.folder import PackFolder
 from holdfast.blobs.packs.writer import PackWriter, Written
 from holdfast.disk import Disk
 from holdfast.errors import BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
-from holdfast.formats.appending import Batch, prepare
+from holdfast.formats.appending import Batch, prepare, prepare_one
 from holdfast.formats.pack import Spot
 from holdfast.values import configuration
 from holdfast.values import digest as digests
@@ -127,8 +127,7 @@ class PackedBlobs(LocalBlobs):
         """
         if not 0 < len(content) <= self.pack_up_to:
             return self.stage(content)
-        raw = digests.raw(digest)
-        written = self.writer.append(prepare([(raw, content)]), keep=True)
+        written = self.writer.append(prepare_one(digests.raw(digest), content), keep=True)
         place = _Small(_State.TO_BE_KEPT, spot=written.spots[0], waits=_Waiting(written, 1))
         return Staged(digest, len(content), len(content), durable=False, place=place)
 

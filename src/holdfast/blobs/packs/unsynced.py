@@ -67,6 +67,9 @@ class Unsynced:
             self._passed(end)
 
     def _passed(self, end: int) -> None:
+        if not self._parts or self._parts[-1][0] + len(self._parts[-1][1]) <= end:
+            self._parts, self._bytes, self.kept = [], 0, max(self.kept, end)
+            return
         self._parts = [part for part in self._parts if part[0] + len(part[1]) > end]
         self._bytes = sum(len(data) for _, data in self._parts)
         self.kept = max(self.kept, end)
@@ -76,6 +79,8 @@ class Unsynced:
         with self._guard:
             if self._lost > self.kept:
                 return None
+            if len(self._parts) == 1:
+                return self._parts[0]
             start = self._parts[0][0] if self._parts else self.kept
             return start, b"".join([data for _, data in self._parts])
 
@@ -92,6 +97,7 @@ class Unsynced:
     def given_up(self, synced: int) -> bool:
         """Whether the index keeps anything that a sync has reached. It is about to give it up, so it is asked once."""
         with self._guard:
-            left = [end for end in self._rows if end > synced]
-            was_due, self._rows = len(left) < len(self._rows), left
-            return was_due
+            if not self._rows or self._rows[0] > synced:  # they grow, and hundreds wait for one sync
+                return False
+            self._rows = [end for end in self._rows if end > synced]
+            return True

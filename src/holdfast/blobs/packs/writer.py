@@ -90,17 +90,17 @@ class PackWriter:
         """
         with self._guard:
             pack_ = self._current()
-            header = Header(bytes.fromhex(pack_.name), pack_.end, pack_.content, batch.frames, batch.members)
-            data = pack.encode_header(header)
-            whole, start = data + batch.stored, pack_.end
+            start = pack_.end
+            data, spots = _headed(pack_, batch)
+            whole = data + batch.stored
             self._write(pack_, whole)
             pack_.unsynced.wrote(start, whole, keep=keep)
-            pack_.positions.append(header.position)
+            pack_.positions.append(start)
             pack_.proofs.update(data[-32:])
-            pack_.content += header.content
+            pack_.content += sum([content for _, content in batch.frames])
             pack_.members += len(batch.members)
             pack_.users += 1
-            written = Written(header.spots(), pack_, pack_.end)
+            written = Written(spots, pack_, pack_.end)
             if pack_.end >= PACK_BYTES or len(pack_.positions) >= PACK_APPENDS:
                 self._seal(pack_)
             return written
@@ -347,6 +347,17 @@ class PackWriter:
         vouched = self._vouched(name)
         # A row behind the last header that could be read means damage there, not a torn end.
         return not full and scan.last.position < vouched < scan.tail
+
+
+def _headed(pack_: _Open, batch: Batch) -> tuple[bytes, list[Spot]]:
+    """The header of a batch that is appended now, and where its members are then."""
+    owner = bytes.fromhex(pack_.name)
+    if len(batch.members) > 1:
+        header = Header(owner, pack_.end, pack_.content, batch.frames, batch.members)
+        return pack.encode_header(header), header.spots()
+    ((stored, size),) = batch.frames
+    data = pack.encode_single(owner, (pack_.end, pack_.content), batch.frames[0], batch.members[0])
+    return data, [Spot(pack_.name, pack_.end + len(data), stored, 0, size)]
 
 
 @contextlib.contextmanager

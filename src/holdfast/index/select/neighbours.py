@@ -7,6 +7,7 @@ too. Costs two seeks, and only where nothing was found.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,10 +22,11 @@ class Neighbours:
         """`only`: which rows the index has."""
         self._table = table
         cells = ", ".join(columns)
-        rows = ", ".join(f"r.{column}" for column in ("key", *columns))
+        every = proof.COLUMNS[table]
+        self._entry_of = operator.itemgetter(*(every.index(column) for column in ("key", *columns)))
         marks = ", ".join(f"?{n}" for n in range(1, len(columns) + 1))
         ways = [
-            f"""SELECT e.*, {rows}, {proof.proven(table, "r")} FROM (SELECT key, {cells} FROM {table} INDEXED BY {index}
+            f"""SELECT e.*, {proof.columns(table, "r")} FROM (SELECT key, {cells} FROM {table} INDEXED BY {index}
                 WHERE {only} AND ({cells}) {sign} ({marks})
                 ORDER BY {", ".join(f"{column} {way}" for column in columns)} LIMIT 1) e
                 LEFT JOIN {table} r ON r.key = e.key"""
@@ -37,11 +39,12 @@ class Neighbours:
         """IndexDamagedError if an entry beside the wanted one is not that of its row. Gives the one behind, if any."""
         behind = None
         for is_behind, *cells in database.rows(self._around, wanted):
-            entry, row = cells[: self._width], cells[self._width : -1]
-            if row != entry:
+            entry, row = tuple(cells[: self._width]), tuple(cells[self._width : -1])
+            if self._entry_of(row) != entry:
                 raise proof.damaged(self._table, entry[0])
+            proof.prove(self._table, row, cells[-1])
             if is_behind:
-                behind = tuple(entry[1:])
+                behind = entry[1:]
         return behind
 
     def prove_all(self, database: Database, wanted: Iterable[tuple[Any, ...]]) -> None:

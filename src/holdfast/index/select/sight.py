@@ -45,13 +45,14 @@ class Folder:
 class Sight:
     """What holds for one version of the index. `version` None: for the moment only, inside a transaction."""
 
-    __slots__ = ("_weight", "barren", "declared", "folders", "pages", "subtrees", "version", "ways")
+    __slots__ = ("_weight", "barren", "declared", "facts", "folders", "pages", "subtrees", "version", "ways")
 
     def __init__(self, version: tuple[int, int, int] | None) -> None:
         self.version = version
         self.folders: dict[int, Folder] = {}
         self.ways: dict[str | bytes, int] = {}
         self.barren: set[int] = set()
+        self.facts: set[str] = set()
         self.subtrees: dict[str, tuple[list[int], frozenset[str]]] = {}
         self.pages: dict[Any, Sequence[Row]] = {}
         self.declared: dict[tuple[str | int, ...], tuple[int, str]] | None = None
@@ -134,7 +135,9 @@ class Sights:
         """
         connection = self._db.raw()
         self._own.began = connection.total_changes
+        self._own.left = None
         version = self._own.known = self._version(connection)
+        self._mark(connection)
         self._own.steady = None if getattr(self._own, "held", None) is not None else self.now()
         return version
 
@@ -146,13 +149,21 @@ class Sights:
         """What this thread changed is committed, and changes the version by nothing but the count of changes."""
         version = getattr(self._own, "known", None)
         if version is not None:
-            self._own.sight = self._moved((self._epoch, version, self._db.raw().total_changes))
+            changes = self._db.raw().total_changes
+            self._own.sight = self._moved((self._epoch, version, changes))
+            self._own.left = (self._own.mark, self._epoch, version, changes)
+
+    def left(self) -> Token | None:
+        """What `token` says as long as nobody has committed since this thread did just now."""
+        left: Token | None = getattr(self._own, "left", None)
+        return self.token() if left is None else left
 
     def _moved(self, version: tuple[int, int, int] | None) -> Sight:
         """An empty sight; it knows where collections lie if this thread's transaction has changed none."""
         sight, steady = Sight(version), getattr(self._own, "steady", None)
         if steady is not None:
             sight.folders, sight.ways, sight.barren = steady.folders, steady.ways, steady.barren
+            sight.facts = steady.facts
         return sight
 
     def token(self) -> Token | None:
@@ -162,9 +173,12 @@ class Sights:
         if connection.in_transaction and known is None:
             return None
         version = self._version(connection) if known is None else known
+        self._mark(connection)
+        return (self._own.mark, self._epoch, version, connection.total_changes)
+
+    def _mark(self, connection: sqlite3.Connection) -> None:
         if getattr(self._own, "connection", None) is not connection:
             self._own.connection, self._own.mark = connection, object()
-        return (self._own.mark, self._epoch, version, connection.total_changes)
 
     def end(self) -> None:
         """The write transaction is over."""

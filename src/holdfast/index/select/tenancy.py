@@ -11,6 +11,7 @@ from holdfast.index.select.lookups import MARKS, Lookups
 from holdfast.values import moment
 
 _KEPT = 20_000
+NO_TENANTS = "no tenants"
 _OF = f"SELECT id, key, tenant, {proof.proven('record', 'record')} FROM record WHERE"
 
 
@@ -33,10 +34,15 @@ class Tenancy:
     def in_use(self) -> bool:
         """Whether any tenant but the default one ever wrote: each begins with a root collection of its own."""
         if not self._used:
+            sight = self._lookups.sights.now()
+            if NO_TENANTS in sight.facts:
+                return False
             # The index that says so has one entry for each tenant.
             self._used = (
                 self._db.one("SELECT 1 FROM collection WHERE parent IS NULL AND tenant <> 0 LIMIT 1") is not None
             )
+            if not self._used:
+                sight.facts.add(NO_TENANTS)
         return self._used
 
     def of(self, record_id: str) -> str | None:
