@@ -234,3 +234,57 @@ def test_exact_refuses_every_edit(store: Store, tree: Path) -> None:
     (tree / "files/docs/a.md").write_text("edited\n")
     with pytest.raises(ImportRefusedError, match="changed"):
         holdfast.import_store(store.path, tree, exact=True)
+
+
+def test_a_new_store_takes_the_edits_after_the_state_of_the_export_if_it_is_asked_to(
+    store: Store, tree: Path, tmp_path: Path
+) -> None:
+    (tree / "files/docs/a.md").write_text("edited\n")
+    (tree / "files/docs/new.md").write_text("new\n")
+    found = store.get("docs/b.md")
+    edit_line(records(tree, "artifacts"), lambda r: r["id"] == found.id, lambda r: r.update(tags=["final"]))
+    target = tmp_path / "other"
+    with pytest.raises(ImportRefusedError) as refused:
+        holdfast.import_store(target, tree)
+    assert "--edits" in refused.value.remedy
+    assert not target.exists()
+    assert holdfast.import_store(target, tree, edits=True, dry_run=True).counts == {"changed": 3, "added": 1}
+    assert not target.exists()
+    report = holdfast.import_store(target, tree, edits=True, actor="Cy")
+    assert [one.path for one in report.items if "withdrawn" in one.detail] == ["docs/a.md"]
+    with holdfast.open(target) as other:
+        assert other.id == store.id
+        assert findings(other) == []
+        assert (other.read("docs/a.md"), other.read("docs/new.md")) == (b"edited\n", b"new\n")
+        assert other.read("docs/b.md") == b"two\n"
+        assert other.get("docs/b.md").tags == ("final",)
+        assert other.get("docs/a.md").id == store.get("docs/a.md").id
+        assert other.get("docs/a.md").metadata == {"score": 1.5}
+        states = [(one.number, str(one.state)) for one in other.artifacts.revisions("docs/a.md")]
+        assert sorted(states) == [(1, "withdrawn"), (2, "kept")]
+        assert other.status().head_hash == report.head
+        other.export_tree(tmp_path / "again")
+    assert (tmp_path / "again/files/docs/a.md").read_text() == "edited\n"
+    assert holdfast.import_store(store.path, tmp_path / "again").continues
+
+
+def test_what_an_edit_replaced_and_stands_elsewhere_is_not_lost(store: Store, tree: Path, tmp_path: Path) -> None:
+    one, two = tree / "files/docs/a.md", tree / "files/docs/b.md"
+    one.write_text("two\n")
+    two.write_text("one\n")
+    report = holdfast.import_store(tmp_path / "other", tree, edits=True)
+    assert not [item for item in report.items if "withdrawn" in item.detail]
+    with holdfast.open(tmp_path / "other") as other:
+        assert findings(other) == []
+        assert other.read("docs/a.md", revision=1) == b"one\n"
+
+
+def test_a_file_that_is_gone_stops_a_new_store_unless_it_is_a_mirror(store: Store, tree: Path, tmp_path: Path) -> None:
+    (tree / "files/docs/a.md").unlink()
+    with pytest.raises(ImportRefusedError, match="gone, and its content with it"):
+        holdfast.import_store(tmp_path / "other", tree, edits=True)
+    assert not (tmp_path / "other").exists()
+    holdfast.import_store(tmp_path / "other", tree, edits=True, mirror=True)
+    with holdfast.open(tmp_path / "other") as other:
+        assert findings(other) == []
+        assert [one.path for one in other.find()] == [one.path for one in store.find() if one.name != "a.md"]

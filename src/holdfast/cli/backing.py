@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import holdfast
-from holdfast.care.backup import BackupReport, DrillReport, RestoreReport, VerifyReport
 from holdfast.cli import text, values
 from holdfast.cli.invocation import MARKER, Invocation, actor, command
 from holdfast.errors import NotAStoreError
+
+if TYPE_CHECKING:
+    from holdfast.care.backup import BackupReport, DrillReport, RestoreReport, VerifyReport
 
 _VERIFY = "verify"
 _SHOWN = 20

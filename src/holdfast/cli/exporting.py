@@ -59,11 +59,13 @@ def tree(inv: Invocation, dest: str, large_from: int | None, large: str | None, 
 @click.option("--on-conflict", type=click.Choice(WAYS), default="fail", help="Whose counts if both changed the same.")
 @click.option("--mirror", is_flag=True, help="Delete what is not in SOURCE.")
 @click.option("--exact", is_flag=True, help="Refuse a folder that was edited, instead of taking the edits in.")
+@click.option("--edits", is_flag=True, help="Take edits in a folder into a new store too, where they may be damage.")
 @click.option("--max-bytes", type=FROM_ZERO, metavar="BYTES", help="Take a snapshot that claims to hold up to so much.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would become of each item; write nothing.")
 def import_(
-    inv: Invocation, source: str, on_conflict: str, mirror: bool, exact: bool, max_bytes: int | None, dry_run: bool
-) -> int:
+    inv: Invocation, source: str, on_conflict: str, mirror: bool, exact: bool, edits: bool, max_bytes: int | None,
+    dry_run: bool,
+) -> int:  # fmt: skip
     """Take in an exported store, or merge it.
 
     SOURCE is a folder that `holdfast export tree` wrote, or a file that `holdfast snapshot` wrote. If the store that -C
@@ -76,8 +78,8 @@ def import_(
     inv.on_interrupt = EMPTY
     with inv.meter() as progress:
         report = holdfast.import_store(
-            inv.path(), source, on_conflict=on_conflict, mirror=mirror, exact=exact, dry_run=dry_run,
-            max_bytes=max_bytes, actor=actor(), lock_wait_s=inv.lock_wait_s, progress=progress,
+            inv.path(), source, on_conflict=on_conflict, mirror=mirror, exact=exact, edits=edits,
+            dry_run=dry_run, max_bytes=max_bytes, actor=actor(), lock_wait_s=inv.lock_wait_s, progress=progress,
         )  # fmt: skip
     amounts = ("store", "head", "transactions", "changes", "contents", "bytes", "merged", "continues", "counts")
     for item in report.items:

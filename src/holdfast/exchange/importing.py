@@ -17,6 +17,7 @@ from holdfast.exchange.ground import Ground, Readable
 from holdfast.exchange.merge.report import Wish
 from holdfast.exchange.tree_import import ImportReport, adopt_tree, refused
 from holdfast.exchange.tree_merge import merge_tree
+from holdfast.exchange.tree_taking_edits import adopt_edited
 from holdfast.formats import paths
 
 
@@ -34,6 +35,8 @@ def import_path(
     with _opened(os.fsdecode(source), wish) as ground:
         handle = _with_history(root, settings)
         if handle is None:
+            if wish.edits and not wish.exact and not isinstance(ground, Archive):
+                return adopt_edited(root, ground, settings, wish=wish, progress=progress)
             return adopt_tree(root, ground, settings, dry_run=wish.dry_run, progress=progress)
         try:
             # A file of bytes is not edited by hand: what differs in a snapshot is damage.

@@ -10,11 +10,12 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import BinaryIO
 
+from holdfast.blobs.contract import BlobStat
 from holdfast.engine import adopt, content, recover
 from holdfast.engine import open as opening
 from holdfast.engine.content import Incoming
@@ -52,6 +53,10 @@ MOST_LINE_BYTES = 256 << 20
 """No change is that long: a body in which every field were as large as it may be is far below."""
 
 _TOGETHER = 2_000
+_EDITED = (
+    "If it was damaged, fetch it again (`git checkout`, `git lfs pull`). If you edited it, import it into the store "
+    "that it came from; or say --edits to make a new store of it, in which the edits are new revisions."
+)
 
 
 @dataclass(slots=True)
@@ -121,11 +126,16 @@ class Proof:
             found = list(islice(differences(self._ground, tree), NAMED + 1))
             if found:
                 more = sum(1 for _ in differences(self._ground, Tree(index, tree.store, tree.shape)))
-                raise refused([str(one) for one in found[:NAMED]], more)
+                raise refused([str(one) for one in found[:NAMED]], more, remedy=_EDITED)
+        self.demand_all(tree)
+        return tree
+
+    def demand_all(self, tree: Tree) -> None:
+        """Every content that the chain speaks of is there. ImportRefusedError."""
+        with _readable():
             missing = list(islice(self._absent(tree), NAMED))
         if missing:
             raise refused(missing, len(missing))
-        return tree
 
     def stated(self, index: SqliteIndex) -> Tree:
         """The tree that the chain makes, whatever else is on disk. The chain and its end are proven."""
@@ -225,12 +235,14 @@ class Proof:
 
     # -- taking ------------------------------------------------------------------------------------------------------
 
-    def take(self, handle: Handle, tree: Tree) -> None:
-        """Bring all contents into the store's folder, where nothing refers to them yet."""
+    def take(self, handle: Handle, tree: Tree, *, but: Collection[Steps] = ()) -> None:
+        """Bring all contents into the store's folder, where nothing refers to them yet; none from the places `but`."""
         waiting: list[tuple[Steps, bytes, Leaf]] = []
         size = 0
         for steps, entries in tree.folders():
             for name, leaf in chain(contents(entries), self.in_place(tree, entries)):
+                if (*steps, name) in but:
+                    continue
                 waiting.append((steps, name, leaf))
                 size += leaf.size if leaf.size <= IN_MEMORY_BYTES else 0
                 if size >= TOGETHER_BYTES or len(waiting) >= TOGETHER_ITEMS:
@@ -259,19 +271,23 @@ class Proof:
         """Some contents, each once: the index beside the store remembers which were brought before."""
         there = index.physical.places({leaf.digest for *_, leaf in waiting})
         fresh = {one[2].digest: one for one in waiting if one[2].digest not in there}
-        incoming = [self.incoming(handle, *one) for one in fresh.values()]
+        stats = self.publish(handle, [self.incoming(handle, *one) for one in fresh.values()])
+        index.begin()
+        index.physical.register_all(stats, {})
+        index.commit()
+
+    def publish(self, handle: Handle, incoming: list[Incoming]) -> list[BlobStat]:
+        """Durable, under their names."""
         with handle.watching_syncs():
             content.stage_all(handle, [one for one in incoming if one.data is not None], set())
             staged = [one.staged for one in incoming if one.staged is not None]
             handle.blobs.settle(staged)
             stats = handle.blobs.publish(staged)
-        index.begin()
-        index.physical.register_all(stats, {})
-        index.commit()
         self.report.contents += len(incoming)
         self.report.bytes += sum(one.size for one in incoming)
         if self._progress:
             self._progress(self.report.contents, None, "contents", "files")
+        return stats
 
 
 def _told(error: Exception) -> str:
@@ -314,10 +330,10 @@ def _check(body: Body) -> None:
         raise ValueError(f"the name {fields['name']!r} is not that of its bytes")
 
 
-def refused(problems: list[str], count: int) -> ImportRefusedError:
+def refused(problems: list[str], count: int, *, remedy: str | None = None) -> ImportRefusedError:
     """The error for an export that cannot be imported: some reasons, and how many there are."""
     more = f" (and {count - 1} more)" if count > 1 else ""
     return ImportRefusedError(
         f"the export cannot be imported: {problems[0]}{more}", path=problems[0].partition(":")[0], problems=problems,
-        count=count,
+        count=count, **({"remedy": remedy} if remedy else {}),
     )  # fmt: skip

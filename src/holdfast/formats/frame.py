@@ -212,7 +212,25 @@ def decode_many(frames: Sequence[bytes]) -> list[bytes | None]:
     return [_decoded(data) for data in frames]
 
 
-def _is_one(data: bytes) -> bool:
+def are_whole(frames: Sequence[memoryview], contents: Sequence[int]) -> bool:
+    """Whether each is exactly one frame of ours, of so many bytes of content that have its checksum.
+
+    A tenth of the work of proving digests: what zstd's checksum says of accidents, in 32 bits a frame.
+    """
+    try:
+        if not all(_is_one(data) for data in frames):
+            return False
+        found = _contexts.decompressor.multi_decompress_to_buffer([*frames], threads=_threads_for(len(frames)))
+    except (BlobDamagedError, zstandard.ZstdError):
+        return False
+    return [len(found[number]) for number in range(len(found))] == [*contents]
+
+
+def _threads_for(frames: int) -> int:
+    return 2 if frames >= _WORTH_THREADS else 0
+
+
+def _is_one(data: bytes | memoryview) -> bool:
     """Whether it is one frame of ours, with content; what is in it, the library sees."""
     content, end = measure(data)
     return content > 0 and end == len(data)

@@ -204,9 +204,10 @@ def owner_of(data: bytes) -> tuple[bytes, int]:
 
 def _check(header: Header) -> None:
     """The members must fill the frames: ends of frames are ends of members."""
-    if not all(size for _, size in header.members) or not all(0 < c <= MAX_CONTENT and s for s, c in header.frames):
+    sizes = [size for _, size in header.members]
+    if 0 in sizes or not all(0 < c <= MAX_CONTENT and s for s, c in header.frames):
         raise damage("a header lists an empty part")
-    ends = set(accumulate(size for _, size in header.members))
+    ends = set(accumulate(sizes))
     of_frames = list(accumulate(content for _, content in header.frames))
     if not ends.issuperset(of_frames) or max(ends) != of_frames[-1]:
         raise damage("the members of a header do not fill its frames")

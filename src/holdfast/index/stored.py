@@ -51,6 +51,8 @@ class StoredFiles:
 
     def loose(self, container: int = LOOSE) -> Iterator[bytes]:
         """Raw digests of contents that have a file of their own, in order, in short reads."""
+        if self._db.one("SELECT 1 FROM blob WHERE container = ? LIMIT 1", (container,)) is None:
+            return  # else every content would be looked at to say so: most stores have most of it in packs
         after = b""
         while page := self._db.rows(_OF_FILES, (container, after[:4], after)):
             yield from (row[0] for row in page)

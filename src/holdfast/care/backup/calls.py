@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from holdfast.care.backup.drilling import DrillReport, drill
 from holdfast.care.backup.folder import Folder
 from holdfast.care.backup.report import BackupReport, RestoreReport, VerifyReport
-from holdfast.care.backup.restoring import Wanted, restore
-from holdfast.care.backup.rewinding import point
 from holdfast.care.backup.taking import Way, backup, kept
-from holdfast.care.backup.verifying import verify
 from holdfast.engine.open import open_store
 from holdfast.engine.recover import Progress
 from holdfast.engine.settings import Settings, actor_of
 from holdfast.values.change import Actor
+
+if TYPE_CHECKING:
+    from holdfast.care.backup.drilling import DrillReport
 
 
 def backup_path(
@@ -48,6 +48,8 @@ def verify_path(
 
     Raises NotABackupError, FormatTooNewError.
     """
+    from holdfast.care.backup.verifying import verify  # noqa: PLC0415 - who backs up need not wait for it
+
     return verify(Folder(os.fspath(destination)), only=generation, progress=progress)
 
 
@@ -67,6 +69,9 @@ def restore_path(
     Raises NotABackupError, StoreExistsError (the folder is not empty), InvalidValueError (`at`), BackupDamagedError (no
     whole chain is left of it), IndexElsewhereError (the database has another store's index), NoSpaceError.
     """
+    from holdfast.care.backup.restoring import Wanted, restore  # noqa: PLC0415 - as above
+    from holdfast.care.backup.rewinding import point  # noqa: PLC0415
+
     wanted = Wanted(generation, point(at), verify=verify)
     settings = Settings(actor_of(actor), index=index)
     return restore(Folder(os.fspath(source)), os.fspath(destination), wanted, settings, progress)
@@ -81,6 +86,8 @@ def drill_path(
     `store`: the store that it is of, to compare head and counts with; `scratch`: where to restore (a new folder in it),
     else in TMPDIR. Whatever is wrong is in the report. Raises NotABackupError, NoSpaceError.
     """
+    from holdfast.care.backup.drilling import drill  # noqa: PLC0415 - as above
+
     return drill(
         Folder(os.fspath(source)), store=None if store is None else os.fspath(store),
         scratch=None if scratch is None else os.fspath(scratch), progress=progress,

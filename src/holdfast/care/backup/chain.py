@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from holdfast.care.backup.source import Proven, Snapshot, Source, read
 from holdfast.errors import ChainForkedError, DamageError, HoldfastError, StorageIOError
@@ -12,6 +11,7 @@ from holdfast.formats import generation, lines, paths
 from holdfast.formats.generation import Entry
 from holdfast.formats.lines import Located
 from holdfast.values import canon
+from holdfast.values.frozen import dataclass
 
 
 def segments(snapshot: Snapshot) -> Iterator[Source]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from holdfast.blobs.chunks import RecipeFolder
 from holdfast.blobs.files import open_file
@@ -18,9 +17,9 @@ from holdfast.formats.generation import Entry, Lacking
 from holdfast.formats.pack import Header
 from holdfast.index.stored import StoredFiles
 from holdfast.values import digest as digests
+from holdfast.values.frozen import dataclass
 
-_AT_ONCE = 64 << 20
-"""Packs of up to so many bytes are read once, and proven from memory: all that this software writes."""
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +89,10 @@ class Pack:
         return entry.path == self.path and entry.size >= self.reach and entry.seen != generation.SUSPECT
 
     def proven(self, earlier: Entry | None = None, /) -> Proven:
-        """Each member compared with its digest. A sealed pack comes whole, an open one up to what is needed.
+        """Headers by their digests, frames by their checksums, as they are given. What fails is looked at by member.
 
-        What is byte for byte what an earlier copy has was proven when that was made.
+        A sealed pack comes whole, an open one up to what is needed. What is byte for byte what an earlier copy has was
+        proven when that was made. Each member's digest is compared by fsck: docs/design/044.
         """
         disk, path = self.snapshot.disk, self.snapshot.place(self.path)
         try:
@@ -104,49 +104,46 @@ class Pack:
         try:
             held = _Bytes(disk, fd, path)
             is_longer = earlier is not None and earlier.path == self.path and earlier.seen != generation.SUSPECT
-            return self._proven(held, earlier.size if earlier and is_longer and held.begins_with(earlier) else 0)
+            known = earlier.size if earlier and is_longer and held.begins_with(earlier) else 0
+            if held.size < self.reach:
+                disk.close(fd)
+                return Proven(read(held.disk, held.path), [Lacking(self.path, "", "the pack was cut")])
+            found = Proven(None)
+            found.blocks = self._proving(held, known, found)
         except StorageIOError as error:
-            return Proven(None, [Lacking(self.path, "", error.message)])
-        finally:
             disk.close(fd)
-
-    def _proven(self, held: _Bytes, known: int) -> Proven:
-        """`known`: so many bytes, from the first, need no more proof."""
-        if held.size < self.reach:
-            return Proven(read(held.disk, held.path), [Lacking(self.path, "", "the pack was cut")])
-        scan = PackScan(held.disk, held.fd, path=held.path, name=self.name)
-        lacks: list[Lacking] = []
-        damaged: list[bytes] = []
-        end = 0
-        for part in scan.parts():
-            if isinstance(part, Header):
-                if part.position >= self.reach and not end:
-                    end = part.position
-                damaged += self._damaged(part, held) if known < part.end and part.position < self.reach else []
-            elif part.offset < self.reach:
-                where = f"bytes {part.offset} to {part.offset + part.length}"
-                lacks.append(Lacking(self.path, "", f"{where}: {part.reason}"))
-        end = scan.size if scan.sealed else end or min(scan.tail, scan.size)
-        why = "the content has another digest"
-        lacks += [Lacking(self.path, digests.text(raw), why) for raw in damaged if self._needs(raw)]
-        seen = generation.SUSPECT if damaged else generation.UNSEEN  # what nobody needs now may be needed again
-        return Proven(held.up_to(max(end, self.reach)), lacks, seen=seen)
-
-    def _damaged(self, header: Header, held: _Bytes) -> list[bytes]:
-        """The members of an append that are not what they should be."""
-        stored = held.frames(header)
-        contents = iter(frame.decode_many(stored))
-        found, content, start = [], next(contents), 0
-        sizes = iter(size for _, size in header.frames)
-        left = next(sizes)
-        for raw, size in header.members:
-            if start == left:
-                content, left, start = next(contents), next(sizes), 0
-            piece = b"" if content is None else content[start : start + size]
-            if hashlib.sha256(piece).digest() != raw:
-                found.append(raw)
-            start += size
+            return Proven(None, [Lacking(self.path, "", error.message)])
         return found
+
+    def _proving(self, held: _Bytes, known: int, found: Proven) -> Iterator[bytes]:
+        """`known`: so many bytes, from the first, need no more proof. Closes the file."""
+        scan = PackScan(held.disk, held.fd, path=held.path, name=self.name)
+        damaged: list[bytes] = []
+        at = end = 0
+        try:
+            for part in scan.parts():
+                if isinstance(part, Header):
+                    if part.position >= self.reach:
+                        end = end or part.position
+                        continue
+                    data = held.disk.pread(held.fd, part.end - at, at, held.path)
+                    if known < part.end:
+                        damaged += _damaged(part, memoryview(data)[part.position + part.length - at :])
+                    yield data
+                    at = part.end
+                elif part.offset < self.reach:
+                    where = f"bytes {part.offset} to {part.offset + part.length}"
+                    found.lacks.append(Lacking(self.path, "", f"{where}: {part.reason}"))
+            end = scan.size if scan.sealed else end or min(scan.tail, scan.size)
+            while at < max(end, self.reach):
+                yield (data := held.disk.pread(held.fd, min(_BLOCK, max(end, self.reach) - at), at, held.path))
+                at += len(data)
+        finally:
+            held.disk.close(held.fd)
+        why = "the content has another digest"
+        found.lacks += [Lacking(self.path, digests.text(raw), why) for raw in damaged if self._needs(raw)]
+        if damaged:
+            found.seen = generation.SUSPECT  # what nobody needs now may be needed again
 
     def _needs(self, raw: bytes) -> bool:
         """Whether the snapshot says that it is here. What no row speaks of is garbage, damaged or not."""
@@ -195,33 +192,47 @@ class Recipe:
         return f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}:{facts.st_ino}"
 
 
+def _damaged(header: Header, stored: memoryview) -> list[bytes]:
+    """The members of an append that are not what they should be. `stored`: its frames."""
+    frames, at = [], 0
+    for length, _ in header.frames:
+        frames.append(stored[at : at + length])
+        at += length
+    if frame.are_whole(frames, [size for _, size in header.frames]):
+        return []
+    contents = iter(frame.decode_many([bytes(one) for one in frames]))
+    found, content, start = [], next(contents), 0
+    sizes = iter(size for _, size in header.frames)
+    left = next(sizes)
+    for raw, size in header.members:
+        if start == left:
+            content, left, start = next(contents), next(sizes), 0
+        piece = b"" if content is None else content[start : start + size]
+        if hashlib.sha256(piece).digest() != raw:
+            found.append(raw)
+        start += size
+    return found
+
+
 class _Bytes:
-    """An open pack: whole in memory, unless it is larger than any that this software writes."""
+    """An open pack."""
 
     def __init__(self, disk: Disk, fd: int, path: str) -> None:
         self.disk, self.fd, self.path = disk, fd, path
         self.size = disk.size(fd)
-        self._data = disk.pread(fd, self.size, 0, path) if self.size <= _AT_ONCE else None
-
-    def frames(self, header: Header) -> list[bytes]:
-        """The frames of an append."""
-        at, end = header.position + header.length, header.end
-        data = self.disk.pread(self.fd, end - at, at, self.path) if self._data is None else self._data[at:end]
-        found, at = [], 0
-        for stored, _ in header.frames:
-            found.append(data[at : at + stored])
-            at += stored
-        return found
 
     def begins_with(self, earlier: Entry) -> bool:
         """Whether the first bytes are those of a copy that was made before."""
-        if self._data is None or not 0 < earlier.size <= self.size:
+        if not 0 < earlier.size <= self.size:
             return False
-        return hashlib.sha256(memoryview(self._data)[: earlier.size]).hexdigest() == earlier.digest
-
-    def up_to(self, end: int) -> Iterator[bytes]:
-        """The bytes before `end`. Also after the file was closed."""
-        return read(self.disk, self.path, end) if self._data is None else iter((self._data[:end],))
+        digest, at = hashlib.sha256(), 0
+        while at < earlier.size:
+            data = self.disk.pread(self.fd, min(_BLOCK, earlier.size - at), at, self.path)
+            if not data:
+                return False
+            digest.update(data)
+            at += len(data)
+        return digest.hexdigest() == earlier.digest
 
 
 def _small(disk: Disk, path: str) -> bytes | None:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
 from holdfast import disk
@@ -26,6 +26,7 @@ from holdfast.formats.generation import Generation
 from holdfast.index.stored import StoredFiles
 from holdfast.values import moment
 from holdfast.values.change import Actor
+from holdfast.values.frozen import dataclass
 from holdfast.version import __version__
 
 

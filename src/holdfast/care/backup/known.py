@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from holdfast.care.backup.destination import Destination
 from holdfast.formats import generation
 from holdfast.formats.generation import Entry, Generation
+from holdfast.values.frozen import dataclass
 
 TOGETHER_FILES = 10_000
 TOGETHER_BYTES = 256 << 20

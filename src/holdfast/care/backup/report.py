@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from holdfast.formats.generation import Lacking
+from holdfast.values.frozen import dataclass
 from holdfast.values.loss import Loss
 
 EXIT_FINDINGS = 4

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.blobs import LocalBlobs
@@ -32,6 +31,7 @@ from holdfast.index.stored import StoredFiles
 from holdfast.journal import Journal
 from holdfast.values import canon, moment
 from holdfast.values.change import Body, Head
+from holdfast.values.frozen import dataclass
 from holdfast.values.loss import Loss
 from holdfast.values.records import RevisionState
 

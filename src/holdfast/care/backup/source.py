@@ -43,8 +43,9 @@ class Snapshot:
 class Proven:
     """Bytes of a file, and what in them is damaged. `blocks` can be gone through once; None: the file is of no use.
 
-    `erased_seq`: the newest change in a segment that redacts or purges something. `path`: where the copy goes, if
-    that is not where it was looked for.
+    Of a pack, `lacks` and `seen` are known when all blocks were given: it is proven as it is copied. `erased_seq`:
+    the newest change in a segment that redacts or purges something. `path`: where the copy goes, if that is not where
+    it was looked for.
     """
 
     blocks: Iterator[bytes] | None

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from holdfast.care.backup import generations
 from holdfast.care.backup.destination import Destination
 from holdfast.care.backup.known import Held, Known, Noting
+from holdfast.care.backup.passing import Passing
 from holdfast.care.backup.report import BackupReport
 from holdfast.care.backup.snapshot import copy_index
 from holdfast.care.backup.source import MovedError, Snapshot, Source
@@ -238,10 +239,10 @@ class _Taking:
                 return one.entry
         proven = source.proven(held[-1].entry if held else None)
         self._made.erased_seq = max(self._made.erased_seq, proven.erased_seq)
+        entry = None if proven.blocks is None else self._copied(proven.path or source.path, proven.blocks)
         self._made.lacks += proven.lacks
-        if proven.blocks is None:
+        if entry is None:
             return None
-        entry = self._copied(proven.path or source.path, proven.blocks)
         return replace(entry, seen=generation.SUSPECT if proven.lacks else proven.seen)
 
     def _is_here(self, held: Held) -> bool:
@@ -252,18 +253,11 @@ class _Taking:
         return self._destination.size(name) == held.entry.size
 
     def _copied(self, path: str, blocks: Iterator[bytes]) -> Entry:
-        digest, size = hashlib.sha256(), 0
-
-        def passing() -> Iterator[bytes]:
-            nonlocal size
-            for block in _through(digest, blocks):
-                size += len(block)
-                yield block
-
-        self._destination.write(f"{self._folder}/{path}", passing())
+        with Passing(blocks) as passing:
+            self._destination.write(f"{self._folder}/{path}", passing)
         self._made.copied_files += 1
-        self._made.copied_bytes += size
-        return Entry(path, size, digest.hexdigest())
+        self._made.copied_bytes += passing.size
+        return Entry(path, passing.size, passing.digest)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -296,25 +290,26 @@ class _Taking:
         noting.add(self._index_entry(index_path))
         for folder in paths.FOLDERS:
             self._destination.folder(f"{self._folder}/{folder}")
-        digest = hashlib.sha256()
-        self._destination.write(generation.list_of(self._number), _through(digest, noting.all()))
+        with Passing(noting.all()) as listed:
+            self._destination.write(generation.list_of(self._number), listed)
         if self._has_leftovers:
             for name in list(generations.unlisted(self._destination, self._number)):
                 self._destination.remove(name)
         self._destination.settle()
         self._copied(paths.MARKER, iter((data,)))
         self._destination.settle()
-        return digest.hexdigest()
+        return listed.digest
 
     def _index_entry(self, path: str) -> Entry:
         name = f"{self._folder}/{paths.INDEX}"
         if self._destination.local(name) is None:
             return self._copied(paths.INDEX, _of_file(self._handle.disk, path))
-        digest = hashlib.sha256()
-        size = sum(len(block) for block in _through(digest, self._destination.blocks(name)))
+        with Passing(self._destination.blocks(name)) as passing:
+            for _ in passing:
+                pass
         self._made.copied_files += 1
-        self._made.copied_bytes += size
-        return Entry(paths.INDEX, size, digest.hexdigest())
+        self._made.copied_bytes += passing.size
+        return Entry(paths.INDEX, passing.size, passing.digest)
 
     def _publish(self, one: Generation) -> None:
         self._destination.put(generation.record_of(self._number), generation.encode_record(one))
@@ -330,12 +325,6 @@ class _Taking:
             erased_in=tuple(old.number for old in before if old.head.next_seq <= one.erased_seq),
             left_out=len(self._handle.disk.listdir(quarantine)),
         )  # fmt: skip
-
-
-def _through(digest: hashlib._Hash, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    for block in blocks:
-        digest.update(block)
-        yield block
 
 
 def _of_file(disk: Disk, path: str) -> Iterator[bytes]:

@@ -59,6 +59,9 @@ class Wish:
     exact: bool = False
     """An edit in the tree is refused, not taken."""
 
+    edits: bool = False
+    """In a new store too, edits are taken: what they took the place of is nowhere, and could be damage as well."""
+
     most_bytes: int | None = None
     """What a snapshot may hold. None: 1 GiB, or 200 times its file."""
 
