@@ -56,6 +56,11 @@ class ImageIndex(SqliteIndex):
         super().unset_meta(key)
         self._save()
 
+    def take_over(self, fresh: SqliteIndex) -> None:
+        """The rows of another file become this one's, in one step: when they are derived anew."""
+        super().take_over(fresh)
+        self._save()
+
     def close(self) -> None:
         """The file has it all."""
         super().close()

@@ -6,7 +6,8 @@ HoldfastError
 │   ├── InvalidValueError                   metadata, content or an option that cannot be kept as given
 │   ├── InvalidDigestError                  not a digest, or an ambiguous prefix
 │   ├── InvalidQueryError                   a query, order or page token that makes no sense
-│   └── UnknownTypeError                    a relationship type outside the vocabulary
+│   ├── UnknownTypeError                    a relationship type outside the vocabulary
+│   └── UnknownBackendError                 nothing is installed for the URL of a blob store or index
 ├── NotFoundError (LookupError)         the record, revision or endpoint is not there
 ├── ConflictError                       the store's state does not allow it; nothing was written
 │   ├── NameTakenError                      a live record already has that name
@@ -32,6 +33,7 @@ HoldfastError
 │   ├── NotAStoreError            (exit 10)
 │   ├── NotABackupError           (exit 10)
 │   ├── IndexElsewhereError                 the store's index is on a server, and this call wants it in a file
+│   ├── BlobsElsewhereError                 the store's contents are in somebody else's blob store
 │   ├── BackupRefusedError                  a backup of this store does not belong there
 │   ├── StoreExistsError
 │   ├── LockedError               (exit 11)
@@ -132,6 +134,13 @@ class UnknownTypeError(InvalidInputError):
 
     code = "unknown-type"
     default_remedy = "Use one of the known types (`holdfast relate --types`), or register a new one."
+
+
+class UnknownBackendError(InvalidInputError):
+    """No installed package serves the scheme of a URL. Fields: `scheme`, `group` of entry points, `installed`."""
+
+    code = "unknown-backend"
+    default_remedy = "Install the package that serves it (`pip install 'holdfast[postgres]'` for postgresql://)."
 
 
 class NotFoundError(HoldfastError, LookupError):
@@ -298,13 +307,23 @@ class NotABackupError(StoreError):
 
 
 class IndexElsewhereError(StoreError):
-    """The index is in PostgreSQL; or the URL is that of another store's, or of the folder that this was copied from.
+    """The index is in PostgreSQL, or in one that somebody else has written; or it is another store's than the URL says.
 
-    Fields: `path`, `reason`: `postgresql`, `file`, `other-store`, `copied`, `distrusted`.
+    Fields: `path`, `reason`: `postgresql`, `elsewhere`, `file`, `other-store`, `copied`, `distrusted`.
     """
 
     code = "index-elsewhere"
-    default_remedy = "Give its URL: `holdfast.open(URL, blobs=FOLDER)`, or HOLDFAST_INDEX."
+    default_remedy = "Give its URL: `holdfast.open(FOLDER, index=URL)`, or HOLDFAST_INDEX."
+
+
+class BlobsElsewhereError(StoreError):
+    """The contents are in a blob store that somebody else has written, or are not, though one was given.
+
+    Fields: `path`, `reason`: `elsewhere` (say where), `folder` (they are in the store), `unsupported` (by this call).
+    """
+
+    code = "blobs-elsewhere"
+    default_remedy = "Give it: `holdfast.open(FOLDER, blobs=OBJECT_OR_URL)`, or HOLDFAST_BLOBS."
 
 
 class BackupRefusedError(StoreError):

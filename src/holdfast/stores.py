@@ -17,12 +17,14 @@ from holdfast.values.change import Actor
 # Care and exchange are imported when they are used: opening must not wait for `repair`.
 # ruff: noqa: PLC0415
 if TYPE_CHECKING:
+    from holdfast.blobs.contract import BlobStore
     from holdfast.care.fsck import FsckReport, OnFinding, Portion
     from holdfast.care.rebuild import RebuildReport
     from holdfast.care.recover import RecoverReport
     from holdfast.care.repair import RepairReport
     from holdfast.engine.recover import Progress
     from holdfast.exchange.tree_import import ImportReport
+    from holdfast.index.contract import Index
     from holdfast.index.sqlite import SqliteIndex
 
 
@@ -33,19 +35,26 @@ def open_store(
     create: bool = False,
     read_only: bool = False,
     lock_wait_s: float | None = None,
-    blobs: str | os.PathLike[str] | None = None,
+    blobs: BlobStore | str | os.PathLike[str] | None = None,
+    index: Index | str | None = None,
     tenant: str | None = None,
 ) -> Store:
     """Open the store in a folder; with `create`, make it if the folder is empty or absent.
 
-    `path` may be the URL of an index in PostgreSQL (docs/postgresql.md); `blobs` is the folder of the store then.
+    `index`: URL of its index in PostgreSQL (docs/postgresql.md), or an index that somebody else has written, or its URL
+    (docs/backends.md); `blobs`: who has its contents, likewise. None: as the environment says where the store asks for
+    it, else they are in the folder. What is given as an object is closed with the store. `path` may be the URL of an
+    index in PostgreSQL; `blobs` is the folder then.
     `tenant`: show and write this tenant's records only (docs/tenants.md); None: those of all.
+
+    Raises NotAStoreError, LockedError, FormatTooNewError, UnknownBackendError (nothing is installed for a URL),
+    IndexElsewhereError and BlobsElsewhereError (the store stands on other parts than were given).
     """
     _promised()
-    folder, index = places.of(path, blobs)
-    root = opening.place_of(folder)
+    said = places.of(path, blobs, index)
+    root = opening.place_of(said.folder)
     settings = Settings(
-        actor_of(actor), wait_s=_wait(root, lock_wait_s), read_only=read_only, index=index,
+        actor_of(actor), wait_s=_wait(root, lock_wait_s), read_only=read_only, index=said.index, parts=said.parts,
         tenant=tenancy.checked(tenant), pack_up_to=configuration.value("pack_up_to", root=root),
     )  # fmt: skip
     if ram.holds(root):
@@ -66,16 +75,17 @@ def _wait(path: str | os.PathLike[str], said: float | None) -> float:
 
 
 def create_store(
-    path: str | os.PathLike[str], *, actor: Actor | str | None = None, blobs: str | os.PathLike[str] | None = None
-) -> Store:
+    path: str | os.PathLike[str], *, actor: Actor | str | None = None,
+    blobs: BlobStore | str | os.PathLike[str] | None = None, index: Index | str | None = None,
+) -> Store:  # fmt: skip
     """Make an empty store in a new or empty folder and open it; StoreExistsError.
 
-    `path` may be the URL of a PostgreSQL database; `blobs` is the folder then, and the database gets the index.
+    `index` and `blobs`, and a `path` that is the URL of a PostgreSQL database: see `open`.
     """
-    folder, index = places.of(path, blobs)
-    settings = Settings(actor_of(actor), index=index)
-    opening.create(folder, settings)
-    return Store(opening.open_store(folder, settings))
+    said = places.of(path, blobs, index)
+    settings = Settings(actor_of(actor), index=said.index, parts=said.parts)
+    opening.create(said.folder, settings)
+    return Store(opening.open_store(said.folder, settings))
 
 
 def memory_store(*, actor: Actor | str | None = None, index: SqliteIndex | None = None) -> Store:

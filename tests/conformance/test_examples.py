@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import holdfast
+from holdfast import Store
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.testing.conformance import BlobStoreConformance, Capability, IndexConformance
 from holdfast.testing.conformance.marks import EVERYTHING
@@ -53,6 +54,11 @@ class TestImageIndex(IndexConformance):
     def open_index(self, place: Path) -> SqliteIndex:
         index: SqliteIndex = image_index.ImageIndex(place / "index.image")
         return index
+
+    def open_store(self, place: Path) -> Store:
+        """Both examples together, under a store in a folder."""
+        bucket = bucket_blobs.BucketBlobs(bucket_blobs.FolderBucket(place / "bucket"))
+        return holdfast.open(place / "store", blobs=bucket, index=self.open_index(place), create=True)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)

@@ -24,6 +24,8 @@ ONLY_OF_A_FILE = {
     "test_reading_one_asks_the_index_once_and_a_second_time_not_at_all": "listens to SQLite's statements",
     "test_relationships_outlive_the_handle_and_the_index": "removes the file",
     "test_runs_outlive_the_handle_and_the_index": "removes the file",
+    "test_a_lost_search_file_is_made_anew_and_a_reader_does_without": "removes the file of the full text",
+    "test_what_is_redacted_is_in_no_index_either": "reads the file's bytes; of a server's tables see tests/index",
 }
 """Tests that say something of SQLite's file and planner, each with its reason."""
 

@@ -118,7 +118,7 @@ def _store(root: str, warnings: list[str]) -> dict[str, Any]:
         "known schema": LATEST_SCHEMA_VERSION,
     }
     try:
-        seen = opening.read_marker(root, Disk(), served=True)
+        seen = opening.read_marker(root, Disk(), served=True, elsewhere=True)
         found |= {"id": seen.store_id, "format": seen.format_version, "requires": list(seen.features)}
     except HoldfastError as error:
         found["marker"] = error.code
@@ -130,7 +130,8 @@ def _store(root: str, warnings: list[str]) -> dict[str, Any]:
     found["files"] = diagnostics.files(root, Disk())
     found["writer"] = _holder(os.path.join(root, paths.WRITER_LOCK))
     found["open elsewhere or here"] = _holder(os.path.join(root, paths.HANDLES_LOCK)) is not None
-    if found["marker"] == "sound" and found[paths.INDEX] is None and marker.SERVED not in found["requires"]:
+    away = {marker.SERVED, marker.INDEX_ELSEWHERE}
+    if found["marker"] == "sound" and found[paths.INDEX] is None and away.isdisjoint(found["requires"]):
         warnings.append("there is no index: it is made anew when the store is opened")
     return found
 

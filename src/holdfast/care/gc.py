@@ -23,7 +23,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from holdfast.blobs import LocalBlobs
 from holdfast.care import chunking, gathering, packing, repack
 from holdfast.care.certainty import CLOCK_FACT, clock_fact, prove_chain, prove_clock, prove_rows
 from holdfast.engine import chunk_marks, derive, feeding
@@ -175,7 +174,6 @@ class Gc:
         prove_rows(handle)
         for _ in self._leftover_files():
             pass
-        assert isinstance(handle.blobs, LocalBlobs)
         for _ in handle.blobs.walk():  # a folder that cannot be read stops gc before its first removal
             pass
         chunk_marks.mark(handle)
@@ -293,7 +291,6 @@ class Gc:
 
     def _stray_files(self) -> Iterator[tuple[str, int]]:
         limit = self._before_us()
-        assert isinstance(self._handle.blobs, LocalBlobs)
         for entry in self._handle.blobs.walk():
             if entry.digest is not None and entry.modified_us <= limit and self._is_stray(entry.digest):
                 yield entry.digest, entry.stored_bytes

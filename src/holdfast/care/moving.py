@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from holdfast.blobs import LocalBlobs, buffered
 from holdfast.care.backup.folder import Folder
 from holdfast.engine import open as opening
 from holdfast.engine import recover, served
@@ -88,6 +89,7 @@ def _filled(source: Handle, place: Folder, done: _Done, settings: Settings) -> H
                 source.journal.settle()
                 source.keeper.settle()
             _copy(Folder(source.root, source.disk), place, done)
+            _take_home(source, place, done)
         finally:
             source.writer.release()
         place.put(_NOTE, source.marker.store_id.encode())
@@ -97,6 +99,24 @@ def _filled(source: Handle, place: Folder, done: _Done, settings: Settings) -> H
         place.put(paths.MARKER, marker.encode(replace(found, features=features)))
         place.remove("lock")
     return head
+
+
+def _take_home(source: Handle, place: Folder, done: _Done) -> None:
+    """Contents that somebody else's blob store has become files of the copy, durable when this returns."""
+    if source.blobs_elsewhere is None:
+        return
+    home = LocalBlobs(place.root, source.disk)
+    for entry in source.blobs_elsewhere.walk():
+        if entry.digest is None:
+            continue
+        if home.stat(entry.digest) is not None:
+            done.kept += 1
+            continue
+        with buffered(source.blobs.open(entry.digest)) as content:
+            staged = home.stage(content)
+        (made,) = home.publish([staged])
+        done.files += 1
+        done.bytes += made.stored_bytes
 
 
 def _only_unproven(place: Folder, store_id: str) -> bool:

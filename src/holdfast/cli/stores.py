@@ -19,18 +19,21 @@ NOUNS = ("collection", "artifact", "relationship", "run")
 
 @command("init")
 @click.argument("folder", required=False, type=click.Path())
-@click.option("--index", "url", metavar="URL", help="Keep the index in a PostgreSQL database: postgresql://…")
-def init(inv: Invocation, folder: str | None, url: str | None) -> None:
+@click.option(
+    "--index", metavar="URL", help="Keep the index elsewhere, such as in a PostgreSQL database: postgresql://…"
+)
+@click.option("--blobs", metavar="URL", help="Keep contents elsewhere: where an installed package says so.")
+def init(inv: Invocation, folder: str | None, index: str | None, blobs: str | None) -> None:
     """Make a new, empty store.
 
     FOLDER is the folder to make it in: made if absent, else it must be empty. Without it -C, HOLDFAST_STORE or the
     current folder is taken.
 
-    With --index the folder has contents and journal only. The URL is not kept: name it in HOLDFAST_INDEX from then on,
-    and leave a password to ~/.pgpass.
+    With --index or --blobs the folder has the journal and what is not kept elsewhere. URLs are not kept: name them in
+    HOLDFAST_INDEX and HOLDFAST_BLOBS from then on, and leave a password to ~/.pgpass.
     """
     where = folder or inv.store or os.environ.get("HOLDFAST_STORE") or "."
-    with holdfast.create(url or where, actor=actor(), blobs=where if url else None) as store:
+    with holdfast.create(where, actor=actor(), blobs=blobs, index=index) as store:
         inv.out.document({"path": str(store.path), "id": store.id})
         inv.out.said(f"made a store in {text.safe(str(store.path))}")
         inv.out.said("next: holdfast add FILE…   takes in files and trees")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.chunks import RecipeFolder
+from holdfast.blobs.contract import BlobStore
 from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
 from holdfast.engine import gaps, presence, recover, torn
@@ -200,12 +201,12 @@ def _lags(index: SqliteIndex, journal: Journal) -> bool:
 
 def build(
     path: str, root: str, found: Marker, disk: Disk, *, old: SqliteIndex | None, progress: Progress | None = None,
-    others: Sequence[Iterator[Transaction]] = (), copied: bool = False,
+    others: Sequence[Iterator[Transaction]] = (), copied: bool = False, elsewhere: BlobStore | None = None,
 ) -> Derived:  # fmt: skip
     """Make a new index at `path` from the journal, the transactions of an old index, and the blobs that are there.
 
     `others`: more copies of the chain, such as a backup's; each transaction proves itself. `copied`: the old index
-    came by a file-by-file copy.
+    came by a file-by-file copy. `elsewhere`: who has the contents, where they are not in the folder.
 
     Durable when it returns. Raises ChainForkedError if the two copies of the chain contradict each other.
     """
@@ -221,7 +222,7 @@ def build(
         ghosts = copied and old is not None
         result = recover.derive(target, change.origin(found.store_id), sources, progress, copied=ghosts)
         result.trouble += damaged
-        result.unread += presence.fill(target, root, disk, progress, old=old)
+        result.unread += presence.fill(target, root, disk, progress, old=old, elsewhere=elsewhere)
     finally:
         target.close()
     fd = disk.open_append(path)
@@ -232,11 +233,11 @@ def build(
 
 def replace_index(
     root: str, found: Marker, disk: Disk, *, copied: bool, progress: Progress | None = None,
-    others: Sequence[Iterator[Transaction]] = (), judge: Judge | None = None,
+    others: Sequence[Iterator[Transaction]] = (), judge: Judge | None = None, elsewhere: BlobStore | None = None,
 ) -> Derived:  # fmt: skip
     """Derive a new index and put it in the old one's place. Writer lock and exclusive handles lock are held.
 
-    `judge` is shown what was derived before anything is touched, and may refuse it by raising.
+    `judge` is shown what was derived before anything is touched, and may refuse it by raising. `elsewhere`: as `build`.
 
     The old file goes first, so that at no moment a database stands beside the write-ahead log of another. A crash in
     between leaves no index, but the new one in `tmp/` under a name that says that it is whole: the next open derives
@@ -248,8 +249,10 @@ def replace_index(
     span = None
     try:
         with finished(root, disk) as more:
-            chains = [*others, *more]
-            result = build(temporary, root, found, disk, old=old, progress=progress, others=chains, copied=copied)
+            result = build(
+                temporary, root, found, disk, old=old, progress=progress, others=[*others, *more], copied=copied,
+                elsewhere=elsewhere,
+            )  # fmt: skip
         with contextlib.suppress(HoldfastError):
             span = copied_span(old) if old is not None and not copied else None
         if judge is not None:

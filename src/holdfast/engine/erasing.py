@@ -222,7 +222,9 @@ def _remove_blobs(handle: Handle, announced: Announced, done: Erased) -> None:
             continue
         plain = digest.removeprefix("sha256:")
         gone.add(digest)
-        if LocalBlobs(handle.root, handle.disk).delete(digest):
+        if handle.blobs_elsewhere is not None:
+            done.blobs += handle.blobs_elsewhere.delete(digest)
+        elif LocalBlobs(handle.root, handle.disk).delete(digest):
             done.blobs += 1
             handle.disk.fsync_dir(os.path.join(handle.root, paths.blob_folder(bytes.fromhex(plain))))
         done.quarantined += _unlink_all(handle, folder, plain)
@@ -358,7 +360,7 @@ def _take_over(handle: Handle, temporary: str) -> None:
     """The new rows become the index's; of the old ones nothing is left in it."""
     fresh = SqliteIndex(temporary)
     try:
-        presence.fill(fresh, handle.root, handle.disk, old=handle.index)
+        presence.fill(fresh, handle.root, handle.disk, old=handle.index, elsewhere=handle.blobs_elsewhere)
         for key in derive.FACTS:
             if (value := handle.index.meta(key)) is not None:
                 fresh.set_meta(key, value)

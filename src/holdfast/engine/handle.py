@@ -13,6 +13,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast import ram
+from holdfast.blobs import LocalBlobs
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine.locks import HandlesLock, WriterLock
@@ -112,6 +113,11 @@ class Handle:
         if found is None:
             raise HandleDeadError("the store in memory was closed", reason="closed")
         return found
+
+    @property
+    def blobs_elsewhere(self) -> BlobStore | None:
+        """The blob store, if somebody else has written it: then the folder has none of the contents."""
+        return None if isinstance(self.blobs, LocalBlobs) else self.blobs
 
     @property
     def origin(self) -> Head:

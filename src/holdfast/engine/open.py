@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
+from typing import TYPE_CHECKING
 
 from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.disk import Disk
-from holdfast.engine import derive, gaps, placing, presence, recover, torn
-from holdfast.engine.derive import Distrust, Judge
+from holdfast.engine import derive, judging, presence, recover, torn
+from holdfast.engine.derive import Distrust
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.locks import HandlesLock, WriterLock
-from holdfast.engine.recover import Derived
 from holdfast.engine.settings import Settings
 from holdfast.errors import (
-    ChainBrokenError,
     FormatTooNewError,
     LockedError,
     NoSpaceError,
@@ -23,12 +23,14 @@ from holdfast.errors import (
     ReadOnlyError,
     StoreExistsError,
 )
-from holdfast.formats import generation, lines, marker, paths
+from holdfast.formats import generation, marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
-from holdfast.values import change, moment
-from holdfast.values.change import Head
+from holdfast.values import moment
+
+if TYPE_CHECKING:
+    from holdfast.engine.served import Site
 
 _PATIENCE_S = 1.0
 
@@ -52,13 +54,9 @@ def create(root: str, settings: Settings, *, store_id: str | None = None) -> Non
         raise StoreExistsError(f"there is a store at {root}", path=root)
     if leftovers:
         raise StoreExistsError(f"{root} is not empty", path=root, remedy="Choose an empty or a new folder.")
-    if settings.index is not None:
-        from holdfast.engine import served  # noqa: PLC0415 - what it needs comes with an extra
-
-        served.demand_free(settings.index)
+    features = _demand_free(settings)
     for folder in paths.FOLDERS:
         disk.mkdir(os.path.join(root, folder))
-    features = (marker.SERVED,) if settings.index else ()
     data = marker.encode(Marker(store_id or moment.draw_id(settings.clock.now_us()), features=features))
     temporary = os.path.join(root, paths.TMP, f"marker-{os.getpid()}-{time.time_ns()}.tmp")
     fd = disk.create(temporary)
@@ -75,11 +73,26 @@ def create(root: str, settings: Settings, *, store_id: str | None = None) -> Non
     disk.fsync_dir(os.path.dirname(os.path.abspath(root)))
 
 
-def read_marker(root: str, disk: Disk, *, served: bool = False) -> Marker:
+def _demand_free(settings: Settings) -> tuple[str, ...]:
+    """What the marker is to ask for; typed errors if another store has the index that was given."""
+    features: tuple[str, ...] = ()
+    if settings.index is not None:
+        from holdfast.engine import served  # noqa: PLC0415 - what it needs comes with an extra
+
+        served.demand_free(settings.index)
+        features = (marker.SERVED,)
+    if settings.parts is not None:
+        from holdfast.engine import elsewhere  # noqa: PLC0415 - start-up time: most stores have no such parts
+
+        features += elsewhere.demanded(settings.parts)
+    return features
+
+
+def read_marker(root: str, disk: Disk, *, served: bool = False, elsewhere: bool = False) -> Marker:
     """The marker of a store; NotAStoreError, FormatTooNewError, IndexElsewhereError unless `served` (see there)."""
     path = os.path.join(root, paths.MARKER)
     try:
-        return marker.decode(disk.read_file(path, marker.MAX_BYTES), path, served=served)
+        return marker.decode(disk.read_file(path, marker.MAX_BYTES), path, served=served, elsewhere=elsewhere)
     except FileNotFoundError:
         raise NotAStoreError(f"{root} is not a store: it has no {paths.MARKER}", path=root) from None
     except FormatTooNewError as error:
@@ -116,8 +129,16 @@ def open_store(root: str, settings: Settings) -> Handle:
     disk = settings.disk
     if not settings.read_only:
         demand_no_backup(root)
-    found = read_marker(root, disk, served=True)
-    if settings.index is not None or marker.SERVED in found.features:
+    found = read_marker(root, disk, served=True, elsewhere=True)
+    if (
+        settings.parts is not None
+        or marker.INDEX_ELSEWHERE in found.features
+        or marker.BLOBS_ELSEWHERE in found.features
+    ):
+        from holdfast.engine import elsewhere  # noqa: PLC0415 - start-up time: most stores have no such parts
+
+        settings = elsewhere.completed(root, found, settings)
+    if settings.index is not None or marker.SERVED in found.features or (settings.parts and settings.parts.index):
         return _open_served(root, found, settings)
     if settings.read_only:
         return _open_to_read(root, found, settings)
@@ -140,7 +161,7 @@ def open_store(root: str, settings: Settings) -> Handle:
         raise
     handle = _handle(root, found, settings, writer, users, index, opened)
     try:
-        demand_own_chain(index, found, root)
+        judging.demand_own_chain(index, found, root)
         _level_at_open(handle, after_crash=after_crash)
     except BaseException:
         handle.close()
@@ -149,29 +170,41 @@ def open_store(root: str, settings: Settings) -> Handle:
 
 
 def _open_served(root: str, found: Marker, settings: Settings) -> Handle:
-    """Open a store whose index is on a server: who may only read needs one that can be trusted."""
+    """Open a store whose index is no file of it: who may only read needs one that can be trusted."""
     from holdfast.engine import served  # noqa: PLC0415 - what it needs comes with an extra
 
     locks = os.path.join(root, paths.WRITER_LOCK), os.path.join(root, paths.HANDLES_LOCK)
     reads = settings.read_only
     writer, users = WriterLock(locks[0], absent_is_fine=reads), HandlesLock(locks[1], absent_is_fine=reads)
-    site = served.Site(root, found, settings.disk, writer, users, wait_s=settings.wait_s)
+    blobs = settings.parts.blobs if settings.parts else None
+    site = served.Site(root, found, settings.disk, writer, users, wait_s=settings.wait_s, blobs=blobs)
     try:
         after_crash = not reads and torn.alone(users)  # no log of ours tells, so whoever comes first looks
-        index, opened = served.ready(site, settings.index, _judge, read_only=reads)
+        index, opened = _index_elsewhere(site, settings)
     except BaseException:
         writer.close()
         users.close()
         raise
     handle = _handle(root, found, settings, writer, users, index, opened)
     try:
-        demand_own_chain(index, found, root)
+        judging.demand_own_chain(index, found, root)
         if not reads:
             _level_at_open(handle, after_crash=after_crash)
     except BaseException:
         handle.close()
         raise
     return _limited(handle)
+
+
+def _index_elsewhere(site: Site, settings: Settings) -> tuple[SqliteIndex, Opened]:
+    judge = functools.partial(judging.judge, blobs=site.blobs)
+    if settings.parts and settings.parts.index:
+        from holdfast.engine import elsewhere  # noqa: PLC0415 - start-up time: most stores have no such parts
+
+        return elsewhere.ready(site, settings.parts.index, judge, read_only=settings.read_only)
+    from holdfast.engine import served  # noqa: PLC0415 - what it needs comes with an extra
+
+    return served.ready(site, settings.index, judge, read_only=settings.read_only)
 
 
 def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
@@ -182,15 +215,17 @@ def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
     try:
         users.acquire(shared=True, wait_s=settings.wait_s)
         doubt, path, opened = _doubt_to_read(root, settings.disk, users), os.path.join(root, paths.INDEX), Opened()
+        if doubt is not None and settings.parts is not None:
+            raise judging.only_by_a_writer(root, doubt)
         if doubt is not None:
             from holdfast.engine.private import private_index  # noqa: PLC0415 - start-up time: hardly ever needed
 
-            judge = _judge(root, found, settings.disk, doubt)
+            judge = judging.judge(root, found, settings.disk, doubt)
             private = private_index(root, found, settings.disk, doubt, judge)
             path, opened, discard = private.path, private.opened, private.discard
         index = SqliteIndex(path, read_only=True)
         index.check()
-        demand_own_chain(index, found, root)
+        judging.demand_own_chain(index, found, root)
     except BaseException:
         writer.close()
         users.close()
@@ -228,7 +263,8 @@ def _handle(
         root=root,
         marker=found,
         disk=disk,
-        blobs=ChunkedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
+        blobs=(settings.parts and settings.parts.blobs)
+        or ChunkedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
         index=index,
         journal=Journal(root, disk),
         writer=writer,
@@ -245,6 +281,7 @@ def _handle(
 def _ready(root: str, found: Marker, settings: Settings, writer: WriterLock, users: HandlesLock) -> Opened:
     """See to it that there is an index whose rows can be trusted, and hold the handles lock shared."""
     users.acquire(shared=True, wait_s=settings.wait_s)
+    blobs = settings.parts.blobs if settings.parts else None
     if derive.distrust(root, settings.disk, users) is None:
         return Opened()
     users.release()
@@ -256,65 +293,12 @@ def _ready(root: str, found: Marker, settings: Settings, writer: WriterLock, use
             return Opened()
         users.acquire(shared=False, wait_s=settings.wait_s)
         users.sign("deriving the index")
-        judge = _judge(root, found, settings.disk, doubt)
-        result = derive.replace_index(root, found, settings.disk, copied=doubt.copied, judge=judge)
+        judge = judging.judge(root, found, settings.disk, doubt, blobs=blobs)
+        result = derive.replace_index(root, found, settings.disk, copied=doubt.copied, judge=judge, elsewhere=blobs)
     finally:
         users.acquire(shared=True, wait_s=settings.wait_s)
         writer.release()
     return Opened(rebuilt=result.changes > 0, reason=doubt.reason, transactions=result.transactions)
-
-
-def _judge(root: str, found: Marker, disk: Disk, doubt: Distrust) -> Judge:
-    """What opening does not take for the whole: an empty store where there is content, and a chain with a gap.
-
-    `holdfast rebuild` and repair do, for they say so.
-    """
-
-    def judge(result: Derived) -> None:
-        origin = change.origin(found.store_id)
-        if result.transactions == 0 and result.beyond is not None:
-            first = next(recover.from_journal(Journal(root, disk)), None)
-            if first is not None and first.entry.first == 1:
-                raise _foreign(root, found)
-        if result.beyond is not None and not doubt.copied:
-            raise gaps.refuse(Head(result.next_seq, origin.hash), result.beyond)
-        both_say_none = doubt.reason == derive.A_COPY and _is_blank(root, disk)
-        if result.transactions == 0 and not both_say_none and placing.has_content(root, disk):
-            raise ChainBrokenError(
-                f"{root} holds content, but neither journal nor index has any transaction ({doubt.reason})",
-                seq=1, where="journal and index",
-                remedy=f"Nothing was touched. Put {paths.JOURNAL}/ or {paths.INDEX} back from a copy, or run `holdfast "
-                "fsck --repair --from PATH`; --accept-loss --lost-and-found begins anew and keeps the content.",
-            )  # fmt: skip
-
-    return judge
-
-
-def _is_blank(root: str, disk: Disk) -> bool:
-    """Whether there is a journal and it has not one byte: with a sound index, it proves that nothing was committed."""
-    folder = os.path.join(root, paths.JOURNAL)
-    return os.path.isdir(folder) and not any(
-        facts.st_size for _, _, path in Journal(root, disk).segments() if (facts := disk.stat(path)) is not None
-    )
-
-
-def demand_own_chain(index: SqliteIndex, found: Marker, root: str) -> None:
-    """Raise unless the chain begins with the marker's store, and ends in words that this software knows."""
-    ends = index.chain.ends()
-    if ends is None:
-        return
-    first, last = lines.peek(ends[0]), lines.peek(ends[1])
-    if first is not None and last is not None and first.first == 1 and first.prev != change.origin(found.store_id).hash:
-        raise _foreign(root, found)
-
-
-def _foreign(root: str, found: Marker) -> ChainBrokenError:
-    return ChainBrokenError(
-        f"{paths.MARKER} in {root} names the store {found.store_id}, and the first transaction is another store's",
-        seq=1, where="marker",
-        remedy="Nothing was touched. Files of two stores were mixed, or the marker is damaged: `holdfast fsck` says "
-        "what fits, `holdfast fsck --repair` writes a marker anew whose id is proven.",
-    )  # fmt: skip
 
 
 def _level_at_open(handle: Handle, *, after_crash: bool) -> None:

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable
 
 from holdfast.blobs import LocalBlobs
+from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine import placing
 from holdfast.engine.handle import Handle
@@ -25,18 +26,20 @@ Progress = Callable[[int, int | None, str, str], None]
 
 
 def fill(
-    target: SqliteIndex, root: str, disk: Disk, progress: Progress | None = None, *, old: SqliteIndex | None = None
-) -> list[str]:
+    target: SqliteIndex, root: str, disk: Disk, progress: Progress | None = None, *, old: SqliteIndex | None = None,
+    elsewhere: BlobStore | None = None,
+) -> list[str]:  # fmt: skip
     """All rows anew; what kept the first few files from being read, in words.
 
-    `old`: whose rows of these are kept, and what it keeps of packs that lost it with the power, perhaps.
+    `old`: whose rows of these are kept, and what it keeps of packs that lost it with the power, perhaps. `elsewhere`:
+    the blob store that has the contents, where they are not in the folder.
     """
 
     def seen(count: int) -> None:
         if progress and count % 1000 == 0:
             progress(count, None, "looking at blobs", "blobs")
 
-    blobs = LocalBlobs(root, disk)
+    blobs: BlobStore = elsewhere or LocalBlobs(root, disk)
     unread: list[str] = []
     target.begin()
     try:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine import derive
 from holdfast.engine.derive import Distrust, Judge
@@ -36,7 +37,9 @@ JudgeOf = Callable[[str, Marker, Disk, Distrust], Judge]
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The folder of a store, and its locks. `writer`: None if the caller holds it."""
+    """The folder of a store, and its locks. `writer`: None if the caller holds it. `blobs`: who has the contents, where
+    they are not in the folder.
+    """
 
     root: str
     marker: Marker
@@ -44,6 +47,7 @@ class Site:
     writer: WriterLock | None
     users: HandlesLock
     wait_s: float = 30.0
+    blobs: BlobStore | None = None
 
 
 def ready(site: Site, url: str | None, judge: JudgeOf, *, read_only: bool) -> tuple[PostgresIndex, Opened]:
@@ -58,7 +62,7 @@ def ready(site: Site, url: str | None, judge: JudgeOf, *, read_only: bool) -> tu
         site.users.acquire(shared=True, wait_s=site.wait_s)
         doubt = _doubt(site, index)
         if doubt is None:
-            _settle(site, read_only=read_only)
+            settle(site, read_only=read_only)
             return index, Opened()
         if read_only:
             raise IndexElsewhereError(
@@ -72,7 +76,7 @@ def ready(site: Site, url: str | None, judge: JudgeOf, *, read_only: bool) -> tu
     except BaseException:
         index.close()
         raise
-    _settle(site, read_only=False)
+    settle(site, read_only=False)
     if result is None:
         return index, Opened()
     return index, Opened(rebuilt=result.changes > 0, reason=doubt.reason, transactions=result.transactions)
@@ -114,7 +118,7 @@ def place_of(root: str, disk: Disk) -> str | Place | None:
     """
     path = os.path.join(root, paths.MARKER)
     try:
-        found = marker.decode(disk.read_file(path, marker.MAX_BYTES), path, served=True)
+        found = marker.decode(disk.read_file(path, marker.MAX_BYTES), path, served=True, elsewhere=True)
     except (HoldfastError, FileNotFoundError):
         return None
     if marker.SERVED not in found.features:
@@ -205,7 +209,8 @@ def _serves_another(place: str, root: str) -> IndexElsewhereError:
     )  # fmt: skip
 
 
-def _settle(site: Site, *, read_only: bool) -> None:
+def settle(site: Site, *, read_only: bool) -> None:
+    """The folder's own part of opening: what is to be in it, and who has it open."""
     if read_only:
         return
     for folder in paths.FOLDERS:
@@ -261,7 +266,10 @@ def _replaced(site: Site, index: PostgresIndex, judge: Judge, others: Sequence[I
     try:
         old = index if index.exists() else None
         with derive.finished(site.root, site.disk) as more:
-            result = derive.build(temporary, site.root, site.marker, site.disk, old=old, others=[*others, *more])
+            chains = [*others, *more]
+            result = derive.build(
+                temporary, site.root, site.marker, site.disk, old=old, others=chains, elsewhere=site.blobs
+            )
         judge(result)
         _load(fresh, temporary, site.marker.store_id)
         fresh.replace(index, keep=result.unreachable > 0 or bool(result.trouble))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from holdfast.disk import Disk
 from holdfast.errors import InvalidValueError
@@ -13,13 +14,17 @@ from holdfast.values.change import ACTOR_KINDS, Actor
 from holdfast.values.frozen import dataclass
 from holdfast.values.moment import Clock, SystemClock
 
+if TYPE_CHECKING:
+    from holdfast.engine.parts import Parts
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How a store is opened. `wait_s`: seconds to wait for a lock.
 
     `pack_up_to`: content of up to so many bytes goes into packs, 0: none does; None: as usual. `index`: URL of an index
-    on a server; None: it is a file of the store. `tenant`: whose records are shown and written; None: all.
+    on a server; None: it is a file of the store. `parts`: a blob store or an index that somebody else has written;
+    None: as the environment says. `tenant`: whose records are shown and written; None: all.
     """
 
     actor: Actor
@@ -29,6 +34,7 @@ class Settings:
     disk: Disk = field(default_factory=Disk)
     pack_up_to: int | None = None
     index: str | None = None
+    parts: Parts | None = None
     tenant: str | None = None
 
 

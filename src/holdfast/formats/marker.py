@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.errors import FormatTooNewError, IndexElsewhereError, InvalidValueError, NotAStoreError
+from holdfast.errors import (
+    BlobsElsewhereError,
+    FormatTooNewError,
+    IndexElsewhereError,
+    InvalidValueError,
+    NotAStoreError,
+)
 from holdfast.values import canon, moment
 from holdfast.values.frozen import dataclass
 
@@ -14,7 +20,10 @@ FORMAT_VERSION = 0
 SERVED = "index-postgresql"
 """The index of this store is no file of it: a PostgreSQL server has it. Where, the store does not say."""
 
-KNOWN_FEATURES: frozenset[str] = frozenset({SERVED})
+INDEX_ELSEWHERE, BLOBS_ELSEWHERE = "index-elsewhere", "blobs-elsewhere"
+"""The index, or the contents, are in what somebody else has written (engine/parts.py); it does not say by what."""
+
+KNOWN_FEATURES: frozenset[str] = frozenset({SERVED, INDEX_ELSEWHERE, BLOBS_ELSEWHERE})
 MAX_BYTES = 64 * 1024
 
 
@@ -29,8 +38,9 @@ class Marker:
 
 
 def filed(marker: Marker) -> Marker:
-    """Of the same store, with its index in a file: what a backup has, which has to open without a server."""
-    return replace(marker, features=tuple(one for one in marker.features if one != SERVED))
+    """Of the same store, with all its parts in the folder: what a backup has, which has to open without a server."""
+    away = (SERVED, INDEX_ELSEWHERE, BLOBS_ELSEWHERE)
+    return replace(marker, features=tuple(one for one in marker.features if one not in away))
 
 
 def encode(marker: Marker) -> bytes:
@@ -49,10 +59,11 @@ def encode(marker: Marker) -> bytes:
     )
 
 
-def decode(data: bytes, where: str, *, served: bool = False) -> Marker:
+def decode(data: bytes, where: str, *, served: bool = False, elsewhere: bool = False) -> Marker:
     """Read the marker; NotAStoreError if it is none, FormatTooNewError if it asks for what is unknown here.
 
-    `served`: the caller can do with an index on a server; else IndexElsewhereError, where there is one.
+    `served`: the caller can do with an index on a server; else IndexElsewhereError, where there is one. `elsewhere`:
+    with parts that somebody else has written; else IndexElsewhereError, BlobsElsewhereError.
     """
     try:
         value = canon.decode(data)
@@ -74,4 +85,8 @@ def decode(data: bytes, where: str, *, served: bool = False) -> Marker:
         )
     if SERVED in marker.features and not served:
         raise IndexElsewhereError(f"the index of {where} is in PostgreSQL", path=where, reason="postgresql")
+    if BLOBS_ELSEWHERE in marker.features and not elsewhere:
+        raise BlobsElsewhereError(f"the contents of {where} are elsewhere", path=where, reason="elsewhere")
+    if INDEX_ELSEWHERE in marker.features and not elsewhere:
+        raise IndexElsewhereError(f"the index of {where} is elsewhere", path=where, reason="elsewhere")
     return marker

@@ -25,7 +25,7 @@ I-15 Who follows is woken: `wait` returns when another thread or process has com
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from holdfast.index.chain import ChainRows
 from holdfast.index.execute import Executor
@@ -42,6 +42,9 @@ from holdfast.index.select.relationships import RelationshipRows
 from holdfast.index.select.runs import RunRows
 from holdfast.index.select.whole import Whole
 from holdfast.values.change import Body
+
+if TYPE_CHECKING:
+    from holdfast.index.sqlite import SqliteIndex
 
 
 @runtime_checkable
@@ -75,6 +78,14 @@ class Index(Protocol):
 
     def identity(self) -> str:
         """What a copy of the index cannot carry along: where it differs from what was noted, no row is trusted."""
+        ...
+
+    def again(self, *, read_only: bool = True) -> Index:
+        """Another handle on the same index, while this one is open."""
+        ...
+
+    def take_over(self, fresh: SqliteIndex) -> None:
+        """The rows of a file become this index's, in place of all that it had: in one step, durable on return."""
         ...
 
     def close(self) -> None:

@@ -219,6 +219,10 @@ class Database(SqliteDatabase):
                 self._every = [(thread, one) for thread, one in self._every if one is not other]
             other.close()
 
+    def become(self, source: sqlite3.Connection, *, pages: int) -> None:
+        """Be a copy of another database, by SQLite's own backup, so many pages at a time (-1: at once)."""
+        source.backup(self.raw(), pages=pages)
+
     def copy_to(self, path: str) -> None:
         """This whole database as it is committed, in a new file, synced. Errors typed."""
         try:

@@ -311,6 +311,13 @@ class RamDatabase(Database):
             raise FileNotFoundError(path)
         self._file = cast("RamFile", ram.database(path) or ram.put_database(path, RamFile()))
 
+    def become(self, source: sqlite3.Connection, *, pages: int) -> None:
+        """Be a copy of another database, in memory as well or in a file."""
+        if isinstance(source, RamLink):
+            super().become(source, pages=pages)
+        else:
+            self._file.copy_from(source)
+
     def _connect(self) -> sqlite3.Connection:
         link = cast("sqlite3.Connection", RamLink(self._file, read_only=self.read_only))
         with self._guard:

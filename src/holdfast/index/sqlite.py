@@ -343,7 +343,7 @@ class SqliteIndex:
         `at_once`: in one read, so that whoever commits meanwhile does not make it begin again.
         """
         with self.database.errors(), self.database.committed() as connection:
-            connection.backup(target.database.raw(), pages=-1 if at_once else 1024)
+            target.database.become(connection, pages=-1 if at_once else 1024)
 
     def take_over(self, fresh: SqliteIndex) -> None:
         """The rows of another file become this index's, page by page; no old page is left, in the file or its log.

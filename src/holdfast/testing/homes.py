@@ -87,13 +87,23 @@ class Schemas:
         from holdfast.index.postgres.index import PostgresIndex  # noqa: PLC0415
 
         self._url, self._index = url, PostgresIndex
-        self._link = psycopg.connect(url, autocommit=True)
+        self._connect: Callable[[], Any] = lambda: psycopg.connect(url, autocommit=True)
+        self._links = {os.getpid(): self._connect()}
         self._error = psycopg.Error
         self._made: set[str] = set()
         self._process = os.getpid()
         self._idle: list[str] = []
+        self._usual: frozenset[str] = frozenset()
         self._patch = pytest.MonkeyPatch()
         self._create, self._migrate = opening.create, PostgresIndex.migrate
+
+    @property
+    def _link(self) -> Any:
+        """A connection of this process: a test may fork, and what the child said the parent would not know of."""
+        process = os.getpid()
+        if process not in self._links:
+            self._links[process] = self._connect()
+        return self._links[process]
 
     @contextlib.contextmanager
     def of_a_module(self, patch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -118,7 +128,8 @@ class Schemas:
         """Drop them all."""
         for schema in [*self._made, *self._idle]:
             self._drop(schema)
-        self._link.close()
+        for link in self._links.values():
+            link.close()
 
     def url_of(self, root: str) -> str:
         """Where the index of the store in a folder is."""
@@ -151,6 +162,9 @@ class Schemas:
         tables = [name for (name,) in self._link.execute(listed, (schema,)).fetchall()]
         if not tables:
             return
+        if not self._is_as_made(schema, tables):
+            self._drop(schema)
+            return
         aside = f"idle_{os.urandom(8).hex()}"
         from holdfast.index.postgres.schema import steps  # noqa: PLC0415
 
@@ -165,6 +179,16 @@ class Schemas:
         except self._error:  # what the test did to it is its own business
             self._link.execute("ROLLBACK")
             self._drop(schema)
+
+    def _is_as_made(self, schema: str, tables: list[str]) -> bool:
+        """Whether it has the newest version still: a test may have migrated it, or damaged it."""
+        self._usual = self._usual or frozenset(tables)
+        with contextlib.suppress(self._error):
+            row = self._link.execute(
+                f"SELECT array_agg(version ORDER BY version) FROM {schema}.schema_version".encode()
+            )
+            return row.fetchone() == ([one.version for one in MANIFEST],) and self._usual == frozenset(tables)
+        return False
 
     def _drop(self, schema: str) -> None:
         self._link.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())

@@ -51,9 +51,13 @@ TABLE = (
     ),
     Setting(
         "index", "text", None,
-        "URL of the index of a store whose index is in [PostgreSQL](postgresql.md); kept nowhere",
-        argument="`path` with `blobs`", option="`init --index`", environment="HOLDFAST_INDEX",
+        "URL of an index that is in [PostgreSQL](postgresql.md) or [elsewhere](backends.md), and no file; kept nowhere",
+        argument="`index`; `path` with `blobs`", option="`init --index`", environment="HOLDFAST_INDEX",
         shown="a file of the store",
+    ),
+    Setting(
+        "blobs", "text", None, "URL of the [blob store](backends.md) that has a store's contents; kept nowhere",
+        argument="`blobs`", environment="HOLDFAST_BLOBS", shown="in the store's folder",
     ),
     Setting(
         "actor", "text", None, "who writes, as it stands in the [changes](changes.md)", argument="`actor`",

@@ -52,7 +52,7 @@ def verify_path(root: str, *, expected: str | None = None, progress: Progress | 
     """
     started = time.monotonic()
     wanted, root, disk = _parsed(expected), os.path.abspath(place_of(root)), ram.disk_of(root)
-    walk = Walk(change.origin(read_marker(root, disk, served=True).store_id), wanted, progress)
+    walk = Walk(change.origin(read_marker(root, disk, served=True, elsewhere=True).store_id), wanted, progress)
     view = View(root)
     try:
         walk.run(_both(root, disk, view, walk))

@@ -22,7 +22,7 @@ from holdfast.care.backup.snapshot import copy_index
 from holdfast.care.backup.source import MovedError, Snapshot, Source
 from holdfast.care.backup.sources import sources
 from holdfast.disk import Disk
-from holdfast.engine import transaction
+from holdfast.engine import elsewhere, transaction
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
@@ -71,6 +71,8 @@ def backup(handle: Handle, destination: Destination, way: Way, progress: Progres
     if transaction.current(handle) is not None:
         raise ConflictError("a backup inside a transaction would have what is not committed",
                             remedy="End the transaction first.")  # fmt: skip
+    if handle.blobs_elsewhere is not None:
+        raise elsewhere.blobs_wanted_here(handle.root, "backup")
     began_s = time.monotonic()
     _demand_elsewhere(handle, destination)
     with destination.hold(handle.wait_s):

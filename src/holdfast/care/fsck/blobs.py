@@ -212,8 +212,7 @@ def _renewed(scene: Scene, pair: Pair) -> Pair:
     if row is not None and (row.spot is not None or row.cut) and pair.row is None:
         row = None  # a file beside what a pack or a recipe has
     renewed = Pair(pair.raw, row, None, pair.seen)
-    facts = scene.facts(renewed.path)
-    size = facts.st_size if facts is not None and flags.S_ISREG(facts.st_mode) else None
+    size = scene.loose_bytes(pair.raw, renewed.path)
     if row is not None and (row.spot is not None or row.cut):
         size = _stored(scene, row, {})
     renewed.file_bytes = size

@@ -18,7 +18,7 @@ from holdfast.care.fsck.report import TOO_NEW, FsckReport, Gathered, OnFinding, 
 from holdfast.care.fsck.scene import Scene
 from holdfast.care.fsck.view import View
 from holdfast.disk import Disk
-from holdfast.engine import placing, recover, transaction
+from holdfast.engine import elsewhere, placing, recover, transaction
 from holdfast.engine.handle import Handle
 from holdfast.engine.open import place_of
 from holdfast.errors import ChainForkedError, ConflictError, HoldfastError, InvalidValueError, NotAStoreError
@@ -72,7 +72,8 @@ def check_path(
         raise NotAStoreError(f"{root} is not a folder", path=root)
     _compatible(quick=quick, portion=portion)
     disk = Disk()
-    return _run(_scene(root, Gathered(on_finding, progress), disk, LocalBlobs(root, disk), quick=quick), portion)
+    out = Gathered(on_finding, progress)
+    return _run(_scene(root, out, disk, elsewhere.blobs_at(root, disk) or LocalBlobs(root, disk), quick=quick), portion)
 
 
 def _compatible(*, quick: bool, portion: Portion | None) -> None:

@@ -7,7 +7,7 @@ import os
 from holdfast import ram
 from holdfast.care.fsck.matched import Matched
 from holdfast.care.fsck.scene import Held, Scene, words
-from holdfast.engine import derive, served
+from holdfast.engine import derive, elsewhere, served
 from holdfast.errors import FormatTooNewError, HoldfastError, IndexDamagedError, SchemaOutdatedError, StoreError
 from holdfast.formats import lines, paths
 from holdfast.index.audit import Audit, ChainRow, quick_look
@@ -19,7 +19,7 @@ from holdfast.values.change import Head, Transaction
 def check_file(scene: Scene) -> None:
     """Open the index and ask SQLite; if it can be used, `scene.needs` is set to it."""
     path = os.path.join(scene.root, paths.INDEX)
-    if served.place_of(scene.root, scene.disk) is not None:
+    if served.place_of(scene.root, scene.disk) is not None or elsewhere.has_index(scene.root, scene.disk):
         path = ""
     elif ram.holds(path):
         pass

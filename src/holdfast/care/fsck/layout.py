@@ -24,7 +24,7 @@ def read_marker(scene: Scene) -> Marker | None:
     path = os.path.join(scene.root, paths.MARKER)
     try:
         data = scene.disk.read_file(path, marker.MAX_BYTES)
-        found = marker.decode(data, path, served=True)
+        found = marker.decode(data, path, served=True, elsewhere=True)
     except FileNotFoundError:
         if _other_type(scene, paths.MARKER, folder=False):  # a link to nothing
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from holdfast.errors import HoldfastError
 from holdfast.formats import paths
 from holdfast.index.audit import Audit
 from holdfast.journal import Journal
+from holdfast.values import digest as digests
 from holdfast.values.change import Head
 
 Range = tuple[int, int]
@@ -70,14 +72,15 @@ class Scene:
     chosen: Chosen = field(default_factory=Chosen)
     leaves_no_trace: bool = False
     packs: PackFolder = field(init=False)
-    loose: LocalBlobs = field(init=False)
+    loose: BlobStore = field(init=False)
     recipes: RecipeFolder = field(init=False)
     _patience_s: float = field(default_factory=lambda: _PATIENCE_S)
 
     def __post_init__(self) -> None:
         """Files are looked for where they should be, whatever an open handle believes."""
         self.packs = PackFolder(self.root, self.disk, elsewhere=self.kept)
-        self.loose = LocalBlobs(self.root, self.disk)
+        own = isinstance(self.blobs, LocalBlobs)
+        self.loose = LocalBlobs(self.root, self.disk) if own else self.blobs
         self.recipes = RecipeFolder(self.root, self.disk)
 
     def facts(self, path: str) -> os.stat_result | None:
@@ -86,6 +89,16 @@ class Scene:
             return self.disk.stat(os.path.join(self.root, path))
         except HoldfastError:
             return None
+
+    def loose_bytes(self, raw: bytes, path: str) -> int | None:
+        """Bytes that a content which is in no pack takes; None if it is not there, or nothing can be known of it."""
+        if isinstance(self.loose, LocalBlobs):
+            facts = self.facts(path)
+            return facts.st_size if facts is not None and stat.S_ISREG(facts.st_mode) else None
+        with contextlib.suppress(HoldfastError):
+            found = self.loose.stat(digests.text(raw))
+            return None if found is None else found.stored_bytes
+        return None
 
     def kept(self, pack: str, offset: int, length: int) -> bytes | None:
         """Bytes of a pack that the index keeps, because no sync has reached them there; None if it does not."""

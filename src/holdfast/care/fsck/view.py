@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from holdfast import disk, ram
-from holdfast.engine import served
+from holdfast.engine import elsewhere, served
 from holdfast.engine.handle import handle_on, open_here
 from holdfast.engine.locks import FileLock, lock_at
 from holdfast.engine.scratch import scratch_folder
@@ -52,8 +52,11 @@ class View:
             return self._open_served(place)
         with contextlib.ExitStack() as stack:
             known = handle_on(self._root)
-            if known is not None and known.index.path != self._path and ram.holds(self._root):
-                index = known.index.again()  # a store in memory whose index somebody else has written
+            opens = elsewhere.index_at(self._root)
+            if known is not None and known.index.path != self._path and (opens is not None or ram.holds(self._root)):
+                index = known.index.again()  # of what somebody else has written
+            elif opens is not None:
+                index = opens(read_only=True)
             else:
                 index = SqliteIndex(self._found(stack), read_only=True)
             stack.callback(index.close)
