@@ -51,6 +51,8 @@ HoldfastError
 │   ├── SourceUnreadableError               a file or stream could not be read
 │   └── SourceChangedError                  a file kept changing while it was read
 ├── ContractViolationError              a clause of what a call promises or asks for does not hold
+│   ├── WrongArgumentError                  an argument breaks a clause: it is an invalid value, too
+│   └── WrongQueryError                     an order, limit or page token does: it is an invalid query, too
 ├── GitError                            git is missing, too old, or refuses
 ├── MissingDependencyError              an extra is not installed
 └── CancelledError              (exit 130) interrupted by the user
@@ -465,6 +467,22 @@ class ContractViolationError(HoldfastError):
 
     code = "contract-violated"
     default_remedy = "The clause says what the call wants; docs/contracts.md lists them all."
+
+
+class WrongArgumentError(ContractViolationError, InvalidValueError):
+    """An argument breaks a clause. Fields: `clause`, `call`, `part`, `where` (which one), `reason`: "clause"."""
+
+    code = "wrong-argument"
+    exit_code = 2
+    default_remedy = ContractViolationError.default_remedy
+
+
+class WrongQueryError(ContractViolationError, InvalidQueryError):
+    """An order, limit or page token breaks a clause. Fields: `clause`, `call`, `part`, `query` (which), `reason`."""
+
+    code = "wrong-query"
+    exit_code = 2
+    default_remedy = ContractViolationError.default_remedy
 
 
 class GitError(HoldfastError):

@@ -103,11 +103,11 @@ def memory_store(*, actor: Actor | str | None = None, index: SqliteIndex | None 
 
 
 def _promised() -> None:
-    """Where the environment asks for it, results are checked against what is promised of them."""
+    """Where the environment asks for it, promises and invariants are checked."""
     if os.environ.get("HOLDFAST_CONTRACTS"):
         from holdfast.kinds import promises
 
-        promises.enforce_if_asked()
+        promises.enforce_if_asked(Store)
 
 
 def recover_store(

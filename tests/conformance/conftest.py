@@ -2,6 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite(
-    *(f"holdfast.testing.conformance.{name}" for name in ("answers", "blobs", "indexes", "journals", "stores"))
-)
+KIT = ("answers", "blobs", "indexes", "journals", "stores", "streams")
+
+pytest.register_assert_rewrite(*(f"holdfast.testing.conformance.{name}" for name in KIT))

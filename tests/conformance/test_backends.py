@@ -11,12 +11,19 @@ import pytest
 
 import holdfast
 from holdfast import Store
-from holdfast.blobs import LocalBlobs, MemoryBlobs
+from holdfast.blobs import LocalBlobs, MemoryBlobs, buffered
+from holdfast.blobs.streams import ContentStream
 from holdfast.disk import Disk
 from holdfast.formats import paths
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.ram import free
-from holdfast.testing.conformance import BlobStoreConformance, Capability, IndexConformance, JournalConformance
+from holdfast.testing.conformance import (
+    BlobStoreConformance,
+    Capability,
+    IndexConformance,
+    JournalConformance,
+    StreamConformance,
+)
 from holdfast.testing.conformance.marks import EVERYTHING
 from holdfast.values import digest as digests
 
@@ -70,6 +77,47 @@ class TestLocalBlobs(BlobStoreConformance):
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 0x40
         path.write_bytes(data)
+
+
+class TestStreamsOfBlobs(StreamConformance):
+    def open_stream(self, place: Path, content: bytes) -> ContentStream:
+        store = LocalBlobs(str(place), Disk())
+        digest = digests.of(content)
+        if store.stat(digest) is None:
+            store.publish([store.stage(content)])
+        return buffered(store.open(digest))
+
+    def damage(self, place: Path, content: bytes) -> None:
+        TestLocalBlobs().damage(place, digests.of(content))
+
+
+class TestStreamsOfAStore(StreamConformance):
+    """In a folder, where small contents are in packs."""
+
+    capabilities = EVERYTHING - {Capability.DAMAGED}
+
+    @pytest.fixture(autouse=True)
+    def _stored(self, place: Path) -> Iterator[None]:
+        with holdfast.create(place / "store") as self.store:
+            yield
+
+    def open_stream(self, place: Path, content: bytes) -> ContentStream:
+        self.store.put("content", content)
+        return self.store.artifacts.open("content")
+
+
+class TestStreamsOfAStoreInMemory(TestStreamsOfAStore):
+    @pytest.fixture(autouse=True)
+    def _stored(self, place: Path) -> Iterator[None]:
+        with holdfast.memory() as self.store:
+            yield
+
+
+class TestStreamsOfThePast(TestStreamsOfAStore):
+    def open_stream(self, place: Path, content: bytes) -> ContentStream:
+        self.store.put("content", content)
+        self.store.put("content", b"something else by now")
+        return self.store.artifacts.open("content", revision=self.store.get("content").number - 1)
 
 
 class OnPostgres(IndexConformance):

@@ -14,8 +14,14 @@ import pytest
 
 import holdfast
 from holdfast import Store
-from holdfast.errors import ContractViolationError
-from holdfast.kinds import clauses, promises
+from holdfast.errors import (
+    ContractViolationError,
+    InvalidQueryError,
+    InvalidValueError,
+    WrongArgumentError,
+    WrongQueryError,
+)
+from holdfast.kinds import clauses, invariants, promises
 from holdfast.kinds.clauses import CLAUSES
 from holdfast.testing.conformance.calls import NOUNS
 
@@ -81,6 +87,27 @@ def _wanted(method: Any) -> list[inspect.Parameter]:
 
 def _fitting(name: str) -> Any:
     return {"content": b"1", "metadata": {}, "revision": 1, "old": 1, "new": 1, "at": 1}.get(name, "a")
+
+
+@pytest.mark.parametrize(
+    ("call", "cls", "also"),
+    [(lambda m: m.find(limit=-1), WrongQueryError, InvalidQueryError),
+     (lambda m: m.artifacts.page(token=3), WrongQueryError, InvalidQueryError),
+     (lambda m: m.find(order=7), WrongQueryError, InvalidQueryError),
+     (lambda m: m.gc(grace_s="soon"), WrongArgumentError, InvalidValueError),
+     (lambda m: m.runs.create(7), WrongArgumentError, InvalidValueError)],
+)  # fmt: skip
+def test_a_violation_is_caught_as_what_a_value_that_makes_no_sense_is(
+    call: Any, cls: type, also: type, memory: Store
+) -> None:
+    """So one `except` does for a limit of -1 and for one of "many", and for what no library checks: ValueError."""
+    with pytest.raises(cls) as caught:
+        call(memory)
+    assert isinstance(caught.value, ContractViolationError)
+    assert isinstance(caught.value, also)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.exit_code == 2
+    assert caught.value.fields["reason"] == "clause"
 
 
 def test_a_violation_holds_no_value(memory: Store) -> None:
@@ -183,5 +210,5 @@ def test_promises_are_numbered_and_speak_of_calls_that_there_are() -> None:
 
 def test_the_page_of_contracts_lists_every_clause_as_it_is() -> None:
     page = (Path(__file__).parents[2] / "docs" / "contracts.md").read_text("utf-8")
-    said = {(one.number, one.words) for one in (*CLAUSES.values(), *promises.PROMISES)}
+    said = {(one.number, one.words) for one in (*CLAUSES.values(), *promises.PROMISES, *invariants.INVARIANTS)}
     assert [number for number, words in sorted(said) if f"| {number} | {words} |" not in page] == []

@@ -296,6 +296,9 @@ class RamLink:
         """Become a copy of another database."""
         self._file.copy_from(source)
 
+    def interrupt(self) -> None:
+        """Each statement is over in a moment, so there is nothing to stop."""
+
     def close(self) -> None:
         """Give back what this thread holds; the database stays."""
         with contextlib.suppress(sqlite3.Error):

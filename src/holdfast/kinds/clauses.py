@@ -1,8 +1,10 @@
 """What public calls ask of their arguments: numbered clauses, checked before anything is done, and always.
 
 A parameter of one name means the same in every call, so a clause belongs to a name. `upheld` puts the checks in front
-of the methods of a class; a call that breaks a clause raises ContractViolationError, and the store's chain says so
-(once a minute for each clause at most; a store that is open for reading only says nothing, nor does one that is busy).
+of the methods of a class; a call that breaks a clause raises WrongArgumentError or, of what belongs to a question,
+WrongQueryError. Both are ContractViolationError, and also what a value that makes no sense raises elsewhere. The
+store's chain says so (once a minute for each clause at most; a store that is open for reading only says nothing, nor
+does one that is busy).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from holdfast.engine import transaction
 from holdfast.engine.handle import Handle
-from holdfast.errors import ContractViolationError, HoldfastError
+from holdfast.errors import ContractViolationError, HoldfastError, WrongArgumentError, WrongQueryError
 
 EVERY_S = 60.0
 """So often, in seconds, is the breaking of one clause written down at most."""
@@ -126,20 +128,26 @@ def _checked(call: str, method: Callable[..., Any], asked: list[tuple[int, str, 
             else:
                 continue
             if not clause.holds(value):
-                raise violated(getattr(self, "_handle", None), clause, call, type(value).__name__)
+                raise violated(getattr(self, "_handle", None), clause, call, (name, type(value).__name__))
         return method(self, *args, **named)
 
     return wrapper
 
 
-def violated(handle: Handle | None, clause: Clause, call: str, given: str) -> ContractViolationError:
-    """The error to be raised, after it was written down."""
+QUESTIONS = frozenset({"limit", "order", "token"})
+"""Parameters that belong to a question: what is wrong of them is an InvalidQueryError, as other orders and tokens."""
+
+
+def violated(handle: Handle | None, clause: Clause, call: str, given: tuple[str, str]) -> ContractViolationError:
+    """The error to be raised, after it was written down. `given`: the name of the parameter, the type of the value."""
     if handle is not None:
         note(handle, clause.number, call, "precondition")
-    return ContractViolationError(
-        f"{call}: {clause.words}; it was given a value of the type {given} that is not so",
-        clause=clause.number, call=call, part="precondition",
-    )  # fmt: skip
+    name, kind = given
+    said = f"{call}: {clause.words}; it was given a value of the type {kind} that is not so"
+    fields = {"clause": clause.number, "call": call, "part": "precondition", "reason": "clause"}
+    if name in QUESTIONS:
+        return WrongQueryError(said, **fields, query=name)
+    return WrongArgumentError(said, **fields, where=name)
 
 
 _said: dict[tuple[str, str], float] = {}
@@ -155,12 +163,16 @@ def note(handle: Handle, number: str, call: str, part: str) -> None:
         if now - _said.get(key, -EVERY_S) < EVERY_S:
             return
         _said[key] = now
+    with contextlib.suppress(HoldfastError):
+        _write_down(handle, f"contract: {number} ({part}) broken by {call}")
+
+
+def _write_down(handle: Handle, said: str) -> None:
     root = handle.index.collections.root()
     if root is None:
         return  # nothing was ever written here
-    with contextlib.suppress(HoldfastError), transaction.write(handle, what="note", wait_s=0.0) as unit:
+    with transaction.write(handle, what="note", wait_s=0.0) as unit:
         found = handle.index.collections.by_key(root)
         assert found is not None
         # A change of the root in which nothing changes: the chain has its note, and every reader knows what it is.
-        said = f"contract: {number} ({part}) broken by {call}"
         unit.change({"kind": "collection", "action": "update", "id": found.id, "set": {}, "note": said})

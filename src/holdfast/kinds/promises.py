@@ -1,11 +1,13 @@
 """What public calls promise of their results: numbered clauses that are checked when HOLDFAST_CONTRACTS=on says so.
 
-The checks are made by icontract (the extra `contracts`), which is imported only then: that alone takes as long as a
-short command. A promise that is not kept is a fault of Holdfast: ContractViolationError, and a note in the chain.
+So are invariants (kinds/invariants.py). The checks are made by icontract (the extra `contracts`), which is imported
+only then: that alone takes as long as a short command. What is not kept is a fault of Holdfast: ContractViolationError,
+and a note in the chain.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from types import ModuleType
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import ContractViolationError, MissingDependencyError
-from holdfast.kinds import clauses
+from holdfast.kinds import clauses, invariants
 from holdfast.kinds.changes import Changes
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.readings import Artifacts
@@ -24,13 +26,17 @@ SWITCH = "HOLDFAST_CONTRACTS"
 
 
 class Promise(NamedTuple):
-    """`noun`, `calls`: of which class and methods; `keeps`: whether a result does, by names that icontract knows."""
+    """`noun`, `calls`: of which class and methods; `keeps`: whether a result does, by names that icontract knows.
+
+    `before`: what is looked at when the call begins, to be had as `OLD.before`.
+    """
 
     number: str
     words: str
     noun: type
     calls: tuple[str, ...]
     keeps: Callable[..., bool]
+    before: Callable[..., Any] | None = None
 
 
 def _pages(result: Any, limit: int = 100) -> bool:
@@ -54,36 +60,50 @@ PROMISES: tuple[Promise, ...] = (
     Promise("E-7", "a run has the status that it was given", Runs, ("set_status",),
             lambda result, status: str(result.status) == str(getattr(status, "value", status))),
     Promise("E-8", "the seq that comes next is never less than it was", Changes, ("head",),
-            lambda self, result: _never_back(self, result.next_seq)),
+            lambda self, result, OLD: _never_back(self, OLD.before, result.next_seq),  # noqa: N803 - icontract's word
+            lambda self: _next_seen(self)),  # noqa: PLW0108 - as above
 )  # fmt: skip
 """In order of number."""
 
 _enforced: list[bool] = []
 
 
-def _never_back(changes: Any, next_seq: int) -> bool:
-    handle: Any = changes._handle  # noqa: SLF001 - it belongs to the class that is looked after
-    known = vars(handle).get("seen_next_seq", 1)
-    vars(handle)["seen_next_seq"] = max(known, next_seq)
-    return bool(next_seq >= known)
+def _next_seen(changes: Any) -> int:
+    found: int = vars(changes._handle).get("seen_next_seq", 1)  # noqa: SLF001 - it belongs to what is looked after
+    return found
 
 
-def enforce_if_asked() -> None:
-    """Have the promises checked from now on, if the environment says so. MissingDependencyError without the extra."""
+def _never_back(changes: Any, before: int, next_seq: int) -> bool:
+    vars(changes._handle)["seen_next_seq"] = max(_next_seen(changes), next_seq)  # noqa: SLF001 - as above
+    return next_seq >= before
+
+
+def enforce_if_asked(store: type) -> None:
+    """Have promises and invariants checked from now on, if the environment says so. `store`: the class of stores.
+
+    MissingDependencyError without the extra.
+    """
     if os.environ.get(SWITCH, "").lower() in ("on", "1", "true", "yes"):
-        enforce()
+        enforce(store)
 
 
-def enforce() -> None:
-    """Have the promises checked from now on, in this process. MissingDependencyError without the extra."""
+def enforce(store: type) -> None:
+    """Have promises and invariants checked from now on, in this process. MissingDependencyError without the extra."""
     if _enforced:
         return
+    _enforced.append(True)
     library = _library()
+    invariants.enforce(library, store)
     for one in PROMISES:
         for call in one.calls:
-            method = getattr(one.noun, call)
-            setattr(one.noun, call, library.ensure(one.keeps, error=_error(one, call))(method))
-    _enforced.append(True)
+            checked = library.ensure(one.keeps, error=_error(one, call))(getattr(one.noun, call))
+            if one.before is not None:
+                checked = library.snapshot(one.before, name="before")(checked)
+            setattr(one.noun, call, checked)
+    for noun in (Artifacts, Collections, Relationships, Runs, Changes):
+        for name, method in inspect.getmembers(noun, inspect.isfunction):
+            if not name.startswith("_"):
+                setattr(noun, name, invariants.noted(method))
 
 
 def _library() -> ModuleType:

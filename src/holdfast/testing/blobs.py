@@ -8,16 +8,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
-import tarfile
 import threading
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from holdfast.blobs.contract import BlobStore
-from holdfast.blobs.reader import BlobRaw, buffered, copy_to
+from holdfast.blobs.reader import copy_to
 from holdfast.errors import BlobMissingError, HandleDeadError, InvalidInputError, InvalidValueError, StorageIOError
 from holdfast.formats.appending import prepare
 from holdfast.values import digest as digests
@@ -92,8 +89,8 @@ class BlobStoreTests(_Batches):
         store.publish([staged])
         return staged.digest
 
-    def test_the_store_fits_the_protocol(self, store: BlobStore) -> None:
-        """By its methods."""
+    def test_b1_the_store_fits_the_protocol(self, store: BlobStore) -> None:
+        """B-1: by its methods."""
         assert isinstance(store, BlobStore)
 
     @sized
@@ -319,60 +316,6 @@ class BlobStoreTests(_Batches):
         with pytest.raises(BlobMissingError):
             list(store.read_many([(known[0], None), (f"sha256:{hashlib.sha256(b'absent').hexdigest()}", None)]))
         assert list(store.read_many([])) == []
-
-    def test_a_blob_is_an_ordinary_python_file(self, store: BlobStore) -> None:
-        """B-5 by the faces that Python programs use."""
-        lines = "".join(f"line {n} ä\n" for n in range(60_000))
-        raw = BlobRaw(store.open(self.put(store, lines.encode())))
-        assert (raw.readable(), raw.seekable(), raw.writable(), raw.size) == (True, True, False, len(lines.encode()))
-        with io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8") as text:
-            assert text.readline() == "line 0 ä\n"
-            mark = text.tell()
-            assert text.read(5) == "line "
-            text.seek(mark)
-            assert text.read() == lines.partition("\n")[2]
-        with buffered(store.open(self.put(store, json.dumps([lines]).encode()))) as file:
-            assert json.load(file) == [lines]
-
-    def test_a_blob_is_an_archive_that_opens_in_place(self, store: BlobStore) -> None:
-        """B-5: zipfile jumps, tarfile streams."""
-        packed, tarred = io.BytesIO(), io.BytesIO()
-        inner = CONTENTS["incompressible"]
-        with zipfile.ZipFile(packed, "w") as archive:
-            archive.writestr("a", inner)
-            archive.writestr("b", b"second")
-        with tarfile.open(fileobj=tarred, mode="w") as tar:
-            entry = tarfile.TarInfo("a")
-            entry.size = len(inner)
-            tar.addfile(entry, io.BytesIO(inner))
-        with buffered(store.open(self.put(store, packed.getvalue()))) as file, zipfile.ZipFile(file) as archive:
-            assert archive.read("b") == b"second"
-            assert archive.read("a") == inner
-        with buffered(store.open(self.put(store, tarred.getvalue()))) as file, tarfile.open(fileobj=file) as tar:
-            member = tar.extractfile("a")
-            assert member is not None
-            assert member.read() == inner
-
-    def test_a_raw_file_seeks_as_files_do(self, store: BlobStore) -> None:
-        """B-5."""
-        content = CONTENTS["just two frames"]
-        raw = BlobRaw(store.open(self.put(store, content)))
-        assert raw.seek(-1, io.SEEK_END) == len(content) - 1
-        assert raw.read() == b"!"
-        assert raw.read(3) == b""
-        assert raw.seek(10) == 10
-        assert raw.seek(5, io.SEEK_CUR) == raw.tell() == 15
-        assert raw.read(4) == content[15:19]
-        assert raw.seek(len(content) + 9) == len(content) + 9
-        assert raw.read(1) == b""
-        for offset, whence in ((-1, io.SEEK_SET), (0, 9)):
-            with pytest.raises(ValueError, match=r"seek|whence"):
-                raw.seek(offset, whence)
-        raw.close()
-        raw.close()
-        for use in (lambda: raw.read(1), raw.tell, lambda: raw.seek(0), raw.readall):
-            with pytest.raises(ValueError, match="closed"):
-                use()
 
 
 def raise_remedy(call: object) -> None:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 pytest.register_assert_rewrite(
-    *(f"holdfast.testing.conformance.{name}" for name in ("answers", "blobs", "indexes", "journals", "stores")),
+    *(
+        f"holdfast.testing.conformance.{name}"
+        for name in ("answers", "blobs", "indexes", "journals", "stores", "streams")
+    ),
     "holdfast.testing.blobs",
 )
 

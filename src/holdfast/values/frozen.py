@@ -101,6 +101,7 @@ def _compiled_later(cls: Any) -> Callable[..., None]:
     def compile_first(self: Any, *args: Any, **said: Any) -> None:
         _compile(cls)(self, *args, **said)
 
+    compile_first.__name__ = _compiled_later.__name__
     return compile_first
 
 
@@ -143,7 +144,7 @@ class _Signature:
         import inspect  # noqa: PLC0415 - start-up time
 
         base = next(one for one in owner.__mro__ if "__init__" in vars(one))
-        if isinstance(vars(base).get("__signature__"), _Signature):
+        if vars(base)["__init__"].__name__ == _compiled_later.__name__:
             _compile(base)
         found = inspect.signature(owner.__init__)
         return found.replace(parameters=[*found.parameters.values()][1:])

@@ -14,6 +14,7 @@ from holdfast.testing.conformance.indexes import IndexConformance
 from holdfast.testing.conformance.journals import JournalConformance
 from holdfast.testing.conformance.marks import EVERYTHING, Capability, contract, each_test, sentences_of, shows
 from holdfast.testing.conformance.stores import StoreConformance
+from holdfast.testing.conformance.streams import StreamConformance
 
 __all__ = [
     "EVERYTHING",
@@ -22,6 +23,7 @@ __all__ = [
     "IndexConformance",
     "JournalConformance",
     "StoreConformance",
+    "StreamConformance",
     "contract",
     "each_test",
     "sentences_of",
