@@ -35,6 +35,8 @@ HELD_BYTES = 16 << 20
 """Small content waits in memory for the append that it shares: for no more than so many bytes."""
 
 ATOMIC_ITEMS = 100_000
+COLLECT_EVERY = 16
+"""Python's collector of cycles is let in after so many batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class _Add:
         self._batch: list[Item] = []
         self._next: list[Item] = []
         self._seen = Seen(handle, asked=not way.checksum)
-        self._shown = 0
+        self._shown = self._commits = 0
         self._hands = configuration.value("hands", root=handle.root, disk=handle.disk)
 
     def run(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> AddReport:
@@ -191,7 +193,9 @@ class _Add:
                 cutting.follow(self._handle, item.incoming.digest, item.incoming.before)
         content.discard(self._handle, [item.incoming for item in batch if item.incoming is not None])
         self._tell(batch[-1].name.text)
-        gc.collect(1)  # what a progress bar, or an error that was caught, left of cycles
+        self._commits += 1
+        if self._commits % COLLECT_EVERY == 0:
+            gc.collect(1)  # what a progress bar, or an error that was caught, left of cycles
 
     def _tell(self, where: str) -> None:
         self._shown = self._report.seen

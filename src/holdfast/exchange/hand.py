@@ -169,3 +169,4 @@ def serve(asked: BinaryIO, answers: BinaryIO) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks is told, and closes the input
     serve(sys.stdin.buffer, sys.stdout.buffer)
+    os._exit(0)  # whoever asked waits: there is nothing to tidy up

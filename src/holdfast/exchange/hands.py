@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable
@@ -80,17 +81,25 @@ class Hands:
             self._threads.shutdown(wait=True, cancel_futures=True)
             self._threads = None
         for child in self._every:
-            for pipe in (child.stdin, child.stdout):
-                with contextlib.suppress(OSError):
-                    if pipe is not None:
-                        pipe.close()
+            with contextlib.suppress(OSError):
+                if child.stdin is not None:
+                    child.stdin.close()
         for child in self._every:
-            try:
-                child.wait(timeout=_PATIENCE_S)
-            except Exception:  # noqa: BLE001 - a fork of ours may hold the other end of its pipe
-                child.kill()
-                child.wait()
+            _end(child)
         self._every.clear()
+
+
+def _end(child: Popen[bytes]) -> None:
+    """Its input has ended; when its output has, it is as good as gone: only waiting would look again after pauses."""
+    try:
+        if child.stdout is not None:
+            with contextlib.suppress(OSError, ValueError):
+                select.select([child.stdout], [], [], _PATIENCE_S)
+            child.stdout.close()
+        child.wait(timeout=_PATIENCE_S)
+    except Exception:  # noqa: BLE001 - a fork of ours may hold the other end of its pipe
+        child.kill()
+        child.wait()
 
 
 def _started() -> Popen[bytes]:

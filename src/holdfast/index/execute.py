@@ -9,12 +9,11 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any
 from zlib import crc32
 
 from holdfast.errors import ChainBrokenError
-from holdfast.index import composing, metadata, proof, revised
+from holdfast.index import composing, metadata, proof, revised, together
 from holdfast.index.apply import artifacts, reduce
 from holdfast.index.database import Database, mapped
 from holdfast.index.rows import (
@@ -33,29 +32,20 @@ from holdfast.index.rows import (
     Term,
     Update,
 )
-from holdfast.values import canon, digest, moment
+from holdfast.index.together import TOGETHER, Shape
+from holdfast.values import digest, moment
 from holdfast.values.change import Body
 
 _CACHED_KEYS = 20_000
 
-TOGETHER = 64
-"""Rows of one shape that go in with one statement while many changes are applied: each statement gives up the
-interpreter's lock once, and beside busy reader threads getting it back costs more than the row."""
-
-Shape = tuple[str, tuple[str, ...]]
-
 _CREATED = [((table, proof.COLUMNS[table]), proof.FORMS[table]) for table in ("record", "artifact", "revision")]
-_NEW_CONTENT, _NEW_TERM = [(table, proof.COLUMNS[table]) for table in ("content", "term")]
+_NEW_TERM = ("term", proof.COLUMNS["term"])
 """Shapes of rows that are always given whole, in the order of their columns."""
 
 _PLAIN = frozenset({int, float, str, bytes, type(None)})
 """Types of cells that are values already, and need no look."""
 
 _CONTENT = "SELECT key FROM content WHERE substr(digest, 1, 4) = ? AND digest = ?"
-_TERMS = "SELECT t.text FROM json_each(?) AS n CROSS JOIN term t ON t.text = json_extract(n.value, '$[0]')"
-_CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS JOIN content
-               ON substr(content.digest, 1, 4) = substr(?2, n.key * 32 + 1, 4)
-               AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
 
 
 DECLARED = f"SELECT key, field, {proof.proven('metadata_index', 'm')} FROM metadata_index m WHERE live = 1 ORDER BY key"
@@ -74,16 +64,6 @@ _VALUE = ("declared", "value", "artifact")
 def _creating() -> list[tuple[str, bytes]]:
     """The statement and the form of the checksum of each row of a new artifact."""
     return [(composing.insert(*shape, 1), form) for shape, form in _CREATED]
-
-
-def _known_contents(database: Database, bodies: Sequence[Body]) -> dict[str, int]:
-    """Keys of the content rows that are there already, of all contents that the changes speak of."""
-    news = (body["new"]["revision"] for body in bodies if "revision" in body.get("new", ()))
-    raws = list({digest.raw(revision["digest"]) for revision in news})
-    if not raws:
-        return {}
-    found = database.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))
-    return {digest.text(raw): key for raw, key in found}
 
 
 class Executor:
@@ -161,9 +141,9 @@ class Executor:
         self._waiting = {}
         self.unspoken.clear()
         try:
-            bodies = [body for _, body in changes]
-            self._contents = _known_contents(self._db, bodies)
-            self._absent = _absent_terms(self._db, self._terms, bodies)
+            news = [(seq, new["revision"]) for seq, body in changes if "revision" in (new := body.get("new", ()))]
+            self._contents, self._waiting[together.NEW_CONTENT] = together.contents(self._db, news)
+            self._absent = together.absent_terms(self._db, self._terms, [revision for _, revision in news])
             self._apply_all(changes)
             self._write_waiting()
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
@@ -182,7 +162,7 @@ class Executor:
             for (shape, form, rows), cells in zip(created, artifacts.creation(seq, body, self), strict=True):
                 rows.append((*cells, crc32(form % cells)))
                 if len(rows) == TOGETHER:
-                    self._write(connection, shape, rows)
+                    together.write(connection, shape, rows)
             self._beside(connection, seq, body["new"])
 
     def _insert(self, connection: sqlite3.Connection, shape: Shape, values: Sequence[Any]) -> None:
@@ -192,20 +172,13 @@ class Executor:
         rows = self._waiting.setdefault(shape, [])
         rows.append(values)
         if len(rows) == TOGETHER:
-            self._write(connection, shape, rows)
-
-    def _write(self, connection: sqlite3.Connection, shape: Shape, rows: list[Sequence[Any]]) -> None:
-        if len(rows) == TOGETHER:
-            connection.execute(composing.insert(*shape, TOGETHER), list(chain.from_iterable(rows)))
-        else:
-            connection.executemany(composing.insert(*shape, 1), rows)
-        rows.clear()
+            together.write(connection, shape, rows)
 
     def _write_waiting(self, table: str | None = None) -> None:
         """Write the rows that wait (those of one table): something is about to read or change it."""
         for shape, rows in (self._waiting or {}).items():
             if rows and table in (None, shape[0]):
-                self._write(self._db.raw(), shape, rows)
+                together.write(self._db.raw(), shape, rows)
 
     def _one(self, connection: sqlite3.Connection, seq: int, operation: Operation) -> None:
         if isinstance(operation, Describe):
@@ -289,9 +262,18 @@ class Executor:
         key = self._keys.get(record_id)
         return self._key(self._db.raw(), seq, record_id) if key is None else key
 
+    @property
+    def terms(self) -> Mapping[str, int]:
+        """Keys of interned texts that are known."""
+        return self._terms
+
     def content(self, seq: int, content_digest: str, size: int) -> int:
         """The key of a content, whose row is made if it is new."""
-        return self._content(self._db.raw(), seq, content_digest, size)
+        key = self._contents.get(content_digest)
+        if key is None or len(self.resolved) >= _CACHED_KEYS:
+            return self._content(self._db.raw(), seq, content_digest, size)
+        self.resolved[content_digest] = key
+        return key
 
     def _resolve(self, connection: sqlite3.Connection, seq: int, cells: Cells) -> list[Any]:
         return [self._cell(connection, seq, cell) for cell in cells.values()]
@@ -377,19 +359,7 @@ class Executor:
             row = connection.execute(_CONTENT, (raw[:4], raw)).fetchone()
             if row is not None:
                 return int(row[0])
-        signed = [seq, raw, size, proof.checksum("content", seq, raw, size)]
-        self._insert(connection, _NEW_CONTENT, signed)
+        self._insert(connection, together.NEW_CONTENT, (seq, raw, size, proof.checksum("content", seq, raw, size)))
         if self._waiting is not None:
             self._contents[content_digest] = seq
         return seq
-
-
-def _absent_terms(database: Database, known: Mapping[str, int], bodies: Sequence[Body]) -> set[str]:
-    """Texts that changes bring and no row has: the folders that files come from, most of them new."""
-    news = (body["new"]["revision"] for body in bodies if "revision" in body.get("new", ()))
-    sources = {artifacts.folder_of(source) for new in news if (source := new.get("source"))}
-    asked = [text for text in sources if text not in known and "\0" not in text]
-    if not asked:
-        return set()
-    there = {row[0] for row in database.rows(_TERMS, (canon.dumps([[text] for text in asked]),))}
-    return {text for text in asked if text not in there}

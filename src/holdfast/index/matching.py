@@ -9,7 +9,7 @@ cannot be followed so, raises UnlikeError, and rows are derived anew beside the 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -275,6 +275,11 @@ class Matching:
         if row is None or type(row[0]) is not int or row[0] > seq:
             raise UnlikeError("a record that is not there yet")
         return row[0]
+
+    @property
+    def terms(self) -> Mapping[str, int]:
+        """As `artifacts.creation` asks."""
+        return self._terms
 
     def term(self, seq: int, text: str, slot: int) -> int:
         """Of an interned text; its row is expected where it is new."""

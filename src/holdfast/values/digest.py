@@ -26,7 +26,7 @@ def text(raw: bytes) -> str:
     return PREFIX + raw.hex()
 
 
-@functools.lru_cache(maxsize=8_192)  # what is taken in is asked for at each step of its way
+@functools.lru_cache(maxsize=16_384)  # what is taken in is asked for at each step of its way
 def raw(digest: str) -> bytes:
     """`sha256:hex` (or bare hex) as 32 bytes; raises InvalidDigestError."""
     match = _FULL.fullmatch(digest)

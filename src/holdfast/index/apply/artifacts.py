@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from holdfast.index import proof
@@ -31,10 +32,16 @@ from holdfast.values.change import Body
 
 STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN = range(3)
 _KIND = KIND_CODES["artifact"]
+_OWN = 5
+"""What every new artifact says: `collection`, `name`, `revision`, `status`, `type`."""
 
 
 class Names(Protocol):
     """What stands for the keys that a row names: symbols, or the keys themselves where somebody knows them."""
+
+    @property
+    def terms(self) -> Mapping[str, int]:
+        """Keys of some interned texts, for which `term` need not be asked."""
 
     def key(self, seq: int, record_id: str) -> Any:
         """Of the record with an id."""
@@ -49,11 +56,13 @@ class Names(Protocol):
 class _Symbols:
     """Nothing is looked up."""
 
+    terms: Mapping[str, int] = MappingProxyType({})
+
     def key(self, _seq: int, record_id: str) -> KeyOf:
         return KeyOf(record_id)
 
-    def term(self, _seq: int, text: str, slot: int) -> Term:
-        return Term(text, slot)
+    def term(self, _seq: int, text: str, slot: int) -> Term | int:
+        return Term(text, slot) if text else 0
 
     def content(self, _seq: int, digest: str, size: int) -> ContentOf:
         return ContentOf(digest, size)
@@ -67,17 +76,19 @@ def creation(seq: int, body: Body, names: Names) -> tuple[tuple[Any, ...], tuple
 
     In one piece, because most changes of most stores are these.
     """
-    new = body["new"]
-    get, term = new.get, names.term
-    tenant, owner, tags, stray = get("tenant", ""), get("owner", ""), get("tags", ()), get("name_hex", "")
-    record_row = (
-        seq, moment.id_bytes(body["id"]), _KIND, term(seq, tenant, SLOT_TENANT) if tenant else 0,
-        term(seq, owner, SLOT_OWNER) if owner else 0, seq, 0, proof.of_tags(tags) if tags else 0,
-    )  # fmt: skip
-    stray = bytes.fromhex(stray) if stray else b""
+    new, term, known = body["new"], names.term, names.terms
+    tenant = owner = tags = 0
+    stray = b""
+    if len(new) > _OWN:
+        get = new.get
+        tenant = term(seq, get("tenant", ""), SLOT_TENANT)
+        owner = term(seq, get("owner", ""), SLOT_OWNER)
+        tags, stray = proof.of_tags(get("tags", ())), bytes.fromhex(get("name_hex", ""))
+    kind, status = new["type"], new["status"]
+    record_row = (seq, moment.id_bytes(body["id"]), _KIND, tenant, owner, seq, 0, tags)
     artifact_row = (
-        seq, names.key(seq, new["collection"]), new["name"], stray, term(seq, new["type"], SLOT_TYPE),
-        term(seq, new["status"], SLOT_STATUS), seq, 1,
+        seq, names.key(seq, new["collection"]), new["name"], stray, known.get(kind) or term(seq, kind, SLOT_TYPE),
+        known.get(status) or term(seq, status, SLOT_STATUS), seq, 1,
     )  # fmt: skip
     return record_row, artifact_row, _revision(seq, seq, 1, body, names)
 
@@ -110,14 +121,16 @@ def _revision(seq: int, artifact: Cell, number: int, body: Body, names: Names) -
     revision, run = body["new"]["revision"], body.get("run")
     get = revision.get
     content = names.content(seq, revision["digest"], revision["size"])
-    media_type = names.term(seq, revision["media_type"], SLOT_MEDIA)
-    source, metadata = get("source", ""), get("metadata")
-    folder = folder_of(source)
+    known, media_type, source, metadata = names.terms, revision["media_type"], get("source"), get("metadata")
+    place = own = None
+    if source:  # the folder stands once for all files of it
+        folder = source[: source.rfind("/") + 1]
+        place = known.get(folder) or names.term(seq, folder, SLOT_SOURCE)
+        own = source[len(folder) :] or None
     return (
-        seq, artifact, number, content, media_type, record.json_text(metadata) if metadata else None, get("message"),
-        # The folder stands once for all files of it.
-        names.term(seq, folder, SLOT_SOURCE) if source else None, source[len(folder) :] or None, get("mode"),
-        get("mtime_ns"), names.key(seq, run) if run else None, STATE_KEPT,
+        seq, artifact, number, content, known.get(media_type) or names.term(seq, media_type, SLOT_MEDIA),
+        record.json_text(metadata) if metadata else None, get("message"), place, own, get("mode"), get("mtime_ns"),
+        names.key(seq, run) if run else None, STATE_KEPT,
     )  # fmt: skip
 
 

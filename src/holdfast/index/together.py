@@ -1,0 +1,69 @@
+"""Rows that go in together, and what is looked up for many changes at once, while they are applied."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+from zlib import crc32
+
+from holdfast.index import composing, proof
+from holdfast.index.apply import artifacts
+from holdfast.index.database import Database
+from holdfast.values import canon, digest
+
+TOGETHER = 64
+"""Rows of one shape that go in with one statement while many changes are applied: each statement gives up the
+interpreter's lock once, and beside busy reader threads getting it back costs more than the row."""
+
+Shape = tuple[str, tuple[str, ...]]
+"""A table, and the columns that are given."""
+
+NEW_CONTENT: Shape = ("content", proof.COLUMNS["content"])
+_CONTENT = proof.FORMS["content"]
+_TERMS = "SELECT t.text FROM json_each(?) AS n CROSS JOIN term t ON t.text = json_extract(n.value, '$[0]')"
+_CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS JOIN content
+               ON substr(content.digest, 1, 4) = substr(?2, n.key * 32 + 1, 4)
+               AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
+
+
+def write(connection: sqlite3.Connection, shape: Shape, rows: list[Sequence[Any]]) -> None:
+    """Insert rows, and forget them: so many at a time, and what is left in halves, with few texts of statements."""
+    start, size = 0, TOGETHER
+    while start < len(rows):
+        while size > len(rows) - start:
+            size //= 2
+        cells = list(chain.from_iterable(rows[start : start + size]))
+        connection.execute(composing.insert(*shape, size), cells)
+        start += size
+    rows.clear()
+
+
+def contents(
+    database: Database, news: Sequence[tuple[int, Mapping[str, Any]]]
+) -> tuple[dict[str, int], list[Sequence[Any]]]:
+    """Keys of all contents that revisions (seq, fields) speak of, by digest; and the rows of those that have none."""
+    raws = {revision["digest"]: digest.raw(revision["digest"]) for _, revision in news}
+    if not raws:
+        return {}, []
+    found = database.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws.values())))
+    keys = {digest.text(raw): key for raw, key in found}
+    rows: list[Sequence[Any]] = []
+    for seq, revision in news:
+        name, size = revision["digest"], revision["size"]
+        if name not in keys:
+            keys[name] = seq
+            raw = raws[name]
+            rows.append((seq, raw, size, crc32(_CONTENT % (seq, raw, size))))
+    return keys, rows
+
+
+def absent_terms(database: Database, known: Mapping[str, int], news: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Texts that revisions bring and no row has: the folders that files come from, most of them new."""
+    sources = {artifacts.folder_of(source) for new in news if (source := new.get("source"))}
+    asked = [text for text in sources if text not in known and "\0" not in text]
+    if not asked:
+        return set()
+    there = {row[0] for row in database.rows(_TERMS, (canon.dumps([[text] for text in asked]),))}
+    return {text for text in asked if text not in there}
