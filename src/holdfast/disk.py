@@ -35,6 +35,8 @@ def _range_writer() -> Callable[[int, int, int, int], int] | None:
 
 
 _begin_writing = _range_writer()
+_advise: Callable[[int, int, int, int], None] | None = getattr(os, "posix_fadvise", None)
+_WANTED = getattr(os, "POSIX_FADV_WILLNEED", 0)
 
 
 def raise_typed(error: OSError, operation: str, path: str) -> NoReturn:
@@ -181,6 +183,12 @@ class Disk:
         """
         if _begin_writing is not None and fd < FIRST_VIRTUAL:
             _begin_writing(fd, offset, length, _WRITE)
+
+    def begin_reading(self, fd: int, offset: int, length: int) -> None:
+        """Ask the system to read a part of a file ahead, with length 0 to its end. A hint, which never fails."""
+        if _advise is not None and fd < FIRST_VIRTUAL:
+            with contextlib.suppress(OSError):
+                _advise(fd, offset, length, _WANTED)
 
     def fsync(self, fd: int, path: str) -> None:
         """Make the file's bytes and length durable. Never called again on a file where it failed."""

@@ -175,6 +175,40 @@ def test_every_tenth_of_many_is_read_in_few_calls(many):
         assert len(read) <= 3
 
 
+def test_a_pack_that_is_read_often_one_by_one_is_asked_for_whole_and_once(many, monkeypatch):
+    monkeypatch.setattr(store, "KEPT_BYTES", 0)
+    with holdfast.open(many, read_only=True) as opened:
+        disk = FaultyDisk()
+        opened._handle.blobs.packs._disk = disk
+        hints: list[tuple[int, ...]] = []
+        disk.begin_reading = lambda _, *span: hints.append(span)
+        for number in range(31):
+            opened.read(f"f/{number:04}")
+        assert not hints, "a few reads are not worth a whole pack"
+        for number in range(31, 200):
+            opened.read(f"f/{number:04}")
+        assert hints == [(0, 0)]
+
+
+def test_what_is_read_together_is_told_to_the_system_one_span_ahead(many, monkeypatch):
+    monkeypatch.setattr(bulk, "SPAN_BYTES", 4096)
+    with holdfast.open(many, read_only=True) as opened:
+        disk = FaultyDisk()
+        opened._handle.blobs.packs._disk = disk
+        asked: list[tuple[str, int, int]] = []
+        disk.begin_reading = lambda _, offset, length: asked.append(("told", offset, length))
+        pread = disk.pread
+        disk.pread = lambda fd, length, offset, path: (
+            asked.append(("read", offset, length)) or pread(fd, length, offset, path)
+        )
+        wanted = [one.revision for one in opened.artifacts.find(type="file")]
+        assert len(list(opened.artifacts.read_many(wanted))) == len(wanted)
+        read = [span for what, *span in asked if what == "read"]
+        assert len(read) > 3
+        assert [span for what, *span in asked if what == "told"] == read[1:]
+        assert [what for what, *_ in asked[:4]] == ["told", "read", "told", "read"]
+
+
 def test_whoever_leaves_in_the_middle_leaves_no_thread(many):
     with holdfast.open(many, read_only=True) as opened:
         reading = opened.artifacts.read_many([one.revision for one in opened.artifacts.find(type="file")])

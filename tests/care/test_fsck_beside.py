@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 import holdfast
-from holdfast.care.fsck import beside, blobs, check_path, rows
+from holdfast.care.fsck import beside, blobs, check_path, journal, rows
 from holdfast.testing import damage
 
 
@@ -102,7 +102,30 @@ def no_harm(_root):
     pass
 
 
-HARM = [no_harm, spoil_pack, alter_row, break_rule, tear_journal, spoil_chain, break_schema, lose_index]
+def alter_journal(root):
+    (segment,) = (root / "journal").glob("*.jsonl")
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.write_bytes(data)
+
+
+def cut_journal(root):
+    (segment,) = (root / "journal").glob("*.jsonl")
+    segment.write_bytes(segment.read_bytes().rpartition(b"\n")[0].rpartition(b"\n")[0] + b"\n")
+
+
+HARM = [
+    no_harm,
+    spoil_pack,
+    alter_row,
+    break_rule,
+    tear_journal,
+    alter_journal,
+    cut_journal,
+    spoil_chain,
+    break_schema,
+    lose_index,
+]
 
 
 @pytest.mark.parametrize("harm", HARM)
@@ -123,6 +146,17 @@ def test_a_sound_store_is_gone_over_once_and_no_row_is_derived(root, children, m
     assert report.exit_code == 0
     assert report.read == report.checked["contents"] == 92
     assert report.checked["rows"] > 300
+
+
+@pytest.mark.parametrize("harm", [no_harm, tear_journal, cut_journal])
+def test_a_sound_journal_is_read_by_the_child_and_any_other_by_the_parent_too(root, children, monkeypatch, harm):
+    harm(root)
+    here, read = [], journal.check_journal
+    monkeypatch.setattr(journal, "check_journal", lambda scene: here.append(scene) or read(scene))
+    report = check_path(root)
+    assert children
+    assert len(here) == (harm is not no_harm)
+    assert report.checked["transactions in the journal"] > 0
 
 
 @pytest.mark.parametrize("harm", [no_harm, alter_row, break_rule])

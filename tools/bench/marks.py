@@ -72,6 +72,7 @@ class Mark:
     """A promise: `ours` compared with `theirs` by `of`, at most `limit` times it (at least, if `rising`).
 
     `theirs` None: `limit` is absolute. Several of theirs: the best of them counts. `missing`: why it is not measured.
+    `floor`: a step that does alone what nobody who keeps the promises of the mark can leave out; `floor_work` says what.
     """
 
     id: str
@@ -84,6 +85,8 @@ class Mark:
     unit: str = "s"
     missing: str = ""
     note: str = field(default="")
+    floor: str = ""
+    floor_work: str = ""
 
 
 _FRESH = "rm -rf {store}; {holdfast} init {store}"
@@ -103,6 +106,7 @@ STEPS = (
     Step("add", OURS, "cd {small}; {holdfast} -C {store} add .", _FRESH, "{store}"),
     Step("again", OURS, "cd {small}; {holdfast} -C {store} add ."),
     Step("read", OURS, "{child} read_small {store}"),
+    Step("small-floor", "sha256 of each content alone", "{child} hash_small {small}", cold=False),
     Step("bulk", OURS + ", in bulk", "{reading} bulk {store}"),
     Step("bulk-paths", OURS + ", in bulk, by path", "{reading} paths {store}"),
     Step("fsck", OURS, "{holdfast} -C {store} fsck"),
@@ -138,6 +142,7 @@ STEPS = (
     Step("zstd-out", "zstd -dc", "zstd -dc -q {peer}.zst > /dev/null"),
     Step("zstd-proof", "zstd -dc, sha256sum", "zstd -dc -q {peer}.zst | sha256sum"),
     Step("large", OURS, "cd {large}; {holdfast} -C {store} put large.bin large.bin", _FRESH, "{store}"),
+    Step("large-floor", "sha256 alone", "{child} hash_large {large}/large.bin", cold=False),
     Step("large-out", OURS, "{child} read_large {store}"),
     Step("large-copy", OURS + ", copied out", "{reading} large {store}"),
     Step("pieces", OURS, "{child} read_pieces {store}", cold=False),
@@ -182,11 +187,14 @@ MARKS = (
     Mark("P2 peers", "the same, against restic", "again", ("restic-again",), limit=0.33),
     Mark("P3", "add one big file", "large", ("zstd-large",), limit=1.1),
     Mark("P4", "read all small ones in random order, one by one", "read", ("git-read",), of=rate, limit=0.6, rising=True, unit="/s"),
-    Mark("P4 bulk", "the same in bulk, in the order of the store", "bulk", ("git-read",), of=rate, limit=1.2, rising=True, unit="/s"),
-    Mark("P5", "read the big file, verified", "large-out", ("zstd-out",), limit=1.25),
+    Mark("P4 bulk", "the same in bulk, in the order of the store", "bulk", ("git-read",), of=rate, limit=1.2, rising=True, unit="/s",
+         floor="small-floor", floor_work="sha256 of each alone"),
+    Mark("P5", "read the big file, verified", "large-out", ("zstd-out",), limit=1.25,
+         floor="large-floor", floor_work="sha256 of the same bytes alone"),
     Mark("P5 pieces", "random reads of 4 KB in it, warm", "pieces", of=rate, limit=5_000, rising=True, unit="/s"),
     Mark("P6", "full fsck of the small ones", "fsck", ("restic-check",)),
-    Mark("P6 large", "full fsck of the big one", "large-fsck", ("zstd-proof",), limit=1 / 0.6),
+    Mark("P6 large", "full fsck of the big one", "large-fsck", ("zstd-proof",), limit=1 / 0.6,
+         floor="large-floor", floor_work="sha256 of the same bytes alone"),
     Mark("P7", "a git history after repack: packs with their tables", "history-gc", ("git-history",), of=stored, unit="MB"),
     Mark("P7 time", "the same: how long repack takes", "history-repack", ("git-history",), limit=0.25),
     Mark("P7 read", "the same: any revision, one by one, the slowest", "history-read", of=slowest, limit=5.0, unit="ms"),

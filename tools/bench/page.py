@@ -96,12 +96,15 @@ def _judged(mark: Mark, steps: Results) -> tuple[float, float | None, str, float
 
 
 def _marks(steps: Results) -> str:
-    rows = ["| mark | work | ours | best of theirs | ratio | mark asks | |", "|---|---|---:|---|---:|---:|---|"]
+    rows = [
+        "| mark | work | ours | best of theirs | ratio | mark asks | | floor |",
+        "|---|---|---:|---|---:|---:|---|---|",
+    ]
     for mark in MARKS:
         judged = _judged(mark, steps)
         sign = "≥" if mark.rising else "≤"
         if judged is None:
-            rows.append(f"| {mark.id} | {mark.work} | | | | | {mark.missing or 'not measured in this run'} |")
+            rows.append(f"| {mark.id} | {mark.work} | | | | | {mark.missing or 'not measured in this run'} | |")
             continue
         ours, theirs, whose, share = judged
         peer = "" if theirs is None else f"{_shown(theirs, mark)} ({whose})"
@@ -109,9 +112,19 @@ def _marks(steps: Results) -> str:
         asked = f"{sign} {mark.limit:,g}" + (f" {mark.unit}" if theirs is None else " times")
         rows.append(
             f"| {mark.id} | {mark.work} | {_shown(ours, mark)} | {peer} | {ratio} | {asked} | "
-            f"{'met' if share <= 1 else '**not met**'} |"
+            f"{'met' if share <= 1 else '**not met**'} | {_floor(mark, steps)} |"
         )
-    return "\n".join(rows) + "\n"
+    return "\n".join(rows) + "\n\n" + _FLOORS
+
+
+_FLOORS = (
+    "Floor: what no program can leave out that keeps the mark's promise, done alone on this machine beside the rest.\n"
+)
+
+
+def _floor(mark: Mark, steps: Results) -> str:
+    found = _value(mark, mark.floor, steps) if mark.floor else None
+    return "" if found is None else f"{_shown(found, mark)} ({mark.floor_work})"
 
 
 def _shown(value: float, mark: Mark) -> str:

@@ -56,8 +56,8 @@ _DENSE_FROM = 256 * 1024
 _FAR_LEVEL = 6
 """Where matches are found far away, a higher level costs half as much again for 1 %."""
 
-_PART_FROM = 64 * 1024
-"""A smaller frame is decompressed whole in about the time that it takes to begin to read a stream."""
+_PART_FROM = 128 * 1024
+"""Up to here a frame is one block, which zstd decompresses whole in any case; a stream of it only costs more."""
 
 
 class _Contexts(threading.local):
@@ -130,6 +130,14 @@ def head(data: bytes | memoryview) -> tuple[int, int]:
     if content > MAX_CONTENT:
         raise damage(f"a frame claims {content} bytes of content")
     return content, end
+
+
+def claimed(data: bytes) -> int:
+    """Bytes of content that a frame of ours says it has; 0 of anything else."""
+    try:
+        return head(data)[0]
+    except BlobDamagedError:
+        return 0
 
 
 def measure(data: bytes | memoryview) -> tuple[int, int]:

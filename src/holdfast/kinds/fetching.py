@@ -82,21 +82,24 @@ def _places(handle: Handle, refs: Sequence[ContentRef]) -> list[tuple[str, Spot 
     handle.alive()
     rows = handle.index.contents
     # In the order of their rows: pages of the index are read once, and neighbours together.
-    revisions = sorted(((ref.seq, number, ref) for number, ref in enumerate(refs) if isinstance(ref, Revision)))
-    found: dict[int, Held] = {}
-    for start in range(0, len(revisions), _TOGETHER):
-        some = [(number, ref) for _, number, ref in revisions[start : start + _TOGETHER]]
-        found |= _numbered(some, rows.many_revisions)
-    if len(revisions) < len(refs):
+    pinned = sorted((ref.seq, number) for number, ref in enumerate(refs) if isinstance(ref, Revision))
+    found: list[Held | None] = [None] * len(refs)
+    for start in range(0, len(pinned), _TOGETHER):
+        numbers = [number for _, number in pinned[start : start + _TOGETHER]]
+        asked = [ref for ref in map(refs.__getitem__, numbers) if isinstance(ref, Revision)]
+        for number, held in rows.many_revisions(asked).items():
+            found[numbers[number]] = held
+    if len(pinned) < len(refs):
         # Ids and paths in order too: what was made together, or lies together, stands together in the index.
         others = sorted((_named(ref), number) for number, ref in enumerate(refs) if not isinstance(ref, Revision))
         for start in range(0, len(others), _TOGETHER):
             numbers = [number for _, number in others[start : start + _TOGETHER]]
             more = _resolved(handle, [refs[number] for number in numbers], rows.many_at, rows.many_of)
-            found |= {numbers[number]: held for number, held in more.items()}
+            for number, held in more.items():
+                found[numbers[number]] = held
     return [
-        (found[number].digest, found[number].spot) if number in found else (_long_way(handle, ref), None)
-        for number, ref in enumerate(refs)
+        (_long_way(handle, ref), None) if one is None else (one.digest, one.spot)
+        for one, ref in zip(found, refs, strict=True)
     ]
 
 

@@ -1,18 +1,17 @@
 """Many members at once: in the order of the packs, neighbours with one read, what shares a frame decompressed once.
 
-Another thread reads and decompresses the next frames while the caller's hashes those before: neither needs the
-interpreter for long.
+No thread of Python helps: each hash and each read would hand the interpreter over, and wait to get it back. The library
+decompresses with two threads of its own, and the system is told in time what will be read next.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from holdfast.blobs.ahead import ahead
 from holdfast.blobs.packs.folder import LARGEST_FRAME, PackFolder
-from holdfast.errors import BlobDamagedError, HoldfastError
+from holdfast.errors import HoldfastError
 from holdfast.formats import frame
 from holdfast.formats.pack import Spot
 
@@ -20,13 +19,10 @@ SPAN_BYTES = 1024 * 1024
 """So much of a file is read at once, or one frame."""
 
 CONTENT_BYTES = 1024 * 1024
-"""When frames held have so much content, they are decompressed: three times this and a frame bound the memory."""
+"""When frames held have so much content, they are decompressed: twice this and a frame bound the memory."""
 
 GAP_BYTES = 32 * 1024
 """Reading over so many bytes that nobody asked for costs less than another call."""
-
-_WORTH_A_THREAD = 64
-"""With fewer members, starting a thread costs more than it saves."""
 
 _Asked = tuple[str, int, int, int, int, int]  # pack, offset and stored bytes of the frame, start, size, number
 _Piece = tuple[int, int, int]  # start, size, number
@@ -40,41 +36,61 @@ def members(packs: PackFolder, wanted: Sequence[tuple[str, Spot | None]]) -> Ite
     """
     asked: list[_Asked] = []
     for number, (_, spot) in enumerate(wanted):
-        if spot is None or not 0 < spot.stored_bytes <= LARGEST_FRAME or min(spot.offset, spot.start, spot.size) < 0:
-            yield number, None
-        else:
-            asked.append((spot.pack, spot.offset, spot.stored_bytes, spot.start, spot.size, number))
+        if spot is not None:
+            pack, offset, stored, start, size = spot
+            if 0 < stored <= LARGEST_FRAME and offset >= 0 and start >= 0 and size >= 0:
+                asked.append((pack, offset, stored, start, size, number))
+                continue
+        yield number, None
     asked.sort()
-    each = _decompressed(packs, asked)
     sha256 = hashlib.sha256
-    with contextlib.closing(each if len(asked) < _WORTH_A_THREAD else ahead(each, "frames")) as found:
-        for held in found:
-            for content, pieces in held:
-                for start, size, number in pieces:
-                    piece = b"" if content is None else content[start : start + size]
-                    yield number, piece if sha256(piece).hexdigest() == wanted[number][0][-64:] else None
+    for content, pieces in _frames(packs, asked):
+        if content is None:
+            for _, _, number in pieces:
+                yield number, None
+            continue
+        for start, size, number in pieces:
+            piece = content[start : start + size]
+            yield number, piece if sha256(piece).hexdigest() == wanted[number][0][-64:] else None
 
 
-def _decompressed(packs: PackFolder, asked: list[_Asked]) -> Generator[list[_Held]]:
-    """Frames in the order of the packs, some at a time."""
+def _frames(packs: PackFolder, asked: list[_Asked]) -> Iterator[_Held]:
+    """Frames in the order of the packs; some at a time are held."""
     stored: list[bytes] = []
     pieces: list[list[_Piece]] = []
     size = 0
-    for span in _spans(asked):
-        begin, data = span[0][1], _read(packs, span)
-        before = -1
-        for _, offset, length, *piece in span:
-            if offset != before or length != len(stored[-1]):
+    for data, begin, span in _read(packs, asked):
+        before = (-1, -1)
+        for _, offset, length, start, wanted, number in span:
+            if (offset, length) != before:
                 if size >= CONTENT_BYTES:
-                    yield list(zip(frame.decode_many(stored), pieces, strict=True))
+                    yield from zip(frame.decode_many(stored), pieces, strict=True)
                     stored, pieces, size = [], [], 0
+                before = offset, length
                 stored.append(data[offset - begin : offset - begin + length])
-                pieces.append([])
-                size += _content_bytes(stored[-1])
-                before = offset
-            pieces[-1].append(tuple(piece))  # type: ignore[arg-type]
-    if stored:
-        yield list(zip(frame.decode_many(stored), pieces, strict=True))
+                own: list[_Piece] = []
+                pieces.append(own)
+                size += frame.claimed(stored[-1])
+            own.append((start, wanted, number))
+    yield from zip(frame.decode_many(stored), pieces, strict=True)
+
+
+def _read(packs: PackFolder, asked: list[_Asked]) -> Iterator[tuple[bytes, int, list[_Asked]]]:
+    """(bytes, where in the pack they begin, who is in them) of each span; no bytes if they cannot be had."""
+    spans = _spans(asked)
+    following = next(spans, None)
+    while following is not None:
+        span, following = following, next(spans, None)
+        if following is not None:
+            packs.expect(following[0][0], following[0][1], _length(following))
+        data = b""
+        with contextlib.suppress(HoldfastError):  # whoever asks for it alone is told what it is
+            data = packs.span(span[0][0], span[0][1], _length(span))
+        yield data, span[0][1], span
+
+
+def _length(span: list[_Asked]) -> int:
+    return max(one[1] + one[2] for one in span) - span[0][1]
 
 
 def _spans(asked: list[_Asked]) -> Iterator[list[_Asked]]:
@@ -88,17 +104,3 @@ def _spans(asked: list[_Asked]) -> Iterator[list[_Asked]]:
         end = max(end, offset + stored)
     if asked:
         yield asked[first:]
-
-
-def _read(packs: PackFolder, span: list[_Asked]) -> bytes:
-    pack, begin = span[0][:2]
-    with contextlib.suppress(HoldfastError):  # whoever asks for it alone is told what it is
-        return packs.span(pack, begin, max(one[1] + one[2] for one in span) - begin)
-    return b""
-
-
-def _content_bytes(data: bytes) -> int:
-    try:
-        return frame.head(data)[0]
-    except BlobDamagedError:
-        return 0

@@ -21,6 +21,9 @@ from holdfast.formats.pack import Header, Member, Spot
 from holdfast.values import digest as digests
 
 _OPEN_FILES = 32
+_OFTEN = 32
+"""When so many single reads were made of an open pack, the system is asked to read all of it ahead: the next ones find
+it in memory, instead of waiting for the disk one by one."""
 LARGEST_FRAME = frame.MAX_CONTENT + frame.MAX_CONTENT // 256 + 64
 """Bytes of a frame in a file, at most."""
 
@@ -102,22 +105,22 @@ class PackFolder:
             return content
 
     def _in_file(self, digest: str, spot: Spot) -> bytes:
-        start, end = spot.start, spot.start + spot.size
+        pack, offset, stored_bytes, start, size = spot
+        end = start + size
         if start < 0 or end < start:
-            raise damaged(digest, paths.pack_file(spot.pack), "a place that cannot be")
+            raise damaged(digest, paths.pack_file(pack), "a place that cannot be")
         content = self._kept.get(spot, end)
         if content is None:
             try:
-                content = self.frame(spot.pack, spot.offset, spot.stored_bytes, digest, end=end)
+                content = frame.decode_part(self.stored(pack, offset, stored_bytes, digest), end)
             except BlobDamagedError as error:
                 reason = str(error.fields.get("reason") or error.message)
-                raise damaged(digest, paths.pack_file(spot.pack), reason) from error
+                raise damaged(digest, paths.pack_file(pack), reason) from error
             self._kept.put(spot, content)
         content = content[start:end]
         found = digests.PREFIX + hashlib.sha256(content).hexdigest()
         if found != digest:
-            reason = f"the content at byte {spot.offset} is that of {found}"
-            raise damaged(digest, paths.pack_file(spot.pack), reason)
+            raise damaged(digest, paths.pack_file(pack), f"the content at byte {offset} is that of {found}")
         return content
 
     def _in_index(self, digest: str, spot: Spot) -> bytes | None:
@@ -149,8 +152,19 @@ class PackFolder:
         """The bytes of one frame as they stand in the file. BlobMissingError, BlobDamagedError."""
         if offset < 0 or not 0 < stored_bytes <= LARGEST_FRAME:
             raise frame.damage("a place that cannot be")
-        with self._file(digest, name) as fd:
-            return self._disk.pread(fd, stored_bytes, offset, f"{paths.PACKS}/{name}")
+        shared = self._borrow(digest, name)
+        try:
+            shared.reads += 1
+            if shared.reads == _OFTEN:
+                self._disk.begin_reading(shared.fd, 0, 0)
+            return self._disk.pread(shared.fd, stored_bytes, offset, f"{paths.PACKS}/{name}")
+        finally:
+            self._give_back(shared)
+
+    def expect(self, name: str, offset: int, length: int) -> None:
+        """Bytes of a pack will be read soon: the system may fetch them meanwhile. Never fails."""
+        with contextlib.suppress(StoreError), self._file("", name) as fd:
+            self._disk.begin_reading(fd, offset, length)
 
     def check(self, digest: str, spot: Spot) -> None:
         """Whether the file is there and long enough; BlobMissingError, BlobDamagedError if not."""
@@ -173,8 +187,17 @@ class PackFolder:
         self._open = OrderedDict()
         self._kept = KeptFrames(0)
 
-    def _file(self, digest: str, name: str) -> _Borrowed:
+    @contextlib.contextmanager
+    def _file(self, digest: str, name: str) -> Iterator[int]:
         """An open file that nobody closes while the block lasts that it is used in."""
+        shared = self._borrow(digest, name)
+        try:
+            yield shared.fd
+        finally:
+            self._give_back(shared)
+
+    def _borrow(self, digest: str, name: str) -> _Shared:
+        """An open file, to be given back. Each single read does this itself: a block would cost it a microsecond."""
         with self._guard:
             shared = self._open.get(name)
             if shared is None:
@@ -184,10 +207,9 @@ class PackFolder:
             else:
                 self._open.move_to_end(name)
             shared.users += 1
-        return _Borrowed(self, shared)
+        return shared
 
-    def give_back(self, shared: _Shared) -> None:
-        """A file that was borrowed is used no more."""
+    def _give_back(self, shared: _Shared) -> None:
         with self._guard:
             self._leave(shared)
 
@@ -208,26 +230,11 @@ class PackFolder:
 
 
 class _Shared:
-    """A descriptor and how many use it; the folder itself is one of them."""
+    """A descriptor, how many use it (the folder itself is one of them), and how many single reads were made."""
 
-    __slots__ = ("fd", "users")
+    __slots__ = ("fd", "reads", "users")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.users = 1
-
-
-class _Borrowed:
-    """A descriptor for a block. A plain class: a generator takes three times as long, and each read uses one."""
-
-    __slots__ = ("_folder", "_shared")
-
-    def __init__(self, folder: PackFolder, shared: _Shared) -> None:
-        self._folder = folder
-        self._shared = shared
-
-    def __enter__(self) -> int:
-        return self._shared.fd
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.give_back(self._shared)
+        self.reads = 0

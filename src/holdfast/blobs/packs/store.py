@@ -32,8 +32,8 @@ from holdfast.values import digest as digests
 PACK_UP_TO = 64 * 1024
 """Content of up to so many bytes goes to packs; HOLDFAST_PACK_UP_TO makes it less. Measured: docs/design/013."""
 
-KEPT_BYTES = 8 * 1024 * 1024
-"""So much content of frames with several members is kept, of those read last one by one: docs/design/029."""
+KEPT_BYTES = 48 * 1024 * 1024
+"""So much content of frames with several members is kept, of those read last one by one: docs/design/041."""
 
 _APPEND_BYTES = 4 * 1024 * 1024
 

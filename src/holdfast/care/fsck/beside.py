@@ -1,4 +1,4 @@
-"""A child process checks the index, its chain and its rows, while this one reads the contents: at the same time.
+"""A child process checks the index, its chain and rows, and the journal, while this one reads the contents.
 
 The child looks at a copy of the index that nobody else has open, and says only whether all is well. If not, or if it
 cannot be had, everything is checked here one after the other, which also says what is wrong.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from holdfast.blobs import LocalBlobs
-from holdfast.care.fsck import index
+from holdfast.care.fsck import index, journal
 from holdfast.care.fsck.report import Gathered
 from holdfast.care.fsck.scene import Held, Scene
 from holdfast.care.fsck.view import COPIED, View
@@ -40,12 +40,14 @@ _READ = 1 << 16
 class Sound:
     """What is to be known of an index in which nothing was found: its chain, its rows by table, what was looked at.
 
-    `rows` None: that they are as the chain gives them could not be told.
+    `rows` None: that they are as the chain gives them could not be told. `journal`: whether it was checked too, and
+    nothing was found.
     """
 
     held: Held
     rows: Mapping[str, int] | None
     checked: Mapping[str, int]
+    journal: bool
 
 
 class Aside:
@@ -148,4 +150,6 @@ def _look(root: str, copy: str, settle: Callable[[Scene], None]) -> Sound | None
     index.check_chain(scene)
     if scene.index is None or out.report(quick=False).counts:
         return None
-    return Sound(scene.index, scene.rows, dict(out.checked))
+    checked = dict(out.checked)
+    with_journal = journal.is_as_the_index(scene) and not out.report(quick=False).counts
+    return Sound(scene.index, scene.rows, dict(out.checked) if with_journal else checked, with_journal)

@@ -144,7 +144,8 @@ def _check_at_once(scene: Scene, marker: Marker | None) -> bool:
     scene.index, scene.rows = sound.held, sound.rows
     out.checked.update(sound.checked)
     _settle_origin(scene, marker)
-    journal.check_journal(scene)
+    if not sound.journal:
+        journal.check_journal(scene)
     if scene.rows is not None:
         rows.check_rows(scene)
         out.absorb(of_rules)

@@ -50,6 +50,19 @@ def check_journal(scene: Scene) -> None:
     _judge(scene, reading, {} if confirmed else {"confirmed": False})
 
 
+def is_as_the_index(scene: Scene) -> bool:
+    """Whether it holds what the index does, to the same end; if so, what else is wrong with it was told.
+
+    False says nothing of it: writers may be at work, and `check_journal` looks again.
+    """
+    reading = _Reading(Held(scene.origin or Head(1, b"")))
+    _read(scene, reading)
+    if reading.rest or reading.forked or reading.held.head.next_seq != _index_end(scene):
+        return False
+    _judge(scene, reading, {})
+    return True
+
+
 def _index_end(scene: Scene) -> int:
     return scene.index.head.next_seq if scene.index else 1
 
