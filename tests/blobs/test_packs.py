@@ -17,7 +17,7 @@ from holdfast.blobs.packs.writer import PackWriter, somebody_appends
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, InvalidValueError, StorageIOError
 from holdfast.formats import pack, paths
-from holdfast.formats.appending import prepare
+from holdfast.formats.appending import headed, prepare, prepare_one
 from holdfast.formats.pack import Header, Spot
 from holdfast.testing.blobs import BlobStoreTests
 from holdfast.testing.faults import FaultyDisk
@@ -346,6 +346,15 @@ def test_a_header_of_another_pack_or_place_is_none():
     for name, position in ((b"\2" * 8, 100), (b"\1" * 8, 101)):
         with pytest.raises(BlobDamagedError):
             pack.decode_header(data, name, position)
+
+
+@pytest.mark.parametrize("content", [b"x", b"one small text\n" * 300, os.urandom(70_000)])
+def test_an_append_of_one_blob_is_the_same_bytes_as_any_other_append(content: bytes) -> None:
+    one = (hashlib.sha256(content).digest(), content)
+    header = Header(b"\1" * 8, 100, 50, prepare([one]).frames, prepare([one]).members)
+
+    assert prepare_one(*one) == prepare([one])
+    assert headed(prepare_one(*one), "01" * 8, position=100, before=50) == (pack.encode_header(header), header.spots())
 
 
 def test_members_must_fill_the_frames_of_their_header():

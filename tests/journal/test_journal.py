@@ -170,6 +170,43 @@ def test_two_handles_that_write_in_turn_make_one_journal(home: str) -> None:
     assert len(names(home)) > 2
 
 
+def test_who_follows_another_handle_goes_on_in_the_open_segment_without_a_sync(home: str) -> None:
+    disks = FaultyDisk(), FaultyDisk()
+    one, two = (Writer(Journal(home, disk)) for disk in disks)
+    one.append()
+    two.head = one.head
+    two.append()
+    before = [disk.calls["sync"] for disk in disks]
+    for turn in range(10):
+        mine, other = (one, two) if turn % 2 == 0 else (two, one)
+        assert mine.journal.follow(other.head)
+        mine.head = other.head
+        mine.append()
+
+    assert read(home) == sorted(one.made + two.made, key=lambda t: t.entry.first)
+    assert [disk.calls["sync"] for disk in disks] == before
+    assert one.journal.unsynced_bytes > 0  # what it wrote itself it still has to sync
+
+
+def test_another_end_than_the_one_that_is_meant_is_not_followed(home: str, disk: FaultyDisk) -> None:
+    one, two = Writer(Journal(home, disk)), Writer(Journal(home, FaultyDisk()))
+    one.append()
+    two.head = one.head
+    two.append()
+    path = Path(home, "journal", names(home)[0])
+    assert not one.journal.follow(one.head)  # another transaction stands behind it
+    assert one.journal.follow(two.head)
+    with path.open("ab") as file:
+        file.write(b'{"action":"torn')
+    assert not one.journal.follow(two.head)
+    two.append()
+    one.head = two.head  # it is not told of the torn line, and finds it
+    one.append()
+    assert read(home)[-1] == one.made[-1]
+    path.rename(path.with_name("elsewhere"))
+    assert not one.journal.follow(one.head)
+
+
 def test_a_segment_that_somebody_moved_away_is_not_written_to(home: str, disk: FaultyDisk) -> None:
     writer = Writer(Journal(home, disk))
     writer.append(2)

@@ -59,6 +59,63 @@ def test_a_folder_that_moved_in_a_transaction_taken_back_stays_where_it_was(stor
     assert {one.path for one in store.find()} == {"f/a", "f/c"}
 
 
+def statements(store: Store, path: str) -> list[str]:
+    """What a put of a new name asks the index."""
+    said: list[str] = []
+    connection = store._handle.index.database.raw()
+    connection.set_trace_callback(said.append)
+    try:
+        store.put(path, path)
+    finally:
+        connection.set_trace_callback(None)
+    return said
+
+
+def test_puts_of_another_handle_cost_no_look_at_collections(store: Store, other: Store) -> None:
+    for n in range(4):
+        (store, other)[n % 2].put(f"f/{n}", f"{n}")
+    asked = [one for one in statements(store, "f/more") if "FROM collection" in one]
+    assert asked == []
+    other.collections.create("g")
+    asked = [one for one in statements(store, "f/again") if "FROM collection" in one]
+    assert asked != []
+
+
+@pytest.mark.parametrize("way", ["delete", "rename", "root", "nested"])
+def test_what_another_handle_does_to_collections_is_seen_behind_its_puts(store: Store, other: Store, way: str) -> None:
+    first = store.put("f/a", b"1").artifact
+    store.put("f/b", b"2")
+    other.put("f/c", b"3")
+    if way == "delete":
+        other.collections.delete("f", contents="cascade")
+    elif way == "rename":
+        other.collections.rename("f", "g")
+    elif way == "root":
+        with holdfast.open(store.path, tenant="theirs") as theirs:
+            theirs.put("f/a", b"4")
+    else:
+        other.collections.create("f/x")
+    other.put("elsewhere", b"5")
+    if way == "nested":
+        with pytest.raises(NameTakenError):
+            store.put("f/x", b"6")
+        return
+    made = store.put("f/d", b"6").artifact
+    assert (made.collection_id == first.collection_id) == (way == "root")
+    assert made == other.get("f/d")
+    assert made.tenant == ""
+
+
+def test_a_folder_made_in_a_transaction_taken_back_is_not_carried_over(store: Store, other: Store) -> None:
+    store.put("f/a", b"1")
+    with contextlib.suppress(LookupError), store.transaction():
+        store.put("new/b", b"2")
+        raise LookupError
+    other.put("f/c", b"3")
+    assert store.put("new/d", b"4").artifact.path == "new/d"
+    assert {one.path for one in other.find()} == {"f/a", "f/c", "new/d"}
+
+
 def test_content_that_another_handle_puts_between_staging_and_commit_is_kept_once(store: Store, other: Store) -> None:
     with content.staging(store._handle, b"the same") as incoming:
         assert incoming.absent is not None

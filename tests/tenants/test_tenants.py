@@ -461,8 +461,8 @@ REACHED_FROM_ONES_OWN = {
     "lookups": {"folder", "tags", "paths", "steps", "ids", "missed"},  # by key of what was found
     "collections": {"child", "taken", "newest_deleted", "children", "below", "taken_along", "deleted_seq",
                     "artifact_keys", "count_artifacts", "parent_of", "records"},
-    "artifacts": {"by_place", "briefs", "prove_absent", "newest_deleted", "revision", "history", "last_number",
-                  "newest_kept", "page", "many_at", "records"},
+    "artifacts": {"by_place", "is_free", "briefs", "prove_absent", "newest_deleted", "revision", "history",
+                  "last_number", "newest_kept", "page", "many_at", "records"},
     "contents": {"at", "many_at", "listed"},
     "ends": {"has_revision"},
     "relationships": set(),

@@ -149,6 +149,20 @@ def _quiet_put(root: str, names: str) -> None:
     put(root, names)
 
 
+def put_floor(folder: str) -> None:
+    """What no durable put with a row can do without: 2 KB appended to a file, and a row committed by SQLite, synced."""
+    from puts import floor
+
+    Path(folder).mkdir()
+    append, rnd, times = floor(Path(folder)), random.Random("a"), list[float]()
+    for number in range(PUTS):
+        content = rnd.randbytes(PUT_BYTES // 2).hex().encode()
+        began = time.perf_counter()
+        append(number, content)
+        times.append(time.perf_counter() - began)
+    _say(seconds=sum(times), count=PUTS, **_percentiles(times))
+
+
 def make_store(root: str) -> None:
     """An empty store."""
     import holdfast

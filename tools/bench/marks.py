@@ -172,6 +172,7 @@ STEPS = (
     # Single durable writes.
     Step("objects-put", "disk-objectstore add_object (bytes alone)", "{child} objects_put {peer}", "rm -rf {peer}", cold=False),
     Step("put", OURS, "{child} put {store}", _FRESH, cold=False),
+    Step("put-floor", "append to a file, COMMIT of one row by SQLite, synced", "{child} put_floor {peer}-floor", "rm -rf {peer}-floor", cold=False),
     Step("put-eight", OURS + ", eight processes", "{child} put_eight {store}", _FRESH, cold=False),
 )  # fmt: skip
 

@@ -1,13 +1,14 @@
 """What does one durable put of 2 KB cost, beside disk-objectstore's, and what do eight writers get done together?
 
-    python tools/bench/puts.py FOLDER [--puts 1000] [--writers 8]
+    python tools/bench/puts.py FOLDER [--puts 1000] [--writers 8] [--rounds 3]
 
 One put of ours, one `add_object` of disk-objectstore (bytes only, no metadata, no history), in turn in one process, so
-that whatever else the machine does meets both alike. FOLDER must lie on the disk in question; what is made in it is
-removed. Prints one JSON line a measurement: p50 and p99 of wall and CPU time of the calling thread in ms; how many
-statements SQLite ran for a put, how many bytes its log grew by, and how many syncs of files were asked for. Then puts
-a second, and CPU ms a put, by one writer and by several at once, each in a process of its own. Without
-disk-objectstore only ours is measured.
+that whatever else the machine does meets both alike; and the floor: an append to a file and a COMMIT of one row. FOLDER
+must lie on the disk in question; what is made in it is removed. Prints one JSON line a measurement: p10, p50, p90, p99
+and the most of wall and CPU time of the calling thread in ms; how many statements SQLite ran for a put, how many bytes
+its log grew by, and how many syncs of files were asked for. Then, in rounds, puts a second, CPU ms a put and looks at
+the lock a put by one writer and by several at once, each in a process of its own, and the middle of their ratios.
+Without disk-objectstore only ours is measured.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import multiprocessing
 import random
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,7 @@ from typing import Any
 import holdfast
 from holdfast import Store
 from holdfast.disk import Disk
+from holdfast.engine.locks import FileLock
 
 WARM = 100
 Put = Callable[[int, bytes], object]
@@ -42,7 +45,8 @@ def summary(times: list[tuple[float, float]]) -> dict[str, float]:
     found = {}
     for place, name in enumerate(("wall", "cpu")):
         one = sorted(time[place] for time in times)
-        found |= {f"{name}_p50_ms": one[len(one) // 2] * 1e3, f"{name}_p99_ms": one[int(len(one) * 0.99)] * 1e3}
+        found |= {f"{name}_p{part}_ms": one[len(one) * part // 100] * 1e3 for part in (10, 50, 90, 99)}
+        found[f"{name}_max_ms"] = one[-1] * 1e3
     return {key: round(value, 3) for key, value in found.items()}
 
 
@@ -57,12 +61,29 @@ def peer(folder: Path) -> Put | None:
     return lambda _, content: container.add_object(content)
 
 
+def floor(folder: Path) -> Put:
+    """Bytes appended to a file, and a row that says where, committed durably: the pack need not be synced by itself."""
+    connection = sqlite3.connect(folder / "floor.sqlite3", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("CREATE TABLE kept (n INTEGER PRIMARY KEY, bytes BLOB)")
+    file = (folder / "floor.bin").open("ab", buffering=0)
+
+    def append(number: int, content: bytes) -> None:
+        file.write(content)
+        connection.execute("INSERT INTO kept VALUES (?, ?)", (number, content))
+
+    return append
+
+
 def in_turn(folder: Path, puts: int) -> None:
     rnd = random.Random(1)
     theirs = peer(folder / "objects")
     with holdfast.create(folder / "store") as store:
         sides: dict[str, Put] = {"holdfast": lambda n, content: store.put(f"puts/{n}", content)}
         sides |= {"disk-objectstore": theirs} if theirs else {}
+        sides["append + COMMIT"] = floor(folder)
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
         for number in range(WARM + puts):
             content = rnd.randbytes(1_000).hex().encode()
@@ -102,27 +123,47 @@ def asked(store: Store, rnd: random.Random) -> dict[str, int]:
     }
 
 
-def writer(root: Path, number: int, puts: int, done: Any) -> None:
-    rnd = random.Random(number)
+def writer(root: Path, number: int, puts: int, done: Any, start: Any) -> None:
+    rnd, looks, look = random.Random(number), [0], FileLock._try  # noqa: SLF001 - how often is what is measured
+
+    def counted(self: FileLock, *, shared: bool) -> bool:
+        looks[0] += self.path.endswith("writer")
+        return look(self, shared=shared)
+
+    FileLock._try = counted  # type: ignore[method-assign] # noqa: SLF001
     with holdfast.open(root) as store:
-        cpu, wall = time.process_time(), time.perf_counter()
+        store.put(f"{number}/first", b"")
+        start.wait()
+        looks[0], cpu, wall = 0, time.process_time(), time.perf_counter()
         for n in range(puts):
             store.put(f"{number}/{n}", rnd.randbytes(1_000).hex())
-        done.put((time.perf_counter() - wall, time.process_time() - cpu))
+        done.put((time.perf_counter() - wall, time.process_time() - cpu, looks[0]))
 
 
-def together(folder: Path, writers: int, puts: int) -> None:
-    root, done = folder / f"by-{writers}", multiprocessing.Queue()
+def together(folder: Path, writers: int, puts: int) -> float:
+    """Puts a second."""
+    root, done, start = folder / f"by-{writers}", multiprocessing.Queue(), multiprocessing.Barrier(writers)
     holdfast.create(root).close()
-    each = [multiprocessing.Process(target=writer, args=(root, n, puts // writers, done)) for n in range(writers)]
+    each = [
+        multiprocessing.Process(target=writer, args=(root, n, puts // writers, done, start)) for n in range(writers)
+    ]
     for one in each:
         one.start()
     found = [done.get() for _ in each]
     for one in each:
         one.join()
+    shutil.rmtree(root)
     many = puts // writers * writers
-    rate, cpu = many / max(wall for wall, _ in found), sum(cpu for _, cpu in found) / many
-    print(json.dumps({"writers": writers, "puts_per_s": round(rate), "cpu_ms_a_put": round(cpu * 1e3, 3)}))
+    rate, cpu = many / max(wall for wall, _, _ in found), sum(cpu for _, cpu, _ in found) / many
+    looks = sum(looks for *_, looks in found) / many
+    said = {
+        "writers": writers,
+        "puts_per_s": round(rate),
+        "cpu_ms_a_put": round(cpu * 1e3, 3),
+        "looks": round(looks, 1),
+    }
+    print(json.dumps(said))
+    return rate
 
 
 def main() -> None:
@@ -130,13 +171,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--puts", type=int, default=1_000)
     parser.add_argument("--writers", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     work = chosen.folder / "puts"
     work.mkdir(parents=True)
     try:
         in_turn(work, chosen.puts)
-        together(work, 1, chosen.puts)
-        together(work, chosen.writers, chosen.puts)
+        ratios = []
+        for _ in range(chosen.rounds):
+            alone = together(work, 1, chosen.puts)
+            ratios.append(together(work, chosen.writers, chosen.puts) / alone)
+        print(json.dumps({"writers together": chosen.writers, "times one": round(sorted(ratios)[len(ratios) // 2], 2)}))
     finally:
         shutil.rmtree(work)
 

@@ -41,6 +41,8 @@ def found_level(handle: Handle) -> Head | None:
         return left[1]
     handle.left = None  # until somebody has committed, and the journal has it too
     head = handle.index.chain.head()
+    if head is not None and handle.journal.follow(head):
+        return head
     return head or handle.origin if _agree(handle, head) else None
 
 

@@ -297,6 +297,7 @@ def _begin(handle: Handle, tx: str | None, note: str) -> Unit:
             index.rollback()
             head = recover.level(handle)
             index.begin()
+        index.sights.carry()
         if tx is not None and index.chain.find(tx) is not None:
             raise TransactionReusedError(f"transaction {tx} was committed before", tx=tx)
     except BaseException:
@@ -317,6 +318,7 @@ def _commit(unit: Unit) -> None:
     commit_rows(handle, data)
     if transaction is not None:
         unit.after = transaction.head
+        handle.index.sights.hold(unit.after.next_seq)
         # A journal that could not be appended to was dropped, and has nothing open.
         handle.left = (handle.index.sights.left(), unit.after) if handle.journal.is_open() else None
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from holdfast.formats import frame, pack
 from holdfast.formats.frame import Effort, effort_for
+from holdfast.formats.pack import Header, Spot
 from holdfast.values.frozen import dataclass
 
 FRAME_BYTES = 32 * 1024
@@ -58,3 +59,17 @@ def prepare(contents: Sequence[tuple[bytes, bytes]]) -> Batch:
     frames = tuple((len(one), len(content)) for one, content in zip(stored, joined, strict=True))
     members = tuple((raw, len(one)) for first, end in groups for raw, one in contents[first:end])
     return Batch(frames, members, b"".join(stored))
+
+
+def headed(batch: Batch, name: str, *, position: int, before: int) -> tuple[bytes, list[Spot]]:
+    """The header of a batch appended to a pack at a position, behind `before` bytes of content; where its members are.
+
+    An append of one blob, as each small put is, comes out the same in a third of the time.
+    """
+    owner = bytes.fromhex(name)
+    if len(batch.members) > 1:
+        header = Header(owner, position, before, batch.frames, batch.members)
+        return pack.encode_header(header), header.spots()
+    ((stored, size),) = batch.frames
+    data = pack.encode_single(owner, (position, before), batch.frames[0], batch.members[0])
+    return data, [Spot(name, position + len(data), stored, 0, size)]

@@ -105,11 +105,25 @@ class Journal:
                 tail = self._tail(fd, segments[-1][2])
             finally:
                 self._disk.close(fd)
-        return tail.endswith(b'"}\n') and f'"hash":"{head.hash.hex()}"'.encode() in tail
+        return _closes(tail, head)
 
     def is_as_left(self) -> bool:
         """Whether the last line is what was appended here last, as far as the file's length tells."""
         return self._fd is not None and self._end < self._segment_bytes and not self._moved()
+
+    def follow(self, head: Head) -> bool:
+        """Whether the segment that is open here ends with `head`, whoever has appended to it: then this goes on there.
+
+        Under the writer lock. False where it cannot be told so quickly: `ends_with` looks for the segment first.
+        """
+        facts = None if self._fd is None else self._disk.stat(self._open_path)
+        if facts is None or facts.st_ino != self._inode or not self._end <= facts.st_size < self._segment_bytes:
+            return False
+        assert self._fd is not None
+        is_so = _closes(self._tail(self._fd, self._open_path), head)
+        if is_so:
+            self._end = facts.st_size
+        return is_so
 
     def is_open(self) -> bool:
         """Whether a segment is open here to be appended to."""
@@ -299,6 +313,11 @@ class Journal:
             and facts.st_mtime < limit
             and self._whole(sealed[first])
         ]
+
+
+def _closes(tail: bytes, head: Head) -> bool:
+    """Whether some bytes end with the line of the entry that `head` names."""
+    return tail.endswith(b'"}\n') and f'"hash":"{head.hash.hex()}"'.encode() in tail
 
 
 def _last_of(items: Iterable[Located | Garbage]) -> Head | None:

@@ -22,8 +22,8 @@ from holdfast.blobs.packs.unsynced import SYNC_BYTES, Unsynced
 from holdfast.disk import Disk, flock, fstat
 from holdfast.errors import HoldfastError, StorageIOError
 from holdfast.formats import pack, paths
-from holdfast.formats.appending import Batch
-from holdfast.formats.pack import Contents, Header, Spot
+from holdfast.formats.appending import Batch, headed
+from holdfast.formats.pack import Contents, Spot
 from holdfast.values.frozen import dataclass
 
 PACK_BYTES = 32 * 1024 * 1024
@@ -91,7 +91,7 @@ class PackWriter:
         with self._guard:
             pack_ = self._current()
             start = pack_.end
-            data, spots = _headed(pack_, batch)
+            data, spots = headed(batch, pack_.name, position=start, before=pack_.content)
             whole = data + batch.stored
             self._write(pack_, whole)
             pack_.unsynced.wrote(start, whole, keep=keep)
@@ -347,17 +347,6 @@ class PackWriter:
         vouched = self._vouched(name)
         # A row behind the last header that could be read means damage there, not a torn end.
         return not full and scan.last.position < vouched < scan.tail
-
-
-def _headed(pack_: _Open, batch: Batch) -> tuple[bytes, list[Spot]]:
-    """The header of a batch that is appended now, and where its members are then."""
-    owner = bytes.fromhex(pack_.name)
-    if len(batch.members) > 1:
-        header = Header(owner, pack_.end, pack_.content, batch.frames, batch.members)
-        return pack.encode_header(header), header.spots()
-    ((stored, size),) = batch.frames
-    data = pack.encode_single(owner, (pack_.end, pack_.content), batch.frames[0], batch.members[0])
-    return data, [Spot(pack_.name, pack_.end + len(data), stored, 0, size)]
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.index.database import Database, mapped
+from holdfast.index.tables import KIND_CODES
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 
@@ -30,6 +31,10 @@ DEEPEST_KEPT = 64
 Row = tuple[Any, ...]
 Token = tuple[object, int, int, int]
 _VERSION = "PRAGMA data_version"
+_COLLECTION = KIND_CODES["collection"]
+_MOVED = f"""SELECT EXISTS (SELECT 1 FROM record WHERE key >= ?1 AND kind = {_COLLECTION}) OR EXISTS
+    (SELECT 1 FROM change c JOIN record r ON r.key = c.record WHERE c.seq >= ?1 AND r.kind = {_COLLECTION})"""
+"""Whether a change from a seq on concerns a collection: it made its record, or has a row of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,10 @@ class Sight:
             self.pages, self._weight = {}, 0
         self.pages[asked] = rows
         self._weight += 1 + len(rows)
+
+    def take_places(self, other: Sight) -> None:
+        """What another one knows of collections holds here too."""
+        self.folders, self.ways, self.barren, self.facts = other.folders, other.ways, other.barren, other.facts
 
     def keep_folder(self, key: int, folder: Folder) -> None:
         """Remember where a collection lies."""
@@ -141,6 +150,25 @@ class Sights:
         self._own.steady = None if getattr(self._own, "held", None) is not None else self.now()
         return version
 
+    def hold(self, next_seq: int) -> None:
+        """The chain ends before `next_seq` with what this thread has committed just now: see `carry`."""
+        if getattr(self._own, "left", None) is not None:
+            self._own.lasting = (self._own.sight, next_seq)
+
+    def carry(self) -> None:
+        """Where others have committed since this thread did, but no change of a collection: what it saw of those holds.
+
+        In a write transaction that has changed nothing yet. Rows of collections come from the chain alone.
+        """
+        sight, next_seq = getattr(self._own, "lasting", None) or (None, 0)
+        steady: Sight | None = getattr(self._own, "steady", None)
+        if sight is None or steady is None or steady.ways is sight.ways or sight.version[0] != self._epoch:
+            return
+        self._own.lasting = None
+        found = self._db.one(_MOVED, (next_seq,))
+        if found is not None and not found[0]:
+            steady.take_places(sight)
+
     def shift(self) -> None:
         """The open transaction changes collections: where they lie is not what it was before it."""
         self._own.steady = None
@@ -162,8 +190,7 @@ class Sights:
         """An empty sight; it knows where collections lie if this thread's transaction has changed none."""
         sight, steady = Sight(version), getattr(self._own, "steady", None)
         if steady is not None:
-            sight.folders, sight.ways, sight.barren = steady.folders, steady.ways, steady.barren
-            sight.facts = steady.facts
+            sight.take_places(steady)
         return sight
 
     def token(self) -> Token | None:
