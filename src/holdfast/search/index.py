@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -25,6 +26,9 @@ COMPACT_AT_LEAST = 1_000
 _FEW = 500
 _SPARE = 20
 """Rows fetched beyond those asked for: they stand in for dead ones, and show whether the last place is shared."""
+
+_TIED = 2_000
+"""So many rows are fetched at most, in parts, until the last place is known."""
 
 _PAGE = 1_000
 _TOGETHER = 500
@@ -291,20 +295,26 @@ def _best(
 ) -> list[tuple[int, int, float]] | None:
     """What _RANKED_HITS gives for a limit and an offset, with a look at the documents of the best rows only.
 
-    None where that cannot be told: too many rows of the best are dead, or the last place is shared with rows that were
-    not fetched, of which another may have the smaller key.
+    Rows that share the last place are fetched too, for another may have the smaller key. None where too many do, or too
+    many of the best are dead.
     """
     limit, offset = part
     wanted = limit + offset
     if wanted > _FEW:
         return None
-    fetched = wanted + _SPARE
-    rows = connection.execute(_BEST, (match, first, fetched)).fetchall()
-    named = connection.execute(_DOCUMENTS, (str([row for row, _ in rows]),))
-    documents = {row: (key, revision) for row, key, revision in named}
-    live = [(worse, *documents[row]) for row, worse in rows if row in documents]
-    if len(rows) == fetched and (len(live) < wanted or (wanted and live[wanted - 1][0] >= rows[-1][1])):
-        return None
+    live: list[tuple[float, int, int]] = []
+    with contextlib.closing(connection.execute(_BEST, (match, first, _TIED))) as best:
+        fetched = 0
+        while rows := best.fetchmany(wanted + _SPARE):
+            named = connection.execute(_DOCUMENTS, (str([row for row, _ in rows]),))
+            documents = {row: (key, revision) for row, key, revision in named}
+            live += [(worse, *documents[row]) for row, worse in rows if row in documents]
+            fetched += len(rows)
+            if len(live) >= wanted and (wanted == 0 or live[wanted - 1][0] < rows[-1][1]):
+                break
+        else:
+            if fetched == _TIED:
+                return None
     return [(key, revision, -worse) for worse, key, revision in sorted(live)[offset:wanted]]
 
 

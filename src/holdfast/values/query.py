@@ -8,6 +8,7 @@ comparison but `!=`. Backends may narrow a search as they can; what they cannot 
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -87,7 +88,7 @@ class Compare(Condition):
         if self.op == "exists":
             return (found is not MISSING) == (self.value is not False)
         if self.op == "!=":
-            return not _equal(found, self.value)
+            return not equal(found, self.value)
         if found is MISSING:
             return False
         # A field with several values (tags) meets a condition if one of them does.
@@ -196,6 +197,7 @@ class Order:
     descending: bool = False
 
 
+@functools.lru_cache(64)
 def order(text: str) -> Order:
     """`name` ascending, `-name` descending."""
     return Order(text.removeprefix("-"), text.startswith("-"))
@@ -232,23 +234,24 @@ def _sort_of(value: Any) -> str:
     return "number" if isinstance(value, (int, float)) else type(value).__name__
 
 
-def _equal(found: Any, value: Any) -> bool:
+def equal(found: Any, value: Any) -> bool:
+    """Whether a value that was found is what `=` asks for; of several, whether one is."""
     if isinstance(found, (tuple, frozenset)):
-        return any(_equal(one, value) for one in found)
+        return any(equal(one, value) for one in found)
     if _sort_of(found) != _sort_of(value):
         return False
     if isinstance(found, list):
-        return len(found) == len(value) and all(map(_equal, found, value))
+        return len(found) == len(value) and all(map(equal, found, value))
     if isinstance(found, dict):
-        return found.keys() == value.keys() and all(_equal(found[key], value[key]) for key in found)
+        return found.keys() == value.keys() and all(equal(found[key], value[key]) for key in found)
     return bool(found == value)
 
 
 def _holds(found: Any, op: str, value: Any) -> bool:
     if op == "=":
-        return _equal(found, value)
+        return equal(found, value)
     if op == "in":
-        return any(_equal(found, one) for one in value)
+        return any(equal(found, one) for one in value)
     if op == "glob":
         return isinstance(found, str) and _glob(str(value)).fullmatch(found) is not None
     if _sort_of(found) != _sort_of(value) or _sort_of(found) not in ("number", "str", "datetime"):

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from holdfast.values.frozen import dataclass
+from holdfast.values.late import Late
 
 R = TypeVar("R")
 
@@ -65,7 +66,7 @@ class FileFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(Late):
     """An immutable numbered state of an artifact."""
 
     artifact_id: str
@@ -91,7 +92,7 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(Late):
     """A named thing with a history. `revision` is its newest one."""
 
     id: str

@@ -47,11 +47,22 @@ class Brief:
 # Aliases in every query: t1 artifact, t2 record, t3 the revision, t4 its content. Rows are fetched whole, each with its
 # checksum, so that one reading gives them and proves them: where a cell came from an index, it is proven with its row.
 
-_APART = b"\x1f"
-_FORM = b"".join(
-    proof.FORMS[table] + _APART + b"%a" + _APART for table in ("artifact", "record", "revision", "content")
-).removesuffix(_APART)
-"""The texts of all four rows at once, each followed by its checksum; what stands between them is in no such text."""
+_WHOLE = frozenset({
+    "key", "collection", "type", "status", "newest", "kind", "tenant", "owner", "changed", "deleted", "tags",
+    "artifact", "number", "content", "media_type", "state", "size",
+})  # fmt: skip
+"""Columns of these tables that hold a whole number in every row: `%d` writes it as `%a` does, in half the time."""
+
+
+def _form(table: str) -> bytes:
+    """What proof.FORMS has for a table, in quicker words."""
+    cells = ", ".join("%d" if column in _WHOLE else "%a" for column in proof.COLUMNS[table])
+    return f"('{table}', {cells})".encode()
+
+
+_ARTIFACT, _RECORD, _REVISION, _CONTENT = map(_form, ("artifact", "record", "revision", "content"))
+_PARTS = (("artifact", 0, 8), ("record", 9, 17), ("revision", 18, 31), ("content", 32, 35))
+"""Where in a row each of the four begins, and where its checksum stands."""
 
 REVISION_AT = 18
 _REVISION_COLUMNS = f"{proof.columns('revision', 't3')}, {proof.columns('content', 't4')}"
@@ -279,8 +290,7 @@ class ArtifactRows:
         tagged = [row for row in rows if row[16]]
         tags = self._tags(tagged) if tagged else {}
         before = self._before([row[REVISION_AT:] for row in rows if row[20] > 1])
-        make = self._maker.artifact
-        return [make(row, tags.get(row[0], ()), before.get(row[18]), sight) for row in rows]
+        return self._maker.artifacts(rows, tags, before, sight)
 
     def _tags(self, rows: Sequence[Row]) -> dict[int, tuple[str, ...]]:
         """Tags of records, each proven by its row; one that has changed since may have others."""
@@ -298,17 +308,25 @@ class ArtifactRows:
 
 def prove(row: Row) -> None:
     """IndexDamagedError unless the four rows that make an artifact are what was written, and belong together."""
-    artifact, _, record, _, revision, _, content, _ = (_FORM % row).split(_APART)
-    if crc32(artifact) != row[8]:
-        raise proof.damaged("artifact", row[0])
-    if crc32(record) != row[17]:
-        raise proof.damaged("record", row[9])
-    if crc32(revision) != row[31]:
-        raise proof.damaged("revision", row[18])
-    if crc32(content) != row[35]:
-        raise proof.damaged("content", row[32])
-    if row[19] != row[0]:
-        raise proof.damaged("artifact", row[0])
+    try:
+        proven = (
+            crc32(_ARTIFACT % row[:8]) == row[8]
+            and crc32(_RECORD % row[9:17]) == row[17]
+            and crc32(_REVISION % row[18:31]) == row[31]
+            and crc32(_CONTENT % row[32:35]) == row[35]
+            and row[19] == row[0]
+        )
+    except (TypeError, ValueError, OverflowError):  # where a whole number belongs stands something else
+        proven = False
+    if not proven:
+        _accuse(row)
+
+
+def _accuse(row: Row) -> None:
+    """Say which of the rows is not what was written."""
+    for table, first, end in _PARTS:
+        proof.prove(table, row[first:end], row[end])
+    raise proof.damaged("artifact", row[0])
 
 
 def _prove_revision(row: Row) -> None:

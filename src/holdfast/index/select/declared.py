@@ -80,6 +80,11 @@ class DeclaredRows:
         """Field by alias, for plans."""
         return {f"d{key}": field for key, field in self._declared().values()}
 
+    def index_of(self, steps: tuple[str | int, ...]) -> int | None:
+        """The key of the index on a path of metadata; None if none is declared."""
+        found = self._declared().get(steps)
+        return None if found is None else found[0]
+
     def part(self, one: Compare) -> Part | None:
         """The part of an index that a condition leaves; None if none is declared for its field, or it leaves all."""
         if not one.field.startswith(metadata.PREFIX):

@@ -10,6 +10,7 @@ import base64
 import functools
 from collections.abc import Callable
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from peewee import SQL
@@ -24,6 +25,8 @@ from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.declared import DeclaredRows
 from holdfast.index.select.narrowing import Narrower, Way
+from holdfast.index.select.sight import Row
+from holdfast.index.select.usual import Usual, UsualQuestions
 from holdfast.values import canon, digest, moment, query
 from holdfast.values.names import Name
 from holdfast.values.query import MISSING, All, Any_, Compare, Condition, Not, Order, Plan
@@ -57,6 +60,7 @@ _READ: dict[str, Callable[[Artifact], Any]] = {
     "collection": lambda a: a.path.rpartition("/")[0],
     "metadata": lambda a: a.metadata,
 }
+_KEY = itemgetter(0)
 _ORDER_AT = {"created": 0, "updated": 14, "name": 2, "size": 34}
 """Where in a row of artifacts.COLUMNS the value stands by which is ordered."""
 _JOINS = {
@@ -137,6 +141,7 @@ class Finder:
         self._collections = collections
         self._declared = declared
         self._narrower = Narrower(collections, chain, declared)
+        self._usual = UsualQuestions(collections, declared)
 
     def page(
         self, condition: Condition | None, order: Order, *, limit: int, token: str | None = None, deleted: bool = False
@@ -151,25 +156,48 @@ class Finder:
     def _page(
         self, condition: Condition | None, order: Order, *, limit: int, token: str | None, deleted: bool
     ) -> Page[Artifact]:
-        wanted = None if condition is None else checked(condition)
-        meets = self._judge(wanted)
         position = None if token is None else _decode(token, order)
+        usual = self._usual.of(condition) if order.field == "created" else None
+        wanted = None if usual is not None or condition is None else checked(condition)
+        meets = usual.meets if usual is not None else self._judge(wanted)
         found: list[Artifact] = []
         # Few at first: SQL has narrowed, so they will often do.
         fetch = min(limit + 1, _FETCH)
         while True:
-            rows = self._artifacts.page(*self._query(wanted, order, position, deleted=deleted, limit=fetch))
-            for row, artifact in zip(rows, self._artifacts.records(rows), strict=True):
-                if (row[7] is None) is not deleted:
-                    raise proof.damaged("artifact", row[0])
+            if usual is not None:
+                asked = _usually(usual, order, position, deleted=deleted, limit=fetch)
+            else:
+                asked = self._query(wanted, order, position, deleted=deleted, limit=fetch)
+            rows = self._rows(asked, order, deleted=deleted)
+            for row, artifact in self._met(rows, meets, judged=usual is None):
                 if len(found) == limit:
                     return Page(tuple(found), _encode(position, order))
+                found.append(artifact)
                 position = [row[_ORDER_AT[order.field]], row[0]]
-                if meets(artifact):
-                    found.append(artifact)
+            if len(found) == limit and position is not None and rows and rows[-1][0] != position[1]:
+                return Page(tuple(found), _encode(position, order))
             if len(rows) < fetch:
                 return Page(tuple(found), None)
+            position = [rows[-1][_ORDER_AT[order.field]], rows[-1][0]]
             fetch = min(fetch * 4, _FETCH)
+
+    def _rows(self, asked: tuple[str, tuple[Any, ...]], order: Order, *, deleted: bool) -> list[Row]:
+        """Proven rows in the order that was asked for."""
+        rows = self._artifacts.page(*asked)
+        if order.field == "created":
+            rows.sort(key=_KEY, reverse=order.descending)
+        for row in rows:
+            if (row[7] is None) is not deleted:
+                raise proof.damaged("artifact", row[0])
+        return rows
+
+    def _met(self, rows: list[Row], meets: Callable[[Any], bool], *, judged: bool) -> list[tuple[Row, Artifact]]:
+        """Those that meet the condition; `judged`: as records, else as rows."""
+        if judged:
+            pairs = zip(rows, self._artifacts.records(rows), strict=True)
+            return [pair for pair in pairs if meets(pair[1])]
+        rows = [row for row in rows if meets(row)]
+        return list(zip(rows, self._artifacts.records(rows), strict=True))
 
     def explain(self, condition: Condition | None, order: Order, *, deleted: bool = False) -> Plan:
         """How `page` would ask for the first of them."""
@@ -268,20 +296,40 @@ def _is_only_under(condition: Condition) -> bool:
     return isinstance(condition, Compare) and condition.field == "under"
 
 
+def _usually(
+    usual: Usual, order: Order, position: list[Any] | None, *, deleted: bool, limit: int
+) -> tuple[str, tuple[Any, ...]]:
+    """The text and parameters of a usual question."""
+    sql = _usual_text((usual.source, usual.key, usual.where), order.descending, position is not None, deleted)
+    return sql, (*usual.parameters, limit) if position is None else (*usual.parameters, position[1], limit)
+
+
+@functools.lru_cache(256)
+def _usual_text(usual: tuple[str, str, str], *said: bool) -> str:
+    (source, key, where), (descending, positioned, deleted) = usual, said
+    parts = ["t1.live IS NULL" if deleted else "t1.live = 1", where]
+    if positioned:
+        parts.append(f"{key} {'<' if descending else '>'} ?")
+    return _in_order(source, key, " AND ".join(parts), "DESC" if descending else "ASC")
+
+
 @functools.lru_cache(256)
 def _by_key(where: str, way: str, first: str | None) -> str:
-    """In the order of keys, the keys are found first, from indexes if these have all that is asked: what makes an
-    artifact is fetched only for those.
-    """
+    """In the order of keys; artifacts come from the index of an alias, if one is given."""
     needed = [alias for alias in _JOINS if alias in where and not (alias == "t3." and "t4." in where)]
     joins = "".join(f" {_JOINS[alias]}" for alias in needed)
-    source, key = "artifact t1", "t1.key"
-    if first is not None:
-        source = f"metadata_value {first} CROSS JOIN artifact t1 ON t1.key = {first}.artifact"
-        key = f"{first}.artifact"
-    return f"""SELECT {artifacts.COLUMNS} FROM (SELECT t1.key AS key FROM {source}{joins} WHERE {where}
-        ORDER BY {key} {way} LIMIT ?) k CROSS JOIN artifact t1 ON t1.key = k.key {artifacts.OTHERS}
-        ORDER BY k.key {way}"""
+    if first is None:
+        return _in_order(f"artifact t1{joins}", "t1.key", where, way)
+    source = f"metadata_value {first} CROSS JOIN artifact t1 ON t1.key = {first}.artifact{joins}"
+    return _in_order(source, f"{first}.artifact", where, way)
+
+
+def _in_order(source: str, key: str, where: str, way: str) -> str:
+    """The keys are found first, from indexes if these have all that is asked: what makes an artifact is fetched only
+    for those. They are put in order once more when they have come: SQLite would sort them with all their cells.
+    """
+    return f"""SELECT {artifacts.COLUMNS} FROM (SELECT t1.key AS key FROM {source} WHERE {where}
+        ORDER BY {key} {way} LIMIT ?) k CROSS JOIN artifact t1 ON t1.key = k.key {artifacts.OTHERS}"""
 
 
 def _encode(position: list[Any] | None, order: Order) -> str:

@@ -7,10 +7,9 @@ or another. Bounded by weight; when it is full it begins anew.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from holdfast.index.database import Database, mapped
@@ -50,7 +49,7 @@ class Folder:
 class Sight:
     """What holds for one version of the index. `version` None: for the moment only, inside a transaction."""
 
-    __slots__ = ("_weight", "barren", "declared", "facts", "folders", "pages", "subtrees", "version", "ways")
+    __slots__ = ("_weight", "barren", "companies", "declared", "facts", "folders", "pages", "subtrees", "version", "ways")
 
     def __init__(self, version: tuple[int, int, int] | None) -> None:
         self.version = version
@@ -61,6 +60,7 @@ class Sight:
         self.subtrees: dict[str, tuple[list[int], frozenset[str]]] = {}
         self.pages: dict[Any, Sequence[Row]] = {}
         self.declared: dict[tuple[str | int, ...], tuple[int, str]] | None = None
+        self.companies: dict[tuple[Any, ...], Any] = {}
         self._weight = 0
 
     def keep(self, asked: Any, rows: Sequence[Row]) -> None:
@@ -87,6 +87,12 @@ class Sight:
             self.ways = {}
         self.ways[path] = key
 
+    def keep_company(self, named: tuple[Any, ...], company: object) -> None:
+        """Remember what rows name by the same keys (making.py)."""
+        if len(self.companies) >= MAX_FOLDERS:
+            self.companies = {}
+        self.companies[named] = company
+
     def keep_barren(self, key: int) -> None:
         """Remember that no live collection lies right below one."""
         if len(self.barren) >= MAX_FOLDERS:
@@ -100,41 +106,66 @@ class Sight:
         self.subtrees[path] = subtree
 
 
+class _Own(threading.local):
+    """What one thread has."""
+
+    began: int = -1
+    known: int | None = None
+    held: Sight | None = None
+    sight: Sight | None = None
+    steady: Sight | None = None
+    connection: sqlite3.Connection | None = None
+    mark: object = None
+    left: Token | None = None
+    lasting: tuple[Sight, int] | None = None
+
+
+class Held:
+    """A block in which one sight is held; within another one, that of the other."""
+
+    __slots__ = ("_outer", "_own", "_sights")
+
+    def __init__(self, sights: Sights, own: _Own) -> None:
+        self._sights, self._own = sights, own
+
+    def __enter__(self) -> Sight:
+        self._outer = self._own.held
+        sight = self._own.held = self._sights.now()
+        return sight
+
+    def __exit__(self, *_: object) -> None:
+        self._own.held = self._outer
+
+
 class Sights:
     """The sights of all threads on one index."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._own = threading.local()
+        self._own = _Own()
         self._epoch = 0
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[Sight]:
+    def held(self) -> Held:
         """What this thread sees when the block begins is what `now` gives in all of it: one answer asks once."""
-        own = self._own
-        if getattr(own, "held", None) is not None:
-            yield own.held
-            return
-        own.held = self.now()
-        try:
-            yield own.held
-        finally:
-            own.held = None
+        return Held(self, self._own)
 
     def now(self) -> Sight:
         """This thread's, as far as it still holds. After the first change of an open transaction: an empty one."""
-        held: Sight | None = getattr(self._own, "held", None)
+        own = self._own
+        held: Sight | None = own.held
         if held is not None:
             return held
         connection = self._db.raw()
         changes = connection.total_changes
-        if connection.in_transaction and getattr(self._own, "began", -1) != changes:
-            return self._moved(None)  # a roll-back would not show in the version
-        known = getattr(self._own, "known", None) if connection.in_transaction else None
+        known = None
+        if connection.in_transaction:
+            if own.began != changes:
+                return self._moved(None)  # a roll-back would not show in the version
+            known = own.known
         version = (self._epoch, self._version(connection) if known is None else known, changes)
-        sight: Sight | None = getattr(self._own, "sight", None)
+        sight: Sight | None = own.sight
         if sight is None or sight.version != version:
-            sight = self._own.sight = Sight(version)
+            sight = own.sight = Sight(version)
         return sight
 
     def begin(self) -> int:
@@ -147,12 +178,12 @@ class Sights:
         self._own.left = None
         version = self._own.known = self._version(connection)
         self._mark(connection)
-        self._own.steady = None if getattr(self._own, "held", None) is not None else self.now()
+        self._own.steady = None if self._own.held is not None else self.now()
         return version
 
     def hold(self, next_seq: int) -> None:
         """The chain ends before `next_seq` with what this thread has committed just now: see `carry`."""
-        if getattr(self._own, "left", None) is not None:
+        if self._own.left is not None:
             self._own.lasting = (self._own.sight, next_seq)
 
     def carry(self) -> None:
@@ -160,8 +191,8 @@ class Sights:
 
         In a write transaction that has changed nothing yet. Rows of collections come from the chain alone.
         """
-        sight, next_seq = getattr(self._own, "lasting", None) or (None, 0)
-        steady: Sight | None = getattr(self._own, "steady", None)
+        sight, next_seq = self._own.lasting or (None, 0)
+        steady = self._own.steady
         if sight is None or steady is None or steady.ways is sight.ways or sight.version[0] != self._epoch:
             return
         self._own.lasting = None
@@ -175,7 +206,7 @@ class Sights:
 
     def committed(self) -> None:
         """What this thread changed is committed, and changes the version by nothing but the count of changes."""
-        version = getattr(self._own, "known", None)
+        version = self._own.known
         if version is not None:
             changes = self._db.raw().total_changes
             self._own.sight = self._moved((self._epoch, version, changes))
@@ -183,12 +214,12 @@ class Sights:
 
     def left(self) -> Token | None:
         """What `token` says as long as nobody has committed since this thread did just now."""
-        left: Token | None = getattr(self._own, "left", None)
+        left = self._own.left
         return self.token() if left is None else left
 
     def _moved(self, version: tuple[int, int, int] | None) -> Sight:
         """An empty sight; it knows where collections lie if this thread's transaction has changed none."""
-        sight, steady = Sight(version), getattr(self._own, "steady", None)
+        sight, steady = Sight(version), self._own.steady
         if steady is not None:
             sight.take_places(steady)
         return sight
@@ -196,7 +227,7 @@ class Sights:
     def token(self) -> Token | None:
         """Names what this thread can see: the same as before only if nobody has committed or changed a row since."""
         connection = self._db.raw()
-        known = getattr(self._own, "known", None) if connection.in_transaction else None
+        known = self._own.known if connection.in_transaction else None
         if connection.in_transaction and known is None:
             return None
         version = self._version(connection) if known is None else known
@@ -204,7 +235,7 @@ class Sights:
         return (self._own.mark, self._epoch, version, connection.total_changes)
 
     def _mark(self, connection: sqlite3.Connection) -> None:
-        if getattr(self._own, "connection", None) is not connection:
+        if self._own.connection is not connection:
             self._own.connection, self._own.mark = connection, object()
 
     def end(self) -> None:
@@ -213,7 +244,7 @@ class Sights:
 
     def _version(self, connection: sqlite3.Connection) -> int:
         try:
-            return int(connection.execute(_VERSION).fetchone()[0])
+            return connection.execute(_VERSION).fetchone()[0]  # type: ignore[no-any-return]
         except Exception as error:
             raise mapped(error, self._db.path) from error
 

@@ -1,0 +1,61 @@
+"""Records whose fields are worked out when somebody asks for them, from what was proven when they were read.
+
+Nothing is read later: whoever makes such a record has proven its row, and looked up all that the row only names. What
+is left is to turn cells into text, times and parsed JSON. This takes longer than to fetch them, and most callers look
+at three fields of fifteen. To everybody else it is the record: frozen, with slots, equal by value, copied and pickled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+
+class Late:
+    """What a record class extends whose objects may be filled later. See `waiting`."""
+
+    __slots__ = ("_late",)
+
+    if not TYPE_CHECKING:  # to a type checker the fields are there
+
+        def __getattr__(self, name: str) -> Any:
+            """A field that is not set yet: the maker fills it, and perhaps others with it.
+
+            Two threads may do so at once: they set the same values.
+            """
+            if name not in self.__dataclass_fields__:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            late = _late_of(self)
+            if late is not None:
+                late[0](self, name, late)
+            return object.__getattribute__(self, name)
+
+
+_slot: Any = vars(Late)["_late"]
+_late_of, _set_late = _slot.__get__, _slot.__set__
+_new = object.__new__
+
+
+def waiting(cls: Any, late: tuple[Any, ...]) -> Any:
+    """A record whose first item of `late`, called with the record, the name of a field and `late`, fills that field."""
+    made = _new(cls)
+    _set_late(made, late)
+    return made
+
+
+def done(record: Late) -> None:
+    """All fields are set: what they were made of may go."""
+    _set_late(record, None)
+
+
+def setters(cls: type) -> dict[str, Any]:
+    """What sets a field of a record, by name. A slot can be set, whatever the class says of setting attributes."""
+    return {name: vars(cls)[name].__set__ for name in vars(cls)["__slots__"]}
+
+
+def is_set(cls: type, record: Late, name: str) -> bool:
+    """Whether a field has its value already."""
+    try:
+        vars(cls)[name].__get__(record)
+    except AttributeError:
+        return False
+    return True
