@@ -126,15 +126,16 @@ def recover_store(
 
 def import_store(
     path: str | os.PathLike[str], source: str | bytes | os.PathLike[str], *, on_conflict: str = "fail",
-    mirror: bool = False, exact: bool = False, edits: bool = False, dry_run: bool = False,
+    mirror: bool = False, edits: bool | None = None, dry_run: bool = False,
     max_bytes: int | None = None, actor: Actor | str | None = None, lock_wait_s: float | None = None,
     progress: Progress | None = None,
 ) -> ImportReport:  # fmt: skip
     """Take an exported tree or a snapshot in: a new store becomes equal to it, another one merges it.
 
     `on_conflict`: whose counts where both changed the same: "fail" (nothing is imported), "skip", "rename", "newest",
-    "theirs" or "ours". `mirror`: what is not in it is deleted. `exact`: an edit in a tree is refused, not taken.
-    `edits`: a new store takes them too, and what they replaced is withdrawn, since the tree has it no more.
+    "theirs" or "ours". `mirror`: what is not in it is deleted. `edits` in a tree become
+    new revisions, unless the store is new: there they could be damage. True: there too, and what they replaced is
+    withdrawn, since the tree has it no more; False: nowhere, they are refused.
     `dry_run`: say of each item what would become of it, and write nothing. `max_bytes`: what a snapshot may hold at
     most (None: 1 GiB, or 200 times its file). See `holdfast.exchange.importing`.
     """
@@ -142,8 +143,9 @@ def import_store(
     from holdfast.exchange.merge import report
 
     wish = report.Wish(
-        report.policy_of(on_conflict), mirror=mirror, dry_run=dry_run, exact=exact, edits=edits, most_bytes=max_bytes
-    )
+        report.policy_of(on_conflict), mirror=mirror, dry_run=dry_run, exact=edits is False, edits=bool(edits),
+        most_bytes=max_bytes,
+    )  # fmt: skip
     settings = Settings(actor_of(actor), wait_s=_wait(path, lock_wait_s))
     return importing.import_path(os.fspath(path), source, settings, wish=wish, progress=progress)
 

@@ -26,7 +26,8 @@ MAY_IMPORT_LATE = {"cli"}
 AT_START_UP = {
     "store.py", "engine/handle.py", "engine/open.py", "engine/parts.py", "engine/places.py", "engine/served.py",
     "exchange/hand.py", "exchange/hands.py", "kinds/artifacts.py", "kinds/media.py", "kinds/readings.py",
-    "kinds/relationships.py", "stores.py", "tenants.py", "values/frozen.py", "values/vocabulary.py",
+    "kinds/relationships.py", "stores.py", "tenants.py", "values/frozen.py",
+    "values/vocabulary.py", "care/backup/calls.py",
 }  # fmt: skip
 
 

@@ -233,7 +233,7 @@ def test_what_cannot_be_an_edit_is_refused_and_nothing_is_changed(
 def test_exact_refuses_every_edit(store: Store, tree: Path) -> None:
     (tree / "files/docs/a.md").write_text("edited\n")
     with pytest.raises(ImportRefusedError, match="changed"):
-        holdfast.import_store(store.path, tree, exact=True)
+        holdfast.import_store(store.path, tree, edits=False)
 
 
 def test_a_new_store_takes_the_edits_after_the_state_of_the_export_if_it_is_asked_to(

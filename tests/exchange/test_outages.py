@@ -7,6 +7,7 @@ synced under any name may be empty. That is more than file systems do, and each 
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from holdfast import Store
 from holdfast.disk import Disk
 from holdfast.errors import ImportRefusedError
 from holdfast.exchange import checkout, ground, parcel, staging, tree_export, tree_intent
+from holdfast.exchange.git import exporting, standing
 
 from .test_tree import Counting, files, in_child
 
@@ -154,6 +156,37 @@ def test_a_package_gets_its_name_when_all_of_it_is_durable(
     monkeypatch.setattr(parcel, "rename_new", lambda *args: (synced.append({}), rename(*args))[1])
     store.standards.export_bagit(tmp_path / "bag")
     assert synced == [seen(tmp_path / "bag"), {}]
+
+
+def test_a_snapshot_gets_its_name_when_all_of_it_is_durable(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("a", "one")
+    told: list[Any] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: told.append(os.stat(fd).st_size))
+    link = os.link
+    monkeypatch.setattr(os, "link", lambda *args: (told.append("named"), link(*args))[1])
+    monkeypatch.setattr(Disk, "fsync_dir", lambda _, path: told.append(path))
+    store.snapshot(tmp_path / "out")
+    assert told == [(tmp_path / "out").stat().st_size, "named", str(tmp_path)]
+
+
+def test_a_branch_moves_when_all_that_it_leads_to_is_durable(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(5):
+        store.put("a", f"number {n}")
+    told: list[str] = []
+    monkeypatch.setattr(exporting, "SETTLE_COMMITS", 2)
+    monkeypatch.setattr(Disk, "sync_filesystem", lambda *_: told.append("sync"))
+    for name, word in (("write", "note"), ("publish", "branch")):
+        real = getattr(standing.Stored, name)
+        monkeypatch.setattr(standing.Stored, name, lambda *args, r=real, w=word: (told.append(w), r(*args))[1])
+    store.export_git(tmp_path / "out.git")
+    assert "".join(one[0] for one in told) == "sn" * told.count("note") + "bs"
+    told.clear()
+    store.export_git(tmp_path / "out.git")
+    assert "sync" not in told
 
 
 @pytest.mark.parametrize("each", [29, pytest.param(1, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])])

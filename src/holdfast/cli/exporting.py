@@ -6,6 +6,7 @@ import click
 
 from holdfast.cli import text
 from holdfast.cli.exits import Exit
+from holdfast.cli.groups import Exports
 from holdfast.cli.invocation import Invocation, actor, command
 from holdfast.cli.values import FROM_ZERO
 
@@ -18,7 +19,7 @@ PARTED = (
 WAYS = ["fail", "skip", "rename", "newest", "theirs", "ours"]
 
 
-@click.group("export")
+@click.group("export", cls=Exports)
 def export() -> None:
     """Write the store in another shape.
 
@@ -58,28 +59,28 @@ def tree(inv: Invocation, dest: str, large_from: int | None, large: str | None, 
 @click.argument("source", type=click.Path())
 @click.option("--on-conflict", type=click.Choice(WAYS), default="fail", help="Whose counts if both changed the same.")
 @click.option("--mirror", is_flag=True, help="Delete what is not in SOURCE.")
-@click.option("--exact", is_flag=True, help="Refuse a folder that was edited, instead of taking the edits in.")
-@click.option("--edits", is_flag=True, help="Take edits in a folder into a new store too, where they may be damage.")
+@click.option("--edits/--exact", default=None, help="Edits in SOURCE: take them into a new store too; or refuse all.")
 @click.option("--max-bytes", type=FROM_ZERO, metavar="BYTES", help="Take a snapshot that claims to hold up to so much.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would become of each item; write nothing.")
 def import_(
-    inv: Invocation, source: str, on_conflict: str, mirror: bool, exact: bool, edits: bool, max_bytes: int | None,
+    inv: Invocation, source: str, on_conflict: str, mirror: bool, edits: bool | None, max_bytes: int | None,
     dry_run: bool,
 ) -> int:  # fmt: skip
     """Take in an exported store, or merge it.
 
-    SOURCE is a folder that `holdfast export tree` wrote, or a file that `holdfast snapshot` wrote. If the store that -C
-    names is new or empty, it becomes equal to the exported one, with the same ids and the same history. If not, what is
-    new in SOURCE comes in as changes of its own, and edits that were made in the folder as new revisions. What both
-    changed is decided by --on-conflict. Everything is checked before anything is written, and nothing is done by half.
+    SOURCE is a folder that `holdfast export tree` wrote, or a file that `holdfast snapshot take` wrote. If the store
+    that -C names is new or empty, it becomes equal to the exported one, with the same ids and the same history. If
+    not, what is new in SOURCE comes in as changes of its own, and edits that were made in the folder as new revisions.
+    What both changed is decided by --on-conflict. Everything is checked before anything is written, and nothing is
+    done by half.
     """
     import holdfast  # noqa: PLC0415
 
     inv.on_interrupt = EMPTY
     with inv.meter() as progress:
         report = holdfast.import_store(
-            inv.path(), source, on_conflict=on_conflict, mirror=mirror, exact=exact, edits=edits,
-            dry_run=dry_run, max_bytes=max_bytes, actor=actor(), lock_wait_s=inv.lock_wait_s, progress=progress,
+            inv.path(), source, on_conflict=on_conflict, mirror=mirror, edits=edits, dry_run=dry_run,
+            max_bytes=max_bytes, actor=actor(), lock_wait_s=inv.lock_wait_s, progress=progress,
         )  # fmt: skip
     amounts = ("store", "head", "transactions", "changes", "contents", "bytes", "merged", "continues", "counts")
     for item in report.items:

@@ -6,6 +6,7 @@ import click
 
 from holdfast.cli import text
 from holdfast.cli.exits import Exit
+from holdfast.cli.groups import Snapshots
 from holdfast.cli.invocation import Invocation, command
 from holdfast.cli.refs import PATH
 from holdfast.cli.values import FROM_ZERO
@@ -14,7 +15,7 @@ AGAIN = "Interrupted: there is no such file, or it is as it was. The same comman
 GOES_ON = "Interrupted: all files that have their names are whole. The same command again goes on."
 
 
-@click.group("snapshot")
+@click.group("snapshot", cls=Snapshots)
 def snapshot() -> None:
     """Put a store, or a part of it, into one file.
 

@@ -33,7 +33,8 @@ Fill = Callable[[Callable[[bytes], object]], object]
 class Staging:
     """The folder for one run. Use it in a `with`: what has not got its name goes at the end."""
 
-    def __init__(self, ground: Ground, disk_: Disk) -> None:
+    def __init__(self, ground: Ground, disk_: Disk, *, watched: bool = False) -> None:
+        """`watched`: how each file looked when it was written stands in `own`, by passing name, until it is taken."""
         self._ground = ground
         self._disk = disk_
         self._top = ground.folder(())
@@ -41,6 +42,8 @@ class Staging:
         self._name = _PREFIX + secrets.token_hex(8).encode()
         self._fd = -1
         self.umask = 0
+        self.own: dict[bytes, os.stat_result] = {}
+        self._watched = watched
 
     def __enter__(self) -> Self:
         self._clear_abandoned()
@@ -69,6 +72,8 @@ class Staging:
                     os.fchmod(fd, mode)
                 if file.mtime_ns is not None:
                     os.utime(fd, ns=(file.mtime_ns, file.mtime_ns))
+                if self._watched:
+                    self.own[name] = os.fstat(fd)
             finally:
                 os.close(fd)
         return name

@@ -157,6 +157,10 @@ class Tree:
                 self.files += 1
                 self._root.update(b"%s %s\n" % (digest.encode(), b"/".join((*steps, name))))
 
+    def is_known(self, entry: Part, digest: str) -> None:
+        """Of records it is known already what the file's digest is."""
+        self._digests[entry] = digest
+
     def leaf(self, entry: Leaf | Part) -> Leaf:
         """The file that an entry stands for; records come with all their bytes."""
         if isinstance(entry, Leaf):

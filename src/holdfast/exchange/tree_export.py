@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from holdfast import disk
 from holdfast.blobs import copy_to
 from holdfast.engine import past
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
-from holdfast.errors import DestinationDiffersError, InvalidValueError, NotFoundError
+from holdfast.errors import InvalidValueError, NotFoundError
 from holdfast.exchange import tree_intent
 from holdfast.exchange.ground import Ground, Steps
 from holdfast.exchange.staging import Fill, Staging
-from holdfast.exchange.tree import FORMAT, TOP, Label, Leaf, Part, Shape, Tree, label_of, place
+from holdfast.exchange.tree import FORMAT, TOP, Label, Leaf, Part, Shape, Tree, place
+from holdfast.exchange.tree_before import demand_own, edits, erased_since, label, refuse_inside
 from holdfast.exchange.tree_compare import Difference, Why, differences, differs, is_content, listed, strays
+from holdfast.exchange.tree_notes import Notes, Written, notes_of
 from holdfast.values.change import Head
 from holdfast.values.records import FileFacts
 
 WINDOW_FILES = 4_000
 WINDOW_BYTES = 64 << 20
 IN_MEMORY_BYTES = 1 << 20
-NAMED = 20
 _PLAIN = FileFacts()
+_UNMARKED = bytes(32)
 Pending = list[tuple[Steps, bytes, Leaf, bytes]]
 """Where, what, and its passing name if it is written."""
 
@@ -80,18 +82,31 @@ def export_tree(
     top = os.fsdecode(dest)
     with disk.typed("make folder", top):
         os.makedirs(top, exist_ok=True)
-    with Ground(top, own) as ground:
-        _refuse_inside(ground, handle)
-        before = _label(ground)
+    with contextlib.ExitStack() as held:
+        ground = held.enter_context(Ground(top, own))
+        refuse_inside(ground, handle)
+        notes = held.enter_context(notes_of(handle, ground))
+        before = label(ground)
         wanted = wanted or Wanted()
         shape = wanted.shape(before.shape if before else Shape())
+        if before is None or notes.label != before.encode() or tree_intent.noted(ground):
+            notes.distrust()
+        touched = notes.touched()
+        if touched is None:
+            notes.distrust()
         if before is not None and before.head.hash == head.hash and before.shape == shape:
+            if touched is not None and not touched and not notes.missing:
+                return ExportReport(head.next_seq - 1, before.root, same=notes.files)
             tree = Tree(handle.index, handle.marker.store_id, shape)
-            if not any(differences(ground, tree)):  # the most frequent case by far, and one pass is enough for it
+            if touched is None and not any(differences(ground, tree)):
                 tree_intent.clear(ground)
                 return ExportReport(head.next_seq - 1, tree.label.root, same=tree.files)
-        work = _Export(handle, ground, progress)
-        work.report.overwritten = _edits(handle, ground, before, shape, force=wanted.force)
+        work = _Export(handle, ground, notes, progress)
+        if touched is None or touched:
+            work.report.overwritten = edits(handle, ground, before, shape, touched, force=wanted.force)
+        elif before is not None:
+            demand_own(handle, ground, before)
+            work.is_unerased = not erased_since(handle, before.head.next_seq)
         tree_intent.note(ground, Label(handle.marker.store_id, shape, head))
         while True:
             work.run(head, shape)
@@ -99,100 +114,26 @@ def export_tree(
             assert now is not None
             if work.is_settled or now.hash == head.hash:
                 tree_intent.clear(ground)
+                notes.end(ground.read((), FORMAT, 4096) or b"")
                 return work.report
+            notes.distrust()
             head = now
             tree_intent.note(ground, Label(handle.marker.store_id, shape, head))
 
 
-def _refuse_inside(ground: Ground, handle: Handle) -> None:
-    place_ = os.path.realpath(ground.top)
-    root = os.path.realpath(handle.root)
-    if place_ == root or place_.startswith(os.path.join(root, "")):
-        raise InvalidValueError(
-            f"{ground.top!r} lies in the store itself", where="dest", reason="store",
-            remedy="Choose a folder outside the store.",
-        )  # fmt: skip
-
-
-def _label(ground: Ground) -> Label | None:
-    data = ground.read((), FORMAT, 4096)
-    return None if data is None else label_of(data)
-
-
-def _edits(
-    handle: Handle, ground: Ground, before: Label | None, shape: Shape, *, force: bool
-) -> list[str]:  # fmt: skip
-    """What in the folder is neither as the last export left it nor as the next makes it. DestinationDiffersError."""
-    if before is not None:
-        if before.store != handle.marker.store_id:
-            raise _refused(ground, ["FORMAT"], 1, "an export of another store is there")
-        if not handle.index.chain.passed(before.head.next_seq, before.head.hash):
-            raise _refused(ground, ["FORMAT"], 1, "an export of another history of this store is there")
-    elif not any(name in TOP for name in _names(ground)):
-        return []
-    touched: set[Steps] | None = None
-    for label in (*([before] if before else ()), *tree_intent.noted(ground)):
-        if label.store != handle.marker.store_id or not handle.index.chain.passed(label.head.next_seq, label.head.hash):
-            continue
-        others = _others(handle, ground, label)
-        touched = others if touched is None else touched & others
-        if not touched:
-            return []
-    found = (
-        one for one in differences(ground, Tree(handle.index, handle.marker.store_id, shape)) if _counts(one, touched)
-    )
-    edits = [place(one.steps) for one in found]
-    if edits and not force:
-        erased = before is not None and _erased_since(handle, before.head.next_seq)
-        why = "something was redacted in the store, and still stands in it" if erased else "it was edited"
-        raise _refused(ground, edits[:NAMED], len(edits), f"{why} since it was exported")
-    return edits
-
-
-def _others(handle: Handle, ground: Ground, label: Label) -> set[Steps]:
-    """What in the folder is not as a state of this store has it."""
-    with contextlib.ExitStack() as held:
-        now = handle.index.chain.head()
-        index = handle.index
-        if now is None or now.hash != label.head.hash:
-            index = held.enter_context(past.index_at(handle, label.head.next_seq - 1))
-        found = differences(ground, Tree(index, label.store, label.shape))
-        return {one.steps for one in found if one.why is not Why.MISSING and one.steps != (FORMAT,)}
-
-
-def _erased_since(handle: Handle, seq: int) -> bool:
-    return any(b'"action":"redact"' in data for data in handle.index.chain.read(seq))
-
-
-def _counts(one: Difference, touched: set[Steps] | None) -> bool:
-    if one.why is Why.MISSING or one.steps == (FORMAT,):
-        return False
-    return touched is None or one.steps in touched
-
-
-def _names(ground: Ground) -> list[bytes]:
-    names = listed(ground, ())
-    assert isinstance(names, list)
-    return names
-
-
-def _refused(ground: Ground, paths: list[str], count: int, why: str) -> DestinationDiffersError:
-    return DestinationDiffersError(
-        f"{ground.top!r}: {why}: {paths[0]}" + (f" (and {count - 1} more)" if count > 1 else ""),
-        path=paths[0], paths=paths, count=count,
-        remedy="Take the edits in (`holdfast import`), or save them (`git stash`, `git commit`) and say --force to "
-               "overwrite them; or export elsewhere.",
-    )  # fmt: skip
-
-
 class _Export:
-    def __init__(self, handle: Handle, ground: Ground, progress: Progress | None) -> None:
+    def __init__(self, handle: Handle, ground: Ground, notes: Notes, progress: Progress | None) -> None:
         self._handle = handle
         self._ground = ground
+        self._notes = notes
+        self._marks: dict[Steps, bytes] = {}
         self._progress = progress
         self.report = ExportReport()
         self.is_settled = False
         """It was made of a state that nobody can change any more."""
+
+        self.is_unerased = False
+        """Nothing was redacted since the last export: the same rows make the same lines."""
 
     def run(self, head: Head, shape: Shape) -> None:
         """Make the tree of the state that ends in `head`; if somebody writes meanwhile, of one that stands still."""
@@ -205,7 +146,8 @@ class _Export:
                 self.is_settled = True
             tree = Tree(index, handle.marker.store_id, shape)
             self.report = ExportReport(head.next_seq - 1, overwritten=self.report.overwritten)
-            with Staging(self._ground, handle.disk) as staging:
+            self._notes.begin()
+            with Staging(self._ground, handle.disk, watched=True) as staging:
                 self._write_all(tree, staging)
             self.report.root = tree.label.root
         handle.disk.sync_filesystem(self._ground.top)
@@ -218,11 +160,12 @@ class _Export:
             for name in names:
                 if name not in entries and (steps or name in TOP):
                     self._remove((*steps, name))
+            self._notes.folder(steps, [name for name, entry in entries.items() if entry is None])
             for name, entry in entries.items():
                 if entry is None:
                     continue
-                leaf = tree.leaf(entry)
-                if name in names and self._is_there(steps, name, leaf):
+                leaf = self._missing(tree, steps, name, entry, is_there=name in names)
+                if leaf is None:
                     self.report.same += 1
                     continue
                 if isinstance(entry, Part):  # not kept in memory until its turn comes
@@ -240,6 +183,26 @@ class _Export:
         if label is not None:
             staging.settle()  # what says that all is there gets its name when the names of all are durable
             self._write(tree, staging, [label])
+
+    def _missing(self, tree: Tree, steps: Steps, name: bytes, entry: Leaf | Part, *, is_there: bool) -> Leaf | None:
+        """The file that is to be written; None if it is there."""
+        mark = _UNMARKED
+        if isinstance(entry, Part):
+            mark = self._marks[*steps, name] = tree.index.whole.mark(entry.what, entry.first)
+        noted = self._notes.known(steps, name) if is_there else None
+        if noted is not None and isinstance(entry, Part) and self.is_unerased and noted.mark == mark:
+            tree.is_known(entry, "sha256:" + noted.digest.hex())
+            self._notes.same(steps, name, noted)
+            return None
+        leaf = tree.leaf(entry)
+        if noted is not None and "sha256:" + noted.digest.hex() == leaf.digest:
+            self._notes.same(steps, name, noted if noted.mark == mark else replace(noted, mark=mark))
+            return None
+        facts = self._ground.look(steps, name) if is_there and noted is None else None
+        if is_there and noted is None and self._is_there(steps, name, leaf):
+            self._notes.read(steps, name, leaf, mark, facts)
+            return None
+        return leaf
 
     def _is_there(self, steps: Steps, name: bytes, leaf: Leaf) -> bool:
         """Whether the file is as it is to be; a folder or link in its place goes."""
@@ -290,10 +253,15 @@ class _Export:
             if number not in staged:
                 staged[number] = staging.write(self._filling(tree, leaf), _PLAIN)
         staging.settle()
+        written = []
         for number, (steps, name, leaf, _) in enumerate(pending):
             staging.replace(staged[number], self._ground.folder(steps), name)
+            mark = self._marks.pop((*steps, name), _UNMARKED)
+            written.append(Written(steps, name, leaf.digest, mark, staging.own.pop(staged[number])))
             self.report.written += 1
             self.report.bytes += leaf.size
+        self._notes.written(written)
+        self._notes.pause()
         if self._progress:
             done = self.report.written + self.report.same
             self._progress(done, None, place(pending[-1][0], pending[-1][1]), "files")

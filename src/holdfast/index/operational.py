@@ -18,7 +18,7 @@ from holdfast.errors import HoldfastError
 from holdfast.formats import paths
 from holdfast.index.database import mapped
 
-_VERSION = 3
+_VERSION = 4
 _TABLES = """
 CREATE TABLE fsck_pass (id TEXT NOT NULL PRIMARY KEY, store TEXT NOT NULL, place TEXT NOT NULL,
     began_us INTEGER NOT NULL, next_seq INTEGER NOT NULL, chain_first INTEGER NOT NULL, chain_hash BLOB NOT NULL,
@@ -30,7 +30,11 @@ CREATE TABLE seen_folder (id INTEGER PRIMARY KEY, place BLOB NOT NULL UNIQUE, so
 CREATE TABLE seen_part (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, first BLOB NOT NULL, last BLOB NOT NULL,
     names BLOB NOT NULL, looks BLOB NOT NULL, revisions BLOB NOT NULL, run INTEGER NOT NULL);
 CREATE UNIQUE INDEX seen_part_place ON seen_part (folder, first);
-PRAGMA user_version = 3;
+CREATE TABLE tree_place (id INTEGER PRIMARY KEY, place BLOB NOT NULL UNIQUE, label BLOB NOT NULL,
+    round INTEGER NOT NULL);
+CREATE TABLE tree_part (place INTEGER NOT NULL, folder BLOB NOT NULL, round INTEGER NOT NULL, names BLOB NOT NULL,
+    looks BLOB NOT NULL, digests BLOB NOT NULL, marks BLOB NOT NULL, PRIMARY KEY (place, folder)) WITHOUT ROWID;
+PRAGMA user_version = 4;
 """
 _COLUMNS = "id, store, place, began_us, next_seq, chain_first, chain_hash, position, covered, covered_bytes, old, runs"
 _TYPES = (str, str, str, int, int, int, bytes, bytes, int, int, int, int)

@@ -64,7 +64,7 @@ def export_git(
 
     By default the branch that was taken in, else `main`. The store itself is not changed. After an interruption the
     same call goes on. Raises NotFoundError, GitError, DestinationDiffersError: the branch has commits that the store
-    does not know, or the repository is that of another store; nothing was changed then.
+    does not know, or the repository is that of another store; nothing was changed then. Durable when it returns.
     """
     handle.alive()
     version()
@@ -112,6 +112,8 @@ class _Export:
             self._stored.publish(tip)
             self.report.tip = tip.decode()
             self._tags(place)
+            if self._settled:
+                self._sync()
         self.report.seq = self._position.seq
         return self.report
 
@@ -170,6 +172,8 @@ class _Export:
     def _settle(self) -> None:
         """What was fed is in the repository: note how far the export is."""
         self._feed.settle()
+        if self._feed.counts.commits > self._settled:
+            self._sync()
         self._settled = self._feed.counts.commits
         if self._reached is None:
             return
@@ -181,6 +185,10 @@ class _Export:
         self._stored.write(self._position)
         if self._progress:
             self._progress(self._settled, None, self.report.repo, "commits")
+
+    def _sync(self) -> None:
+        """git itself syncs packs, but no object that has a file of its own, nor what it checks out."""
+        self._handle.disk.sync_filesystem(self._git.folder)
 
     # -- tags --------------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,9 @@ class Folder:
 class Sight:
     """What holds for one version of the index. `version` None: for the moment only, inside a transaction."""
 
-    __slots__ = ("_weight", "barren", "companies", "declared", "facts", "folders", "pages", "subtrees", "version", "ways")
+    __slots__ = (
+        "_weight", "barren", "companies", "declared", "facts", "folders", "pages", "subtrees", "version", "ways",
+    )  # fmt: skip
 
     def __init__(self, version: tuple[int, int, int] | None) -> None:
         self.version = version
