@@ -267,7 +267,7 @@ def _commit(unit: Unit) -> None:
     if transaction is not None:
         unit.after = transaction.head
         # A journal that could not be appended to was dropped, and has nothing open.
-        handle.left = (handle.index.sights.token(), unit.after) if handle.journal.is_as_left() else None
+        handle.left = (handle.index.sights.as_left(), unit.after) if handle.journal.is_as_left() else None
 
 
 def commit_rows(handle: Handle, data: bytes) -> None:

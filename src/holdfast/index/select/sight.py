@@ -45,7 +45,7 @@ class Folder:
 class Sight:
     """What holds for one version of the index. `version` None: for the moment only, inside a transaction."""
 
-    __slots__ = ("_weight", "barren", "declared", "folders", "pages", "subtrees", "version", "ways")
+    __slots__ = ("_weight", "alone", "barren", "declared", "folders", "pages", "subtrees", "version", "ways")
 
     def __init__(self, version: tuple[int, int, int] | None) -> None:
         self.version = version
@@ -55,6 +55,7 @@ class Sight:
         self.subtrees: dict[str, tuple[list[int], frozenset[str]]] = {}
         self.pages: dict[Any, Sequence[Row]] = {}
         self.declared: dict[tuple[str | int, ...], tuple[int, str]] | None = None
+        self.alone: bool | None = None
         self._weight = 0
 
     def keep(self, asked: Any, rows: Sequence[Row]) -> None:
@@ -142,17 +143,27 @@ class Sights:
         """The open transaction changes collections: where they lie is not what it was before it."""
         self._own.steady = None
 
-    def committed(self) -> None:
-        """What this thread changed is committed, and changes the version by nothing but the count of changes."""
-        version = getattr(self._own, "known", None)
+    def committed(self, version: int | None = None) -> None:
+        """What this thread changed is committed, and changes the version by nothing but the count of changes.
+
+        `version`: what it is now, where commits of one's own count too.
+        """
+        version = getattr(self._own, "known", None) if version is None else version
         if version is not None:
             self._own.sight = self._moved((self._epoch, version, self._db.raw().total_changes))
+        self._own.left = version
+
+    def as_left(self) -> Token | None:
+        """The token of what this thread's last commit left behind, whoever has written since."""
+        version: int | None = getattr(self._own, "left", None)
+        return None if version is None else self._token(self._db.raw(), version)
 
     def _moved(self, version: tuple[int, int, int] | None) -> Sight:
         """An empty sight; it knows where collections lie if this thread's transaction has changed none."""
         sight, steady = Sight(version), getattr(self._own, "steady", None)
         if steady is not None:
             sight.folders, sight.ways, sight.barren = steady.folders, steady.ways, steady.barren
+            sight.alone = steady.alone
         return sight
 
     def token(self) -> Token | None:
@@ -161,7 +172,9 @@ class Sights:
         known = getattr(self._own, "known", None) if connection.in_transaction else None
         if connection.in_transaction and known is None:
             return None
-        version = self._version(connection) if known is None else known
+        return self._token(connection, self._version(connection) if known is None else known)
+
+    def _token(self, connection: sqlite3.Connection, version: int) -> Token:
         if getattr(self._own, "connection", None) is not connection:
             self._own.connection, self._own.mark = connection, object()
         return (self._own.mark, self._epoch, version, connection.total_changes)

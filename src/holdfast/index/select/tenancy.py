@@ -33,10 +33,12 @@ class Tenancy:
     def in_use(self) -> bool:
         """Whether any tenant but the default one ever wrote: each begins with a root collection of its own."""
         if not self._used:
-            # The index that says so has one entry for each tenant.
-            self._used = (
-                self._db.one("SELECT 1 FROM collection WHERE parent IS NULL AND tenant <> 0 LIMIT 1") is not None
-            )
+            sight = self._lookups.sights.now()
+            if sight.alone is None:
+                # The index that says so has one entry for each tenant.
+                sql = "SELECT 1 FROM collection WHERE parent IS NULL AND tenant <> 0 LIMIT 1"
+                sight.alone = self._db.one(sql) is None
+            self._used = not sight.alone
         return self._used
 
     def of(self, record_id: str) -> str | None:
