@@ -32,7 +32,7 @@ PLANTED = {
     "a revision that seems purged": "UPDATE revision SET state = 1 WHERE key = {kept}",
     "a revision that names another content": "UPDATE revision SET content = {other} WHERE key = {kept}",
     "a content gone": "DELETE FROM content WHERE key = {kept}",
-    "a content with another digest": "UPDATE content SET digest = zeroblob(32) WHERE key = {kept}",
+    "a content with another digest": "UPDATE content SET digest = substr(digest, 2) WHERE key = {kept}",
     "a blob's row that belongs to nothing": "UPDATE blob SET content = 999999 WHERE content = {kept}",
     "a row of changes gone": "DELETE FROM change WHERE seq = (SELECT max(seq) FROM change)",
     "the last transaction gone": "DELETE FROM tx WHERE first = (SELECT max(first) FROM tx)",

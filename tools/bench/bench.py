@@ -117,6 +117,7 @@ def _words(folder: Path) -> dict[str, str]:
         "chunking": f"{python} {HERE / 'chunking.py'} {folder / 'revised'}",
         "history": str(folder / "history"), "past_folder": str(folder / "past"), "past": f"{python} {HERE / 'repacking.py'} {folder / 'past'}",
         "raw": str(folder / "raw.sqlite3"), "million": str(folder / "million"), "few": str(folder / "few"),
+        "served": f"{python} {HERE / 'served.py'} {folder / 'served'}",
     }  # fmt: skip
 
 

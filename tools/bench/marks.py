@@ -3,7 +3,8 @@
 Commands are shell lines. Words they may use: {small}, {large}: the corpora; {store}, {peer}: where ours and the peer's
 repository go; {child}, {reading}, {queries}: run a body of children.py, reading.py, queries.py; {past}: a step of
 repacking.py on the repository {history}; {chunking}: chunking.py in a folder of its own, {scale}: of how much; {million},
-{raw}: where many artifacts go, and a bare table with the same facts; {artifacts}: how many; {few}: where ten thousand go; {holdfast}: the command.
+{raw}: where many artifacts go, and a bare table with the same facts; {artifacts}: how many; {few}: where ten thousand go; {served}: a body
+of served.py; {holdfast}: the command.
 """
 
 from __future__ import annotations
@@ -98,6 +99,10 @@ _BORG = "rm -rf {peer} {peer}-base; borg init -e none {peer}"
 QUERIES = {"id": 6.0, "name": 6.0, "digest": 6.0, "newest": 3.0, "metadata": 3.0, "search": 1.5}
 """How many times the bare table's time each may take."""
 
+SERVED = ("put", "put_eight", *QUERIES)
+SERVED_PUT = 3.0
+"""How many times the time of the same rows through psycopg alone a put may take: it also writes content and journal."""
+
 REVISED = {"checkpoint": "ten checkpoints of 256 MiB, edited", "growing": "a log of 1 to 200 MB, 100 snapshots"}
 
 STEPS = (
@@ -174,6 +179,10 @@ STEPS = (
     Step("put", OURS, "{child} put {store}", _FRESH, cold=False),
     Step("put-floor", "append to a file, COMMIT of one row by SQLite, synced", "{child} put_floor {peer}-floor", "rm -rf {peer}-floor", cold=False),
     Step("put-eight", OURS + ", eight processes", "{child} put_eight {store}", _FRESH, cold=False),
+    # The same two with the index on a PostgreSQL server, beside psycopg alone, among ten thousand.
+    Step("served", OURS + ", PostgreSQL", "{served} make {few}", cold=False, once=True),
+    *(Step(f"served-{body}", OURS + ", PostgreSQL", f"{{served}} ours {body}", cold=False) for body in SERVED),
+    *(Step(f"psycopg-{body}", "psycopg, nothing checked", f"{{served}} raw {body}", cold=False) for body in SERVED),
 )  # fmt: skip
 
 MARKS = (
@@ -209,6 +218,10 @@ MARKS = (
       for query, limit in QUERIES.items()),
     *(Mark(f"P10 {query} grown", f"the same against its own time among 10,000: {query}", f"ours-{query}", (f"few-{query}",),
            of=p50, limit=2.0, unit="ms") for query in QUERIES),
+    Mark("P9 served", "one durable put, the index in PostgreSQL", "served-put", ("psycopg-put",), of=p50, limit=SERVED_PUT, unit="ms"),
+    Mark("P9 served eight", "eight writers together there, puts a second", "served-put_eight", ("psycopg-put_eight",), of=rate, limit=1 / SERVED_PUT, rising=True, unit="/s"),
+    *(Mark(f"P10 served {query}", f"among 10,000 in PostgreSQL: {query}", f"served-{query}", (f"psycopg-{query}",), of=p50, limit=limit, unit="ms")
+      for query, limit in QUERIES.items()),
     Mark("P4 packed", "read all small ones one by one, after repack", "repacked-read", ("git-read",), of=rate, limit=0.6, rising=True, unit="/s"),
     Mark("P4 packed bulk", "the same in bulk", "repacked-bulk", ("git-read",), of=rate, limit=1.2, rising=True, unit="/s"),
     Mark("P11", "peak memory, small files", "add", of=memory, limit=150, unit="MB"),

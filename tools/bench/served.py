@@ -1,100 +1,157 @@
-"""What an index in PostgreSQL costs beside one in a file, and beside psycopg alone: CPU milliseconds of the client, wall too.
+"""What does a store cost whose index is in PostgreSQL, beside psycopg alone on the same server? Run by bench.py:
 
-    python tools/bench/served.py FOLDER DATABASE [--calls 300] [--runs 3]
+    python tools/bench/served.py WORK make STORE     a server's data in WORK; the store at STORE and a bare table there
+    python tools/bench/served.py WORK ours BODY      a body of children.py (put, put_eight) or a query of queries.py
+    python tools/bench/served.py WORK raw BODY       the same through psycopg, as JSON: middle and slowest of many
 
-DATABASE is the URL of a database in which schemas can be made; two of the names `holdfast_bench*` are made and dropped.
-`raw` is one INSERT of a row with a JSON column and a COMMIT, and one SELECT of it by key, through psycopg alone: what no
-store on that server can be cheaper than. The best of the runs is shown. The server's own CPU time is not counted.
+The server is started for each call by the project's own script (holdfast.testing.postgres), with `fsync` on, and stopped
+after it. A raw put is what a put of ours writes: a row for each of its rows, of like widths, and the lock of one row, in one
+transaction, prepared and sent in one go; no content, journal or check. The bare table has an index for each query.
 """
 
 from __future__ import annotations
 
-import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import random
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import children
 import psycopg
+import queries
 
 import holdfast
-from holdfast import Store
+from holdfast.testing import postgres
 
-Costs = dict[str, tuple[float, float]]
+WAY = "schema=bench"
+PUT_ROWS = 6
+"""A new artifact of ours: rows of content, record, artifact, revision, blob and tx, and the version of `head`."""
 
-
-def each(calls: int, work: Callable[[int], object]) -> tuple[float, float]:
-    """(CPU, wall) milliseconds of one call."""
-    cpu, wall = time.process_time(), time.monotonic()
-    for n in range(calls):
-        work(n)
-    return (time.process_time() - cpu) * 1000 / calls, (time.monotonic() - wall) * 1000 / calls
-
-
-def of_store(store: Store, calls: int) -> Costs:
-    """Puts, reads and queries of one store."""
-    store.indexes.declare("metadata.n")
-    for n in range(20):
-        store.put(f"before/{n}", str(n), metadata={"n": n})
-    found = {"put": each(calls, lambda n: store.put(f"a/{n % 7}/{n}", f"c{n}", metadata={"n": n, "k": "v"}))}
-    found["revise"] = each(calls, lambda n: store.put(f"a/{n % 7}/{n}", f"d{n}", metadata={"n": n + 1}))
-    found["get"] = each(calls, lambda n: store.get(f"a/{n % 7}/{n}"))
-    found["read"] = each(calls, lambda n: store.read(f"a/{n % 7}/{n}"))
-    wanted = holdfast.field("metadata.n")
-    found["find one of many"] = each(calls, lambda n: list(store.find(wanted == n)))
-    found["find a page"] = each(calls // 3, lambda n: list(store.find(under=f"a/{n % 7}", order="name", limit=20)))
-    with store.transaction():
-        found["put in a transaction"] = each(calls, lambda n: store.put(f"t/{n}", f"t{n}"))
-    return found
+RAW = f"""
+DROP SCHEMA IF EXISTS raw CASCADE; CREATE SCHEMA raw; SET search_path = raw;
+CREATE TABLE artifact (id BIGINT PRIMARY KEY, name TEXT COLLATE "C", digest BYTEA, type TEXT, size BIGINT,
+                       created DOUBLE PRECISION, metadata JSONB, collection BIGINT);
+CREATE TABLE body (id BIGINT PRIMARY KEY, words TSVECTOR); CREATE TABLE head (version BIGINT); INSERT INTO head VALUES (1);
+{"".join(f"CREATE TABLE put_{n} (id BIGINT PRIMARY KEY, digest BYTEA, data BYTEA, what TEXT);" for n in range(PUT_ROWS))}
+"""
+INDEXES = """CREATE UNIQUE INDEX an ON raw.artifact (name); CREATE INDEX ad ON raw.artifact (digest);
+CREATE INDEX ac ON raw.artifact (collection, created DESC); CREATE INDEX aj ON raw.artifact ((metadata ->> 'author'));
+CREATE INDEX bw ON raw.body USING gin (words); ANALYZE"""
 
 
-def raw(url: str, calls: int) -> Costs:
-    """The same server without a store."""
+def make(work: Path, url: str, few: str) -> None:
+    """A copy of a store that queries.py has filled, its index on the server; the bare table; a store to put into."""
+    for name in ("store", "puts"):
+        shutil.rmtree(work / name, ignore_errors=True)
+    with holdfast.open(few) as source:
+        source.copy(work / "store", index=f"{url}{WAY}")
+        count = source.status().counts["artifact"]
+    with holdfast.open(work / "store", index=f"{url}{WAY}") as store:
+        store.search(queries.WORDS[0], snippets=False)
     with psycopg.connect(url, autocommit=True) as link:
-        link.execute("DROP SCHEMA IF EXISTS holdfast_bench_raw CASCADE")
-        link.execute("CREATE SCHEMA holdfast_bench_raw")
-        link.execute("CREATE TABLE holdfast_bench_raw.one (key BIGINT PRIMARY KEY, name TEXT, data JSONB)")
-        insert = "INSERT INTO holdfast_bench_raw.one VALUES (%s, %s, %s)"
-        select = "SELECT * FROM holdfast_bench_raw.one WHERE key = %s"
-        found = {"put": each(calls, lambda n: link.execute(insert, (n, f"a/{n}", '{"n": 1, "k": "v"}')))}
-        found["get"] = each(calls, lambda n: link.execute(select, (n,)).fetchall())
-        link.execute("DROP SCHEMA holdfast_bench_raw CASCADE")
-    return found
+        link.execute(RAW.encode())
+        with link.transaction(), link.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO artifact VALUES (%s, %s, %s, 'text', %s, %s, %s, %s)",
+                [(n, path, hashlib.sha256(text.encode()).digest(), len(text), 1.7e9 + n, json.dumps(said), n // queries.EACH)
+                 for n, path, text, said in queries.things(count)],
+            )  # fmt: skip
+            words = [(n, text) for n, _, text, _ in queries.things(count)]
+            cursor.executemany("INSERT INTO body VALUES (%s, to_tsvector('simple', %s))", words)
+        link.execute(INDEXES.encode())
 
 
-def best(runs: list[Costs]) -> Costs:
-    """The smallest of each."""
-    return {what: (min(one[what][0] for one in runs), min(one[what][1] for one in runs)) for what in runs[0]}
+def ours(work: Path, url: str, body: str) -> None:
+    """The public API: bodies that know nothing of a server."""
+    if body not in queries.CALLS:
+        shutil.rmtree(work / "puts", ignore_errors=True)
+        with psycopg.connect(url, autocommit=True) as link:
+            link.execute("DROP SCHEMA IF EXISTS puts CASCADE")
+        os.environ["HOLDFAST_INDEX"] = f"{url}schema=puts"
+        holdfast.create(work / "puts", index=os.environ["HOLDFAST_INDEX"]).close()
+        getattr(children, body)(str(work / "puts"))
+        return
+    os.environ["HOLDFAST_INDEX"] = f"{url}{WAY}"
+    queries.ours(str(work / "store"), body)
+
+
+def raw(work: Path, url: str, body: str) -> None:  # noqa: ARG001 - as `ours`
+    """psycopg alone."""
+    if body == "put_eight":
+        began = time.perf_counter()
+        workers = [multiprocessing.Process(target=raw_puts, args=(url, n)) for n in range(8)]
+        for one in workers:
+            one.start()
+        for one in workers:
+            one.join()
+        assert all(one.exitcode == 0 for one in workers)
+        print(json.dumps({"seconds": time.perf_counter() - began, "count": 8 * children.PUTS}))
+    elif body == "put":
+        times = sorted(raw_puts(url, 0))
+        said = {"p50_ms": times[len(times) // 2] * 1e3, "p99_ms": times[int(len(times) * 0.99)] * 1e3}
+        print(json.dumps({**said, "seconds": sum(times), "count": len(times)}))
+    else:
+        raw_query(url, body)
+
+
+def raw_puts(url: str, worker: int) -> list[float]:
+    """As many rows as a put of ours, one transaction each, under the lock of one row; what each took, in seconds."""
+    rnd = random.Random(worker)
+    times = []
+    with psycopg.connect(url) as link:
+        for number in range(children.PUTS):
+            row = (worker << 40 | time.time_ns() >> 10, rnd.randbytes(32), rnd.randbytes(150), f"a/{number}")
+            began = time.perf_counter()
+            with link.pipeline():
+                link.execute("SELECT version FROM raw.head FOR UPDATE")
+                for n in range(PUT_ROWS):
+                    link.execute(f"INSERT INTO raw.put_{n} VALUES (%s, %s, %s, %s)".encode(), row)
+                link.execute("UPDATE raw.head SET version = version + 1")
+                link.commit()
+            times.append(time.perf_counter() - began)
+    return times
+
+
+def raw_query(url: str, query: str) -> None:
+    """The bare table."""
+    with psycopg.connect(url, autocommit=True) as link:
+        link.execute("SET search_path = raw")
+        (count,) = link.execute("SELECT count(*) FROM artifact").fetchone() or (0,)
+        numbers = queries._numbers(query, count)  # noqa: SLF001 - the same ones
+        digests = dict(link.execute("SELECT id, digest FROM artifact").fetchall()) if query == "digest" else {}
+        every = "SELECT * FROM artifact WHERE"
+        calls: dict[str, tuple[str, list[Any]]] = {
+            "id": (f"{every} id = %s", numbers),
+            "name": (f"{every} name = %s", [queries.path_of(n) for n in numbers]),
+            "digest": (f"{every} digest = %s", [digests.get(n) for n in numbers]),
+            "newest": (f"{every} collection = %s ORDER BY created DESC LIMIT 50", [n // queries.EACH for n in numbers]),
+            "metadata": (f"{every} metadata ->> 'author' = %s", [f"user{n % 50_000}" for n in numbers]),
+            "search": (
+                "SELECT id FROM body, plainto_tsquery('simple', %s) q WHERE words @@ q ORDER BY ts_rank(words, q) DESC LIMIT 20",
+                queries._asked(numbers),  # noqa: SLF001 - as above
+            ),
+        }
+        sql, asked = calls[query]
+        queries.timed(lambda one: link.execute(sql.encode(), (one,), prepare=True).fetchall(), asked)
 
 
 def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("database")
-    parser.add_argument("--calls", type=int, default=300)
-    parser.add_argument("--runs", type=int, default=3)
-    given = parser.parse_args()
-    url = given.database + ("&" if "?" in given.database else "?")
-    results: dict[str, list[Costs]] = {"file": [], "PostgreSQL": [], "raw": []}
-    for _ in range(given.runs):
-        for name in ("file", "PostgreSQL"):
-            shutil.rmtree(given.folder / "store", ignore_errors=True)
-            with psycopg.connect(given.database, autocommit=True) as link:
-                link.execute("DROP SCHEMA IF EXISTS holdfast_bench CASCADE")
-            served = name == "PostgreSQL"
-            path = f"{url}schema=holdfast_bench" if served else given.folder / "store"
-            with holdfast.create(path, blobs=given.folder / "store" if served else None) as store:
-                results[name].append(of_store(store, given.calls))
-        results["raw"].append(raw(given.database, given.calls))
-    with psycopg.connect(given.database, autocommit=True) as link:
-        link.execute("DROP SCHEMA IF EXISTS holdfast_bench CASCADE")
-    table = {name: best(runs) for name, runs in results.items()}
-    print("CPU ms (wall ms) of one call\n")
-    print("| call | " + " | ".join(table) + " |\n|---|" + "---:|" * len(table))
-    for what in table["file"]:
-        cells = [f"{one[what][0]:.2f} ({one[what][1]:.1f})" if what in one else "" for one in table.values()]
-        print(f"| {what} | " + " | ".join(cells) + " |")
+    """One call, with its server."""
+    work, what, *more = sys.argv[1:]
+    place = Path(work)
+    place.mkdir(parents=True, exist_ok=True)
+    if what == "make":
+        shutil.rmtree(place / "data", ignore_errors=True)
+    bodies: dict[str, Callable[..., None]] = {"make": make, "ours": ours, "raw": raw}
+    with postgres.running(durable=True, at=str(place / "data")) as server:
+        bodies[what](place, f"{server.url}{'&' if '?' in server.url else '?'}", *more)
 
 
 if __name__ == "__main__":

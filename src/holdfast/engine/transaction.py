@@ -320,7 +320,8 @@ def _commit(unit: Unit) -> None:
         unit.after = transaction.head
         handle.index.sights.hold(unit.after.next_seq)
         # A journal that could not be appended to was dropped, and has nothing open.
-        handle.left = (handle.index.sights.left(), unit.after) if handle.journal.is_open() else None
+        left = handle.index.sights.left()
+        handle.left = (left, unit.after) if left is not None and handle.journal.is_open() else None
 
 
 def commit_rows(handle: Handle, data: bytes) -> None:

@@ -92,6 +92,10 @@ class Executor:
         if seen != self._seen:
             self._declared, self._seen = None, seen
 
+    def committed(self, version: int) -> None:
+        """The version that this thread's own commit has made: where these count too."""
+        self._seen = (self._db.raw(), version)
+
     def forget(self) -> None:
         """Keys seen in a transaction that was rolled back are not to be trusted."""
         self._keys.clear()

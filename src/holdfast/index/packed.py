@@ -163,6 +163,10 @@ class PackRows:
         if seen != self._seen:
             self._keys, self._seen = {}, seen
 
+    def committed(self, version: int) -> None:
+        """The version that this thread's own commit has made: where these count too."""
+        self._seen = (self._db.raw(), version)
+
     def forget_keys(self) -> None:
         """A transaction was rolled back, or rows of packs change."""
         self._keys = {}

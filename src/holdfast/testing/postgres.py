@@ -66,8 +66,11 @@ def server() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running(*, durable: bool) -> Iterator[Running]:
-    """A server of one's own, gone with the block; NoServerError. Not `durable`: faster, and a power loss is fatal."""
+def running(*, durable: bool, at: str | None = None) -> Iterator[Running]:
+    """A server of one's own, gone with the block; NoServerError. Not `durable`: faster, and a power loss is fatal.
+
+    `at`: a folder for its data, kept when it stops; None: they are gone with it too.
+    """
     try:
         import psycopg  # noqa: PLC0415
 
@@ -77,9 +80,10 @@ def running(*, durable: bool) -> Iterator[Running]:
         raise NoServerError(f"{error.name} is not installed") from error
     # Not in a folder that only its owner may enter: as root the server runs as another user.
     folder = tempfile.mkdtemp(prefix="holdfast-pg-", dir="/tmp")
+    data = at or os.path.join(folder, "data")
     try:
         version: dict[str, Any] = {"postgres_version": int(os.environ[VERSION])} if VERSION in os.environ else {}
-        started = get_server(os.path.join(folder, "data"), cleanup_mode="stop", **version)
+        started = get_server(data, cleanup_mode="stop", **version)
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise NoServerError(f"the server did not start: {type(error).__name__}: {error}") from error

@@ -132,11 +132,16 @@ class PostgresIndex(SqliteIndex):
     def commit(self) -> None:
         """The point of no return: durable when it returns."""
         link = self._link()
-        link.version = None
+        version, link.version = link.version, None
         if self._changes == link.total_changes:
             link.script("COMMIT")
         else:
             link.script(f'UPDATE "head" SET "version" = "version" + 1; {self._told}; COMMIT')
+            version = None if version is None else version + 1
+        if version is not None:  # its row was held until now: what this thread has seen is as good as before
+            self.executor.committed(version)
+            self.physical.packs.committed(version)
+            self.sights.committed(version)
         self.sights.end()
 
     def rollback(self) -> None:

@@ -206,18 +206,22 @@ class Sights:
         """The open transaction changes collections: where they lie is not what it was before it."""
         self._own.steady = None
 
-    def committed(self) -> None:
-        """What this thread changed is committed, and changes the version by nothing but the count of changes."""
-        version = self._own.known
+    def committed(self, version: int | None = None) -> None:
+        """What this thread changed is committed, and changes the version by nothing but the count of changes.
+
+        `version`: what it is now, where commits of one's own count too.
+        """
+        version = self._own.known if version is None else version
         if version is not None:
-            changes = self._db.raw().total_changes
+            connection = self._db.raw()
+            self._mark(connection)
+            changes = connection.total_changes
             self._own.sight = self._moved((self._epoch, version, changes))
             self._own.left = (self._own.mark, self._epoch, version, changes)
 
     def left(self) -> Token | None:
-        """What `token` says as long as nobody has committed since this thread did just now."""
-        left = self._own.left
-        return self.token() if left is None else left
+        """What `token` says as long as nobody has committed since this thread did just now; None if that is not known."""
+        return self._own.left
 
     def _moved(self, version: tuple[int, int, int] | None) -> Sight:
         """An empty sight; it knows where collections lie if this thread's transaction has changed none."""
