@@ -116,7 +116,6 @@ class Store(OfTenants):
         return Searching(self._handle)
 
     @functools.cached_property
-    @store_wide
     def standards(self) -> Standards:
         """Packages, lineage and runs in the forms of others: BagIt, RO-Crate, W3C PROV, OpenLineage."""
         from holdfast.exchange.standards import Standards
@@ -220,17 +219,17 @@ class Store(OfTenants):
         wanted = tree_export.Wanted(large_from, large_beside, force)
         return tree_export.export_tree(self._handle, dest, wanted=wanted, progress=progress)
 
-    @store_wide
     def snapshot(
         self, dest: str | bytes | os.PathLike[str], *, collections: Iterable[str | bytes] = (), force: bool = False,
         progress: Progress | None = None,
     ) -> SnapshotReport:  # fmt: skip
         """Write the store, or some collections with all they refer to, to one file: see `holdfast.exchange.snapshot`.
 
-        `force`: a file that is there gives way.
+        `force`: a file that is there gives way. Of a handle of one tenant: all that this one has, or some of it.
         """
         from holdfast.exchange import snapshot
 
+        collections = list(collections) or ([] if self.tenant is None else [""])
         return snapshot.take(self._handle, dest, collections=collections, replace=force, progress=progress)
 
     @store_wide

@@ -706,7 +706,7 @@ class KeepsTwoCopies(MemoryBlobs):
         yield from found * 2 if len(found) == 1 else found
 
 
-@blobs("B-1", "test_b1_a_digest_is_that_of_the_bytes_alone")
+@blobs("B-1", "test_b1_a_digest_is_that_of_the_bytes_alone", drags="B-2")
 class TakesOneForAnother(MemoryBlobs):
     """Once there are several, one of them is given with another one's end."""
 
@@ -935,7 +935,7 @@ class OnePlaceForAll(SoundStream):
         return found
 
 
-stream("F-7", "test_several_on_one_content_do_not_disturb_each_other", drags="F-5")(OnePlaceForAll)
+stream("F-7", "test_several_on_one_content_do_not_disturb_each_other")(OnePlaceForAll)
 
 
 def forget(place: Path) -> None:

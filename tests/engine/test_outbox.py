@@ -8,6 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from holdfast.errors import (
     ReadOnlyError,
 )
 from holdfast.kinds.outbox import Consumer
+from holdfast.testing.clock import FixedClock
 from holdfast.values.outbox import Delivery
 
 CONSUMER = """
@@ -168,6 +171,64 @@ def test_who_comes_late_but_was_not_replaced_may_still_acknowledge(store: Store)
     lease = books.take(lease_s=0.001)
     lease.ack(lease.read(2)[1])
     assert books.state().seq == 2
+
+
+def slow(books: Consumer, clock: FixedClock, *, told: list[object]) -> Callable[[Delivery], None]:
+    """A handler that takes five times its lease of 30 ms by the store's clock, and asks for the lease each time.
+
+    The clock goes on only when the lease was renewed, so nothing depends on how fast this machine is.
+    """
+
+    def until() -> int:
+        row = books._rows.get(books._key)
+        assert row is not None
+        return row.until_us
+
+    def handle(delivery: Delivery) -> None:
+        if delivery.seq != 2:
+            return
+        for _ in range(8):
+            clock.advance(0.02)
+            deadline = time.monotonic() + 60
+            while until() != clock.now_us() + 30_000:
+                assert time.monotonic() < deadline, "the lease was not renewed"
+                time.sleep(0.002)
+            with pytest.raises(LockedError):
+                books.take()
+            told.append(until())
+
+    return handle
+
+
+def test_a_handler_that_takes_longer_than_its_lease_keeps_it(opener: Callable[..., Store], clock: FixedClock) -> None:
+    store = opener()
+    store.put("a", "1")
+    books, told = store.outbox.create("books"), []
+    done = books.run(slow(books, clock, told=told), lease_s=0.03)
+    assert (done.handled, done.failures, len(told)) == (2, 0, 8)
+    assert not [one for one in threading.enumerate() if one.name == "holdfast-lease"]
+
+
+def test_a_handler_that_takes_longer_than_it_may_is_overtaken_and_refused(
+    opener: Callable[..., Store], clock: FixedClock
+) -> None:
+    store = opener()
+    store.put("a", "1")
+    books = store.outbox.create("books")
+    fresh: list[Any] = []
+
+    def hang(delivery: Delivery) -> None:
+        if not fresh:
+            clock.advance(1.0)
+            fresh.append(books.take())
+
+    with pytest.raises(LeaseLostError):
+        books.run(hang, lease_s=0.03, longest_s=0)
+    assert books.state().seq == 0
+    fresh[0].ack(fresh[0].read(1)[0])
+    for bad in (-1, float("nan"), 1e9):
+        with pytest.raises(InvalidValueError):
+            fresh[0].heartbeat(bad)
 
 
 def test_tokens_grow_though_the_consumer_is_dropped_and_made_again(store: Store) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import io
 import re
+import tempfile
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 import holdfast
 from holdfast import Store, View
@@ -27,7 +29,10 @@ from holdfast.errors import (
     NotFoundError,
     StoreWideError,
 )
+from holdfast.exchange.standards import Standards
 from holdfast.index import scoped, sqlite
+from holdfast.index.select.runs import WantedRuns
+from holdfast.index.sqlite import SqliteIndex
 from holdfast.kinds.changes import Changes
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.outbox import Consumer, Outbox
@@ -36,7 +41,8 @@ from holdfast.kinds.relationships import Relationships
 from holdfast.kinds.runs import Runs
 from holdfast.kinds.searching import Searching
 from holdfast.store import Store as StoreClass
-from holdfast.values import moment
+from holdfast.stores import import_store
+from holdfast.values import moment, query
 from holdfast.values.records import Artifact, Collection, Endpoint, Relationship, Revision, Run, Step
 
 MARK = "zeppelin"
@@ -119,6 +125,7 @@ def theirs(store: Store) -> Iterator[Store]:
         b.put(f"{MARK}/gone.txt", f"{MARK} five")
         b.artifacts.delete(f"{MARK}/gone.txt")
         b.outbox.create(f"{MARK}-books")
+        b.relationships.delete(b.relationships.relate(f"{MARK}/plan.txt", "supports", f"{MARK}/other.txt"))
         yield b
 
 
@@ -298,6 +305,45 @@ CONSUMER: dict[str, list[Call]] = {
 }
 
 
+STANDARDS: dict[str, list[Call]] = {
+    "export_ro_crate": [lambda a, r: _written(a, "export_ro_crate"),
+                        lambda a, r: _written(a, "export_ro_crate", r.collection.path)],
+    "export_bagit": [lambda a, r: _written(a, "export_bagit"), lambda a, r: _written(a, "export_bagit", r.collection)],
+    "export_prov": [lambda a, r: _written(a, "export_prov"), lambda a, r: _written(a, "export_prov", r.path)],
+    "export_openlineage": [lambda a, r: _written(a, "export_openlineage")],
+    "import_bag": [lambda a, r: _taken_in(a, r, "bag")],
+    "import_ro_crate": [lambda a, r: _taken_in(a, r, "ro_crate")],
+}  # fmt: skip
+
+
+def _written(a: Store, call: str, *ref: Any) -> Any:
+    """Every byte of what an export writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        getattr(a.standards, call)(Path(folder) / "out", *ref)
+        return [path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+
+
+def _taken_in(a: Store, r: Refs, how: str) -> Any:
+    """A package that says the paths of another tenant, taken in where that one has them."""
+    with tempfile.TemporaryDirectory() as folder, holdfast.memory() as other:
+        other.put(r.path, r.content)
+        getattr(other.standards, "export_bagit" if how == "bag" else "export_ro_crate")(Path(folder) / "out")
+        return getattr(a.standards, f"import_{how}")(Path(folder) / "out", dry_run=True)
+
+
+def _snapped(a: Store, *collections: str) -> Any:
+    """Every byte of a snapshot, and what a store that is made of it has."""
+    with tempfile.TemporaryDirectory() as folder:
+        a.snapshot(Path(folder) / "s.hfs", collections=collections)
+        data = zstandard.ZstdDecompressor().stream_reader(  # a snapshot has many frames
+            (Path(folder) / "s.hfs").read_bytes(), read_across_frames=True
+        ).read()  # fmt: skip
+        import_store(Path(folder) / "new", Path(folder) / "s.hfs")
+        with holdfast.open(Path(folder) / "new", tenant=a.tenant) as new:
+            assert holdfast.fsck(Path(folder) / "new").findings == ()
+            return MARK.encode() in data, [(one.path, one.number, new.read(one)) for one in new.find()]
+
+
 def _together(a: Store, r: Refs) -> Any:
     with a.transaction(note="both"):
         a.put("first.txt", r.content)
@@ -316,6 +362,8 @@ STORE: dict[str, list[Call]] = {
            lambda a, r: _then(a, lambda v: v.relationships.lineage(r.artifact))],
     "checkout": [lambda a, r: a.checkout(r.collection, _out(a)), lambda a, r: a.checkout(r.path, _out(a)),
                  lambda a, r: sorted(p.name for p in _listed(a))],
+    "snapshot": [lambda a, r: _snapped(a), lambda a, r: _snapped(a, "docs"),
+                 lambda a, r: _snapped(a, r.collection.path), lambda a, r: _snapped(a, f"id:{r.collection.id}")],
     "usage": [lambda a, r: a.usage(), lambda a, r: a.usage(tenant=r.tenant), lambda a, r: a.usage(owner=r.tag)],
     "for_tenant": [lambda a, r: a.for_tenant(r.tenant)],
     "transaction": [_together],
@@ -323,13 +371,14 @@ STORE: dict[str, list[Call]] = {
 TABLES: list[tuple[type, dict[str, list[Call]]]] = [
     (Artifacts, ARTIFACTS), (Collections, COLLECTIONS), (Relationships, RELATIONSHIPS), (Runs, RUNS),
     (Changes, CHANGES), (Searching, SEARCH), (Outbox, OUTBOX), (Consumer, CONSUMER), (StoreClass, STORE),
+    (Standards, STANDARDS),
 ]  # fmt: skip
 STORE_WIDE = {
-    "export_tree", "snapshot", "import_git", "export_git", "gc", "repack", "fsck", "backup", "copy", "redact",
-    "migrate_status", "status", "diagnostics", "configuration", "tenants", "indexes", "standards", "audit",
+    "export_tree", "import_git", "export_git", "gc", "repack", "fsck", "backup", "copy", "redact",
+    "migrate_status", "status", "diagnostics", "configuration", "tenants", "indexes", "audit",
 }  # fmt: skip
 OF_THE_HANDLE = {"close", "id", "path", "opened", "tenant"}
-NOUNS = {"artifacts", "collections", "relationships", "runs", "changes", "search", "outbox"}
+NOUNS = {"artifacts", "collections", "relationships", "runs", "changes", "search", "outbox", "standards"}
 SHORTHANDS = {"put", "put_many", "create", "get", "read", "find"}
 
 
@@ -498,6 +547,89 @@ def test_every_room_of_the_index_is_limited_or_knows_no_records(mine: Store, sto
     knows_none = {"executor", "chain", "physical", "sights", "declared", "database", "tenancy", "everything", "whole"}
     assert {name for name in rooms if not name.startswith("_")} <= {*ROOMS, *knows_none}
     assert isinstance(mine._handle.index, sqlite.SqliteIndex)
+
+
+GUARDS: dict[str, Callable[[Refs, SqliteIndex], tuple[Any, ...]]] = {
+    "lookups.key": lambda r, i: (r.artifact.id,),
+    "collections.root": lambda r, i: (r.tenant,),
+    "collections.by_key": lambda r, i: (i.lookups.key(r.collection.id),),
+    "collections.by_id": lambda r, i: (r.collection.id,),
+    "artifacts.by_id": lambda r, i: (r.artifact.id,),
+    "artifacts.by_key": lambda r, i: (i.lookups.key(r.artifact.id),),
+    "artifacts.many_of": lambda r, i: ([r.artifact.id],),
+    "artifacts.many_by_key": lambda r, i: ([i.lookups.key(r.artifact.id)],),
+    "artifacts.live_from": lambda r, i: (0, 10),
+    "contents.of": lambda r, i: (r.artifact.id,),
+    "contents.many_of": lambda r, i: ([r.artifact.id],),
+    "contents.many_revisions": lambda r, i: ([r.revision],),
+    "ends.states": lambda r, i: ([r.artifact.id],),
+    "relationships.by_id": lambda r, i: (r.relationship.id,),
+    "relationships.own_tombstone": lambda r, i: (_deleted(i),),
+    "relationships.equal": lambda r, i: (r.relationship.type, r.relationship.source, r.relationship.target),
+    "runs.by_id": lambda r, i: (r.run.id,),
+    "runs.page": lambda r, i: (WantedRuns(), 0),
+    "runs.names": lambda r, i: ([r.run.id],),
+    "runs.step": lambda r, i: (r.step.id,),
+    "lineage.labels": lambda r, i: ([r.artifact.endpoint],),
+    "finder.page": lambda r, i: (query.field("name") == r.artifact.name, query.order("name")),
+    "finder.explain": lambda r, i: (None, query.order("name")),
+}
+"""By the guard: what to ask with, so that without it something of the other tenant would come out."""
+
+SHOWS: dict[str, Callable[[Any], bool]] = {
+    "finder.page": lambda found: bool(found.items),
+    "finder.explain": lambda found: "record_tenant" not in found.indexes,
+    "lineage.labels": lambda found: MARK in repr(found),
+    "runs.page": lambda found: MARK in repr(found),
+    "collections.root": lambda found: found is not None,
+}
+
+
+def _deleted(index: SqliteIndex) -> str:
+    sql = "SELECT r.id FROM relationship t JOIN record r ON r.key = t.key WHERE r.deleted <> 0"
+    return moment.id_text(index.database.rows(sql)[0][0])
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_each_guard_keeps_back_what_would_be_shown_without_it(
+    guard: str, mine: Store, theirs: Store, store: Store, refs: Refs
+) -> None:
+    """Whatever stands before it: a second line of defence is worth what it holds when the first is gone."""
+    name, _, call = guard.partition(".")
+    room, index = getattr(mine._handle.index, name), store._handle.index
+    args, more = GUARDS[guard](refs, index), {"limit": 9} if guard == "finder.page" else {}
+    (plain,) = type(room).__bases__
+    shows = SHOWS.get(guard, bool)
+    assert shows(getattr(plain, call)(room, *args, **more)), "there is nothing to keep back: the test means nothing"
+    if guard == "collections.root":
+        assert room.root(refs.tenant) == index.collections.root("a") != plain.root(room, refs.tenant)
+        return
+    try:
+        found = getattr(room, call)(*args, **more)
+    except StoreWideError:
+        return
+    assert not shows(found)
+
+
+def test_every_guard_is_tried() -> None:
+    rooms = dict(zip(ROOMS, scoped.Scoped, strict=True))
+    guarded = {f"{room}.{name}" for room, cls in rooms.items() for name, one in vars(cls).items()
+               if inspect.isfunction(one) and not name.startswith("_")}  # fmt: skip
+    assert guarded == set(GUARDS)
+
+
+def test_nothing_of_any_tenant_is_left_out_of_an_export_of_all(
+    mine: Store, theirs: Store, store: Store, refs: Refs, tmp_path: Path
+) -> None:
+    """Newest contents stand under their names; a tenant's have none that all see, and are there all the same."""
+    store.snapshot(tmp_path / "all.hfs")
+    store.export_tree(tmp_path / "tree")
+    for source in ("all.hfs", "tree"):
+        import_store(tmp_path / f"from {source}", tmp_path / source)
+        assert holdfast.fsck(tmp_path / f"from {source}").findings == ()
+        with holdfast.open(tmp_path / f"from {source}", tenant=refs.tenant) as again:
+            assert again.read(refs.path) == refs.content
+            assert [one.path for one in again.find()] == [one.path for one in theirs.find()]
 
 
 # -- what is written ---------------------------------------------------------------------------------------------------

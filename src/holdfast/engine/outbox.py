@@ -146,6 +146,11 @@ class Lease:
         if row.deaths >= row.attempts:
             self._bury_the_deadly(row)
 
+    @property
+    def lease_s(self) -> float:
+        """For how long, in seconds, it is had each time."""
+        return self._lease_us / 1e6
+
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def read(self, limit: int) -> list[Delivery]:

@@ -35,14 +35,15 @@ _ACTOR = Actor("holdfast", "api")
 def chosen(handle: Handle, collections: Iterable[str | bytes], shape: Shape) -> Iterator[Tree]:
     """The tree of a store that has only some collections, what is in them, and what that refers to, on and on.
 
-    What is deleted stays behind. Memory: some hundreds of bytes for each record that was chosen. NotFoundError.
+    What is deleted stays behind. Memory: some hundreds of bytes for each record that was chosen. NotFoundError. Paths
+    are those of the handle's tenant, and what a tenant's record refers to is this tenant's.
     """
     head = handle.index.chain.head()
     assert head is not None
     with past.index_at(handle, head.next_seq - 1) as index, scratch_folder(root=handle.root) as folder:
         choice = _Choice(index)
         for ref in collections:
-            choice.add(ref)
+            choice.add(ref if handle.tenant is None else _own(handle, ref))
         choice.close()
         said = b"\n".join([handle.marker.store_id.encode(), head.hash, *sorted(choice.named)])
         made = SqliteIndex(os.path.join(folder, "chosen.sqlite3"))
@@ -62,6 +63,14 @@ def chosen(handle: Handle, collections: Iterable[str | bytes], shape: Shape) -> 
             yield Tree(made, beside.store, shape)
         finally:
             made.close()
+
+
+def _own(handle: Handle, ref: str | bytes) -> str:
+    """The id of what a tenant has at a path. NotFoundError."""
+    found = outgoing.find(handle.index, "" if ref in (".", b".") else ref)
+    if found is None:
+        raise NotFoundError("the store has no collection", kind="collection", ref="")
+    return f"id:{found.id}"
 
 
 class _Choice:

@@ -12,12 +12,13 @@ from typing import Self
 
 from holdfast.engine import outbox as engine
 from holdfast.engine.handle import Handle
+from holdfast.engine.heartbeat import Heartbeat
 from holdfast.engine.outbox import Scope
 from holdfast.errors import ConflictError, HoldfastError, InvalidValueError, LockedError, NotFoundError
 from holdfast.index.outbox import ConsumerRow, Key, OutboxRows
 from holdfast.kinds import checks
 from holdfast.values import moment
-from holdfast.values.outbox import ATTEMPTS, LEASE_S, Consumed, ConsumerState, DeadLetter, Delivery
+from holdfast.values.outbox import ATTEMPTS, LEASE_S, LONGEST_S, Consumed, ConsumerState, DeadLetter, Delivery
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _POLL_S = 1.0
@@ -143,17 +144,19 @@ class Consumer:
 
     def run(
         self, handler: Callable[[Delivery], object], *, follow: bool = False, batch: int = 100,
-        lease_s: float = LEASE_S, wait_s: float = 0.0, pause_s: float = 1.0, stop: Callable[[], bool] = lambda: False,
+        lease_s: float = LEASE_S, wait_s: float = 0.0, pause_s: float = 1.0, longest_s: float = LONGEST_S,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Consumed:  # fmt: skip
         """Call `handler` with each change, in order; what it raises is a failure of that change.
 
         A failure is tried again after `pause_s` seconds, then twice as long and so on up to 30 s; after `attempts` of
         them the change becomes a dead letter. `follow`: go on with what comes, until `stop()`; else the call ends when
         all is handled. What was handled is acknowledged once a second, and after every batch: after a kill those since
-        the last time come again. LeaseLostError, when another process took over.
+        the last time come again. The lease is renewed while `handler` is at work, for up to `longest_s` seconds a
+        call; then it runs out. LeaseLostError, when another process took over.
         """
         handled = failures = dead = 0
-        with self.take(lease_s=lease_s, wait_s=wait_s) as lease:
+        with self.take(lease_s=lease_s, wait_s=wait_s) as lease, lease.heartbeat(longest_s) as beat:
             dead += lease.buried
             while not stop():
                 some = lease.read(batch)
@@ -161,7 +164,7 @@ class Consumer:
                     if follow:
                         continue
                     break
-                done, failed = _hand_over(lease, some, handler, stop)
+                done, failed = _hand_over(lease, some, _beating(beat, handler), stop)
                 handled += done
                 if failed is not None:
                     failures += 1
@@ -266,6 +269,17 @@ class Lease:
         """Renew the lease if a third of its time has passed. LeaseLostError."""
         self._held.keep()
 
+    def heartbeat(self, longest_s: float = LONGEST_S) -> Heartbeat:
+        """Renews the lease by itself: `with lease.heartbeat() as beat:`, then `with beat.during():` around long work.
+
+        It goes on for `longest_s` seconds at most each time. Nothing is raised there when the lease was lost: the next
+        acknowledgement is refused.
+        """
+        if not 0 <= longest_s <= _MAX_LEASE_S:
+            raise InvalidValueError(f"{longest_s} s for one change", where="longest_s", reason="range",
+                                    remedy="Give seconds, up to a week.")  # fmt: skip
+        return Heartbeat(self._held.renew, lease_s=self._held.lease_s, longest_s=longest_s)
+
     def wait(self, timeout_s: float) -> bool:
         """Until somebody commits who had not when `read` was called, `timeout_s` seconds at most; whether somebody did.
 
@@ -287,6 +301,14 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _beating(beat: Heartbeat, handler: Callable[[Delivery], object]) -> Callable[[Delivery], object]:
+    def handle(delivery: Delivery) -> object:
+        with beat.during():
+            return handler(delivery)
+
+    return handle
 
 
 def _hand_over(

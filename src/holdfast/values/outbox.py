@@ -10,6 +10,8 @@ from holdfast.values.records import Change
 MAX_NAME = 100
 ATTEMPTS = 5
 LEASE_S = 60.0
+LONGEST_S = 3_600.0
+"""So long, in seconds, may one call of a handler take before its lease is not renewed any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ _NAMES_RECORD = frozenset({"parent", "collection", "artifact", "run"})
 
 _CONTENTS = f"""SELECT {proof.columns("content", "c")} FROM json_each(?) n CROSS JOIN content c ON c.key = n.value"""
 _SHOWN = f"""EXISTS (SELECT 1 FROM revision v JOIN artifact a ON a.key = v.artifact AND a.newest = v.key AND a.live = 1
+    JOIN record r ON r.key = a.key AND r.tenant = 0
     WHERE {revised.of_content("v", "c.key")} AND v.state = {STATE_KEPT})"""
 _KEPT = f"""SELECT {proof.columns("content", "c")} FROM content c WHERE substr(c.digest, 1, 4) >= ? AND c.digest > ?
     AND {revised.has_in_state("c.key", STATE_KEPT)} {{}}
@@ -122,7 +123,7 @@ class Whole:
         return self._kept(_ALL)
 
     def unshown(self) -> Iterator[tuple[str, int]]:
-        """Those that no live artifact's newest revision has."""
+        """Those that no live artifact's newest revision has, under a name that all see: one of the default tenant."""
         return self._kept(_UNSHOWN)
 
     def larger(self, size: int) -> Iterator[tuple[str, int]]:
