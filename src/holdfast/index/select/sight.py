@@ -185,7 +185,7 @@ class Sights:
 
     def hold(self, next_seq: int) -> None:
         """The chain ends before `next_seq` with what this thread has committed just now: see `carry`."""
-        if self._own.left is not None:
+        if self._own.left is not None and self._own.sight is not None:
             self._own.lasting = (self._own.sight, next_seq)
 
     def carry(self) -> None:
@@ -195,7 +195,9 @@ class Sights:
         """
         sight, next_seq = self._own.lasting or (None, 0)
         steady = self._own.steady
-        if sight is None or steady is None or steady.ways is sight.ways or sight.version[0] != self._epoch:
+        if sight is None or steady is None or steady.ways is sight.ways:
+            return
+        if sight.version is None or sight.version[0] != self._epoch:
             return
         self._own.lasting = None
         found = self._db.one(_MOVED, (next_seq,))
@@ -220,7 +222,7 @@ class Sights:
             self._own.left = (self._own.mark, self._epoch, version, changes)
 
     def left(self) -> Token | None:
-        """What `token` says as long as nobody has committed since this thread did just now; None if that is not known."""
+        """What `token` says as long as nobody has committed since this thread did; None if that is not known."""
         return self._own.left
 
     def _moved(self, version: tuple[int, int, int] | None) -> Sight:
