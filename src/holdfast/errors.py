@@ -212,10 +212,7 @@ class CursorAstrayError(ConflictError):
     """A cursor of the outbox is no place of this history. Fields: `seq`, `head_seq`, `reason` ("ahead" or "fork")."""
 
     code = "cursor-astray"
-    default_remedy = (
-        "The store was restored or replaced, and the consumer has seen changes that are not part of it any more. Put "
-        "its side right, then: `holdfast outbox rewind NAME --to SEQ`, with the last change that both have."
-    )
+    default_remedy = "Put the consumer right; then `holdfast outbox rewind NAME --to SEQ`, the last change both have."
 
 
 class DestinationDiffersError(ConflictError):
@@ -439,10 +436,7 @@ class MergeConflictError(ConflictError):
     """Both stores changed the same, and nobody said whose counts. Fields: `conflicts` (some, as text), `count`."""
 
     code = "merge-conflict"
-    default_remedy = (
-        "Nothing was changed. Look with `--dry-run`, then say whose counts: `--on-conflict` skip, rename, newest, "
-        "theirs or ours."
-    )
+    default_remedy = "Look with `--dry-run`; then say `--on-conflict` skip, rename, newest, theirs or ours."
 
 
 class SourceUnreadableError(SourceError):
@@ -474,7 +468,6 @@ class WrongArgumentError(ContractViolationError, InvalidValueError):
 
     code = "wrong-argument"
     exit_code = 2
-    default_remedy = ContractViolationError.default_remedy
 
 
 class WrongQueryError(ContractViolationError, InvalidQueryError):
@@ -482,7 +475,6 @@ class WrongQueryError(ContractViolationError, InvalidQueryError):
 
     code = "wrong-query"
     exit_code = 2
-    default_remedy = ContractViolationError.default_remedy
 
 
 class GitError(HoldfastError):

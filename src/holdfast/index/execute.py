@@ -99,10 +99,9 @@ class Executor:
     def forget(self) -> None:
         """Keys seen in a transaction that was rolled back are not to be trusted."""
         self._keys.clear()
-        self._terms = {"": 0}
+        self._terms, self._declared = {"": 0}, None
         self.resolved.clear()
         self.unspoken.clear()
-        self._declared = None
 
     def know(self, record_id: str, key: int) -> None:
         """The key of a record that is being made: whoever names it next need not look it up."""
