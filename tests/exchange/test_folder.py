@@ -3,6 +3,7 @@
 # ruff: noqa: PT012 (a transaction that fails is more than one statement)
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import socket
@@ -631,3 +632,17 @@ def test_what_goes_in_does_not_depend_on_how_much_is_read_together(
     assert all(store.read(f"tree/{name}") == data for name, data in contents.items())
     assert store.fsck().findings == ()
     assert os.listdir(store.path / "tmp") == []
+
+
+def test_the_collector_of_cycles_is_as_it_was_after_an_add_that_was_stopped(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+
+    def stop(*_: object) -> None:
+        assert not gc.isenabled()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.add(tmp_path / "a", progress=stop)
+    assert gc.isenabled()
+    store.add(tmp_path / "a")
+    assert gc.isenabled()

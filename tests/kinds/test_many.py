@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 import os
@@ -153,3 +154,28 @@ def test_a_disk_that_fails_leaves_whole_batches(
     again = opener()
     assert again.status().counts["artifact"] == 10
     assert counts(again.put_many((f"b{n}", b"%d b" % n) for n in range(30))) == (30, 0, 0)
+
+
+def test_the_collector_of_cycles_works_while_the_caller_makes_items_and_is_set_as_before_in_the_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "BATCH_ITEMS", 2)
+    met: list[bool] = []
+
+    def items() -> Iterator[tuple[str, bytes]]:
+        for n in range(5):
+            met.append(gc.isenabled())
+            yield f"n{n}", b"%d" % n
+
+    store.put_many(items())
+    assert met == [True] * 5
+    store.put("folder/x", b"x")
+    with pytest.raises(NameTakenError):
+        store.put_many([("folder", b"a collection has this name")])
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        store.put_many([("last", b"1")])
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
