@@ -16,7 +16,7 @@ from holdfast.blobs.files import damaged
 from holdfast.blobs.packs.kept import KeptFrames
 from holdfast.blobs.packs.scan import PackScan
 from holdfast.disk import Disk
-from holdfast.errors import BlobDamagedError, BlobMissingError, StoreError
+from holdfast.errors import BlobDamagedError, BlobMissingError, HoldfastError, StoreError
 from holdfast.formats import frame, paths
 from holdfast.formats.pack import Header, Member, Spot
 from holdfast.values import digest as digests
@@ -166,7 +166,7 @@ class PackFolder:
 
     def expect(self, name: str, offset: int, length: int) -> None:
         """Bytes of a pack will be read soon: the system may fetch them meanwhile. Never fails."""
-        with contextlib.suppress(StoreError), self._file("", name) as fd:
+        with contextlib.suppress(HoldfastError), self._file("", name) as fd:
             self._disk.begin_reading(fd, offset, length)
 
     def check(self, digest: str, spot: Spot) -> None:
