@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 
@@ -229,6 +230,22 @@ def test_kept_frames_are_bounded_and_the_oldest_goes_first():
         kept.put(spot(offset, 10, 5), bytes([offset]) * 30)
         assert kept.get(spot(0, 0, 5), 30) == (b"\0" * 30 if offset < 5 else None)
     assert [kept.get(spot(offset, 0, 1), 1) is not None for offset in range(5)] == [True, False, False, True, True]
+
+
+def test_stores_that_are_open_share_what_may_be_kept():
+    among = WeakSet()
+    one, other = KeptFrames(100, among), KeptFrames(100, among)
+    for offset in range(3):
+        one.put(spot(offset, 10, 5), bytes(30))
+    assert one._bytes == 90
+    other.put(spot(0, 10, 5), bytes(30))
+    other.put(spot(1, 10, 5), bytes(30))
+    one.put(spot(4, 10, 5), bytes(30))
+    assert (one._bytes, other._bytes) == (30, 30)
+    one.clear()
+    other.put(spot(2, 10, 5), bytes(30))
+    other.put(spot(3, 10, 5), bytes(30))
+    assert other._bytes == 90, "who keeps nothing takes no share"
 
 
 def test_a_frame_is_kept_as_far_as_it_was_asked_for_and_never_for_one_member_alone():

@@ -92,6 +92,20 @@ def test_the_beginning_of_a_frame_can_be_had_alone(content: bytes, effort: Effor
         assert frame.decode_part(data, max(end, 0))[: max(end, 0)] == content[: max(end, 0)]
 
 
+@pytest.mark.parametrize("size", [1, 32_767, 32_768, 32_769, 65_536, 100_000, 131_072, 200_000])
+def test_a_dense_frame_is_in_blocks_so_that_its_beginning_costs_no_more_than_it_is(size: int) -> None:
+    content = b"".join(b"line %d of many\n" % (n * n) for n in range(20_000))[:size]
+    data = frame.encode(content, Effort.DENSE)
+    assert frame.encode(memoryview(content), Effort.DENSE) == data
+    assert frame.decode(data) == content
+    assert frame.measure(data) == (size, len(data))
+    harmed = data[:-6] + bytes([data[-6] ^ 1]) + data[-5:]
+    if size > 65_536:
+        assert frame.decode_part(harmed, 32_768) == content[:32_768]
+    with pytest.raises(BlobDamagedError):
+        frame.decode(harmed)
+
+
 def test_what_is_behind_the_wanted_part_of_a_long_frame_is_not_decompressed_but_its_shape_is_looked_at() -> None:
     content = hashlib.shake_256(b"r").digest(300_000)
     data = bytearray(frame.encode(content, Effort.DENSE))

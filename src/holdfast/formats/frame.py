@@ -56,8 +56,12 @@ _DENSE_FROM = 256 * 1024
 _FAR_LEVEL = 6
 """Where matches are found far away, a higher level costs half as much again for 1 %."""
 
-_PART_FROM = 128 * 1024
-"""Up to here a frame is one block, which zstd decompresses whole in any case; a stream of it only costs more."""
+_BLOCK = 32 * 1024
+"""So much content is a block of a dense frame: whoever wants the beginning need not decompress the rest. By itself zstd
+makes blocks of 128 KiB; these are smaller on the whole, as well, for each has symbols of its own (docs/design/041)."""
+
+_WORTH_STOPPING = 0.75
+"""Whoever wants more of a frame than that is better off with all of it: to stop early costs a stream to be set up."""
 
 
 class _Contexts(threading.local):
@@ -73,7 +77,19 @@ _contexts = _Contexts()
 
 def encode(content: bytes | memoryview, effort: Effort = Effort.NORMAL) -> bytes:
     """One frame of `content` (at most MAX_CONTENT bytes). The same content and effort give the same bytes."""
-    return _own(effort, far=effort is Effort.DENSE and len(content) >= _DENSE_FROM).compress(content)
+    far = effort is Effort.DENSE and len(content) >= _DENSE_FROM
+    own = _own(effort, far=far)
+    in_blocks = effort is Effort.DENSE and not far and len(content) > _BLOCK
+    return _in_blocks(own, content) if in_blocks else own.compress(content)
+
+
+def _in_blocks(own: zstandard.ZstdCompressor, content: bytes | memoryview) -> bytes:
+    made, size = own.compressobj(size=len(content)), len(content)
+    parts: list[bytes] = []
+    for at in range(0, size - _BLOCK, _BLOCK):
+        parts += made.compress(content[at : at + _BLOCK]), made.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    last = (size - 1) // _BLOCK * _BLOCK
+    return b"".join([*parts, made.compress(content[last:]), made.flush()])
 
 
 def effort_for(content: bytes | memoryview) -> Effort:
@@ -145,9 +161,14 @@ def measure(data: bytes | memoryview) -> tuple[int, int]:
 
     Raises BlobDamagedError if it is cut off or not ours.
     """
+    return _measured(data)[:2]
+
+
+def _measured(data: bytes | memoryview) -> tuple[int, int, int]:
+    """What `measure` gives, and how many blocks there are."""
     content, at = head(data)
     total = len(data)
-    last = 0
+    last = blocks = 0
     while not last:
         if at + 3 > total:
             raise damage("a frame is cut off")
@@ -156,15 +177,16 @@ def measure(data: bytes | memoryview) -> tuple[int, int]:
         if kind == 3:
             raise damage("a block of the reserved type")
         at += 4 if kind == 1 else 3 + (block >> 3)
+        blocks += 1
     at += CHECKSUM_BYTES
     if at > total:
         raise damage("a frame is cut off")
-    return content, at
+    return content, at, blocks
 
 
 def decode(data: bytes) -> bytes:
     """The content of exactly one frame; BlobDamagedError if anything is missing, left over, altered or not ours."""
-    return _whole(data, _alone(data))
+    return _whole(data, _alone(data)[0])
 
 
 def decode_part(data: bytes, end: int) -> bytes:
@@ -173,8 +195,8 @@ def decode_part(data: bytes, end: int) -> bytes:
     Then zstd has not compared its checksum: whoever asks must have a digest of what was asked for.
     Raises BlobDamagedError.
     """
-    content = _alone(data)
-    if content <= max(end, _PART_FROM):
+    content, blocks = _alone(data)
+    if blocks == 1 or end > content * _WORTH_STOPPING:
         return _whole(data, content)
     try:
         with _contexts.decompressor.stream_reader(data) as reader:
@@ -186,12 +208,12 @@ def decode_part(data: bytes, end: int) -> bytes:
     return out
 
 
-def _alone(data: bytes) -> int:
-    """Bytes of content of the frame that is all of `data`, by its headers."""
-    content, end = measure(data)
+def _alone(data: bytes) -> tuple[int, int]:
+    """(bytes of content, blocks) of the frame that is all of `data`, by its headers."""
+    content, end, blocks = _measured(data)
     if end != len(data):
         raise damage("bytes after the end of a frame")
-    return content
+    return content, blocks
 
 
 def _whole(data: bytes, content: int) -> bytes:

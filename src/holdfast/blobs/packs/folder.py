@@ -9,13 +9,14 @@ import stat as stat_flags
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from weakref import WeakSet
 
 from holdfast.blobs.contract import WalkEntry
 from holdfast.blobs.files import damaged
 from holdfast.blobs.packs.kept import KeptFrames
 from holdfast.blobs.packs.scan import PackScan
 from holdfast.disk import Disk
-from holdfast.errors import BlobDamagedError, BlobMissingError, StoreError
+from holdfast.errors import BlobDamagedError, BlobMissingError, HoldfastError, StoreError
 from holdfast.formats import frame, paths
 from holdfast.formats.pack import Header, Member, Spot
 from holdfast.values import digest as digests
@@ -24,6 +25,7 @@ _OPEN_FILES = 32
 _OFTEN = 32
 """When so many single reads were made of an open pack, the system is asked to read all of it ahead: the next ones find
 it in memory, instead of waiting for the disk one by one."""
+_of_all_stores = WeakSet[KeptFrames]()
 LARGEST_FRAME = frame.MAX_CONTENT + frame.MAX_CONTENT // 256 + 64
 """Bytes of a frame in a file, at most."""
 
@@ -35,7 +37,8 @@ class PackFolder:
         self, root: str, disk: Disk, *, kept_bytes: int = 0,
         elsewhere: Callable[[str, int, int], bytes | None] | None = None,
     ) -> None:  # fmt: skip
-        """`kept_bytes`: so much content of frames that hold several members is kept for those read next.
+        """`kept_bytes`: so much content of frames that hold several members is kept for those read next, by all
+        folders of a process together.
 
         `elsewhere`: gives bytes of a pack, from a place on, that are acknowledged and that a power loss may have taken.
         """
@@ -44,7 +47,7 @@ class PackFolder:
         self._disk = disk
         self._guard = threading.Lock()
         self._open: OrderedDict[str, _Shared] = OrderedDict()
-        self._kept = KeptFrames(kept_bytes)
+        self._kept = KeptFrames(kept_bytes, _of_all_stores)
 
     def path(self, name: str) -> str:
         """Where a pack's file is or should be."""
@@ -163,7 +166,7 @@ class PackFolder:
 
     def expect(self, name: str, offset: int, length: int) -> None:
         """Bytes of a pack will be read soon: the system may fetch them meanwhile. Never fails."""
-        with contextlib.suppress(StoreError), self._file("", name) as fd:
+        with contextlib.suppress(HoldfastError), self._file("", name) as fd:
             self._disk.begin_reading(fd, offset, length)
 
     def check(self, digest: str, spot: Spot) -> None:

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from weakref import WeakSet
 
 from holdfast.formats.pack import Spot
 
 
 class KeptFrames:
-    """At most `limit` bytes of content; what was used longest ago goes first. For many threads at once."""
+    """At most `limit` bytes of content; what was used longest ago goes first. For many threads at once.
 
-    def __init__(self, limit: int) -> None:
+    `among`: those of all open stores, which share the limit: each that holds anything makes the share of the others
+    smaller, from what they keep next on.
+    """
+
+    def __init__(self, limit: int, among: WeakSet[KeptFrames] | None = None) -> None:
         self._limit = limit
+        self._among = WeakSet() if among is None else among
         self._guard = threading.Lock()
         self._kept: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
         self._bytes = 0
@@ -39,9 +45,12 @@ class KeptFrames:
             return
         key = (spot.pack, spot.offset, spot.stored_bytes)
         with self._guard:
+            if not self._kept:
+                self._among.add(self)
+            limit = self._limit // max(len(self._among), 1)
             self._bytes += len(content) - len(self._kept.pop(key, b""))
             self._kept[key] = content
-            while self._bytes > self._limit:
+            while self._bytes > limit:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
 
     def clear(self) -> None:
@@ -49,3 +58,4 @@ class KeptFrames:
         with self._guard:
             self._kept.clear()
             self._bytes = 0
+            self._among.discard(self)

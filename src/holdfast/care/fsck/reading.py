@@ -5,7 +5,7 @@ order of the packs; blobs' files two at a time and a few ahead.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -16,6 +16,7 @@ from holdfast.care.fsck import recipes
 from holdfast.care.fsck.chosen import Pair
 from holdfast.care.fsck.scene import Scene
 from holdfast.errors import HoldfastError
+from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
 
 _WORKERS = 2
@@ -37,18 +38,19 @@ def read(scene: Scene, pairs: Iterator[Pair], *, again: bool = False) -> Iterato
         yield from _read_files(scene, ((pair, again or scene.chosen.wants(pair)) for pair in pairs), again=again)
     else:
         while window := [(pair, again or scene.chosen.wants(pair)) for pair in islice(pairs, _WINDOW)]:
-            _read_members(scene, [pair for pair, wanted in window if wanted and pair.spot is not None])
+            members = [(pair, pair.spot) for pair, wanted in window if wanted and pair.spot is not None]
+            _read_members(scene, members)
             files = ((pair, wanted and pair.spot is None) for pair, wanted in window)
             yield from _read_files(scene, files, again=again)
 
 
-def _read_members(scene: Scene, members: list[Pair]) -> None:
+def _read_members(scene: Scene, members: Sequence[tuple[Pair, Spot | None]]) -> None:
     """Without threads of Python: between calls this short they would wait for each other more than they do."""
-    wanted = [(digests.text(pair.raw), pair.spot) for pair in members]
+    wanted = [(digests.text(pair.raw), spot) for pair, spot in members]
     for number, content in bulk.members(scene.packs, wanted):
-        pair = members[number]
-        if content is not None and pair.spot is not None:
-            _seen(scene, pair, stat_of(wanted[number][0], pair.spot))
+        pair, spot = members[number]
+        if content is not None and spot is not None:
+            _seen(scene, pair, stat_of(wanted[number][0], spot))
         else:
             _seen(scene, pair, verified(scene, pair))
 
@@ -59,6 +61,9 @@ def _read_files(scene: Scene, pairs: Iterable[tuple[Pair, bool]], *, again: bool
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="holdfast-fsck") as pool:
         try:
             for pair, wanted in pairs:
+                if not wanted and not waiting:
+                    yield pair  # most are in packs, and were read before
+                    continue
                 over = begun and not again and scene.chosen.over()
                 if over:
                     _give_up(waiting)
