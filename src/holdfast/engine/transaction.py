@@ -122,11 +122,7 @@ class Unit:
                 other = first.setdefault(one.digest, one)
                 if other.staged is None and one.staged is not None:
                     first[one.digest] = one
-        token, index = self.handle.index.sights.token(), self.handle.index
-        asked = [one.digest for one in first.values() if one.absent is None or one.absent != token]
-        index.executor.unspoken.update(one.digest for one in first.values() if one.unspoken and one.digest not in asked)
-        places = index.physical.places(asked) if asked else {}
-        wanted = [one for one in first.values() if not self._present(places.get(one.digest))]
+        wanted = self._absent([*first.values()])
         for one in wanted:
             if one.staged is None:
                 if one.data is None:
@@ -137,6 +133,16 @@ class Unit:
         for one, stat in zip(wanted, stats, strict=True):
             one.staged = None
             self._awaiting_rows[stat.digest] = stat
+
+    def _absent(self, incoming: list[Incoming]) -> list[Incoming]:
+        """Those that no row says are here. Where nobody has written since that was looked at, it is not asked again."""
+        token, index = self.handle.index.sights.token(), self.handle.index
+        asked = {one.digest for one in incoming if one.absent is None or one.absent != token}
+        index.executor.unspoken |= {one.digest for one in incoming if one.unspoken and one.digest not in asked}
+        if not asked:
+            return incoming
+        places = index.physical.places(asked)
+        return [one for one in incoming if not self._present(places.get(one.digest))]
 
     def _present(self, place: Place | None) -> bool:
         """Whether a row says that content is here. A condemned one is looked at, and revived if it is sound."""

@@ -10,6 +10,7 @@ from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import Unit
 from holdfast.errors import ContentPurgedError, ExpectationError, InvalidValueError, NameTakenError, NotFoundError
+from holdfast.index.select.sight import Folder
 from holdfast.kinds import addresses, ambient, checks, collections, labels, media
 from holdfast.kinds.addresses import ArtifactRef
 from holdfast.search import text
@@ -122,17 +123,16 @@ def create(unit: Unit, parent: int, name: Name, incoming: Incoming, said: Descri
     unit.publish([incoming])
     media_type = said.media_type or media.detect(name.text, incoming.head)
     run = run_of(unit, said)
-    parent_id = unit.handle.index.lookups.ids([parent])[parent]
-    artifact_id = moment.draw_id(unit.now_us)
-    body = creation(artifact_id, parent_id, name, incoming, said, media_type, run=run)
-    seq = unit.change(body)
-    return _made(unit, seq, parent, name, body)
-
-
-def _made(unit: Unit, seq: int, parent: int, name: Name, body: Body) -> Artifact:
-    """The artifact that a creation has just made, as reading it again would give it."""
     lookups = unit.handle.index.lookups
     folder = lookups.folder(parent, lookups.sights.now())
+    artifact_id = moment.draw_id(unit.now_us)
+    body = creation(artifact_id, folder.id, name, incoming, said, media_type, run=run)
+    seq = unit.change(body)
+    return _made(unit, seq, folder, name, body)
+
+
+def _made(unit: Unit, seq: int, folder: Folder, name: Name, body: Body) -> Artifact:
+    """The artifact that a creation has just made, as reading it again would give it."""
     new, when = body["new"], moment.to_datetime(unit.now_us)
     revision, own = new["revision"], name.raw
     path, raw = (f"{folder.text}/{name.text}", folder.raw + b"/" + own) if folder.names else (name.text, own)
