@@ -16,6 +16,7 @@ from holdfast.cli.main import cli
         (["export", "snapshot", "x"], "`holdfast snapshot take FILE`"),
         (["export", "treee"], "Did you mean `tree`?"),
         (["export", "zip"], "There are: "),
+        (["import", "git", "--branch", "a", "--branch", "b", "repo"], "`--branch A --into repo/A`"),
     ],
 )
 def test_a_word_that_is_no_command_leads_to_the_one_that_was_meant(words: list[str], told: str) -> None:

@@ -21,10 +21,14 @@ WRITTEN = "Interrupted: no branch was moved. The same command again goes on."
 @command("git")
 @click.argument("repo", type=click.Path())
 @click.option("--into", type=PATH, metavar="COLLECTION", help="Where it goes [default: the repository's name].")
-@click.option("--branch", default="", metavar="NAME", help="A branch, tag or commit [default: what HEAD is].")
+@click.option(
+    "--branch", "branches", multiple=True, metavar="NAME", help="A branch, tag or commit [default: what HEAD is]."
+)
 @click.option("--path", "paths", multiple=True, type=click.Path(), help="Only what touches this path; repeatable.")
 @click.option("--range", "range_", default="", metavar="OLD..NEW", help="Only what came after OLD, up to NEW.")
-def git_in(inv: Invocation, repo: str, into: str | None, branch: str, paths: tuple[str, ...], range_: str) -> int:
+def git_in(
+    inv: Invocation, repo: str, into: str | None, branches: tuple[str, ...], paths: tuple[str, ...], range_: str
+) -> int:
     """Take the history of a git repository into the store.
 
     The files of the branch become artifacts in a collection, and what each commit did to them revisions, with its
@@ -33,8 +37,15 @@ def git_in(inv: Invocation, repo: str, into: str | None, branch: str, paths: tup
     command takes what is new since. Nothing in REPO is changed. See docs/git.md.
     """
     inv.on_interrupt = TAKEN
+    if len(branches) > 1:
+        raise click.UsageError(
+            "one branch at a time: each goes into a collection of its own (`--branch A --into repo/A`, then "
+            "`--branch B --into repo/B`); what they have in common is kept once."
+        )
     with inv.open() as store, inv.meter() as progress:
-        report = store.import_git(repo, into=into, branch=branch, paths=paths, range=range_, progress=progress)
+        report = store.import_git(
+            repo, into=into, branch=branches[0] if branches else "", paths=paths, range=range_, progress=progress
+        )
     _tell(inv, report.problems)
     inv.out.message("summary", _plainly(report))
     parts = [f"{text.count(report.commits, 'commit')} of {text.safe(report.branch or report.tip)}"]

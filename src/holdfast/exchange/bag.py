@@ -18,6 +18,9 @@ MAX_TAG_BYTES = 256 << 20
 
 _MAX_LINE = 64 << 10
 _VERSION = re.compile(r"BagIt-Version: (0\.9[3-7]|1\.0)")
+_MOST_LINE = 64 << 10
+"""No path is that long."""
+
 _MANIFEST = re.compile(r"(tag)?manifest-([a-z0-9]+)\.txt")
 _LINE = re.compile(r"([0-9A-Fa-f]+)[ \t]+\*?(?:\./)?(.+)")
 _OXUM = re.compile(r"(\d+)\.(\d+)")
@@ -122,7 +125,7 @@ def _manifest(path: str, data: bytes, files: dict[str, int], tell: Tell, *, payl
         text = whole.removesuffix("\r")
         if not text:
             continue
-        match = _LINE.fullmatch(text)
+        match = _LINE.fullmatch(text) if len(text) <= _MOST_LINE else None
         if match is None or len(match[1]) != wanted:
             tell(f"{path}, line {number}: no digest and path")
             continue

@@ -34,6 +34,8 @@ LARGE_FROM = 10 << 20
 _ATTRIBUTES = b"""\
 # Every byte counts: git must not change the ends of lines.
 * -text
+# Contents of old: a diff would show each of them whole, as a new file.
+/blobs/** -diff
 /large/** filter=lfs diff=lfs merge=lfs -text
 """
 

@@ -219,15 +219,20 @@ def verified(group: Rough) -> Transaction | None:
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """(offset, line with its newline); the last line may lack it."""
-    offset, rest = 0, b""
+    offset = 0
+    rest: list[bytes] = []  # put together once: a line of many blocks would be copied with each
     for block in blocks:
-        parts = (rest + block).split(b"\n")
-        rest = parts.pop()
+        first, *parts = block.split(b"\n")
+        rest.append(first)
+        if not parts:
+            continue
+        parts[:0], rest = [b"".join(rest)], [parts.pop()]
         for part in parts:
             yield offset, part + b"\n"
             offset += len(part) + 1
-    if rest:
-        yield offset, rest
+    last = b"".join(rest)
+    if last:
+        yield offset, last
 
 
 def may_begin(data: bytes, head: Head) -> bool:

@@ -81,14 +81,13 @@ class DrillReport:
 
     def as_text(self) -> str:
         """The same as a page for people."""
-        counts = ", ".join(f"{amount} {kind}" for kind, amount in sorted(self.counts.items()))
         lines = [
             f"Restore drill: {'passed' if self.passed else 'FAILED'}",
             f"begun at {self.at}, took {self.duration_s:.1f} s, of that {self.restore_s:.1f} s to restore",
-            f"backup: {self.source}, generation {self.generation}, made {self.made} ({self.age_s / 3600:.1f} h before)",
+            f"backup: {self.source}, generation {self.generation}, made {self.made} ({_age(self.age_s)} before)",
             f"store: {self.store_id}" + (f" at {self.store}" if self.store else ", which was not looked at"),
             f"head: change {self.head_seq}, {self.head_hash}",
-            f"restored: {self.files} files, {self.bytes} bytes; {counts or 'nothing'}",
+            f"restored: {self.files:,} files, {self.bytes:,} bytes; {_words(self.counts)}",
             *(f"{'ok  ' if one.passed else 'FAIL'}  {one.what}: {one.answer}" for one in self.tried),
             f"holdfast {self.version}",
         ]
@@ -199,4 +198,12 @@ def _same_as_store(store: str, store_id: str, one: Generation) -> tuple[list[Tri
 
 
 def _words(counts: dict[str, int]) -> str:
-    return ", ".join(f"{amount} {kind}" for kind, amount in sorted(counts.items())) or "nothing"
+    return ", ".join(f"{amount:,} {kind}{'s' * (amount != 1)}" for kind, amount in sorted(counts.items())) or "nothing"
+
+
+def _age(seconds: float) -> str:
+    """For people: the largest unit of which there are two or more."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
