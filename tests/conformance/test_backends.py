@@ -14,6 +14,7 @@ from holdfast import Store
 from holdfast.blobs import LocalBlobs, MemoryBlobs
 from holdfast.disk import Disk
 from holdfast.formats import paths
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.ram import free
 from holdfast.testing.conformance import BlobStoreConformance, Capability, IndexConformance, JournalConformance
@@ -83,7 +84,7 @@ class OnPostgres(IndexConformance):
         with psycopg.connect(postgres, autocommit=True) as link:
             link.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
 
-    def open_index(self, place: Path) -> SqliteIndex:
+    def open_index(self, place: Path) -> SqlIndex:
         from holdfast.index.postgres.index import PostgresIndex  # noqa: PLC0415 - as above
 
         return PostgresIndex(self.url)

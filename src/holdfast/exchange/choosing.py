@@ -23,6 +23,7 @@ from holdfast.exchange.merge.work import merge
 from holdfast.exchange.tree import Shape, Tree
 from holdfast.formats import lines
 from holdfast.index.select.whole import Value
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, change
 from holdfast.values.change import FOREIGN_CHAIN, Actor, Body, Entry, Head, Transaction, root_of
@@ -67,7 +68,7 @@ def chosen(handle: Handle, collections: Iterable[str | bytes], shape: Shape) -> 
 class _Choice:
     """Which records come along."""
 
-    def __init__(self, index: SqliteIndex) -> None:
+    def __init__(self, index: SqlIndex) -> None:
         self._index = index
         self.ids: set[str] = set()
         self.named: list[bytes] = []
@@ -141,7 +142,7 @@ class _Choice:
 class _Beside:
     """Takes changes into an index beside the store, as one transaction that can be made again byte for byte."""
 
-    def __init__(self, index: SqliteIndex, head: Head, said: bytes) -> None:
+    def __init__(self, index: SqlIndex, head: Head, said: bytes) -> None:
         self.index = index
         self.first_new = 1
         self.now_us = head.time_us
