@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from holdfast.engine.recover import Progress
     from holdfast.exchange.tree_import import ImportReport
     from holdfast.index.contract import Index
-    from holdfast.index.sqlite import SqliteIndex
+    from holdfast.index.sql import SqlIndex
 
 
 def open_store(
@@ -88,7 +88,7 @@ def create_store(
     return Store(opening.open_store(said.folder, settings))
 
 
-def memory_store(*, actor: Actor | str | None = None, index: SqliteIndex | None = None) -> Store:
+def memory_store(*, actor: Actor | str | None = None, index: SqlIndex | None = None) -> Store:
     """A new, empty store that is nowhere but in memory, with all that an opened one can do; closing it frees it.
 
     Nothing of it is on disk, but for what you export. `copy` makes a durable store of it: `store.copy(PATH)`. Every

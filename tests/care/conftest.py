@@ -21,7 +21,19 @@ COPIES = "copies the folder with its index; of a server's see test_a_copied_fold
 LIVE = "rebuilds the file under the feet of others; on a server they must have closed the store"
 ASIDE = "looks for what is left of the file in tmp/ and quarantine/; of schemas: tests/index/test_postgres_care.py"
 
+SAYS = "says by name that the index is SQLite's, or is a damaged one; of a server's see test_postgres_parties.py"
+
 ONLY_OF_A_FILE = {
+    "test_a_copy_whose_pack_is_shorter_than_its_rows_is_recovered_by_withdrawing_what_it_lacks": COPIES,
+    "test_a_copy_that_lacks_chunks_of_its_last_revision_gives_up_that_one_alone": COPIES,
+    "test_killed_at_any_step_it_is_old_or_new_and_the_next_redaction_finishes": COPIES,
+    "test_an_interrupted_rebuild_leaves_the_old_index_in_place": "stops between two renames of files",
+    "test_it_counts_what_is_there": SAYS,
+    "test_doctor_reads_the_numbers_of_a_store_that_nobody_has_open": SAYS,
+    "test_a_sync_of_a_pack_that_fails_kills_the_handle_takes_nothing_back_and_is_never_asked_again": (
+        "COMMIT keeps the bytes and syncs the pack later; with an index on a server a pack is synced before COMMIT"
+    ),
+    "test_the_index_names_the_store_also_while_the_search_index_is_mended": REMOVES,
     "test_damage_lab.py": "harms every file of a store, the index's among them",
     "test_fsck.py": "edits rows and pages of the file",
     "test_fsck_beside.py": "looks at the file while others write it",
@@ -108,13 +120,35 @@ ONLY_OF_A_FILE = {
 """Tests that are about SQLite's file, whole modules or by name, and why they can say nothing of a server."""
 ORDINARY = {
     "test_backup": ["all_that_can_be_read_of_the_store"],
-    "test_gc": ["only_what_no_kept"],
+    "test_gc": ["only_what_no_kept", "reader_may_look"],
     "test_rebuild": ["empty_store_can_be_rebuilt"],
     "test_redact": ["nothing_of_a_redacted"],
     "test_repack": ["everything_reads_as_before"],
     "test_restore": ["rows_of_a_restored_store", "at_a_change"],
 }
 """What the ordinary run takes to the server: by module, tests with one of these words in their names."""
+
+
+OF_THE_INDEX = (
+    "index",
+    "edited",
+    "row",
+    "tag ",
+    "tombstone",
+    "a table dropped",
+    "gone from both",
+    "number turned into text",
+    "bytes altered",
+)
+"""Words in the names of damages that are done to rows or pages of the file: these cases of a test, and no others."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Damages of a file that is not there are not tried on a server."""
+    of_files = [one for one in items if one.path.name == "test_repair.py" and f"[{homes.POSTGRES}-" in one.name]
+    left_out = [one for one in of_files if any(word in one.name.partition("[")[2] for word in OF_THE_INDEX)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [one for one in items if one not in left_out]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

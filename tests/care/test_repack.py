@@ -352,6 +352,7 @@ def test_puts_never_append_to_a_repacked_pack(store, root):
         store = holdfast.open(root)
     assert Path(root, paths.pack_file(name)).read_bytes() == before
     assert not any(paths.is_repacked(spot_of(store, f"later/{n}").pack) for n in range(3))
+    store.close()
 
 
 def test_the_command_says_what_it_did_and_what_comes_next(store, root):

@@ -15,6 +15,7 @@ from holdfast.blobs import LocalBlobs, MemoryBlobs, buffered
 from holdfast.blobs.streams import ContentStream
 from holdfast.disk import Disk
 from holdfast.formats import paths
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.ram import free
 from holdfast.testing.conformance import (
@@ -131,7 +132,7 @@ class OnPostgres(IndexConformance):
         with psycopg.connect(postgres, autocommit=True) as link:
             link.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
 
-    def open_index(self, place: Path) -> SqliteIndex:
+    def open_index(self, place: Path) -> SqlIndex:
         from holdfast.index.postgres.index import PostgresIndex  # noqa: PLC0415 - as above
 
         return PostgresIndex(self.url)

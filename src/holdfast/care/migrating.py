@@ -23,6 +23,7 @@ from holdfast.errors import DataLossError, IndexDamagedError, InvalidValueError
 from holdfast.formats import marker, paths
 from holdfast.index import migrating as runner
 from holdfast.index.migrating import Manifest, MigrationStatus, PlannedStep
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 
 
@@ -85,7 +86,7 @@ class _Way:
 
 
 def _migrate(
-    index: SqliteIndex, root: str, disk: Disk, way: _Way, progress: Progress | None
+    index: SqlIndex, root: str, disk: Disk, way: _Way, progress: Progress | None
 ) -> MigrationReport:  # fmt: skip
     before = runner.version_of(index.database)
     steps = tuple(runner.plan(index.database, way.manifest, target=way.target))
@@ -134,13 +135,13 @@ def _checked(target: int | None) -> int | None:
 
 
 @contextmanager
-def _index(root: str, settings: Settings, *, read_only: bool) -> Iterator[SqliteIndex]:
+def _index(root: str, settings: Settings, *, read_only: bool) -> Iterator[SqlIndex]:
     """The index as it is, whatever its version; IndexDamagedError if there is none."""
     found = opening.read_marker(root, settings.disk, served=True)
     if marker.SERVED in found.features:
         place = served.place_of(root, settings.disk)
         assert place is not None
-        index: SqliteIndex = served.index_class()(place, read_only=read_only)
+        index: SqlIndex = served.index_class()(place, read_only=read_only)
     else:
         path = os.path.join(root, paths.INDEX)
         if not os.path.isfile(path):

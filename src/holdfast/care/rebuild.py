@@ -16,6 +16,7 @@ from holdfast.engine.settings import Settings
 from holdfast.errors import IndexDamagedError, LockedError, SchemaOutdatedError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values.change import Transaction
 
@@ -115,7 +116,7 @@ def _live(
     return result
 
 
-def _demand_whole(index: SqliteIndex, result: Derived, settings: Settings, temporary: str) -> None:
+def _demand_whole(index: SqlIndex, result: Derived, settings: Settings, temporary: str) -> None:
     """Refuse to write over an index that may be the only one to hold a transaction: it cannot be set aside here."""
     end = index.chain.head(proven=False)
     if not result.unreachable and (end is None or result.next_seq >= end.next_seq):

@@ -24,7 +24,7 @@ from holdfast.errors import BlobMissingError, ContentPurgedError, HandleDeadErro
 from holdfast.formats.pack import Spot
 from holdfast.index import scoped
 from holdfast.index.rewound import take_away
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values.redaction import NOTHING
 
 KEPT = 4
@@ -45,7 +45,7 @@ class _State:
 
     seq: int
     seen: int
-    index: SqliteIndex
+    index: SqlIndex
     users: int = 0
 
 
@@ -140,7 +140,7 @@ class Pasts:
         return _State(seq, seen, index)
 
     @staticmethod
-    def _remove(index: SqliteIndex) -> None:
+    def _remove(index: SqlIndex) -> None:
         index.close()
         past.remove(index.path)
 

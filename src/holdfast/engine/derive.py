@@ -31,6 +31,7 @@ from holdfast.errors import (
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import HOME, SqliteIndex, file_identity
 from holdfast.journal import Journal
 from holdfast.values import change
@@ -150,7 +151,7 @@ def distrust(root: str, disk: Disk, users: HandlesLock) -> Distrust | None:
     return Distrust(reason) if reason else None
 
 
-def outdated(index: SqliteIndex, journal: Journal, users: HandlesLock | None = None) -> str:
+def outdated(index: SqlIndex, journal: Journal, users: HandlesLock | None = None) -> str:
     """Why an index that is at home here is not what was last written here; "" if it is, or if nobody can tell.
 
     An older file can be written over the bytes of a newer one (`cat old > index.sqlite3`), which leaves its inode.
@@ -167,7 +168,7 @@ def outdated(index: SqliteIndex, journal: Journal, users: HandlesLock | None = N
     return ""
 
 
-def _log_is_own(index: SqliteIndex, users: HandlesLock | None) -> bool:
+def _log_is_own(index: SqlIndex, users: HandlesLock | None) -> bool:
     """Nobody else may be using it; if somebody is, they have looked."""
     if users is None:
         return index.log_is_own()
@@ -180,7 +181,7 @@ def _log_is_own(index: SqliteIndex, users: HandlesLock | None) -> bool:
         users.acquire(shared=True, wait_s=_AGAIN_S)
 
 
-def _lags(index: SqliteIndex, journal: Journal) -> bool:
+def _lags(index: SqlIndex, journal: Journal) -> bool:
     """Whether the journal goes on where the index ends: every commit is in the index first.
 
     The index is looked at again after the journal: somebody may be writing.
@@ -200,7 +201,7 @@ def _lags(index: SqliteIndex, journal: Journal) -> bool:
 
 
 def build(
-    path: str, root: str, found: Marker, disk: Disk, *, old: SqliteIndex | None, progress: Progress | None = None,
+    path: str, root: str, found: Marker, disk: Disk, *, old: SqlIndex | None, progress: Progress | None = None,
     others: Sequence[Iterator[Transaction]] = (), copied: bool = False, elsewhere: BlobStore | None = None,
 ) -> Derived:  # fmt: skip
     """Make a new index at `path` from the journal, the transactions of an old index, and the blobs that are there.
@@ -315,19 +316,19 @@ def _oldest_change_us(root: str, disk: Disk) -> int:
     return oldest // 1000
 
 
-def copied_span(index: SqliteIndex) -> CopiedSpan | None:
+def copied_span(index: SqlIndex) -> CopiedSpan | None:
     """What a recognised copy may lack; None if the store is no copy, or was recovered."""
     began, ends = index.meta(COPY_BEGAN), index.meta(COPY_ENDS)
     return None if began is None or ends is None else CopiedSpan(int(began), int(ends))
 
 
-def forget_copy(index: SqliteIndex) -> None:
+def forget_copy(index: SqlIndex) -> None:
     """The copy was made whole."""
     index.unset_meta(COPY_BEGAN)
     index.unset_meta(COPY_ENDS)
 
 
-def old_index(path: str) -> SqliteIndex | None:
+def old_index(path: str) -> SqlIndex | None:
     """The old index for its transactions; None if it is missing or unreadable."""
     if not os.path.isfile(path):
         return None

@@ -23,6 +23,7 @@ from holdfast.engine.settings import Settings
 from holdfast.errors import BlobsElsewhereError, HoldfastError, IndexDamagedError, IndexElsewhereError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 
@@ -102,7 +103,7 @@ def _features(root: str, disk: Disk) -> tuple[str, ...]:
         return ()
 
 
-def ready(site: Site, opens: Opens, judge: JudgeOf, *, read_only: bool) -> tuple[SqliteIndex, Opened]:
+def ready(site: Site, opens: Opens, judge: JudgeOf, *, read_only: bool) -> tuple[SqlIndex, Opened]:
     """The index, with rows that can be trusted; the handles lock is held shared on return. Typed errors.
 
     Rows that cannot be trusted are derived in a file and taken over; who may only read gets IndexElsewhereError then.
@@ -130,7 +131,7 @@ def ready(site: Site, opens: Opens, judge: JudgeOf, *, read_only: bool) -> tuple
     return index, Opened(rebuilt=result.changes > 0, reason=doubt.reason, transactions=result.transactions)
 
 
-def _owner(index: SqliteIndex) -> str | None:
+def _owner(index: SqlIndex) -> str | None:
     """Id of the store that the index says it is of; None if it says nothing. Errors of reaching it pass."""
     try:
         index.check()
@@ -141,7 +142,7 @@ def _owner(index: SqliteIndex) -> str | None:
     return index.meta(derive.STORE)
 
 
-def _doubt(site: Site, index: SqliteIndex) -> Distrust | None:
+def _doubt(site: Site, index: SqlIndex) -> Distrust | None:
     copied = site.users.elsewhere() is True
     owner = _owner(index)
     if owner is None:
@@ -161,7 +162,7 @@ def _of_another(place: str, owner: str, root: str) -> IndexElsewhereError:
     )  # fmt: skip
 
 
-def _derived(site: Site, index: SqliteIndex, judge: JudgeOf) -> Derived | None:
+def _derived(site: Site, index: SqlIndex, judge: JudgeOf) -> Derived | None:
     """Derive the rows anew, unless somebody else has while this one waited. The handles lock is held shared after."""
     assert site.writer is not None
     site.users.release()
@@ -178,7 +179,7 @@ def _derived(site: Site, index: SqliteIndex, judge: JudgeOf) -> Derived | None:
         site.writer.release()
 
 
-def _replaced(site: Site, index: SqliteIndex, judge: Judge) -> Derived:
+def _replaced(site: Site, index: SqlIndex, judge: Judge) -> Derived:
     """Rows are derived in a file, and the index takes them over in one step: a crash in between leaves the old ones."""
     temporary = derive.temporary_index(site.root, site.disk)
     try:
@@ -196,7 +197,7 @@ def _replaced(site: Site, index: SqliteIndex, judge: Judge) -> Derived:
     return result
 
 
-def _take_over(index: SqliteIndex, path: str, store_id: str) -> None:
+def _take_over(index: SqlIndex, path: str, store_id: str) -> None:
     fresh = SqliteIndex(path)
     try:
         fresh.set_meta(derive.IDENTITY, index.identity())

@@ -16,7 +16,7 @@ from holdfast.disk import Disk
 from holdfast.engine import torn
 from holdfast.errors import ChainBrokenError, HoldfastError
 from holdfast.formats import lines, paths
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.journal import Journal
 from holdfast.values.change import Head
 
@@ -26,7 +26,7 @@ MARGIN_S = 3600.0
 log = logging.getLogger("holdfast.engine")
 
 
-def close(root: str, disk: Disk, journal: Journal, index: SqliteIndex, *, began_us: int) -> None:
+def close(root: str, disk: Disk, journal: Journal, index: SqlIndex, *, began_us: int) -> None:
     """Make a copied journal one piece of the chain again; `began_us`: the time of the copy's oldest file.
 
     Nothing is touched where a gap may be damage: inside a segment, or before something older than the copy. Under the
@@ -58,7 +58,7 @@ def _end(journal: Journal, first: int, path: str) -> Head | None:
     return None
 
 
-def _append(disk: Disk, index: SqliteIndex, path: str, end: Head, following: int) -> bool:
+def _append(disk: Disk, index: SqlIndex, path: str, end: Head, following: int) -> bool:
     """Add what is missing up to `following` from the index; False if it does not have it all."""
     missing: list[bytes] = []
     for data in index.chain.read(end.next_seq):

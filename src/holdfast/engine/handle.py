@@ -23,7 +23,7 @@ from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, Stora
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
 from holdfast.index.select.sight import Token
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.journal import Journal
 from holdfast.values import change
 from holdfast.values.change import Actor, Head
@@ -73,7 +73,7 @@ class Handle:
     marker: Marker
     disk: Disk
     blobs: BlobStore
-    index: SqliteIndex
+    index: SqlIndex
     journal: Journal
     writer: WriterLock
     users: HandlesLock | RamLock

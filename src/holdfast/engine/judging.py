@@ -12,7 +12,7 @@ from holdfast.engine.recover import Derived
 from holdfast.errors import ChainBrokenError, IndexElsewhereError
 from holdfast.formats import lines, paths
 from holdfast.formats.marker import Marker
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.journal import Journal
 from holdfast.values import change
 from holdfast.values.change import Head
@@ -66,7 +66,7 @@ def only_by_a_writer(root: str, doubt: Distrust) -> IndexElsewhereError:
     )  # fmt: skip
 
 
-def demand_own_chain(index: SqliteIndex, found: Marker, root: str) -> None:
+def demand_own_chain(index: SqlIndex, found: Marker, root: str) -> None:
     """Raise unless the chain begins with the marker's store, and ends in words that this software knows."""
     ends = index.chain.ends()
     if ends is None:

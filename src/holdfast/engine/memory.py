@@ -22,12 +22,13 @@ from holdfast.errors import NotAStoreError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index import scoped
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import moment
 
 
-def make(settings: Settings, index: SqliteIndex | None = None) -> Handle:
+def make(settings: Settings, index: SqlIndex | None = None) -> Handle:
     """A new, empty store in memory, open. `index`: one that somebody else wrote, empty; None: one in memory.
 
     Typed errors of `Settings` and of the index.
@@ -90,7 +91,7 @@ def _furnished(root: str, disk: ram.RamDisk, settings: Settings) -> Marker:
     return found
 
 
-def put_together(root: str, found: Marker, settings: Settings, disk: ram.RamDisk, index: SqliteIndex) -> Handle:
+def put_together(root: str, found: Marker, settings: Settings, disk: ram.RamDisk, index: SqlIndex) -> Handle:
     """A handle on what lies in memory at `root`, whose index has its schema; what it is given stays when it is closed.
 
     Several of them may be open at once: for tests that close a store and open it again.

@@ -25,6 +25,7 @@ from holdfast.errors import (
 )
 from holdfast.formats import generation, marker, paths
 from holdfast.formats.marker import Marker
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import moment
@@ -196,7 +197,7 @@ def _open_served(root: str, found: Marker, settings: Settings) -> Handle:
     return _limited(handle)
 
 
-def _index_elsewhere(site: Site, settings: Settings) -> tuple[SqliteIndex, Opened]:
+def _index_elsewhere(site: Site, settings: Settings) -> tuple[SqlIndex, Opened]:
     judge = functools.partial(judging.judge, blobs=site.blobs)
     if settings.parts and settings.parts.index:
         from holdfast.engine import elsewhere  # noqa: PLC0415 - start-up time: most stores have no such parts
@@ -255,7 +256,7 @@ def _doubt_to_read(root: str, disk: Disk, users: HandlesLock) -> Distrust | None
 
 
 def _handle(
-    root: str, found: Marker, settings: Settings, writer: WriterLock, users: HandlesLock, index: SqliteIndex,
+    root: str, found: Marker, settings: Settings, writer: WriterLock, users: HandlesLock, index: SqlIndex,
     opened: Opened,
 ) -> Handle:  # fmt: skip
     disk = settings.disk

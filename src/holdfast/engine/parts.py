@@ -16,7 +16,7 @@ from holdfast.blobs.contract import BlobStore
 from holdfast.errors import InvalidValueError, MissingDependencyError, UnknownBackendError
 from holdfast.formats import marker
 from holdfast.index.contract import Index
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Opens:
         self._object = None if isinstance(given, str) else _index(given)
         self._used = False
 
-    def __call__(self, *, read_only: bool) -> SqliteIndex:
+    def __call__(self, *, read_only: bool) -> SqlIndex:
         """A handle, for reading only if that is asked for. UnknownBackendError, InvalidValueError, and its own."""
         if self._object is None:
             return _index(_made(INDEXES, self._url or "", read_only=read_only))
@@ -50,7 +50,7 @@ class Opens:
         self._used = True
         return self._object
 
-    def give_back(self, index: SqliteIndex) -> None:
+    def give_back(self, index: SqlIndex) -> None:
         """A handle that was only looked at: closed, unless it is what the next call would give."""
         if index is self._object:
             self._used = False
@@ -82,8 +82,8 @@ def blobs_of(given: object) -> BlobStore:
     return cast("BlobStore", _fitting(made, BlobStore, "blobs"))
 
 
-def _index(made: object) -> SqliteIndex:
-    return cast("SqliteIndex", _fitting(made, Index, "index"))
+def _index(made: object) -> SqlIndex:
+    return cast("SqlIndex", _fitting(made, Index, "index"))
 
 
 def _fitting(made: object, protocol: type[Any], where: str) -> object:

@@ -19,6 +19,7 @@ from holdfast.engine.recover import Progress
 from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import ChainBrokenError, ConflictError, IndexDamagedError, InvalidValueError
 from holdfast.index.rewound import Rewinding
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, moment
 from holdfast.values.change import Body, Transaction
@@ -59,7 +60,7 @@ def seq_of(handle: Handle, at: When) -> int:
 
 
 @contextlib.contextmanager
-def index_at(handle: Handle, seq: int, progress: Progress | None = None) -> Iterator[SqliteIndex]:
+def index_at(handle: Handle, seq: int, progress: Progress | None = None) -> Iterator[SqlIndex]:
     """An index with the logical rows as they were after change `seq`, which ends a transaction; gone after the block.
 
     It has no rows of files: where a content lies now, the store's own index knows. Raises ChainBrokenError.
@@ -72,7 +73,7 @@ def index_at(handle: Handle, seq: int, progress: Progress | None = None) -> Iter
             index.close()
 
 
-def derive_at(handle: Handle, seq: int, path: str, progress: Progress | None = None) -> SqliteIndex:
+def derive_at(handle: Handle, seq: int, path: str, progress: Progress | None = None) -> SqlIndex:
     """The same in a new file at `path`; whoever asks closes and removes it."""
     if seq > _FEW:
         # What is damaged in rows of now, and not in the chain, is not to stand in the way of the state of then.
@@ -93,7 +94,7 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
-def _fast(path: str) -> SqliteIndex:
+def _fast(path: str) -> SqlIndex:
     """An index whose file no crash needs to leave whole."""
     index = SqliteIndex(path)
     index.database.run("PRAGMA journal_mode = OFF")
@@ -101,9 +102,9 @@ def _fast(path: str) -> SqliteIndex:
     return index
 
 
-def rewound_at(handle: Handle, seq: int, path: str, *, most: int) -> SqliteIndex | None:
+def rewound_at(handle: Handle, seq: int, path: str, *, most: int) -> SqlIndex | None:
     """A copy of the rows of now, taken back; None if more than `most` changes are to be made anew, or none can be."""
-    index = SqliteIndex(path)
+    index: SqlIndex = SqliteIndex(path)
     try:
         handle.index.backup_into(index, at_once=True)
         index.close()
@@ -123,7 +124,7 @@ def rewound_at(handle: Handle, seq: int, path: str, *, most: int) -> SqliteIndex
 class _Bodies:
     """Changes by seq, asked for in order: a transaction is read and proven once."""
 
-    def __init__(self, index: SqliteIndex) -> None:
+    def __init__(self, index: SqlIndex) -> None:
         self._chain = index.chain
         self._held: Transaction | None = None
 
@@ -137,7 +138,7 @@ class _Bodies:
         return body
 
 
-def replayed_at(handle: Handle, seq: int, path: str, progress: Progress | None = None) -> SqliteIndex:
+def replayed_at(handle: Handle, seq: int, path: str, progress: Progress | None = None) -> SqlIndex:
     """All changes up to `seq`, applied anew. ChainBrokenError."""
     index = _fast(path)
     try:
@@ -149,7 +150,7 @@ def replayed_at(handle: Handle, seq: int, path: str, progress: Progress | None =
     return index
 
 
-def _replay(handle: Handle, index: SqliteIndex, seq: int, progress: Progress | None) -> None:
+def _replay(handle: Handle, index: SqlIndex, seq: int, progress: Progress | None) -> None:
     index.begin()
     pending = 0
     for transaction in recover.from_index(handle.index):

@@ -21,7 +21,7 @@ from holdfast.blobs.packs.writer import locked
 from holdfast.disk import Disk
 from holdfast.formats.appending import prepare
 from holdfast.index.pending import Kept
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values import digest as digests
 
 
@@ -36,7 +36,7 @@ class _Settled:
 class Keeper:
     """Sees to the newest bytes of packs for one handle. Where an index keeps nothing, none of its methods does much."""
 
-    def __init__(self, blobs: BlobStore, index: SqliteIndex, disk: Disk) -> None:
+    def __init__(self, blobs: BlobStore, index: SqlIndex, disk: Disk) -> None:
         self._index = index
         self._disk = disk
         self.blobs = blobs if isinstance(blobs, PackedBlobs) and index.keeps_bytes else None

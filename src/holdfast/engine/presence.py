@@ -15,7 +15,7 @@ from holdfast.disk import Disk
 from holdfast.engine import placing
 from holdfast.engine.handle import Handle
 from holdfast.errors import DamageError, HoldfastError, StoreError
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 
 UNREAD = "unread blobs"
 """A fact of an index: some blobs that changes speak of could not be read, and have no row until they can."""
@@ -26,7 +26,7 @@ Progress = Callable[[int, int | None, str, str], None]
 
 
 def fill(
-    target: SqliteIndex, root: str, disk: Disk, progress: Progress | None = None, *, old: SqliteIndex | None = None,
+    target: SqlIndex, root: str, disk: Disk, progress: Progress | None = None, *, old: SqlIndex | None = None,
     elsewhere: BlobStore | None = None,
 ) -> list[str]:  # fmt: skip
     """All rows anew; what kept the first few files from being read, in words.
@@ -76,7 +76,7 @@ def fill(
     return unread
 
 
-def _kept(target: SqliteIndex, old: SqliteIndex | None, digest: str) -> bool:
+def _kept(target: SqlIndex, old: SqlIndex | None, digest: str) -> bool:
     with contextlib.suppress(HoldfastError):
         place = old.physical.place(digest) if old is not None else None
         return place is not None and target.physical.register(digest, place.stored_bytes, place.frames)

@@ -16,7 +16,7 @@ from holdfast.engine.handle import Handle
 from holdfast.errors import ChainForkedError, FormatTooNewError, HoldfastError
 from holdfast.formats import lines
 from holdfast.formats.lines import Located
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.journal import Journal
 from holdfast.values import canon
 from holdfast.values.change import Head, Transaction
@@ -118,7 +118,7 @@ def _fork(seq: int) -> ChainForkedError:
     return ChainForkedError(f"index and journal hold different transactions at change {seq}", seq=seq)
 
 
-def replay(index: SqliteIndex, transaction: Transaction) -> None:
+def replay(index: SqlIndex, transaction: Transaction) -> None:
     """Apply a verified transaction to an index, as its live write did."""
     index.apply_all(transaction.entry.first, map(canon.decode, transaction.bodies))
     index.chain.append(transaction, lines.encode(transaction))
@@ -147,7 +147,7 @@ _BATCH = 2_000
 
 
 def derive(
-    target: SqliteIndex, origin: Head, sources: list[Iterator[Transaction]], progress: Progress | None = None,
+    target: SqlIndex, origin: Head, sources: list[Iterator[Transaction]], progress: Progress | None = None,
     *, copied: bool = False,
 ) -> Derived:  # fmt: skip
     """Fill an empty index with the longest valid chain that the sources hold together. ChainForkedError on a fork.
@@ -265,13 +265,13 @@ def from_journal(journal: Journal) -> Iterator[Transaction]:
             yield item.transaction
 
 
-def from_index(index: SqliteIndex, from_seq: int = 1) -> Iterator[Transaction]:
+def from_index(index: SqlIndex, from_seq: int = 1) -> Iterator[Transaction]:
     """An index's transactions, each verified in itself; stops with ChainBrokenError at a damaged one."""
     for data in index.chain.read(from_seq):
         yield lines.decode(data, "a transaction of the index")
 
 
-def salvaged(index: SqliteIndex, trouble: list[str]) -> Iterator[Transaction]:
+def salvaged(index: SqlIndex, trouble: list[str]) -> Iterator[Transaction]:
     """An index's transactions that verify in themselves. Damaged ones go to `trouble`: another copy may have them."""
     for first, data in index.chain.read_whole():
         try:

@@ -23,6 +23,7 @@ from holdfast.engine.recover import Derived
 from holdfast.errors import HoldfastError, IndexElsewhereError, MissingDependencyError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values.change import Transaction
@@ -133,7 +134,7 @@ def place_of(root: str, disk: Disk) -> str | Place | None:
     return url
 
 
-def index_of(root: str, disk: Disk) -> SqliteIndex:
+def index_of(root: str, disk: Disk) -> SqlIndex:
     """The index of a store, wherever it is, as it is."""
     place = place_of(root, disk)
     return SqliteIndex(os.path.join(root, paths.INDEX)) if place is None else index_class()(place)

@@ -20,7 +20,7 @@ from holdfast.engine.locks import FileLock
 from holdfast.errors import ChainBrokenError, HoldfastError, LockedError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Garbage, Located
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.journal import Journal
 from holdfast.values.change import Head
 
@@ -54,7 +54,7 @@ def alone(users: FileLock) -> bool:
     return True
 
 
-def mend(root: str, disk: Disk, journal: Journal, index: SqliteIndex) -> bool:
+def mend(root: str, disk: Disk, journal: Journal, index: SqlIndex) -> bool:
     """See to it that the last segment is one piece of the chain, and durable; True if it was not. Under the lock.
 
     Where the index cannot tell what belongs into a hole, or contradicts what is there, nothing is touched.
@@ -96,14 +96,14 @@ def end_of(journal: Journal, first: int, path: str) -> Head | None:
     return head or Head(first, b"")
 
 
-def _only_seems_whole(journal: Journal, index: SqliteIndex, path: str) -> bool:
+def _only_seems_whole(journal: Journal, index: SqlIndex, path: str) -> bool:
     """Whether the last line ends like the newest entry and is none: what comes before its end was lost."""
     last = deque(lines.scan(journal.blocks(path)), maxlen=1)
     head = index.chain.head()
     return bool(last) and isinstance(last[0], Garbage) and head is not None and journal.ends_with(head)
 
 
-def _in_index(index: SqliteIndex, first: int) -> set[bytes]:
+def _in_index(index: SqlIndex, first: int) -> set[bytes]:
     """Hashes of the index's transactions from the segment's first change on; none if none of them begins there."""
     hashes: set[bytes] = set()
     head: Head | None = None
@@ -118,7 +118,7 @@ def _in_index(index: SqliteIndex, first: int) -> set[bytes]:
     return set()
 
 
-def _replace(root: str, disk: Disk, journal: Journal, index: SqliteIndex, *, path: str, first: int) -> None:
+def _replace(root: str, disk: Disk, journal: Journal, index: SqlIndex, *, path: str, first: int) -> None:
     """The whole segment under its name in one step, after the torn one got a second name in quarantine."""
     temporary = os.path.join(root, paths.TMP, f"{os.urandom(16).hex()}.tmp")
     fd = disk.create(temporary)

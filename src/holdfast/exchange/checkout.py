@@ -20,7 +20,7 @@ from holdfast.exchange.delivery import CheckoutReport, Delivery, Existing, Way, 
 from holdfast.exchange.ground import Ground, InTheWayError, Steps, There
 from holdfast.exchange.outgoing import Entry, Place
 from holdfast.exchange.staging import Staging
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
 from holdfast.values.records import Artifact, Collection
 from holdfast.values.redaction import placeholder
@@ -80,7 +80,7 @@ def checkout(
 
 
 class _Checkout:
-    def __init__(self, handle: Handle, index: SqliteIndex, way: Way, progress: Progress | None) -> None:
+    def __init__(self, handle: Handle, index: SqlIndex, way: Way, progress: Progress | None) -> None:
         self._handle = handle
         self._index = index
         self._ids = index.lookups.ids

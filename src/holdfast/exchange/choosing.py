@@ -23,6 +23,7 @@ from holdfast.exchange.merge.work import merge
 from holdfast.exchange.tree import Shape, Tree
 from holdfast.formats import lines
 from holdfast.index.select.whole import Value
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, change
 from holdfast.values.change import FOREIGN_CHAIN, Actor, Body, Entry, Head, Transaction, root_of
@@ -76,7 +77,7 @@ def _own(handle: Handle, ref: str | bytes) -> str:
 class _Choice:
     """Which records come along."""
 
-    def __init__(self, index: SqliteIndex) -> None:
+    def __init__(self, index: SqlIndex) -> None:
         self._index = index
         self.ids: set[str] = set()
         self.named: list[bytes] = []
@@ -150,7 +151,7 @@ class _Choice:
 class _Beside:
     """Takes changes into an index beside the store, as one transaction that can be made again byte for byte."""
 
-    def __init__(self, index: SqliteIndex, head: Head, said: bytes) -> None:
+    def __init__(self, index: SqlIndex, head: Head, said: bytes) -> None:
         self.index = index
         self.first_new = 1
         self.now_us = head.time_us

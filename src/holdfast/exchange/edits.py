@@ -13,7 +13,7 @@ from holdfast.exchange.ground import Readable, Steps
 from holdfast.exchange.tree import FILES, RECORDS, Part, Tree, named_in, place
 from holdfast.exchange.tree_compare import Difference, Why, differences
 from holdfast.exchange.tree_import import NAMED, refused
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.kinds import labels
 from holdfast.kinds.checks import object_of, text_of
 from holdfast.values import canon, names, portable
@@ -63,7 +63,7 @@ class Edits:
                 with self.ground.open(one.at[:-1], one.at[-1]) as file:
                     self.incoming[one.at] = content.stage_stream(handle, file)
 
-    def new_paths(self, index: SqliteIndex) -> frozenset[bytes]:
+    def new_paths(self, index: SqlIndex) -> frozenset[bytes]:
         """Where the new files are, by the paths of theirs."""
         found = []
         for one in self.found:
@@ -208,7 +208,7 @@ class _Folder:
     rest: Steps = ()
 
 
-def _down(index: SqliteIndex, steps: Steps) -> _Folder:
+def _down(index: SqlIndex, steps: Steps) -> _Folder:
     key = index.collections.root()
     if key is None:
         raise InvalidNameError("the exported store has no root collection", name="", reason="root")

@@ -9,7 +9,7 @@ from holdfast.engine.handle import Handle
 from holdfast.errors import NotFoundError
 from holdfast.exchange.ground import Steps, shown
 from holdfast.index.select.contents import Held, Listed
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.kinds import addresses
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
 from holdfast.values import names
@@ -47,7 +47,7 @@ class Place:
         return shown(self.steps)
 
 
-def find(index: SqliteIndex, ref: ArtifactRef | CollectionRef) -> Artifact | Collection | None:
+def find(index: SqlIndex, ref: ArtifactRef | CollectionRef) -> Artifact | Collection | None:
     """What a path, `id:UUID` or record names in the state of an index; None: the root of one that is empty.
 
     Raises NotFoundError, InvalidNameError.
@@ -71,7 +71,7 @@ def find(index: SqliteIndex, ref: ArtifactRef | CollectionRef) -> Artifact | Col
     return found
 
 
-def revision(index: SqliteIndex, found: Artifact, number: int | None) -> Listed:
+def revision(index: SqlIndex, found: Artifact, number: int | None) -> Listed:
     """A revision of an artifact, the newest if none is named. NotFoundError."""
     key = addresses.key_in(index, found.id)
     old = found.revision if number in (None, found.number) else index.artifacts.revision(key, found.id, number or 0)
@@ -80,7 +80,7 @@ def revision(index: SqliteIndex, found: Artifact, number: int | None) -> Listed:
     return Listed(key, old.number, old.seq, old.digest, old.size, old.media_type, old.file)
 
 
-def below(index: SqliteIndex, found: Collection | None, *, placed: bool) -> Iterator[Entry | Place]:
+def below(index: SqlIndex, found: Collection | None, *, placed: bool) -> Iterator[Entry | Place]:
     """What lies below a collection, each folder before what lies in it, in short reads. `placed`: as for `listed`."""
     key = None if found is None else index.key_of(found.id)
     if key is None:
@@ -99,7 +99,7 @@ def below(index: SqliteIndex, found: Collection | None, *, placed: bool) -> Iter
         waiting.append((inner, index.collections.children(child[0])))
 
 
-def folders(index: SqliteIndex, found: Collection | None) -> Iterator[Place]:
+def folders(index: SqlIndex, found: Collection | None) -> Iterator[Place]:
     """The collection's own folder and those below, each after those that lie in it."""
     key = None if found is None else index.key_of(found.id)
     if found is None or key is None:
@@ -115,17 +115,17 @@ def folders(index: SqliteIndex, found: Collection | None) -> Iterator[Place]:
             waiting.append((inner, index.collections.children(child[0])))
 
 
-def count(index: SqliteIndex, found: Collection | None) -> int:
+def count(index: SqlIndex, found: Collection | None) -> int:
     """How many files there will be."""
     key = None if found is None else index.key_of(found.id)
     return 0 if key is None else index.collections.count_artifacts([key, *index.collections.below(key)])
 
 
-def _entries(index: SqliteIndex, key: int, steps: Steps, *, placed: bool) -> Iterator[Entry]:
+def _entries(index: SqlIndex, key: int, steps: Steps, *, placed: bool) -> Iterator[Entry]:
     return (Entry(steps, name.raw, one) for name, one in newest(index, key, placed=placed))
 
 
-def newest(index: SqliteIndex, key: int, *, placed: bool = True) -> Iterator[tuple[Name, Listed]]:
+def newest(index: SqlIndex, key: int, *, placed: bool = True) -> Iterator[tuple[Name, Listed]]:
     """Names and newest revisions of the live artifacts right in a collection, by name. `placed`: as for `listed`."""
     after = Name("")
     while page := index.contents.listed(key, after, PAGE, placed=placed):
@@ -135,7 +135,7 @@ def newest(index: SqliteIndex, key: int, *, placed: bool = True) -> Iterator[tup
         after = page[-1][0]
 
 
-def artifacts(index: SqliteIndex, key: int) -> Iterator[Artifact]:
+def artifacts(index: SqlIndex, key: int) -> Iterator[Artifact]:
     """The live artifacts right in a collection, by name."""
     after = None
     while page := index.finder.in_collection(key, after=after, limit=PAGE):

@@ -19,7 +19,7 @@ from holdfast.formats import lines
 from holdfast.formats.pack import Spot
 from holdfast.index.select.contents import Held, Listed
 from holdfast.index.select.whole import SHARD, TABLES
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values import canon, portable
 from holdfast.values.change import Head
 
@@ -125,7 +125,7 @@ def label_of(data: bytes) -> Label:
 class Tree:
     """The tree of a state. After `folders` has ended, `label` is whole."""
 
-    index: SqliteIndex
+    index: SqlIndex
     store: str
     shape: Shape = field(default_factory=Shape)
 
@@ -249,7 +249,7 @@ class Tree:
 
 
 def named_in(
-    index: SqliteIndex, key: int
+    index: SqlIndex, key: int
 ) -> tuple[list[tuple[bytes, int, str]], list[tuple[bytes, Listed]]]:  # fmt: skip
     """What lies right in a collection, under the names that it gets: collections (name, key, id), and artifacts."""
     inner = list(index.collections.children(key))

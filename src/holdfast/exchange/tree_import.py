@@ -38,6 +38,7 @@ from holdfast.exchange.tree_compare import Difference, contents, differences, li
 from holdfast.formats import lines
 from holdfast.formats.lines import Garbage, Located
 from holdfast.index.soundness import broken_rules
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.values import canon, change, moment, names
 from holdfast.values.change import Body, Head, Transaction
@@ -119,7 +120,7 @@ class Proof:
 
     # -- proving -----------------------------------------------------------------------------------------------------
 
-    def proven(self, index: SqliteIndex) -> Tree:
+    def proven(self, index: SqlIndex) -> Tree:
         """The tree that the chain makes, which is the one on disk. ImportRefusedError, FormatTooNewError."""
         with _readable():
             tree = self.stated(index)
@@ -137,7 +138,7 @@ class Proof:
         if missing:
             raise refused(missing, len(missing))
 
-    def stated(self, index: SqliteIndex) -> Tree:
+    def stated(self, index: SqlIndex) -> Tree:
         """The tree that the chain makes, whatever else is on disk. The chain and its end are proven."""
         with _readable():
             data = self._ground.read((), FORMAT, 4096)
@@ -155,7 +156,7 @@ class Proof:
             raise refused([f"changes: {one}" for one in broken], len(broken))
         return Tree(index, label.store, label.shape)
 
-    def _replay(self, index: SqliteIndex, label: Label) -> None:
+    def _replay(self, index: SqlIndex, label: Label) -> None:
         index.database.run("PRAGMA journal_mode = OFF")
         index.database.run("PRAGMA synchronous = OFF")
         index.migrate()
@@ -182,7 +183,7 @@ class Proof:
         if (head.next_seq, head.hash) != (label.head.next_seq, label.head.hash):
             raise refused([f"changes: they end with change {head.next_seq - 1}, not as FORMAT says"], 1)
 
-    def _apply(self, index: SqliteIndex, transaction: Transaction, head: Head) -> Head:
+    def _apply(self, index: SqlIndex, transaction: Transaction, head: Head) -> Head:
         seq = transaction.entry.first
         if not lines.follows(transaction, head):
             raise refused([f"changes: transaction {seq} does not follow from the one before"], 1)
@@ -267,7 +268,7 @@ class Proof:
             raise refused([f"{place(steps, name)}: it was changed while it was read"], 1)
         return incoming
 
-    def _bring(self, handle: Handle, index: SqliteIndex, waiting: list[tuple[Steps, bytes, Leaf]]) -> None:
+    def _bring(self, handle: Handle, index: SqlIndex, waiting: list[tuple[Steps, bytes, Leaf]]) -> None:
         """Some contents, each once: the index beside the store remembers which were brought before."""
         there = index.physical.places({leaf.digest for *_, leaf in waiting})
         fresh = {one[2].digest: one for one in waiting if one[2].digest not in there}

@@ -21,7 +21,7 @@ from holdfast.index.chain import ChainRows
 from holdfast.index.database import mapped
 from holdfast.index.invariants import INVARIANTS, Invariant, id_bytes
 from holdfast.index.migrations import manifest
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.index.tables import LOOSE, RECIPES
 from holdfast.values.names import Name, join
 
@@ -70,7 +70,7 @@ _CONTENT = f"""SELECT c.key, c.digest, c.size, b.stored_bytes, b.frames, b.conde
 class Audit:
     """Reads one index for fsck, from the thread that made it. It must not be used for anything else meanwhile."""
 
-    def __init__(self, index: SqliteIndex) -> None:
+    def __init__(self, index: SqlIndex) -> None:
         self.index = index
         self._db = index.database
         connection = self._db.raw()

@@ -44,7 +44,7 @@ from holdfast.index.select.whole import Whole
 from holdfast.values.change import Body
 
 if TYPE_CHECKING:
-    from holdfast.index.sqlite import SqliteIndex
+    from holdfast.index.sql import SqlIndex
 
 
 @runtime_checkable
@@ -84,7 +84,7 @@ class Index(Protocol):
         """Another handle on the same index, while this one is open."""
         ...
 
-    def take_over(self, fresh: SqliteIndex) -> None:
+    def take_over(self, fresh: SqlIndex) -> None:
         """The rows of a file become this index's, in place of all that it had: in one step, durable on return."""
         ...
 

@@ -356,7 +356,7 @@ class Held(Protocol):
 
 
 def place() -> str:
-    """A path in memory that nobody has used: give it to `SqliteIndex`."""
+    """A path in memory that nobody has used: give it to `SqlIndex`."""
     return f"{ram.new_root()}/index.sqlite3"
 
 

@@ -14,7 +14,7 @@ from holdfast.index import tables
 from holdfast.index.apply import reduce
 from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.rows import SLOTS, Cell, DeletedWith, Operation, Update
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values import moment
 from holdfast.values.change import Body
 
@@ -56,7 +56,7 @@ BodyOf = Callable[[int], Body]
 class Rewinding:
     """A copy of an index that nobody else uses, on its way back to the state after change `seq`."""
 
-    def __init__(self, index: SqliteIndex, seq: int) -> None:
+    def __init__(self, index: SqlIndex, seq: int) -> None:
         self._index = index
         self._db = index.database
         self._seq = seq
@@ -120,7 +120,7 @@ class Rewinding:
         return int(row[0])
 
 
-def take_away(index: SqliteIndex, now: SqliteIndex, seq: int) -> int:
+def take_away(index: SqlIndex, now: SqlIndex, seq: int) -> int:
     """In an index of an earlier state: contents that were given up since are not kept; of how many revisions.
 
     `now`: the index of the store as it is.
@@ -135,7 +135,7 @@ def take_away(index: SqliteIndex, now: SqliteIndex, seq: int) -> int:
     return count
 
 
-def _take(index: SqliteIndex, seq: int, key: int, state: int) -> bool:
+def _take(index: SqlIndex, seq: int, key: int, state: int) -> bool:
     found = index.database.one("SELECT state FROM revision WHERE key = ?", (key,))
     if found is None:
         raise IndexDamagedError(f"revision {key} is not in the rows of change {seq}", reason="revision")

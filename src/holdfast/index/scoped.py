@@ -27,7 +27,7 @@ from holdfast.index.select.relationships import RelationshipRows
 from holdfast.index.select.runs import RunRows, WantedRuns
 from holdfast.index.select.sight import Sight
 from holdfast.index.select.tenancy import Tenancy
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values import digest
 from holdfast.values.query import All, Compare, Condition, Order, Plan
 from holdfast.values.records import Artifact, Collection, Endpoint, Page, Relationship, Run, Step
@@ -57,7 +57,7 @@ class Guard:
         return found if getattr(found, "tenant", None) == self.tenant else None
 
 
-def limit(index: SqliteIndex, tenant: str) -> None:
+def limit(index: SqlIndex, tenant: str) -> None:
     """From now on an open index shows this tenant's records only; `index.everything` still has all, for the engine."""
     database, sights = index.database, index.sights
     guard = Guard(tenant, index.tenancy)

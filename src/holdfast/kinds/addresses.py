@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidNameError, InvalidValueError, NotFoundError
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values import moment, names
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, Collection
@@ -106,7 +106,7 @@ def key_of(handle: Handle, record_id: str) -> int:
     return key_in(handle.index, record_id)
 
 
-def key_in(index: SqliteIndex, record_id: str) -> int:
+def key_in(index: SqlIndex, record_id: str) -> int:
     """The same, of any index."""
     key = index.key_of(record_id)
     if key is None:

@@ -17,7 +17,7 @@ from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import Unit, write
 from holdfast.errors import InvalidQueryError
 from holdfast.formats import lines
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.kinds.changes import Changes
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.indexes import Indexes
@@ -43,7 +43,7 @@ def view_at(handle: Handle, at: When, *, progress: Progress | None = None) -> Vi
     return View(PastHandle(handle, past.seq_of(handle, at), progress))
 
 
-def index_of(view: View) -> SqliteIndex:
+def index_of(view: View) -> SqlIndex:
     """The rows that a view shows, for those who read many of them."""
     view._handle.alive()  # noqa: SLF001
     return view._handle.index  # noqa: SLF001

@@ -12,7 +12,7 @@ from holdfast.disk import Disk
 from holdfast.formats import paths
 from holdfast.formats.pack import Member
 from holdfast.index.audit import Audit, ContentRow
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 
 
 def held(root: Path) -> Counter[str]:
@@ -31,7 +31,7 @@ def held(root: Path) -> Counter[str]:
     return +found
 
 
-def placed(index: SqliteIndex) -> Iterator[ContentRow]:
+def placed(index: SqlIndex) -> Iterator[ContentRow]:
     """Every content of which a row says where it is, in order of digests."""
     audit, after = Audit(index), b""
     while page := audit.contents_after(after):

@@ -17,7 +17,7 @@ from typing import Any
 from holdfast.disk import Disk
 from holdfast.engine.locks import HandlesLock
 from holdfast.formats import paths
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.testing.index_watch import IndexSeen, IndexWatch
 
 SETTLED = "settled"
@@ -89,7 +89,7 @@ class RecordingDisk(Disk):
             if seen is not None:
                 self.recording.events.append(seen)
 
-    def removals_are_synced(self, index: SqliteIndex) -> None:
+    def removals_are_synced(self, index: SqlIndex) -> None:
         """Ask SQLite whether a COMMIT makes sure that the rollback journal stays away."""
         self._watch.removal_synced = index.database.rows("PRAGMA synchronous") == [(_EXTRA,)]
 
@@ -256,10 +256,10 @@ def recording(root: str) -> Iterator[RecordingDisk]:
     """
     disk = RecordingDisk(root)
     watched = os.path.join(disk.recording.root, paths.INDEX)
-    real = {name: getattr(SqliteIndex, name) for name in ("commit", "checkpoint", "close")}
+    real = {name: getattr(SqlIndex, name) for name in ("commit", "checkpoint", "close")}
 
     def wrap(name: str) -> Callable[..., Any]:
-        def method(self: SqliteIndex, **options: Any) -> Any:
+        def method(self: SqlIndex, **options: Any) -> Any:
             if self.path != watched:
                 return real[name](self, **options)
             disk.observe()
@@ -273,7 +273,7 @@ def recording(root: str) -> Iterator[RecordingDisk]:
         return method
 
     for name in real:
-        setattr(SqliteIndex, name, wrap(name))
+        setattr(SqlIndex, name, wrap(name))
     settle = HandlesLock.settle
 
     def settled(self: HandlesLock) -> None:
@@ -288,5 +288,5 @@ def recording(root: str) -> Iterator[RecordingDisk]:
     finally:
         HandlesLock.settle = settle  # type: ignore[method-assign]
         for name, method in real.items():
-            setattr(SqliteIndex, name, method)
+            setattr(SqlIndex, name, method)
         disk.stop()

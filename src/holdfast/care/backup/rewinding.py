@@ -26,6 +26,7 @@ from holdfast.formats import generation, lines, paths
 from holdfast.formats.generation import Generation
 from holdfast.formats.lines import Located
 from holdfast.formats.marker import Marker
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.index.stored import StoredFiles
 from holdfast.journal import Journal
@@ -45,7 +46,7 @@ class Point:
     seq: int | None = None
     time_us: int | None = None
 
-    def head(self, index: SqliteIndex) -> Head:
+    def head(self, index: SqlIndex) -> Head:
         """The end of the chain at that point. InvalidValueError if there was nothing yet, or is no such change."""
         seq = self.seq if self.seq is not None else index.chain.seq_at((self.time_us or 0) + 1) - 1
         found = index.chain.at(seq) if seq > 0 else None
@@ -70,7 +71,7 @@ def point(at: int | str | datetime | None) -> Point | None:
 
 
 @contextlib.contextmanager
-def index_of(source: Destination, one: Generation) -> Iterator[SqliteIndex]:
+def index_of(source: Destination, one: Generation) -> Iterator[SqlIndex]:
     """The index of a generation, to be read; from a copy where the destination is not on this machine."""
     name = f"{generation.folder_of(one.number)}/{paths.INDEX}"
     with contextlib.ExitStack() as held:
@@ -92,7 +93,7 @@ class Taken:
     losses: tuple[Loss, ...]
 
 
-def rewind(root: str, store_id: str, later: SqliteIndex, head: Head, settings: Settings) -> Taken:
+def rewind(root: str, store_id: str, later: SqlIndex, head: Head, settings: Settings) -> Taken:
     """Make what was restored end at `head`: journal cut, rows derived anew, files of later contents removed."""
     disk = settings.disk
     journal = Journal(root, disk)
@@ -149,7 +150,7 @@ def _up_to(blocks: Iterator[bytes], end: int) -> Iterator[bytes]:
         end -= len(block)
 
 
-def _remove_unneeded(root: str, settings: Settings, index: SqliteIndex) -> None:
+def _remove_unneeded(root: str, settings: Settings, index: SqlIndex) -> None:
     """Files of contents that no change up to here speaks of."""
     place = Folder(root, settings.disk)
     for entry in list(LocalBlobs(root, settings.disk).walk()):
@@ -164,7 +165,7 @@ def _remove_unneeded(root: str, settings: Settings, index: SqliteIndex) -> None:
             place.remove(paths.pack_file(name))
 
 
-def _taken(index: SqliteIndex, later: SqliteIndex, head: Head) -> Taken:
+def _taken(index: SqlIndex, later: SqlIndex, head: Head) -> Taken:
     bodies: list[Body] = []
     losses: list[Loss] = []
     for data in later.chain.read(head.next_seq):
@@ -180,7 +181,7 @@ def _taken(index: SqliteIndex, later: SqliteIndex, head: Head) -> Taken:
     return Taken(tuple(bodies), tuple(losses))
 
 
-def _still(index: SqliteIndex, body: Body, head: Head) -> Body | None:
+def _still(index: SqlIndex, body: Body, head: Head) -> Body | None:
     """What a later change takes of a record as it was then; None if nothing."""
     key = index.key_of(body["id"])
     if key is None:

@@ -11,7 +11,7 @@ from holdfast.disk import Disk
 from holdfast.engine.handle import Handle
 from holdfast.formats import generation
 from holdfast.formats.generation import Entry, Lacking
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values.change import Head
 
 _BLOCK = 1 << 20
@@ -26,7 +26,7 @@ class Snapshot:
     """A store at one moment: a copy of its index, and the end of the chain in it. `handle`: the store itself, live."""
 
     handle: Handle
-    index: SqliteIndex
+    index: SqlIndex
     head: Head
 
     @property

@@ -29,6 +29,7 @@ from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import BackupRefusedError, CancelledError, ConflictError, InvalidValueError, StorageIOError
 from holdfast.formats import generation, marker, paths
 from holdfast.formats.generation import Entry, Generation, Lacking
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.index.stored import StoredFiles
 
@@ -136,7 +137,7 @@ def _demand_own(handle: Handle, destination: Destination) -> Generation | None:
     return earlier
 
 
-def _demand_continued(destination: Destination, earlier: Generation, index: SqliteIndex) -> None:
+def _demand_continued(destination: Destination, earlier: Generation, index: SqlIndex) -> None:
     if index.chain.passed(earlier.head.next_seq, earlier.head.hash) or earlier.head.next_seq == 1:
         return
     head, last = index.chain.head(), earlier.head.next_seq - 1

@@ -21,7 +21,7 @@ from holdfast.care.repair.report import Bench
 from holdfast.errors import ChainBrokenError, HoldfastError
 from holdfast.formats import lines, paths
 from holdfast.formats.lines import Garbage
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.journal import SEGMENT_BYTES, Journal
 from holdfast.values.change import Head, Transaction
 
@@ -49,7 +49,7 @@ class _Span:
     wanted: list[Link] = field(default_factory=list)
 
 
-def mend_journal(bench: Bench, index: SqliteIndex, origin: Head, *, beyond: Beyond = Beyond.STOP) -> None:
+def mend_journal(bench: Bench, index: SqlIndex, origin: Head, *, beyond: Beyond = Beyond.STOP) -> None:
     """Supersede what is damaged, add what is missing. Under the writer lock; durable on return.
 
     Nothing is done if the chain in the index is not whole: there is nothing to mend from then. `beyond`: what becomes
@@ -63,7 +63,7 @@ def mend_journal(bench: Bench, index: SqliteIndex, origin: Head, *, beyond: Beyo
         bench.trouble.append(f"the journal was left as it is: {error.message}")
 
 
-def _spans(journal: Journal, index: SqliteIndex, origin: Head) -> Iterator[_Span]:
+def _spans(journal: Journal, index: SqlIndex, origin: Head) -> Iterator[_Span]:
     segments = journal.segments()
     firsts = sorted({first for first, _, _ in segments})
     if not firsts:
@@ -85,12 +85,12 @@ def _spans(journal: Journal, index: SqliteIndex, origin: Head) -> Iterator[_Span
     yield from waiting
 
 
-def _chain(index: SqliteIndex, first: int = 1) -> Iterator[Transaction]:
+def _chain(index: SqlIndex, first: int = 1) -> Iterator[Transaction]:
     for data in index.chain.read(first):
         yield lines.decode(data, "a transaction of the index")
 
 
-def _mend(bench: Bench, journal: Journal, index: SqliteIndex, span: _Span, beyond: Beyond) -> None:
+def _mend(bench: Bench, journal: Journal, index: SqlIndex, span: _Span, beyond: Beyond) -> None:
     held = {path: _held(journal, path) for path in span.files}
     known = set(span.wanted)
     strange = any(link not in known and not index.chain.at(link[0]) for found, _ in held.values() for link in found)
@@ -151,7 +151,7 @@ def _held(journal: Journal, path: str) -> tuple[list[Link], bool]:
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def _write(bench: Bench, index: SqliteIndex, span: _Span, *, over: str = "") -> None:
+def _write(bench: Bench, index: SqlIndex, span: _Span, *, over: str = "") -> None:
     """Write the span, in as many segments as it takes; the first one takes the place of the file `over`."""
     for number, (piece, size) in enumerate(_pieces(index, span)):
         target = over if over and number == 0 else bench.path(paths.segment_file(piece.first))
@@ -173,7 +173,7 @@ def _write(bench: Bench, index: SqliteIndex, span: _Span, *, over: str = "") -> 
             bench.did("rewrite-segment", name, f"{size} bytes from the index; the damaged one is now {place}")
 
 
-def _pieces(index: SqliteIndex, span: _Span) -> Iterator[tuple[_Span, int]]:
+def _pieces(index: SqlIndex, span: _Span) -> Iterator[tuple[_Span, int]]:
     """The span cut where a segment is full, and the bytes in each piece."""
     piece, size, links = _Span(span.first, span.end), 0, iter(span.wanted)
     for data in index.chain.read(span.wanted[0][0]):
@@ -190,7 +190,7 @@ def _pieces(index: SqliteIndex, span: _Span) -> Iterator[tuple[_Span, int]]:
     yield piece, size
 
 
-def _write_one(bench: Bench, index: SqliteIndex, piece: _Span, temporary: str, *, sealed: bool) -> None:
+def _write_one(bench: Bench, index: SqlIndex, piece: _Span, temporary: str, *, sealed: bool) -> None:
     compressor = zstandard.ZstdCompressor(level=9, write_checksum=True).compressobj() if sealed else None
     fd = bench.disk.create(temporary)
     try:

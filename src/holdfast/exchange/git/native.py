@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.exchange.git.places import Path, Places
 from holdfast.exchange.git.record import TYPE
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values import moment
 from holdfast.values.change import Actor
 from holdfast.values.records import SYMLINK_MEDIA_TYPE, Change, RevisionState
@@ -61,7 +61,7 @@ class Native:
 class Reading:
     """Reads transactions as commits. Paths are those below a collection."""
 
-    def __init__(self, index: SqliteIndex, places: Places) -> None:
+    def __init__(self, index: SqlIndex, places: Places) -> None:
         self._index = index
         self._places = places
 

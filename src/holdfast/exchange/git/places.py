@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdfast.formats import lines
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values import names
 
 REMEMBERED = 200_000
@@ -54,7 +54,7 @@ def _is_refused(raw: bytes) -> bool:
 class Places:
     """Places below one collection."""
 
-    def __init__(self, index: SqliteIndex, scope: str, since: int) -> None:
+    def __init__(self, index: SqlIndex, scope: str, since: int) -> None:
         """`scope`: id of the collection; changes after `since` will be asked for."""
         self._index = index
         self._scope = scope

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values import canon, change, moment
 from holdfast.values.change import ORIGIN, THROUGH, Body, Entry, Transaction
 
@@ -16,7 +16,7 @@ _KEPT = 16
 class History:
     """The changes of an index's chain, by seq."""
 
-    def __init__(self, index: SqliteIndex, store: str) -> None:
+    def __init__(self, index: SqlIndex, store: str) -> None:
         self.index = index
         self.store = store
         self._kept: OrderedDict[int, Transaction] = OrderedDict()

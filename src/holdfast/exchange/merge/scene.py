@@ -10,7 +10,7 @@ from holdfast.exchange.merge.history import History, Standing, compare
 from holdfast.exchange.merge.report import Account, Item, Outcome, Policy
 from holdfast.exchange.merge.target import Target
 from holdfast.index.select.whole import Value
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values import names
 from holdfast.values.change import ORIGIN, THROUGH, Body
 from holdfast.values.names import Name
@@ -23,7 +23,7 @@ class Theirs:
     `base`: their changes before this seq were merged, or are ours too. `wanted`: which records come in, by id.
     """
 
-    index: SqliteIndex
+    index: SqlIndex
     store: str
     base: int = 1
     wanted: Callable[[str], bool] | None = None
@@ -55,7 +55,7 @@ class Scene:
         self.here = History(self.target.index, "")
 
     @property
-    def index(self) -> SqliteIndex:
+    def index(self) -> SqlIndex:
         """Ours."""
         return self.target.index
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from holdfast.engine.content import Incoming
 from holdfast.engine.transaction import Unit
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values.change import Body
 
 _TOGETHER = 2_000
@@ -15,7 +15,7 @@ _TOGETHER = 2_000
 class Target(Protocol):
     """Takes changes, and sees to it that the contents which they speak of are there."""
 
-    index: SqliteIndex
+    index: SqlIndex
     first_new: int
     now_us: int
 

@@ -11,13 +11,13 @@ from holdfast.index.audit import Audit
 from holdfast.index.postgres import sortable
 from holdfast.index.postgres.connection import PostgresDatabase
 from holdfast.index.postgres.proving import Row
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 
 
 class PostgresAudit(Audit):
     """Reads one index for fsck, from the thread that made it."""
 
-    def __init__(self, index: SqliteIndex, server: PostgresDatabase) -> None:
+    def __init__(self, index: SqlIndex, server: PostgresDatabase) -> None:
         super().__init__(index)
         self._server = server
 

@@ -12,7 +12,7 @@ from typing import Any
 from holdfast.index import tables
 from holdfast.index.postgres import sortable
 from holdfast.index.postgres.connection import Link
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 
 _KEYS = "metadata_value"
 _BINARY = {"INT": "int8", "BLOB": "bytea", "TEXT": "text"}
@@ -25,7 +25,7 @@ def columns(table: str) -> list[str]:
     return [str(field.column_name) for field in tables.models().named(table)._meta.sorted_fields]
 
 
-def to_file(link: Link, target: SqliteIndex) -> None:
+def to_file(link: Link, target: SqlIndex) -> None:
     """Every row as one moment has it. `target` may be empty; what is in it goes. IndexDamagedError and the like."""
     target.migrate()
     link.script("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -45,7 +45,7 @@ def to_file(link: Link, target: SqliteIndex) -> None:
     target.forget()
 
 
-def to_server(source: SqliteIndex, link: Link) -> None:
+def to_server(source: SqlIndex, link: Link) -> None:
     """Every row of a file that nobody writes to, in one transaction. The schema there has no rows of records yet."""
     link.script("BEGIN")
     try:
@@ -72,7 +72,7 @@ def _rows(link: Link, table: str) -> Iterator[Row]:
         yield row if table != _KEYS else (row[0], sortable.decoded(row[1]), row[2])
 
 
-def _fill(target: SqliteIndex, table: str, rows: Iterator[Row]) -> None:
+def _fill(target: SqlIndex, table: str, rows: Iterator[Row]) -> None:
     names = columns(table)
     listed, marks = ", ".join(f'"{name}"' for name in names), ", ".join("?" * len(names))
     target.database.run(f'DELETE FROM "{table}"')

@@ -17,6 +17,8 @@ from holdfast.index.postgres.proving import Row
 
 _STREAMED = 1_000
 VERSION = "PRAGMA data_version"
+_OWN = (b"CREATE TEMP TABLE", b"DROP TABLE IF EXISTS pg_temp.")
+"""Makes or drops a table of this connection alone: who may only read may do so, in a transaction that says so."""
 _BEGIN = b'BEGIN; SELECT "version" FROM "head" FOR UPDATE'
 
 
@@ -121,6 +123,9 @@ class Link:
             self._waiting.append((said.text, given))
             self.total_changes += 1
             return Known(rowcount=1)
+        if outside and self._read_only and said.text.startswith(_OWN):
+            self.script(f"BEGIN READ WRITE; {said.text.decode()}; COMMIT")
+            return Known()
         try:
             cursor = self._sent(said.text, given)
         except (psycopg.Error, UnicodeError) as error:
@@ -252,9 +257,15 @@ class PostgresDatabase:
         if link is None:
             if self._closed:
                 raise HandleDeadError("the store is closed", reason="closed")
-            link = self._own.link = self._left() or Link(self.place, read_only=self.read_only)
+            link = self._left() or Link(self.place, read_only=self.read_only)
             with self._guard:
-                self._every.append((threading.current_thread(), link))
+                closed = self._closed  # meanwhile: nobody else would close what is not in the list yet
+                if not closed:
+                    self._every.append((threading.current_thread(), link))
+            if closed:
+                link.close()
+                raise HandleDeadError("the store is closed", reason="closed")
+            self._own.link = link
         elif self._closed:
             raise HandleDeadError("the store is closed", reason="closed")
         return link

@@ -10,12 +10,12 @@ import contextlib
 import os
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Iterator
+from typing import Self, cast
 
 from holdfast.errors import HoldfastError, IndexDamagedError, InvalidValueError
 from holdfast.index import migrating as runner
-from holdfast.index import proof, tables
+from holdfast.index import tables
 from holdfast.index.audit import Audit
 from holdfast.index.database import Database
 from holdfast.index.migrations.manifest import MANIFEST
@@ -27,7 +27,7 @@ from holdfast.index.postgres.dialect import NOW_US
 from holdfast.index.postgres.following import Ear
 from holdfast.index.postgres.place import Place
 from holdfast.index.postgres.proving import Row
-from holdfast.index.sqlite import HOME, SqliteIndex
+from holdfast.index.sql import HOME, SqlIndex
 
 _MIGRATING = 0x686F6C64 << 32
 """Of the key of the advisory lock under which a schema is made: one migrates, the others wait."""
@@ -42,20 +42,19 @@ _IDENTITY = """SELECT (SELECT system_identifier FROM pg_control_system()) || '/'
     FROM pg_database d, pg_namespace n WHERE d.datname = current_database() AND n.nspname = current_schema()"""
 
 
-class PostgresIndex(SqliteIndex):
-    """An open index on a server. What it shares with SQLite's is inherited; what a file is asked for has its answer."""
+class PostgresIndex(SqlIndex):
+    """An open index on a server. What a file is asked for has its answer."""
 
     def __init__(self, url: str | Place, *, read_only: bool = False) -> None:
         self.place = url if isinstance(url, Place) else Place(url)
-        self.read_only = read_only
         self.server = PostgresDatabase(self.place, read_only=read_only)
+        # The same calls, to connections of another kind: see contract.py.
+        super().__init__(str(self.place), cast("Database", self.server), read_only=read_only)
         self._changes: int | None = None
         self._lock = _MIGRATING | zlib.crc32(self.place.schema.encode())
         self._told = following.told(self.place.schema)
         self._ears: list[Ear] = []
         self._hearing = threading.local()
-        # The same calls, to connections of another kind: see contract.py.
-        self._wire(str(self.place), cast("Database", self.server))
 
     def _link(self) -> Link:
         return self.server.raw()
@@ -113,6 +112,10 @@ class PostgresIndex(SqliteIndex):
         """What a dump of the index that is restored elsewhere cannot carry along: server, database, schema."""
         row = self.server.one(_IDENTITY)
         return "" if row is None else str(row[0])
+
+    def again(self, *, read_only: bool = True) -> Self:
+        """Another handle on the same schema."""
+        return type(self)(self.place, read_only=read_only)
 
     # -- transactions ------------------------------------------------------------------------------------------------
 
@@ -218,12 +221,7 @@ class PostgresIndex(SqliteIndex):
     def prove_pages(self, *, up_to_bytes: int) -> None:
         """The server checks its own pages."""
 
-    def prove_rows(self, tables_of_interest: Sequence[str]) -> None:
-        """IndexDamagedError if a row of some tables is not what its checksum says. The server works them out."""
-        for table in tables_of_interest:
-            proof.prove_all(self.database, table)
-
-    def backup_into(self, target: SqliteIndex, *, at_once: bool = False) -> None:  # noqa: ARG002
+    def backup_into(self, target: SqlIndex, *, at_once: bool = False) -> None:  # noqa: ARG002
         """Copy every row, as it is committed, into a file that is open: the same cells, as one moment has them."""
         link = Link(self.place, read_only=True)
         try:
@@ -231,12 +229,12 @@ class PostgresIndex(SqliteIndex):
         finally:
             link.close()
 
-    def load(self, source: SqliteIndex) -> None:
+    def load(self, source: SqlIndex) -> None:
         """Take in every row of a file, into this schema, which is new. IDENTITY and the like come along."""
         carrying.to_server(source, self._link())
         self.forget()
 
-    def take_over(self, fresh: SqliteIndex) -> None:
+    def take_over(self, fresh: SqlIndex) -> None:
         """The rows of a file become this index's, in one step; of the old ones no version is left in a table.
 
         Schemas that were set aside go too: they may hold every name and text there was.

@@ -12,10 +12,10 @@ from holdfast.engine import memory
 from holdfast.engine.handle import Handle
 from holdfast.engine.settings import Settings
 from holdfast.formats import marker, paths
-from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sql import SqlIndex
 from holdfast.values.change import Actor
 
-OpenIndex = Callable[[Path], SqliteIndex]
+OpenIndex = Callable[[Path], SqlIndex]
 _kept: dict[Path, tuple[ram.RamDisk, marker.Marker]] = {}
 
 
@@ -46,7 +46,7 @@ def forget(place: Path) -> None:
 
 
 @contextlib.contextmanager
-def second_handle(handle: Handle, index: SqliteIndex) -> Iterator[Handle]:
+def second_handle(handle: Handle, index: SqlIndex) -> Iterator[Handle]:
     """Another handle on the same store, as another process would have it, over another handle on its index."""
     disk = handle.disk
     assert isinstance(disk, ram.RamDisk)

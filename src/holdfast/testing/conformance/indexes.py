@@ -19,6 +19,7 @@ from holdfast.engine import recover
 from holdfast.errors import HandleDeadError, HoldfastError, IndexDamagedError, LockedError
 from holdfast.formats import lines
 from holdfast.index.contract import Index
+from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.index.tables import LOGICAL
 from holdfast.testing.conformance import bench, oracle
@@ -32,7 +33,7 @@ FACT, OTHER = "kit-fact", "kit-other"
 class SchemaConformance(StoreConformance):
     """The part of the suite that is about the schema."""
 
-    def open_index(self, place: Path) -> SqliteIndex:
+    def open_index(self, place: Path) -> SqlIndex:
         """The index at a place; each call gives another handle on it. Its schema need not be there yet."""
         raise NotImplementedError
 
@@ -73,7 +74,7 @@ class IndexConformance(SchemaConformance):
         return bench.store_over(place, self.open_index)
 
     @staticmethod
-    def tamper(index: SqliteIndex) -> None:
+    def tamper(index: SqlIndex) -> None:
         """Change the names of all artifacts behind the back of whoever wrote their rows."""
         index.database.run("UPDATE artifact SET name = 'forged'")
 
@@ -83,7 +84,7 @@ class IndexConformance(SchemaConformance):
         bench.forget(tmp_path)
 
     @contextlib.contextmanager
-    def index(self, place: Path) -> Iterator[SqliteIndex]:
+    def index(self, place: Path) -> Iterator[SqlIndex]:
         """An index with its schema, closed after the block."""
         made = self.open_index(place)
         try:
@@ -166,7 +167,7 @@ class IndexConformance(SchemaConformance):
             indexes = [stack.enter_context(self.index(place)) for _ in names]
             indexes[0].set_meta(FACT, "0")
 
-            def count(index: SqliteIndex) -> None:
+            def count(index: SqlIndex) -> None:
                 for _ in range(rounds):
                     while True:
                         try:
@@ -349,7 +350,7 @@ class IndexConformance(SchemaConformance):
             assert all(index.meta(f"{a}-{b}") == f"{a} {b}" for a in range(5) for b in range(6))
 
 
-def _replayed(chain: list[Any], *, together: bool) -> SqliteIndex:
+def _replayed(chain: list[Any], *, together: bool) -> SqlIndex:
     """An index in memory, made from transactions."""
     made = SqliteIndex(f"{ram.new_root()}/index.sqlite3")
     made.migrate()
