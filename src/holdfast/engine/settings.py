@@ -8,6 +8,7 @@ from dataclasses import field
 
 from holdfast.disk import Disk
 from holdfast.errors import InvalidValueError
+from holdfast.journal import SEGMENT_BYTES
 from holdfast.values import canon
 from holdfast.values.change import ACTOR_KINDS, Actor
 from holdfast.values.frozen import dataclass
@@ -19,7 +20,8 @@ class Settings:
     """How a store is opened. `wait_s`: seconds to wait for a lock.
 
     `pack_up_to`: content of up to so many bytes goes into packs, 0: none does; None: as usual. `index`: URL of an index
-    on a server; None: it is a file of the store. `tenant`: whose records are shown and written; None: all.
+    on a server; None: it is a file of the store. `segment_bytes`, `sync_s`: see docs/configuration.md.
+    `tenant`: whose records are shown and written; None: all.
     """
 
     actor: Actor
@@ -28,6 +30,8 @@ class Settings:
     clock: Clock = field(default_factory=SystemClock)
     disk: Disk = field(default_factory=Disk)
     pack_up_to: int | None = None
+    segment_bytes: int = SEGMENT_BYTES
+    sync_s: float = 5.0
     index: str | None = None
     tenant: str | None = None
 
