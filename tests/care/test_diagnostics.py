@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from holdfast import Actor, FileFacts, Store
 from holdfast.care.doctor import doctor
 from holdfast.errors import HoldfastError
 from holdfast.index.tables import LOGICAL, PHYSICAL
+from holdfast.testing.conformance.calls import NOUNS
 
 MARK = "hush"
 FORMS = (MARK, MARK.upper(), MARK.encode().hex())
@@ -131,3 +133,102 @@ def test_doctor_reads_the_numbers_of_a_store_that_nobody_has_open(tmp_path: Path
     assert doctor(path)["store"]["index"] == {"error": "index-damaged"}
     (path / "index.sqlite3").unlink()
     assert doctor(path)["store"]["index"] is None
+
+
+# -- every public call -------------------------------------------------------------------------------------------------
+
+SECRETS = ("content", "metadata", "parameters", "environment", "diagnostics", "message", "note", "owner",
+           "tags", "items", "description")  # fmt: skip
+"""Parameters whose values nobody is told, by whatever call. Keys of metadata are: they say where a value is wrong."""
+
+NEVER_CALLED = {
+    "close", "backup", "copy", "export_tree", "export_git", "import_git", "fsck", "export_bagit", "export_ro_crate",
+    "import_bag", "import_ro_crate", "export_prov", "export_openlineage", "snapshot", "add", "checkout", "at", "gc",
+    "for_tenant", "run", "take", "search", "repack", "foreign", "verify",
+}  # fmt: skip
+"""Of these what a store holds is not an argument; they are long, or end the store."""
+
+
+class Shy:
+    """Says a secret when it is asked what it is."""
+
+    def __repr__(self) -> str:
+        return f"{MARK} repr"
+
+
+SECRET_VALUES: list[Any] = [
+    f"{MARK}\ud800", f"{MARK}\0", {"k": {f"{MARK}", 1}}, {"k": [MARK, float("nan")]}, Shy(), {"k": Shy()}, {Shy(): 1},
+    [MARK, Shy()], {"k": f"{MARK}\ud800"}, [f"{MARK}\ud800"], MARK,
+]  # fmt: skip
+PLAIN_VALUES: list[Any] = [None, 1.5, "nowhere", [object()], "art"]
+
+
+def calls_of(store: Store) -> Iterator[tuple[str, Any, list[inspect.Parameter]]]:
+    """Every public call of a store and its nouns, found by looking."""
+    for noun in ("", *NOUNS):
+        owner = getattr(store, noun) if noun else store
+        for name in dir(owner):
+            call = getattr(owner, name, None) if not name.startswith("_") and name not in NEVER_CALLED else None
+            if callable(call) and not (not noun and name in NOUNS):
+                parameters = list(inspect.signature(call).parameters.values())
+                yield f"{noun}.{name}".strip("."), call, [p for p in parameters if p.kind < p.VAR_POSITIONAL or
+                                                          p.kind is p.KEYWORD_ONLY]  # fmt: skip
+
+
+def full(store: Store) -> dict[str, Any]:
+    """Secrets wherever one may stand but for names; what calls are to be given where nothing else is said."""
+    art = store.put("art", f"{MARK} 1", metadata={MARK: MARK}, tags=[MARK], owner=MARK, message=MARK).artifact
+    store.put("art", f"{MARK} 2", source=f"https://example.org/{MARK}")
+    store.put("other", f"{MARK} 3")
+    store.collections.create("col", metadata={MARK: [MARK]}, tags=[MARK], owner=MARK)
+    tie = store.relationships.relate("art", "supports", "other", metadata={MARK: MARK}, tags=[MARK], note=MARK)
+    run = store.runs.create("run", parameters={MARK: MARK}, environment={MARK: MARK}, metadata={MARK: 1}, tags=[MARK])
+    step = store.runs.add_step(run, "step")
+    store.outbox.create("books")
+    store._handle.wait_s = 0.001
+    return {"path": "art", "ref": "art", "record": art, "source": "art", "target": "other", "type": "supports", "at": 1,
+            "run": run, "relationship": tie, "step": step, "direction": "input", "status": "failed", "content": b"1",
+            "metadata": {}, "revision": 1, "old": 1, "new": 1}  # fmt: skip
+
+
+def outcomes(store: Store, usual: dict[str, Any], *, secret: bool) -> Iterator[tuple[str, list[str]]]:
+    """(call and parameter, all that the error says, and what is in it) of every call with every wrong value."""
+    for call, method, parameters in calls_of(store):
+        wanted = {p.name: usual.get(p.name, "x") for p in parameters if p.default is p.empty}
+        for one in parameters:
+            if secret and one.name not in SECRETS:
+                continue
+            for value in SECRET_VALUES if secret else PLAIN_VALUES:
+                given = wanted | {one.name: value}
+                ahead = [given.pop(p.name) for p in parameters if p.kind < p.KEYWORD_ONLY and p.name in wanted]
+                try:
+                    with store.transaction():
+                        found = method(*ahead, **given)
+                        list(found) if inspect.isgenerator(found) else None
+                        raise ZeroDivisionError  # nothing of it stays
+                except ZeroDivisionError:
+                    continue
+                except HoldfastError as error:
+                    yield f"{call}({one.name}={type(value).__name__})", list(all_said(error))
+                except (TypeError, AttributeError, ValueError, LookupError):
+                    continue  # a wrong kind of argument that Python itself refuses
+
+
+def all_said(error: BaseException | None) -> Iterator[str]:
+    """An error and what it came of, with all that they hold."""
+    while error is not None:
+        held = (error, error.args, getattr(error, "fields", ""), getattr(error, "remedy", ""))
+        yield " ".join([type(error).__name__, *map(str, held)])
+        if error.__context__ is not None and error.__context__ is not error.__cause__:
+            yield from all_said(error.__context__)
+        error = error.__cause__
+
+
+@pytest.mark.parametrize("secret", [True, False], ids=["said in the call", "kept in the store"])
+def test_no_error_of_any_call_nor_what_it_came_of_nor_a_log_says_a_secret(secret: bool, said: list[str]) -> None:
+    with holdfast.memory(actor=Actor(f"{MARK} actor")) as store:
+        usual = full(store)
+        told = [(call, text) for call, texts in outcomes(store, usual, secret=secret) for text in texts]
+    assert len(told) > 100
+    assert [one for one in told if MARK in one[1]] == []
+    assert [one for one in said if MARK in one] == []

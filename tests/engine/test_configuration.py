@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +40,14 @@ def test_an_argument_wins_over_the_environment_that_over_the_store_and_that_over
         told = configuration.found(one.name, argument, root=str(root))
         return told.value, told.origin
 
+    lowest = one.low
     assert found() == (one.default, "default")
     with holdfast.open(root) as store:
-        assert store.configuration.set(one.name, 3).value == 3
-    assert found() == (3, "store")
-    monkeypatch.setenv(one.environment, "2")
-    assert found() == (2, "environment")
-    assert found(1) == (1, "argument")
+        assert store.configuration.set(one.name, lowest + 3).value == lowest + 3
+    assert found() == (lowest + 3, "store")
+    monkeypatch.setenv(one.environment, str(lowest + 2))
+    assert found() == (lowest + 2, "environment")
+    assert found(lowest + 1) == (lowest + 1, "argument")
     monkeypatch.setenv(one.environment, "")
     with holdfast.open(root) as store:
         assert store.configuration.unset(one.name).origin == "default"
@@ -66,6 +70,8 @@ def test_a_bad_value_in_the_environment_is_refused_by_name(
     ("variable", "act"),
     [("HOLDFAST_LOCK_WAIT", lambda s: None), ("HOLDFAST_PACK_UP_TO", lambda s: None),
      ("HOLDFAST_CACHE_KIB", lambda s: None), ("HOLDFAST_BUSY_TIMEOUT_MS", lambda s: None),
+     ("HOLDFAST_COMPRESSION_LEVEL", lambda s: None), ("HOLDFAST_SEGMENT_BYTES", lambda s: None),
+     ("HOLDFAST_SYNC_WITHIN", lambda s: None),
      ("HOLDFAST_GRACE", lambda s: s.gc()), ("HOLDFAST_REPACK_FROM", lambda s: s.gc()),
      ("HOLDFAST_HANDS", lambda s: s.add(__file__))],
 )  # fmt: skip
@@ -128,6 +134,45 @@ def test_who_may_only_read_sets_nothing(root: Path) -> None:
         assert {one.name for one in store.configuration.list()} == {one.name for one in STORED}
         with pytest.raises(ReadOnlyError):
             store.configuration.set("hands", 1)
+
+
+def test_a_smaller_segment_begins_the_next_sooner_and_syncs_may_come_sooner_only(root: Path) -> None:
+    with holdfast.open(root) as store:
+        store.configuration.set("segment_bytes", 4096)
+        store.configuration.set("sync_within_s", 0.05)
+        for more in (5.01, 0.0):
+            with pytest.raises(InvalidValueError):
+                store.configuration.set("sync_within_s", more)
+    with holdfast.open(root) as store:
+        assert store._handle.sync_s == 0.05
+        for number in range(40):
+            store.put(f"a{number}", "x", message="y" * 200)
+        deadline = time.monotonic() + 60
+        while store._handle.journal.unsynced_bytes:
+            assert time.monotonic() < deadline, "nothing was synced"
+            time.sleep(0.02)
+    assert len(os.listdir(root / "journal")) > 2
+    assert holdfast.fsck(root).findings == ()
+
+
+def test_a_level_of_compression_counts_for_a_process_and_digests_stay(root: Path) -> None:
+    program = (
+        "import sys, pathlib, holdfast\n"
+        "text = b''.join(one.read_bytes() for one in sorted(pathlib.Path(sys.argv[2]).glob('*.md')))\n"
+        "with holdfast.open(sys.argv[1]) as store:\n"
+        "    made = store.put('a', text)\n"
+        "    print(made.revision.digest, store._handle.index.physical.place(made.revision.digest).stored_bytes)\n"
+        "    store.artifacts.delete('a'); store.artifacts.purge('a'); store.gc(grace_s=0); store.gc(grace_s=0)\n"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", program, str(root), str(ROOT / "docs")], capture_output=True, text=True, check=True,
+            env={**os.environ, "HOLDFAST_COMPRESSION_LEVEL": level, "PYTHONPATH": str(ROOT / "src")},
+        ).stdout.split()
+        for level in ("1", "9")
+    ]  # fmt: skip
+    assert found[0][0] == found[1][0]
+    assert int(found[1][1]) < int(found[0][1])
 
 
 def test_every_variable_that_the_program_reads_is_in_the_table() -> None:

@@ -18,7 +18,7 @@ import holdfast
 from holdfast import Store, field
 from holdfast.engine import open as opening
 from holdfast.engine.settings import Settings
-from holdfast.errors import ContractViolationError, InvalidDigestError, InvalidQueryError
+from holdfast.errors import ContractViolationError, InvalidDigestError, InvalidInputError, InvalidQueryError
 from holdfast.index.select import declared, finding
 from holdfast.testing.clock import FixedClock
 from holdfast.values import canon, query
@@ -553,3 +553,11 @@ def test_the_newest_of_a_collection_come_newest_first_whatever_lies_in_others(st
     first = store.artifacts.page(under="b", order="-created", limit=2)
     second = store.artifacts.page(under="b", order="-created", limit=2, token=first.token)
     assert [one.name for one in (*first.items, *second.items)] == found
+
+
+def test_a_page_without_a_limit_and_a_plan_for_an_order_there_is_not_are_refused(filled: Store) -> None:
+    for ask in (filled.relationships.page, filled.runs.page):
+        with pytest.raises(InvalidInputError):
+            ask(limit=None)
+    with pytest.raises(InvalidQueryError):
+        filled.artifacts.explain(order="colour")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -89,10 +90,10 @@ def _stage(handle: Handle, source: Source, *, durable: bool, cutter: Cutter | No
 
 def utf8(text: str) -> bytes:
     """Text as content; InvalidValueError for a lone surrogate."""
-    try:
+    with contextlib.suppress(UnicodeEncodeError):
         return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InvalidValueError("the text has a lone surrogate", where="content", reason="surrogate") from error
+    # Raised here and not where it was caught: Python's own error would bring the text along.
+    raise InvalidValueError("the text has a lone surrogate", where="content", reason="surrogate")
 
 
 def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True, cutter: Cutter | None = None) -> Incoming:

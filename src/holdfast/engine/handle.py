@@ -79,6 +79,7 @@ class Handle:
     users: HandlesLock | RamLock
     actor: Actor
     wait_s: float
+    sync_s: float = SYNC_EVERY_S
     read_only: bool = False
     opened: Opened = field(default_factory=Opened)
     clock: Clock = field(default_factory=SystemClock)
@@ -155,11 +156,11 @@ class Handle:
         return _Watching(self)
 
     def keep_synced(self) -> None:
-        """See to it that what was written to journal and packs is synced within SYNC_EVERY_S seconds."""
+        """See to it that what was written to journal and packs is synced within `sync_s` seconds."""
         if self._syncer is None and not self.read_only and not ram.holds(self.root):
             reference = weakref.ref(self)
             self._syncer = threading.Thread(
-                target=_sync_regularly, args=(reference, self._stop), name="holdfast-sync", daemon=True
+                target=_sync_regularly, args=(reference, self._stop, self.sync_s), name="holdfast-sync", daemon=True
             )
             self._syncer.start()
 
@@ -283,8 +284,8 @@ def handle_on(root: str) -> Handle | None:
     return None
 
 
-def _sync_regularly(reference: weakref.ref[Handle], stop: threading.Event) -> None:
-    while not stop.wait(SYNC_EVERY_S):
+def _sync_regularly(reference: weakref.ref[Handle], stop: threading.Event, every_s: float) -> None:
+    while not stop.wait(every_s):
         handle = reference()
         if handle is None or handle._dead:  # noqa: SLF001
             return

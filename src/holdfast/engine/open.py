@@ -267,11 +267,12 @@ def _handle(
         blobs=(settings.parts and settings.parts.blobs)
         or ChunkedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
         index=index,
-        journal=Journal(root, disk),
+        journal=Journal(root, disk, segment_bytes=settings.segment_bytes),
         writer=writer,
         users=users,
         actor=settings.actor,
         wait_s=settings.wait_s,
+        sync_s=settings.sync_s,
         read_only=settings.read_only,
         opened=opened,
         clock=settings.clock,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.disk import Disk
 from holdfast.errors import InvalidValueError
+from holdfast.journal import SEGMENT_BYTES
 from holdfast.values import canon
 from holdfast.values.change import ACTOR_KINDS, Actor
 from holdfast.values.frozen import dataclass
@@ -24,7 +25,8 @@ class Settings:
 
     `pack_up_to`: content of up to so many bytes goes into packs, 0: none does; None: as usual. `index`: URL of an index
     on a server; None: it is a file of the store. `parts`: a blob store or an index that somebody else has written;
-    None: as the environment says. `tenant`: whose records are shown and written; None: all.
+    None: as the environment says. `segment_bytes`, `sync_s`: see docs/configuration.md. `tenant`: whose records are
+    shown and written; None: all.
     """
 
     actor: Actor
@@ -33,6 +35,8 @@ class Settings:
     clock: Clock = field(default_factory=SystemClock)
     disk: Disk = field(default_factory=Disk)
     pack_up_to: int | None = None
+    segment_bytes: int = SEGMENT_BYTES
+    sync_s: float = 5.0
     index: str | None = None
     parts: Parts | None = None
     tenant: str | None = None

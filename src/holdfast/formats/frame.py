@@ -8,12 +8,15 @@ a frame is read here, and only then is the library asked to decompress it.
 from __future__ import annotations
 
 import enum
+import functools
+import os
 import threading
 from collections.abc import Sequence
 
 import zstandard
 
 from holdfast.errors import BlobDamagedError
+from holdfast.values import configuration
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 EMPTY = bytes.fromhex("28b52ffd240001000099e9d851")
@@ -120,12 +123,23 @@ def _own(effort: Effort, *, far: bool) -> zstandard.ZstdCompressor:
 
 def _compressor(effort: Effort, *, far: bool) -> zstandard.ZstdCompressor:
     if not far:
-        return zstandard.ZstdCompressor(level=int(effort), write_checksum=True, write_content_size=True)
+        level = _normal_level() if effort is Effort.NORMAL else int(effort)
+        return zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
     wanted = zstandard.ZstdCompressionParameters(
         compression_level=_FAR_LEVEL, window_log=_DENSE_WINDOW_LOG, enable_ldm=True, write_checksum=True,
         write_content_size=True,
     )  # fmt: skip
     return zstandard.ZstdCompressor(compression_params=wanted)
+
+
+@functools.cache
+def _normal_level() -> int:
+    """As is set for this process (docs/configuration.md). One level for all of it: the same content, the same bytes."""
+    one = configuration.setting("compression_level")
+    said = os.environ.get(one.environment)
+    level = configuration.parsed(one, said, one.environment) if said else int(Effort.NORMAL)
+    assert isinstance(level, int)
+    return level
 
 
 def head(data: bytes | memoryview) -> tuple[int, int]:

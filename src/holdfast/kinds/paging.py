@@ -45,8 +45,7 @@ class Answer(Generic[R]):
 
     def page(self, limit: int, token: str | None) -> Page[R]:
         """Up to `limit` records from where `token` says."""
-        size = _checked_limit(limit)
-        assert size is not None
+        size = _positive(limit)
         stream = self._stream(self._start() if token is None else self._decode(token), size + 1)
         found = list(islice(stream, size + 1))
         more = len(found) > size
@@ -98,7 +97,11 @@ def answer(
 
 
 def _checked_limit(limit: int | None) -> int | None:
-    if limit is not None and (type(limit) is not int or limit < 1):
+    return None if limit is None else _positive(limit)
+
+
+def _positive(limit: object) -> int:
+    if type(limit) is not int or limit < 1:
         raise InvalidValueError(
             f"limit is {limit!r}", where="limit", reason="not positive", remedy="Give a whole number from 1 on."
         )

@@ -130,7 +130,8 @@ def _check(value: JSON, where: str, depth: int) -> bool:
         big = False
         for key, item in value.items():
             if type(key) is not str:
-                raise InvalidValueError(f"{where} has the key {key!r}, not a str", where=where, reason="key")
+                raise InvalidValueError(f"{where} has a key that is a {type(key).__name__}, not a str", where=where,
+                                        reason="key")  # fmt: skip
             _check_text(key, where)
             big |= _check(item, f"{where}.{key}", depth + 1)
         return big
@@ -141,12 +142,8 @@ def _check(value: JSON, where: str, depth: int) -> bool:
 
 
 def _check_text(text: str, where: str) -> None:
-    if text.isascii():
-        return
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InvalidValueError(f"{where} has a lone surrogate", where=where, reason="surrogate") from error
+    if not (text.isascii() or _encodes(text)):  # raised here: Python's own error would bring the text along
+        raise InvalidValueError(f"{where} has a lone surrogate", where=where, reason="surrogate")
 
 
 def _dump_big(value: JSON) -> str:

@@ -82,6 +82,20 @@ TABLE = (
         environment="HOLDFAST_PACK_UP_TO", stored=True, high=65_536,
     ),
     Setting(
+        "compression_level", "count", 3,
+        "zstd level of content as it is put, from quick to small; what `repack` writes has its own",
+        environment="HOLDFAST_COMPRESSION_LEVEL", low=1, high=19,
+    ),
+    Setting(
+        "segment_bytes", "bytes", 16_777_216, "a file of the journal with so many bytes is sealed, and the next begins",
+        environment="HOLDFAST_SEGMENT_BYTES", stored=True, low=4_096, high=1 << 30,
+    ),
+    Setting(
+        "sync_within_s", "seconds", 5.0,
+        "journal and packs are synced this long after a write at the latest; until then the index has the durable copy",
+        environment="HOLDFAST_SYNC_WITHIN", stored=True, low=0.05, high=5.0,
+    ),
+    Setting(
         "repack_from", "bytes", 67_108_864,
         "`gc` [repacks](repack.md) once so many bytes of content were added; 0: only `holdfast repack` does",
         environment="HOLDFAST_REPACK_FROM", stored=True, high=1 << 62,

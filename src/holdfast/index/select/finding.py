@@ -147,9 +147,7 @@ class Finder:
         self, condition: Condition | None, order: Order, *, limit: int, token: str | None = None, deleted: bool = False
     ) -> Page[Artifact]:
         """Up to `limit` artifacts from where `token` says, in a total order; the token of the next page."""
-        if order.field not in ORDERS:
-            raise InvalidQueryError(f"artifacts are not ordered by {order.field!r}", query=order.field, reason="order",
-                                    remedy=f"Orders: {', '.join(ORDERS)}.")  # fmt: skip
+        _check_order(order)
         with self._declared.lookups.sights.held():
             return self._page(condition, order, limit=limit, token=token, deleted=deleted)
 
@@ -201,6 +199,7 @@ class Finder:
 
     def explain(self, condition: Condition | None, order: Order, *, deleted: bool = False) -> Plan:
         """How `page` would ask for the first of them."""
+        _check_order(order)
         wanted = None if condition is None else checked(condition)
         sql, parameters = self._query(wanted, order, None, deleted=deleted, limit=_FETCH)
         return plans.read(self._db, sql, parameters, self._declared.fields())
@@ -350,3 +349,9 @@ def _decode(token: str, order: Order) -> list[Any]:
     except (ValueError, TypeError) as error:
         raise InvalidQueryError(f"not a page token of this query: {error}", query=token, reason="token") from error
     return list(position)
+
+
+def _check_order(order: Order) -> None:
+    if order.field not in ORDERS:
+        raise InvalidQueryError(f"artifacts are not ordered by {order.field!r}", query=order.field, reason="order",
+                                remedy=f"Orders: {', '.join(ORDERS)}.")  # fmt: skip
