@@ -134,7 +134,7 @@ class _Taking:
     # -- checking ----------------------------------------------------------------------------------------------------
 
     def _refuse_what_is_none(self, document: str, what: str) -> None:
-        """Before anything else: the folder named by mistake may be a whole disk, and looking through it takes an hour."""
+        """Before anything else: the folder named by mistake may be a whole disk, and reading it takes an hour."""
         if self._ground.look((), document.encode()) is None:
             self._problems.tell(f"{document} is missing: this is no {what}")
         self._problems.end()
