@@ -22,6 +22,7 @@ ONLY_OF_A_FILE = {
     "test_rows_that_are_not_what_was_written_are_refused_in_bulk_too": "edits the file",
     "test_what_another_process_wrote_is_seen_by_the_next_call": "the process opens the folder; see tests/index",
     "test_reading_one_asks_the_index_once_and_a_second_time_not_at_all": "listens to SQLite's statements",
+    "test_puts_of_another_handle_cost_no_look_at_collections": "listens to SQLite's statements",
     "test_relationships_outlive_the_handle_and_the_index": "removes the file",
     "test_runs_outlive_the_handle_and_the_index": "removes the file",
     "test_a_lost_search_file_is_made_anew_and_a_reader_does_without": "removes the file of the full text",

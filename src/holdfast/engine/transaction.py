@@ -2,8 +2,9 @@
 
 Order of the durable steps (DESIGN, section 3):
 1. content is staged, no lock held            (content.py)
-2. the writer lock; index and journal level   (recover.level)
-3. BEGIN IMMEDIATE; the kinds read, check their rules and make changes
+2. the writer lock; BEGIN IMMEDIATE; index and journal are seen to be level (recover.found_level). If they are not, the
+   transaction is given up, they are made so (recover.level), and it begins again
+3. the kinds read, check their rules and make changes
 4. staged content is published: names durable, then its row
 5. changes are applied by the reducers; the transaction is appended to the index's chain; COMMIT
 6. the same bytes are appended to the journal, for which space was claimed before COMMIT

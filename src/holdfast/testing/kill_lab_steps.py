@@ -20,7 +20,7 @@ write temporary (in transaction)        | staging in an open transaction: nothin
 half write temporary (in transaction)   | staging in an open transaction: half of a write done
 fsync temporary (in transaction)        | staged in an open transaction, before its sync
 hold writer lock (locked)               | writer lock held, nothing looked at | put history relations runs transaction
-begin index (locked)                    | index and journal level, before BEGIN
+begin index (locked)                    | before BEGIN, index and journal not looked at
 mkdir blob folder (in transaction)      | after BEGIN: before a folder for blobs is made | put transaction
 link blob (in transaction)              | after BEGIN: staged, before the blob gets its name
 fsync_dir blobs (in transaction)        | blob linked, the folder above its folder not synced
