@@ -104,8 +104,6 @@ class _Own(threading.local):
     held: Sight | None = None
     sight: Sight | None = None
     steady: Sight | None = None
-    connection: sqlite3.Connection | None = None
-    mark: object = None
 
 
 class Held:
@@ -173,13 +171,13 @@ class Sights:
 
     def committed(self) -> None:
         """What this thread changed is committed, and changes the version by nothing but the count of changes."""
-        version = self._own.known
+        version = getattr(self._own, "known", None)
         if version is not None:
             self._own.sight = self._moved((self._epoch, version, self._db.raw().total_changes))
 
     def _moved(self, version: tuple[int, int, int] | None) -> Sight:
         """An empty sight; it knows where collections lie if this thread's transaction has changed none."""
-        sight, steady = Sight(version), self._own.steady
+        sight, steady = Sight(version), getattr(self._own, "steady", None)
         if steady is not None:
             sight.folders, sight.ways, sight.barren = steady.folders, steady.ways, steady.barren
         return sight
@@ -187,11 +185,11 @@ class Sights:
     def token(self) -> Token | None:
         """Names what this thread can see: the same as before only if nobody has committed or changed a row since."""
         connection = self._db.raw()
-        known = self._own.known if connection.in_transaction else None
+        known = getattr(self._own, "known", None) if connection.in_transaction else None
         if connection.in_transaction and known is None:
             return None
         version = self._version(connection) if known is None else known
-        if self._own.connection is not connection:
+        if getattr(self._own, "connection", None) is not connection:
             self._own.connection, self._own.mark = connection, object()
         return (self._own.mark, self._epoch, version, connection.total_changes)
 
