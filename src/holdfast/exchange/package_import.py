@@ -114,6 +114,7 @@ class _Taking:
         self._folders: list[Steps] = []
 
     def run(self, *, bagged: bool, dry_run: bool) -> TakenReport:
+        self._refuse_what_is_none(bag.DECLARATION if bagged else crate.DOCUMENT, "bag" if bagged else "RO-Crate")
         sizes = self._survey()
         self._problems.end()
         base: Steps = (os.fsencode(bag.DATA),) if bagged else ()
@@ -131,6 +132,12 @@ class _Taking:
         return report
 
     # -- checking ----------------------------------------------------------------------------------------------------
+
+    def _refuse_what_is_none(self, document: str, what: str) -> None:
+        """Before anything else: the folder named by mistake may be a whole disk, and looking through it takes an hour."""
+        if self._ground.look((), document.encode()) is None:
+            self._problems.tell(f"{document} is missing: this is no {what}")
+        self._problems.end()
 
     def _survey(self) -> dict[Steps, int]:
         """All files with their sizes. Nothing but files and folders may be there."""

@@ -97,7 +97,8 @@ class BlobStoreConformance(BlobStoreTests):
             for offset in range(0, len(content), 50_000):
                 try:
                     with contextlib.closing(again.open(digest)) as reader:
-                        assert reader.read_at(offset, 50_000) == content[offset : offset + 50_000]
+                        is_right = reader.read_at(offset, 50_000) == content[offset : offset + 50_000]
+                    assert is_right, f"50,000 bytes at {offset} are not what went in"  # not shown: too long to compare
                 except BlobDamagedError:
                     refused += 1
         assert refused
