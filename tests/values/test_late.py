@@ -24,15 +24,14 @@ class Box(Late):
         return self.width * self.height
 
 
-_SET = late.setters(Box)
+_set_width, _set_height = late.setters(Box)
 
 
 def _measure(box: Box, name: str, known: tuple[Any, ...]) -> None:
     _, asked, width, height = known
     asked.append(name)
-    _SET["width"](box, width)
-    _SET["height"](box, height)
-    late.done(box)
+    _set_width(box, width)
+    _set_height(box, height)
 
 
 def _box(width: int, height: int) -> tuple[Box, list[str]]:

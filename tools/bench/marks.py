@@ -103,6 +103,9 @@ SERVED = ("put", "put_eight", *QUERIES)
 SERVED_PUT = 3.0
 """How many times the time of the same rows through psycopg alone a put may take: it also writes content and journal."""
 
+FLOORS = ("id", "newest")
+"""What is also measured with a look at each record, and by SQLite alone on the tables that we keep."""
+
 REVISED = {"checkpoint": "ten checkpoints of 256 MiB, edited", "growing": "a log of 1 to 200 MB, 100 snapshots"}
 
 STEPS = (
@@ -168,6 +171,8 @@ STEPS = (
     Step("many", OURS, "{queries} make {million} {raw} {artifacts}", cold=False, once=True, keeps="{million}"),
     *(Step(f"ours-{query}", OURS, f"{{queries}} ours {{million}} {query}", cold=False) for query in QUERIES),
     *(Step(f"raw-{query}", "SQLite, nothing checked", f"{{queries}} raw {{raw}} {query}", cold=False) for query in QUERIES),
+    *(Step(f"ours-{query}-read", OURS + ", four fields of each looked at", f"{{queries}} ours {{million}} {query}-read", cold=False) for query in FLOORS),
+    *(Step(f"floor-{query}", "SQLite, our four tables, nothing checked", f"{{queries}} floor {{million}} {query}", cold=False) for query in FLOORS),
     # The same of ten thousand: what the number of artifacts costs.
     Step("few", OURS, "{queries} make {few} {few}.raw 10000", cold=False, once=True),
     *(Step(f"few-{query}", OURS + ", among 10,000", f"{{queries}} ours {{few}} {query}", cold=False) for query in QUERIES),
@@ -222,6 +227,10 @@ MARKS = (
     Mark("P9 served eight", "eight writers together there, puts a second", "served-put_eight", ("psycopg-put_eight",), of=rate, limit=1 / SERVED_PUT, rising=True, unit="/s"),
     *(Mark(f"P10 served {query}", f"among 10,000 in PostgreSQL: {query}", f"served-{query}", (f"psycopg-{query}",), of=p50, limit=limit, unit="ms")
       for query, limit in QUERIES.items()),
+    *(Mark(f"P10 {query} looked at", f"many artifacts: {query}, four fields of each record looked at", f"ours-{query}-read", (f"raw-{query}",),
+           of=p50, limit=QUERIES[query], unit="ms") for query in FLOORS),
+    *(Mark(f"P10 {query} floor", f"the same by SQLite alone on our tables, nothing checked: {query}", f"floor-{query}", (f"raw-{query}",),
+           of=p50, limit=QUERIES[query], unit="ms") for query in FLOORS),
     Mark("P4 packed", "read all small ones one by one, after repack", "repacked-read", ("git-read",), of=rate, limit=0.6, rising=True, unit="/s"),
     Mark("P4 packed bulk", "the same in bulk", "repacked-bulk", ("git-read",), of=rate, limit=1.2, rising=True, unit="/s"),
     Mark("P11", "peak memory, small files", "add", of=memory, limit=150, unit="MB"),

@@ -3,6 +3,11 @@
     python tools/bench/queries.py make STORE RAW ARTIFACTS     fill a store, and a bare table with the same facts
     python tools/bench/queries.py ours STORE QUERY             middle and slowest of many calls, as JSON
     python tools/bench/queries.py raw RAW QUERY                the same of the bare table
+    python tools/bench/queries.py floor STORE QUERY            the same of the store's own rows, nothing checked
+
+Records are worked out when they are looked at: `newest-read` and `id-read` ask as `newest` and `id`, and look at path,
+digest, time and metadata of each record. `floor` fetches the rows of the four tables that make an artifact by SQLite
+alone, and makes one tuple of each: nobody who keeps these tables can be quicker. The bare table has one row for each.
 
 Queries: id, name, digest, newest (50 of a collection), metadata (a filter that a fiftieth of a thousandth meets),
 search (20 of the first 100,000 texts, without snippets). The bare table has an index for each; nothing in it is
@@ -24,10 +29,15 @@ from typing import Any
 
 import holdfast
 from holdfast import Store, field
+from holdfast.index.select.artifacts import COLUMNS, OTHERS
 
 EACH = 1_000
 TEXTS = 100_000
-CALLS = {"id": 5_000, "name": 5_000, "digest": 2_000, "newest": 500, "metadata": 500, "search": 100}
+CALLS = {
+    "id": 5_000, "name": 5_000, "digest": 2_000, "newest": 500, "metadata": 500, "search": 100,
+    "id-read": 5_000, "newest-read": 500,
+}  # fmt: skip
+READ = "-read"
 TABLES = """
 CREATE TABLE artifact (id INTEGER PRIMARY KEY, name TEXT, digest BLOB, type TEXT, size INTEGER, created REAL,
                        metadata TEXT, collection INTEGER);
@@ -102,6 +112,7 @@ def ours(store: str, query: str) -> None:
         (last,) = opened.find(order="-created", limit=1)
         count = 1 + int(last.name[4:11])
         numbers = _numbers(query, count)
+        query, looks = query.removesuffix(READ), query.endswith(READ)
         records = [opened.get(path_of(number)) for number in numbers] if query in ("id", "digest") else []
         calls: dict[str, tuple[Callable[[Any], object], list[Any]]] = {
             "id": (opened.get, [f"id:{one.id}" for one in records]),
@@ -120,9 +131,37 @@ def ours(store: str, query: str) -> None:
         if query in ("id", "name"):
             # Opened anew, so that nothing which was looked up above is remembered.
             with holdfast.open(store, read_only=True) as fresh:
-                timed(fresh.get, calls[query][1])
+                timed(_looking(lambda ref: [fresh.get(ref)]) if looks else fresh.get, calls[query][1])
             return
-        timed(*calls[query])
+        call, asked = calls[query]
+        timed(_looking(call) if looks else call, asked)
+
+
+def _looking(call: Callable[[Any], Any]) -> Callable[[Any], object]:
+    """The call, and a look at what it gave."""
+    return lambda asked: [(one.path, one.digest, one.updated_at, one.metadata) for one in call(asked)]
+
+
+def floor(store: str, query: str) -> None:
+    """The rows that a call has to read, by SQLite alone."""
+    index = sqlite3.connect(f"file:{store}/index.sqlite3?mode=ro", uri=True)
+    (last,) = index.execute("SELECT max(key) FROM artifact").fetchone()
+    calls = {
+        "id": (
+            f"SELECT {COLUMNS} FROM record r CROSS JOIN artifact t1 ON t1.key = r.key {OTHERS} WHERE r.id = ?",
+            "r.id",
+        ),
+        "newest": (
+            f"""SELECT {COLUMNS} FROM (SELECT key FROM artifact WHERE collection = ? AND live = 1 ORDER BY key DESC
+                LIMIT 50) k CROSS JOIN artifact t1 ON t1.key = k.key {OTHERS}""",
+            "a.collection",
+        ),
+    }
+    sql, cell = calls[query]
+    some = f"SELECT {cell} FROM artifact a JOIN record r ON r.key = a.key WHERE a.key >= ? LIMIT 1"
+    rnd = random.Random(query)
+    asked = [index.execute(some, (rnd.randrange(last),)).fetchone()[0] for _ in range(CALLS[query])]
+    timed(lambda one: index.execute(sql, (one,)).fetchall(), asked)
 
 
 def raw(path: str, query: str) -> None:
@@ -158,4 +197,4 @@ def _asked(numbers: list[int]) -> list[str]:
 
 
 if __name__ == "__main__":
-    {"make": make, "ours": ours, "raw": raw}[sys.argv[1]](*sys.argv[2:])
+    {"make": make, "ours": ours, "raw": raw, "floor": floor}[sys.argv[1]](*sys.argv[2:])

@@ -97,6 +97,9 @@ def _is_plain(value: JSON, depth: int) -> bool:
         elif kind is int:
             if not -_BIG <= item <= _BIG:
                 return False
+        elif kind is float:
+            if not math.isfinite(item):
+                return False
         elif kind not in _SCALARS and (kind not in (dict, list) or depth >= _SHALLOW or not _is_plain(item, depth + 1)):
             return False
     return True

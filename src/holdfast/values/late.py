@@ -25,8 +25,7 @@ class Late:
             if name not in self.__dataclass_fields__:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             late = _late_of(self)
-            if late is not None:
-                late[0](self, name, late)
+            late[0](self, name, late)
             return object.__getattribute__(self, name)
 
 
@@ -42,20 +41,6 @@ def waiting(cls: Any, late: tuple[Any, ...]) -> Any:
     return made
 
 
-def done(record: Late) -> None:
-    """All fields are set: what they were made of may go."""
-    _set_late(record, None)
-
-
-def setters(cls: type) -> dict[str, Any]:
-    """What sets a field of a record, by name. A slot can be set, whatever the class says of setting attributes."""
-    return {name: vars(cls)[name].__set__ for name in vars(cls)["__slots__"]}
-
-
-def is_set(cls: type, record: Late, name: str) -> bool:
-    """Whether a field has its value already."""
-    try:
-        vars(cls)[name].__get__(record)
-    except AttributeError:
-        return False
-    return True
+def setters(cls: type) -> list[Any]:
+    """What sets each field of a record, in order. A slot can be set, whatever the class says of setting attributes."""
+    return [vars(cls)[name].__set__ for name in vars(cls)["__slots__"]]

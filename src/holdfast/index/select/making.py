@@ -27,7 +27,15 @@ _NO_FACTS = FileFacts()
 _AT = 18
 """Where in a row of artifacts.COLUMNS the columns of the revision begin."""
 
-_SET, _SET_REVISION = late.setters(Artifact), late.setters(Revision)
+(
+    _set_id, _set_path, _set_path_bytes, _set_name, _set_name_bytes, _set_collection_id, _set_type, _set_status,
+    _set_tags, _set_revision, _set_created_at, _set_updated_at, _set_deleted_at, _set_tenant, _set_owner,
+) = late.setters(Artifact)  # fmt: skip
+(
+    _set_artifact_id, _set_number, _set_digest, _set_size, _set_media_type, _set_metadata, _set_written_at, _set_actor,
+    _set_seq, _set_previous_digest, _set_message, _set_source, _set_file, _set_run_id, _set_state,
+) = late.setters(Revision)  # fmt: skip
+"""In the order of their fields: a call of each sets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,46 +95,47 @@ class Maker:
 def _fill(made: Artifact, name: str, known: tuple[Any, ...]) -> None:
     """Set the newest revision of an artifact, which waits in turn; or all other fields."""
     _, row, company, tags, created, updated, deleted, written, before, run = known
+    artifact_id = moment.id_text(row[10])
     if name == "revision":
-        facts = (row[_AT:], moment.id_text(row[10]), company.media_type, company.source)
-        _SET["revision"](made, waiting(Revision, (_fill_revision, *facts, written, before, run)))
-        other = "path"
-    else:
-        folder, text, stray = company.folder, row[2], row[3]
-        raw = stray or text.encode("utf-8")
-        path, path_raw = text, raw
-        if folder.names:
-            path, path_raw = f"{folder.text}/{text}", folder.raw + b"/" + raw
-        _fields(made, _SET, (
-            ("id", moment.id_text(row[10])), ("path", path), ("path_bytes", path_raw), ("name", text),
-            ("name_bytes", raw), ("collection_id", folder.id), ("type", company.type), ("status", company.status),
-            ("tags", tags), ("created_at", created), ("updated_at", updated), ("deleted_at", deleted),
-            ("tenant", company.tenant), ("owner", company.owner),
-        ))  # fmt: skip
-        other = "revision"
-    if late.is_set(Artifact, made, other):
-        late.done(made)
+        facts = (row[_AT:], artifact_id, company.media_type, company.source, written, before, run)
+        _set_revision(made, waiting(Revision, (_fill_revision, *facts)))
+        return
+    folder, text, stray = company.folder, row[2], row[3]
+    raw = stray or text.encode("utf-8")
+    inside = folder.names
+    _set_id(made, artifact_id)
+    _set_path(made, f"{folder.text}/{text}" if inside else text)
+    _set_path_bytes(made, folder.raw + b"/" + raw if inside else raw)
+    _set_name(made, text)
+    _set_name_bytes(made, raw)
+    _set_collection_id(made, folder.id)
+    _set_type(made, company.type)
+    _set_status(made, company.status)
+    _set_tags(made, tags)
+    _set_created_at(made, created)
+    _set_updated_at(made, updated)
+    _set_deleted_at(made, deleted)
+    _set_tenant(made, company.tenant)
+    _set_owner(made, company.owner)
 
 
 def _fill_revision(made: Revision, name: str, known: tuple[Any, ...]) -> None:
-    """Set the digest of a revision, or its metadata, for conditions look at these; or all other fields."""
+    """Set the metadata of a revision, which has to be parsed; or all other fields."""
     _, row, artifact_id, media_type, source, written, before, run = known
-    if name == "digest":
-        _SET_REVISION[name](made, PREFIX + row[15].hex())
-    elif name == "metadata":
-        _SET_REVISION[name](made, canon.canonical(row[5]) if row[5] else {})
-    else:
-        _fields(made, _SET_REVISION, (
-            ("artifact_id", artifact_id), ("number", row[2]), ("size", row[16]), ("media_type", media_type),
-            ("created_at", written.when), ("actor", written.who), ("seq", row[0]), ("previous_digest", before),
-            ("message", row[6] or ""), ("source", source + (row[8] or "")),
-            ("file", _NO_FACTS if row[9] is row[10] is None else FileFacts(row[9], row[10])), ("run_id", run),
-            ("state", _STATES[row[12]]),
-        ))  # fmt: skip
-    if all(late.is_set(Revision, made, other) for other in ("seq", "digest", "metadata")):
-        late.done(made)
-
-
-def _fields(made: object, setters: dict[str, Any], values: tuple[tuple[str, Any], ...]) -> None:
-    for name, value in values:
-        setters[name](made, value)
+    if name == "metadata":
+        _set_metadata(made, canon.canonical(row[5]) if row[5] else {})
+        return
+    _set_artifact_id(made, artifact_id)
+    _set_number(made, row[2])
+    _set_digest(made, PREFIX + row[15].hex())
+    _set_size(made, row[16])
+    _set_media_type(made, media_type)
+    _set_written_at(made, written.when)
+    _set_actor(made, written.who)
+    _set_seq(made, row[0])
+    _set_previous_digest(made, before)
+    _set_message(made, row[6] or "")
+    _set_source(made, source + (row[8] or ""))
+    _set_file(made, _NO_FACTS if row[9] is row[10] is None else FileFacts(row[9], row[10]))
+    _set_run_id(made, run)
+    _set_state(made, _STATES[row[12]])
