@@ -314,6 +314,12 @@ def test_no_password_and_no_value_gets_out_i11(
         told += [str(caught.value), repr(caught.value), str(caught.value.fields), str(caught.value.remedy)]
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__
+    monkeypatch.setenv("HOLDFAST_INDEX", nowhere)
+    for call in (holdfast.open, holdfast.fsck, holdfast.rebuild, holdfast.recover, holdfast.repair, holdfast.doctor):
+        try:
+            told.append(repr(call(root)))
+        except HoldfastError as error:
+            told += [repr(error), str(error.fields), str(error.remedy)]
     index: Any = store._handle.index
     store.put(SECRET, "1", metadata={"k": SECRET})
     with pytest.raises(HoldfastError) as caught:

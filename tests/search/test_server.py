@@ -200,3 +200,21 @@ def test_no_vector_has_more_than_the_server_takes() -> None:
         places = [part.partition(":")[2].split(",") for one in found for part in one.split(" ")]
         assert max(map(len, places)) < 256
         assert max(int(place[:-1]) for one in places for place in one) < 16_384
+
+
+SHOWN = {
+    "the order of hits": None,  # it is no promise: only that both find the same
+    f"more than {LONGEST_BYTES:,} bytes": (
+        test_of_a_word_longer_than_the_server_keeps_only_the_beginning_can_be_asked_for_by_prefix
+    ),
+    "more than 128 times": test_a_phrase_that_says_one_word_more_than_128_times_may_be_missed_where_a_text_is_cut,
+}
+"""What a point of the page's list says, and the test above that shows it."""
+
+
+def test_the_page_lists_the_differences_that_are_shown_here_and_no_others() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "postgresql.md").read_text("utf-8")
+    listed = page.partition("What differs:")[2].partition("\n## ")[0].split("\n- ")[1:]
+    said = [" ".join(one.split()) for one in listed]
+    assert len(said) == len(SHOWN)
+    assert [words for words in SHOWN if not any(words in one for one in said)] == []

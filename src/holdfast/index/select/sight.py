@@ -227,7 +227,7 @@ class Sights:
 
     def _moved(self, version: tuple[int, int, int] | None) -> Sight:
         """An empty sight; it knows where collections lie if this thread's transaction has changed none."""
-        sight, steady = Sight(version), getattr(self._own, "steady", None)
+        sight, steady = Sight(version), self._own.steady
         if steady is not None:
             sight.take_places(steady)
         return sight
@@ -235,7 +235,7 @@ class Sights:
     def token(self) -> Token | None:
         """Names what this thread can see: the same as before only if nobody has committed or changed a row since."""
         connection = self._db.raw()
-        known = getattr(self._own, "known", None) if connection.in_transaction else None
+        known = self._own.known if connection.in_transaction else None
         if connection.in_transaction and known is None:
             return None
         version = self._version(connection) if known is None else known
