@@ -61,3 +61,12 @@ def test_off_nothing_is_wrapped_and_nothing_is_imported() -> None:
         " hasattr(Store, '__invariants__'), hasattr(Revision.__init__, '__wrapped__'))"
     )
     assert run(["-c", program], HOLDFAST_CONTRACTS="") == "[] False False\n"
+
+
+def test_the_kit_runs_with_promises_and_invariants_checked() -> None:
+    """On a store in memory, in a process of its own: what is checked stays checked."""
+    tests = Path(__file__).parents[1] / "conformance" / "test_backends.py"
+    program = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), "-k", "TestInMemory"]
+    told = run(program, HOLDFAST_CONTRACTS="on", PYTEST_ADDOPTS="")
+    assert " passed" in told
+    assert "failed" not in told

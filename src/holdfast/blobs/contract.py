@@ -2,12 +2,17 @@
 
 B-1  A blob is a sequence of bytes known by its digest; the store keeps one copy of it.
 B-2  `stage` takes bytes in, hashing and compressing as they stream by, in memory that does not grow with them.
-     With `durable=True` they survive power loss when it returns; with `durable=False` only after `settle`.
+     With `durable=True` they survive power loss when it returns; with `durable=False` only after `settle`. A source
+     may give fewer bytes than it is asked for, and takes the same room however it comes. One that fails is
+     StorageIOError with its words and the operation `read source`, one of text InvalidValueError; nothing is staged.
 B-3  Staged bytes are in nobody's way: no `stat`, `open` or `verify` sees them.
 B-4  After `publish` returns, the bytes and the name of every blob given survive power loss. Publishing what is
-     there already is no error: a good blob is kept as it is, a damaged one is set aside and replaced.
+     there already is no error: a good blob is kept as it is, a damaged one is set aside and replaced. What is not
+     durable yet is InvalidValueError that says `settle`, what was published or discarded, one that says
+     `no longer staged`: both before anything is published.
 B-5  `open` gives exactly the bytes that were staged, or raises BlobMissingError or BlobDamagedError. Never a wrong
-     byte: a whole read is checked against the digest, a ranged read against checked frames.
+     byte: a whole read is checked against the digest, a ranged read against checked frames. What is no digest is
+     InvalidInputError wherever one is asked for, a range before the start or of less than nothing InvalidValueError.
 B-6  `delete` makes a blob absent; deleting what is absent returns False.
 B-7  `discard` forgets staged bytes; it never touches published ones.
 B-8  `walk` is for maintenance only: correctness never depends on a listing, and nothing is ever renamed.

@@ -163,8 +163,9 @@ class BlobStoreTests(_Batches):
 
     def test_b2_a_source_of_text_is_refused(self, store: BlobStore) -> None:
         """B-2."""
-        with pytest.raises(InvalidValueError, match="binary"):
-            raise_remedy(lambda: store.stage(io.StringIO("text")))  # type: ignore[arg-type]
+        with pytest.raises(InvalidValueError):
+            store.stage(io.StringIO("text"))  # type: ignore[arg-type]
+        assert list(store.walk()) == []
 
     def test_b3_staged_bytes_are_not_there_yet(self, store: BlobStore) -> None:
         """B-3."""
@@ -316,12 +317,3 @@ class BlobStoreTests(_Batches):
         with pytest.raises(BlobMissingError):
             list(store.read_many([(known[0], None), (f"sha256:{hashlib.sha256(b'absent').hexdigest()}", None)]))
         assert list(store.read_many([])) == []
-
-
-def raise_remedy(call: object) -> None:
-    """Run `call`; an InvalidValueError comes out with its remedy as text."""
-    assert callable(call)
-    try:
-        call()
-    except InvalidValueError as error:
-        raise InvalidValueError(error.remedy) from error
