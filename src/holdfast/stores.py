@@ -56,8 +56,8 @@ def open_store(
     settings = Settings(
         actor_of(actor), wait_s=_wait(root, lock_wait_s), read_only=read_only, index=said.index, parts=said.parts,
         tenant=tenancy.checked(tenant), pack_up_to=configuration.value("pack_up_to", root=root),
-        segment_bytes=configuration.value("segment_bytes", root=root),
-        sync_s=configuration.value("sync_within_s", root=root),
+        segment_bytes=configuration.chosen("segment_bytes", root),
+        sync_s=configuration.chosen("sync_within_s", root),
     )  # fmt: skip
     configuration.value("compression_level")  # refused here, and not in the midst of a write
     if ram.holds(root):

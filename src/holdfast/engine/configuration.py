@@ -49,6 +49,12 @@ def found(name: str, argument: Any = None, *, root: str | None = None, disk: Dis
     return Configured(name, one.default, "default")
 
 
+def chosen(name: str, root: str) -> Any:
+    """The value that counts, or None where nobody chose one: what is usual then is for those who use it to say."""
+    one = found(name, root=root)
+    return None if one.origin == "default" else one.value
+
+
 def stored(root: str, disk: Disk) -> dict[str, Value]:
     """A store's own values; InvalidValueError if the file is not what `store_value` writes."""
     path = os.path.join(root, paths.CONFIG)

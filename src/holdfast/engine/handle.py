@@ -79,7 +79,7 @@ class Handle:
     users: HandlesLock | RamLock
     actor: Actor
     wait_s: float
-    sync_s: float = SYNC_EVERY_S
+    sync_s: float | None = None
     read_only: bool = False
     opened: Opened = field(default_factory=Opened)
     clock: Clock = field(default_factory=SystemClock)
@@ -159,8 +159,9 @@ class Handle:
         """See to it that what was written to journal and packs is synced within `sync_s` seconds."""
         if self._syncer is None and not self.read_only and not ram.holds(self.root):
             reference = weakref.ref(self)
+            every_s = SYNC_EVERY_S if self.sync_s is None else self.sync_s
             self._syncer = threading.Thread(
-                target=_sync_regularly, args=(reference, self._stop, self.sync_s), name="holdfast-sync", daemon=True
+                target=_sync_regularly, args=(reference, self._stop, every_s), name="holdfast-sync", daemon=True
             )
             self._syncer.start()
 

@@ -267,7 +267,7 @@ def _handle(
         blobs=(settings.parts and settings.parts.blobs)
         or ChunkedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
         index=index,
-        journal=Journal(root, disk, segment_bytes=settings.segment_bytes),
+        journal=_journal(root, settings),
         writer=writer,
         users=users,
         actor=settings.actor,
@@ -327,3 +327,9 @@ def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
             presence.look_again(handle)
     finally:
         handle.writer.release()
+
+
+def _journal(root: str, settings: Settings) -> Journal:
+    if settings.segment_bytes is None:
+        return Journal(root, settings.disk)
+    return Journal(root, settings.disk, segment_bytes=settings.segment_bytes)

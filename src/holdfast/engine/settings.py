@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from holdfast.disk import Disk
 from holdfast.errors import InvalidValueError
-from holdfast.journal import SEGMENT_BYTES
 from holdfast.values import canon
 from holdfast.values.change import ACTOR_KINDS, Actor
 from holdfast.values.frozen import dataclass
@@ -35,8 +34,8 @@ class Settings:
     clock: Clock = field(default_factory=SystemClock)
     disk: Disk = field(default_factory=Disk)
     pack_up_to: int | None = None
-    segment_bytes: int = SEGMENT_BYTES
-    sync_s: float = 5.0
+    segment_bytes: int | None = None
+    sync_s: float | None = None
     index: str | None = None
     parts: Parts | None = None
     tenant: str | None = None
