@@ -67,3 +67,10 @@ def test_snapshots_are_listed_and_taken_apart(theirs: Path, call: Any) -> None:
     assert call("snapshot", "take", "theirs.snapshot").code == 1
     assert call("snapshot", "take", "theirs.snapshot", "-f", "docs").code == 0
     assert call("snapshot", "ls", "top.txt").code == 1
+
+
+def test_the_log_says_who_made_first_what_a_merge_brought(theirs: Path, call: Any) -> None:
+    call("import", str(theirs), "--on-conflict", "skip")
+    lines = {"theirs.md" in line: line for line in call("log", "docs/theirs.md").text.splitlines()}
+    assert "(first by Ada, 20" in lines[True]
+    assert "first by" not in call("log", "top.txt").text

@@ -14,6 +14,7 @@ from holdfast.cli.invocation import Invocation, at_option, command
 from holdfast.cli.refs import PATH, artifact, record
 from holdfast.cli.values import FROM_ONE, FROM_ZERO
 from holdfast.errors import InvalidValueError
+from holdfast.values import moment
 from holdfast.values.records import Change, Revision
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def log(inv: Invocation, ref: str | None, limit: int | None, since_seq: int, rev
     """Show who changed what, newest first.
 
     REF is a path or `id:UUID`, also of a deleted record; without it, all changes of the store. Columns: number, time
-    (UTC), actor, action, kind and what changed.
+    (UTC), actor, action, kind and what changed; of a change that came with a merge also who made it first, and when.
     """
     if limit is None and sys.stdout.isatty() and not inv.json:
         limit = ON_TERMINAL
@@ -85,7 +86,15 @@ def _row(inv: Invocation, change: Change) -> str:
     actor = text.safe(change.actor)
     what = f"{change.action} {change.kind}"
     when = inv.out.style(text.time(change.time), "weak")
-    return f"{change.seq:>7}  {when}  {actor:<12}  {what:<20}  {_told(change)}".rstrip()
+    return f"{change.seq:>7}  {when}  {actor:<12}  {what:<20}  {_told(change)}{_first(change)}".rstrip()
+
+
+def _first(change: Change) -> str:
+    """Of a change that a merge brought: by whom and when it was made in the other store."""
+    if change.origin is None:
+        return ""
+    made = moment.to_datetime(moment.from_text(change.origin["time"]))
+    return text.safe(f"  (first by {change.origin['actor']['name']}, {text.time(made)})")
 
 
 def _told(change: Change) -> str:
