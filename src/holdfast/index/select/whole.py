@@ -42,6 +42,9 @@ _NO_RECORD = frozenset({"revision", "run_link"})
 _NAMES_RECORD = frozenset({"parent", "collection", "artifact", "run"})
 """Columns that hold the key of a record."""
 
+_BY_ARTIFACT = ("revision", "artifact")
+"""The way that no one index knows whole: by the column alone, each look would read every revision there is."""
+
 _CONTENTS = f"""SELECT {proof.columns("content", "c")} FROM json_each(?) n CROSS JOIN content c ON c.key = n.value"""
 _SHOWN = f"""EXISTS (SELECT 1 FROM revision v JOIN artifact a ON a.key = v.artifact AND a.newest = v.key AND a.live = 1
     JOIN record r ON r.key = a.key AND r.tenant = 0
@@ -114,7 +117,8 @@ class Whole:
         alone = table in _NO_RECORD
         columns = proof.columns(table, "t") + ("" if alone else ", " + proof.columns("record", "r"))
         join = "" if alone else "LEFT JOIN record r ON r.key = t.key"
-        rows = self._db.rows(f"SELECT {columns} FROM {table} t {join} WHERE t.{column} = ? ORDER BY t.key", (key,))
+        wanted = revised.of_artifact("t", "?1") if (table, column) == _BY_ARTIFACT else f"t.{column} = ?1"
+        rows = self._db.rows(f"SELECT {columns} FROM {table} t {join} WHERE {wanted} ORDER BY t.key", (key,))
         for start in range(0, len(rows), _PAGE):
             yield from self._values(table, rows[start : start + _PAGE])
 
