@@ -188,9 +188,10 @@ def test_a_copied_folder_that_was_given_an_index_and_killed_before_it_said_so_op
     def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(served, "settle", killed)
-        holdfast.open(url("_copy"), blobs=tmp_path / "copy")
+        with pytest.raises(KeyboardInterrupt):
+            holdfast.open(url("_copy"), blobs=tmp_path / "copy")
 
     with holdfast.open(url("_copy"), blobs=tmp_path / "copy") as copy:
         assert all_of(copy) == wanted
