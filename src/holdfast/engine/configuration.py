@@ -59,7 +59,7 @@ def chosen(name: str, root: str) -> Any:
 def stored(root: str, disk: Disk) -> dict[str, Value]:
     """A store's own values; InvalidValueError if the file is not what `store_value` writes."""
     path = os.path.join(root, paths.CONFIG)
-    if not (ram.holds(root) or os.path.lexists(path)):
+    if not (isinstance(disk, ram.RamDisk) or os.path.lexists(path)):
         return {}
     try:
         told = canon.decode(disk.read_file(path, MAX_BYTES))
