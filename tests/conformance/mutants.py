@@ -200,16 +200,16 @@ class ForgetsWhatRelationshipsSay(Sound):
 
 @index("I-7", "test_the_chain_gives_back_the_bytes_that_were_acknowledged")
 class LosesTheEndOfTheChain(Sound):
-    def _wire(self, path: str, database: Any) -> None:
-        super()._wire(path, database)
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
+        super().__init__(path, read_only=read_only)
         at = self.chain.at
         self.chain.at = lambda seq: None if at(seq) is None or at(at(seq).entry.next_seq) is None else at(seq)  # type: ignore[method-assign,union-attr]
 
 
 @index("I-7 S-11", "test_changes_come_in_order_without_a_gap", drags="S-14")
 class ReusesASeq(Sound):
-    def _wire(self, path: str, database: Any) -> None:
-        super()._wire(path, database)
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
+        super().__init__(path, read_only=read_only)
         head = self.chain.head
 
         def stale(*, proven: bool = True) -> Any:
@@ -285,8 +285,8 @@ class Wrapped:
 class PagesOtherwise(Sound):
     """Pages of the finder go through `turn`."""
 
-    def _wire(self, path: str, database: Any) -> None:
-        super()._wire(path, database)
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
+        super().__init__(path, read_only=read_only)
         page = self.finder.page
 
         def turned(condition: Any, order: Any, *, limit: int, token: Any = None, deleted: bool = False) -> Any:
@@ -336,15 +336,15 @@ class BelievesItsRows(Sound):
 
 @index("I-11", "test_errors_are_typed_and_hold_no_value")
 class SaysWhatWasAsked(Sound):
-    def _wire(self, path: str, database: Any) -> None:
-        super()._wire(path, database)
-        run = database.run
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
+        super().__init__(path, read_only=read_only)
+        run = self.database.run
 
         def loud(sql: str, parameters: Any = ()) -> Any:
             logging.getLogger("mutant").info("run %s %s", sql, parameters)
             return run(sql, parameters)
 
-        database.run = loud
+        self.database.run = loud
 
 
 @index("I-11", "test_errors_are_typed_and_hold_no_value")

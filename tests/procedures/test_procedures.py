@@ -230,7 +230,8 @@ OF_CALLS = {
     "conflict", "name-taken", "expectation-failed", "illegal-transition", "in-use", "transaction-reused",
     "store-exists", "source", "source-unreadable", "source-changed", "missing-dependency", "cancelled",
     "destination-differs", "import-refused", "merge-conflict", "git", "index-elsewhere", "contract-violated",
-    "cursor-astray", "data-loss", "lease-lost", "store-wide",
+    "cursor-astray", "data-loss", "lease-lost", "store-wide", "wrong-argument", "wrong-query", "blobs-elsewhere",
+    "unknown-backend",
 }  # fmt: skip
 """Errors that say something of the call or of what it was given, and nothing of the store's state."""
 

@@ -129,8 +129,12 @@ _RECORDS = (
 INVARIANTS = (*_STATES, *_RECORDS)
 """In order of number."""
 
-_MADE_OF_ROWS = ((Maker, "artifact", Artifact), (Maker, "revision", Revision))
-"""Who makes records without their `__init__`, for speed."""
+_MADE_OF_ROWS: tuple[tuple[str, type, Callable[[Any], list[Any]]], ...] = (
+    ("artifacts", Artifact, list),
+    ("artifacts", Revision, lambda made: [one.revision for one in made]),
+    ("revision", Revision, lambda made: [made]),
+)
+"""Methods of Maker, which makes records without their `__init__`: what records of a class are in an answer."""
 
 
 def enforce(library: ModuleType, store: type) -> None:
@@ -141,16 +145,16 @@ def enforce(library: ModuleType, store: type) -> None:
         record: Any = one.of
         inspect.signature(record)  # compiles its `__init__`, which is to be wrapped
         record.__init__ = library.ensure(one.holds, error=_broken(one))(record.__init__)
-    for owner, name, made in _MADE_OF_ROWS:
+    for name, made, records in _MADE_OF_ROWS:
         for one in _RECORDS:
             if one.of is made:
-                wrapped = library.ensure(_of_result(one.holds), error=_broken_row(one))
-                setattr(owner, name, wrapped(getattr(owner, name)))
+                wrapped = library.ensure(_of_result(one.holds, records), error=_broken_row(one))
+                setattr(Maker, name, wrapped(getattr(Maker, name)))
 
 
-def _of_result(holds: Callable[[Any], bool]) -> Callable[..., bool]:
+def _of_result(holds: Callable[[Any], bool], records: Callable[[Any], list[Any]]) -> Callable[..., bool]:
     def kept(result: Any) -> bool:  # icontract goes by the name of what it is asked of
-        return holds(result)
+        return all(map(holds, records(result)))
 
     return kept
 

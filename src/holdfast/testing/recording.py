@@ -18,6 +18,7 @@ from holdfast.disk import Disk
 from holdfast.engine.locks import HandlesLock
 from holdfast.formats import paths
 from holdfast.index.sql import SqlIndex
+from holdfast.index.sqlite import SqliteIndex
 from holdfast.testing.index_watch import IndexSeen, IndexWatch
 
 SETTLED = "settled"
@@ -256,10 +257,10 @@ def recording(root: str) -> Iterator[RecordingDisk]:
     """
     disk = RecordingDisk(root)
     watched = os.path.join(disk.recording.root, paths.INDEX)
-    real = {name: getattr(SqlIndex, name) for name in ("commit", "checkpoint", "close")}
+    real = {name: getattr(SqliteIndex, name) for name in ("commit", "checkpoint", "close")}
 
     def wrap(name: str) -> Callable[..., Any]:
-        def method(self: SqlIndex, **options: Any) -> Any:
+        def method(self: SqliteIndex, **options: Any) -> Any:
             if self.path != watched:
                 return real[name](self, **options)
             disk.observe()
@@ -273,7 +274,7 @@ def recording(root: str) -> Iterator[RecordingDisk]:
         return method
 
     for name in real:
-        setattr(SqlIndex, name, wrap(name))
+        setattr(SqliteIndex, name, wrap(name))
     settle = HandlesLock.settle
 
     def settled(self: HandlesLock) -> None:
@@ -288,5 +289,5 @@ def recording(root: str) -> Iterator[RecordingDisk]:
     finally:
         HandlesLock.settle = settle  # type: ignore[method-assign]
         for name, method in real.items():
-            setattr(SqlIndex, name, method)
+            setattr(SqliteIndex, name, method)
         disk.stop()
