@@ -315,6 +315,7 @@ def test_no_password_and_no_value_gets_out_i11(
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__
     monkeypatch.setenv("HOLDFAST_INDEX", nowhere)
+    monkeypatch.setenv("HOLDFAST_LOCK_WAIT", "0.1")
     for call in (holdfast.open, holdfast.fsck, holdfast.rebuild, holdfast.recover, holdfast.repair, holdfast.doctor):
         try:
             told.append(repr(call(root)))

@@ -19,6 +19,7 @@ import pytest
 
 import holdfast
 from holdfast import Store
+from holdfast.engine import served
 from holdfast.errors import IndexElsewhereError, StoreExistsError
 from holdfast.formats import paths
 from holdfast.index.tables import LOGICAL
@@ -174,6 +175,29 @@ def test_a_copied_folder_does_not_take_the_index_from_the_one_that_it_was_copied
     with holdfast.open(url(""), blobs=tmp_path / "store") as store:
         assert (store.read("later"), store.audit.head()) == (b"1", head)
         assert store.fsck().findings == ()
+
+
+def test_a_copied_folder_that_was_given_an_index_and_killed_before_it_said_so_opens_again(
+    url: Url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with holdfast.create(url(""), blobs=tmp_path / "store") as store:
+        fill(store)
+        wanted = all_of(store)
+    shutil.copytree(tmp_path / "store", tmp_path / "copy")
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(served, "settle", killed)
+        with pytest.raises(KeyboardInterrupt):
+            holdfast.open(url("_copy"), blobs=tmp_path / "copy")
+
+    with holdfast.open(url("_copy"), blobs=tmp_path / "copy") as copy:
+        assert all_of(copy) == wanted
+    shutil.copytree(tmp_path / "copy", tmp_path / "another")
+    with pytest.raises(IndexElsewhereError, match="is a copy"):
+        holdfast.open(url("_copy"), blobs=tmp_path / "another")
 
 
 def test_a_folder_that_was_moved_away_gets_its_index_by_a_rebuild(

@@ -10,6 +10,7 @@ import os
 import secrets
 from typing import Any
 
+from holdfast import ram
 from holdfast.disk import Disk
 from holdfast.errors import InvalidValueError
 from holdfast.formats import paths
@@ -43,7 +44,7 @@ def found(name: str, argument: Any = None, *, root: str | None = None, disk: Dis
     if said:
         return Configured(name, configuration.parsed(one, said, one.environment), "environment")
     if one.stored and root is not None:
-        own = stored(root, disk or Disk())
+        own = stored(root, disk or ram.disk_of(root))
         if name in own:
             return Configured(name, own[name], "store")
     return Configured(name, one.default, "default")
@@ -58,7 +59,7 @@ def chosen(name: str, root: str) -> Any:
 def stored(root: str, disk: Disk) -> dict[str, Value]:
     """A store's own values; InvalidValueError if the file is not what `store_value` writes."""
     path = os.path.join(root, paths.CONFIG)
-    if not os.path.lexists(path):
+    if not (isinstance(disk, ram.RamDisk) or os.path.lexists(path)):
         return {}
     try:
         told = canon.decode(disk.read_file(path, MAX_BYTES))

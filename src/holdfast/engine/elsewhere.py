@@ -122,10 +122,10 @@ def ready(site: Site, opens: Opens, judge: JudgeOf, *, read_only: bool) -> tuple
             )  # fmt: skip
         result = _derived(site, index, judge)
         index.check()
+        settle(site, read_only=False)
     except BaseException:
         index.close()
         raise
-    settle(site, read_only=False)
     if result is None:
         return index, Opened()
     return index, Opened(rebuilt=result.changes > 0, reason=doubt.reason, transactions=result.transactions)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast import disk as disks
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine import derive
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from holdfast.index.postgres.place import Place
 
 ENVIRONMENT = "HOLDFAST_INDEX"
+_FOLDER = "folder"
+"""Says for which folder the rows were made: a copy of one gets them, and may be killed before it is at home there."""
 JudgeOf = Callable[[str, Marker, Disk, Distrust], Judge]
 
 
@@ -74,10 +77,10 @@ def ready(site: Site, url: str | None, judge: JudgeOf, *, read_only: bool) -> tu
         index.close()
         index = made(index.place)
         index.check()
+        settle(site, read_only=False)
     except BaseException:
         index.close()
         raise
-    settle(site, read_only=False)
     if result is None:
         return index, Opened()
     return index, Opened(rebuilt=result.changes > 0, reason=doubt.reason, transactions=result.transactions)
@@ -232,7 +235,7 @@ def _doubt(site: Site, index: PostgresIndex) -> Distrust | None:
     known = index.meta(derive.IDENTITY)
     if owner is None or known is None:
         return Distrust("the index was never finished", copied)
-    if copied:
+    if copied and index.meta(_FOLDER) != disks.identity(site.users.path):
         raise _serves_another(index.path, site.root)
     if known != index.identity():
         return Distrust("the index was restored from a dump, or copied")
@@ -272,7 +275,7 @@ def _replaced(site: Site, index: PostgresIndex, judge: Judge, others: Sequence[I
                 temporary, site.root, site.marker, site.disk, old=old, others=chains, elsewhere=site.blobs
             )
         judge(result)
-        _load(fresh, temporary, site.marker.store_id)
+        _load(fresh, temporary, site)
         fresh.replace(index, keep=result.unreachable > 0 or bool(result.trouble))
     except BaseException:
         with contextlib.suppress(HoldfastError):  # else it lies beside, under a name that nobody looks at
@@ -285,7 +288,7 @@ def _replaced(site: Site, index: PostgresIndex, judge: Judge, others: Sequence[I
     return result
 
 
-def _load(fresh: PostgresIndex, path: str, store_id: str) -> None:
+def _load(fresh: PostgresIndex, path: str, site: Site) -> None:
     source = SqliteIndex(path, read_only=True)
     try:
         fresh.load(source)
@@ -294,5 +297,6 @@ def _load(fresh: PostgresIndex, path: str, store_id: str) -> None:
     fresh.begin()
     fresh.set_meta(derive.IDENTITY, fresh.identity())
     fresh.set_meta(derive.INCARNATION, os.urandom(16).hex())
-    fresh.set_meta(derive.STORE, store_id)
+    fresh.set_meta(derive.STORE, site.marker.store_id)
+    fresh.set_meta(_FOLDER, disks.identity(site.users.path))
     fresh.commit()
