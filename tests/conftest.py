@@ -25,6 +25,11 @@ from holdfast.testing.clock import FixedClock
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values.change import Actor
 
+KIT = ("answers", "blobs", "indexes", "journals", "stores", "streams")
+# Failing tests of the kit show their values, as the plugin sees to where Holdfast is installed. Here, since nobody may
+# have imported them before.
+pytest.register_assert_rewrite(*(f"holdfast.testing.conformance.{name}" for name in KIT))
+
 # No deadlines: the machine may be busy. Fixtures that last for all examples are meant where they are used.
 settings.register_profile(
     "holdfast", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
