@@ -1,15 +1,17 @@
 """Many members at once: in the order of the packs, neighbours with one read, what shares a frame decompressed once.
 
-No thread of Python helps: each hash and each read would hand the interpreter over, and wait to get it back. The library
-decompresses with two threads of its own, and the system is told in time what will be read next.
+Another thread reads and decompresses the next frames while the caller's hashes those before: it costs more CPU than
+it saves, since the interpreter is handed over and back, and brings the answer a fifth sooner (docs/design/041).
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Generator, Iterator, Sequence
 
+from holdfast.blobs.ahead import ahead
 from holdfast.blobs.packs.folder import LARGEST_FRAME, PackFolder
 from holdfast.errors import HoldfastError
 from holdfast.formats import frame
@@ -19,10 +21,13 @@ SPAN_BYTES = 1024 * 1024
 """So much of a file is read at once, or one frame."""
 
 CONTENT_BYTES = 1024 * 1024
-"""When frames held have so much content, they are decompressed: twice this and a frame bound the memory."""
+"""When frames held have so much content, they are decompressed: three times this and a frame bound the memory."""
 
 GAP_BYTES = 32 * 1024
 """Reading over so many bytes that nobody asked for costs less than another call."""
+
+_WORTH_A_THREAD = 64
+"""With fewer members, starting a thread costs more than it saves."""
 
 _Asked = tuple[str, int, int, int, int, int]  # pack, offset and stored bytes of the frame, start, size, number
 _Piece = tuple[int, int, int]  # start, size, number
@@ -44,18 +49,20 @@ def members(packs: PackFolder, wanted: Sequence[tuple[str, Spot | None]]) -> Ite
         yield number, None
     asked.sort()
     sha256 = hashlib.sha256
-    for content, pieces in _frames(packs, asked):
-        if content is None:
-            for _, _, number in pieces:
-                yield number, None
-            continue
-        for start, size, number in pieces:
-            piece = content[start : start + size]
-            yield number, piece if sha256(piece).hexdigest() == wanted[number][0][-64:] else None
+    each = _frames(packs, asked)
+    with contextlib.closing(each if len(asked) < _WORTH_A_THREAD else ahead(each, "frames")) as found:
+        for content, pieces in itertools.chain.from_iterable(found):
+            if content is None:
+                for _, _, number in pieces:
+                    yield number, None
+                continue
+            for start, size, number in pieces:
+                piece = content[start : start + size]
+                yield number, piece if sha256(piece).hexdigest() == wanted[number][0][-64:] else None
 
 
-def _frames(packs: PackFolder, asked: list[_Asked]) -> Iterator[_Held]:
-    """Frames in the order of the packs; some at a time are held."""
+def _frames(packs: PackFolder, asked: list[_Asked]) -> Generator[list[_Held]]:
+    """Frames in the order of the packs, some at a time."""
     stored: list[bytes] = []
     pieces: list[list[_Piece]] = []
     size = 0
@@ -64,7 +71,7 @@ def _frames(packs: PackFolder, asked: list[_Asked]) -> Iterator[_Held]:
         for _, offset, length, start, wanted, number in span:
             if (offset, length) != before:
                 if size >= CONTENT_BYTES:
-                    yield from zip(frame.decode_many(stored), pieces, strict=True)
+                    yield list(zip(frame.decode_many(stored), pieces, strict=True))
                     stored, pieces, size = [], [], 0
                 before = offset, length
                 stored.append(data[offset - begin : offset - begin + length])
@@ -72,7 +79,7 @@ def _frames(packs: PackFolder, asked: list[_Asked]) -> Iterator[_Held]:
                 pieces.append(own)
                 size += frame.claimed(stored[-1])
             own.append((start, wanted, number))
-    yield from zip(frame.decode_many(stored), pieces, strict=True)
+    yield list(zip(frame.decode_many(stored), pieces, strict=True))
 
 
 def _read(packs: PackFolder, asked: list[_Asked]) -> Iterator[tuple[bytes, int, list[_Asked]]]:
