@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import signal
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -160,7 +163,7 @@ def test_130_on_ctrl_c_while_waiting_and_nothing_is_written(
     assert child.stdin is not None
     child.stdin.write(b"some bytes that wait for more")
     child.stdin.flush()
-    _until_staging(folder)
+    _until_taken(child.stdin)
     child.send_signal(signal.SIGINT)
     _out, err = child.communicate(timeout=60)
     assert child.returncode == 130
@@ -189,6 +192,13 @@ def test_130_on_ctrl_c_while_a_tree_goes_in_and_the_same_again_goes_on(
     assert call("add", "tree", "--json").messages[-1]["left_out"] == 0
     assert call("find", "tree", "--json").messages[-1]["artifacts"] == 12_000
     assert os.listdir(folder / "tmp") == []
+
+
+def _until_taken(pipe: IO[bytes]) -> None:
+    """Wait until the other process has read all that was written, and so waits for more."""
+    deadline = time.monotonic() + 60
+    while struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0] and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _until_staging(folder: Path) -> None:
