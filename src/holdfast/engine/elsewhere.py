@@ -18,7 +18,7 @@ from holdfast.engine.derive import Distrust, Judge
 from holdfast.engine.handle import Opened, handle_on
 from holdfast.engine.parts import Opens, Parts, parts_named
 from holdfast.engine.recover import Derived
-from holdfast.engine.served import JudgeOf, Site, settle
+from holdfast.engine.served import JudgeOf, Site, derived, settle
 from holdfast.engine.settings import Settings
 from holdfast.errors import BlobsElsewhereError, HoldfastError, IndexDamagedError, IndexElsewhereError
 from holdfast.formats import marker, paths
@@ -120,7 +120,10 @@ def ready(site: Site, opens: Opens, judge: JudgeOf, *, read_only: bool) -> tuple
                 f"the rows of {index.path} cannot be trusted: {doubt.reason}", path=site.root, reason="distrusted",
                 remedy="Open the store once for writing: that derives them anew.",
             )  # fmt: skip
-        result = _derived(site, index, judge)
+        result = derived(
+            site, lambda: _doubt(site, index),
+            lambda found: _replaced(site, index, judge(site.root, site.marker, site.disk, found)),
+        )  # fmt: skip
         index.check()
         settle(site, read_only=False)
     except BaseException:
@@ -160,23 +163,6 @@ def _of_another(place: str, owner: str, root: str) -> IndexElsewhereError:
         f"{place} has the index of the store {owner}", path=root, reason="other-store",
         remedy="Nothing was touched. Give an index that is empty, or the one that this store had.",
     )  # fmt: skip
-
-
-def _derived(site: Site, index: SqlIndex, judge: JudgeOf) -> Derived | None:
-    """Derive the rows anew, unless somebody else has while this one waited. The handles lock is held shared after."""
-    assert site.writer is not None
-    site.users.release()
-    site.writer.acquire("deriving the index", wait_s=site.wait_s)
-    try:
-        site.users.acquire(shared=False, wait_s=site.wait_s)
-        doubt = _doubt(site, index)
-        if doubt is None:
-            return None
-        site.users.sign("deriving the index")
-        return _replaced(site, index, judge(site.root, site.marker, site.disk, doubt))
-    finally:
-        site.users.acquire(shared=True, wait_s=site.wait_s)
-        site.writer.release()
 
 
 def _replaced(site: Site, index: SqlIndex, judge: Judge) -> Derived:

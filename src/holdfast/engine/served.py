@@ -73,7 +73,10 @@ def ready(site: Site, url: str | None, judge: JudgeOf, *, read_only: bool) -> tu
                 f"the rows of {index.path} cannot be trusted: {doubt.reason}", path=site.root, reason="distrusted",
                 remedy="Open the store once for writing: that derives them anew.",
             )  # fmt: skip
-        result = _derived(site, index, judge)
+        result = derived(
+            site, lambda: _doubt(site, index),
+            lambda found: _replaced(site, index, judge(site.root, site.marker, site.disk, found)),
+        )  # fmt: skip
         index.close()
         index = made(index.place)
         index.check()
@@ -243,18 +246,20 @@ def _doubt(site: Site, index: PostgresIndex) -> Distrust | None:
     return Distrust(reason) if reason else None
 
 
-def _derived(site: Site, index: PostgresIndex, judge: JudgeOf) -> Derived | None:
+def derived(
+    site: Site, doubt: Callable[[], Distrust | None], replaced: Callable[[Distrust], Derived]
+) -> Derived | None:
     """Derive the rows anew, unless somebody else has while this one waited. The handles lock is held shared after."""
     assert site.writer is not None
     site.users.release()
     site.writer.acquire("deriving the index", wait_s=site.wait_s)
     try:
         site.users.acquire(shared=False, wait_s=site.wait_s)
-        doubt = _doubt(site, index)
-        if doubt is None:
+        found = doubt()
+        if found is None:
             return None
         site.users.sign("deriving the index")
-        return _replaced(site, index, judge(site.root, site.marker, site.disk, doubt))
+        return replaced(found)
     finally:
         site.users.acquire(shared=True, wait_s=site.wait_s)
         site.writer.release()
