@@ -42,7 +42,7 @@ from .test_dialect import KEYS
 psycopg = pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
 
 from holdfast.index.postgres import connection, place  # noqa: E402
-from holdfast.index.postgres.connection import PostgresDatabase  # noqa: E402
+from holdfast.index.postgres.server import PostgresDatabase  # noqa: E402
 from holdfast.index.postgres.index import PostgresIndex  # noqa: E402
 from holdfast.index.postgres.place import Place  # noqa: E402
 
@@ -163,15 +163,14 @@ def test_what_was_committed_stays_whatever_becomes_of_the_connection_i2(
     store: Store, url: str, root: str, kill: Kill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put("a", "1")
-    script = connection.Link.script
+    commit = connection.Link.commit
 
-    def lose_it(link: connection.Link, text: str) -> None:
-        if "COMMIT" in text:
-            kill()
-        script(link, text)
+    def lose_it(link: connection.Link, last: bytes | None) -> None:
+        kill()
+        commit(link, last)
 
     with monkeypatch.context() as patch:
-        patch.setattr(connection.Link, "script", lose_it)
+        patch.setattr(connection.Link, "commit", lose_it)
         with pytest.raises(StorageIOError):
             store.put("b", "2")
     with pytest.raises(HandleDeadError):

@@ -100,6 +100,8 @@ def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True, cutter: Cu
     """Content in memory: if the store has it, nothing is written."""
     found = digest.of(data)
     incoming = Incoming(found, len(data), data[:HEAD_BYTES])
+    if handle.index.is_far:
+        handle.index.foresee(lambda: handle.index.physical.content_key(found))
     token = handle.index.sights.token()
     # Of most contents no change ever spoke, which a smaller query tells.
     incoming.unspoken = handle.index.physical.content_key(found) is None

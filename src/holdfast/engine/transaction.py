@@ -140,6 +140,9 @@ class Unit:
         token, index = self.handle.index.sights.token(), self.handle.index
         asked = {one.digest for one in incoming if one.absent is None or one.absent != token}
         index.executor.unspoken |= {one.digest for one in incoming if one.unspoken and one.digest not in asked}
+        if len(asked) == 1 and index.physical.content_key(*asked) is None:
+            index.executor.unspoken |= asked
+            return incoming
         if not asked:
             return incoming
         places = index.physical.places(asked)

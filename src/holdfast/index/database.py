@@ -121,7 +121,12 @@ def _is_at_work(thread: threading.Thread) -> bool:
 
 
 class Database(SqliteDatabase):
-    """Peewee's SQLite database that hands each thread a connection of its own and can close all of them."""
+    """Peewee's SQLite database that hands each thread a connection of its own and can close all of them.
+
+    `keeps_entries`: whether entries of its indexes are proven by whoever keeps it.
+    """
+
+    keeps_entries = False
 
     def __init__(self, path: str, *, read_only: bool = False, without_log: bool = False) -> None:
         """`without_log`: the main file alone, as it stands, whatever its write-ahead log says."""

@@ -39,6 +39,8 @@ _TAKEN_IN = proof.changed("blob", ["container", "offset", "start", "stored_bytes
 _SMALL = f"""FROM blob b JOIN content ON content.key = b.content
     WHERE b.container = {LOOSE} AND content.size BETWEEN 1 AND ? AND {REFERENCED}"""
 _KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
+_NAMED = f"""SELECT key, condemned_us, {proof.proven("container", "container")} FROM container
+    WHERE name = ? AND kind = 'pack'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class PackRows:
         self._db = database
         self.chunks = ChunkRows(database)
         self._keys: dict[str, int] = {}
+        self._last = ""
         self._seen: tuple[object, int] | None = None
 
     def each(self) -> Iterator[PackRow]:
@@ -155,6 +158,7 @@ class PackRows:
         """The key of a pack, whose row is made if there is none; it is not condemned any more."""
         if name not in self._keys:
             self._keys[name] = self._made_key(name)
+            self._last = name
         return self._keys[name]
 
     def begin(self, version: int) -> None:
@@ -162,6 +166,11 @@ class PackRows:
         seen = (self._db.raw(), version)
         if seen != self._seen:
             self._keys, self._seen = {}, seen
+
+    def foresee(self) -> None:
+        """Read the row of the pack that was spoken of last; see SqlIndex.foresee."""
+        if self._last:
+            self._db.one(_NAMED, (self._last,))
 
     def committed(self, version: int) -> None:
         """The version that this thread's own commit has made: where these count too."""
@@ -172,10 +181,7 @@ class PackRows:
         self._keys = {}
 
     def _made_key(self, name: str) -> int:
-        row = self._db.one(
-            f"SELECT key, condemned_us, {proof.proven('container', 'container')} FROM container "
-            "WHERE name = ? AND kind = 'pack'", (name,),
-        )  # fmt: skip
+        row = self._db.one(_NAMED, (name,))
         if row is None:
             found = self._db.one("SELECT max(key) + 1 FROM container")
             assert found is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 from holdfast.index import migrating, proof
@@ -54,8 +54,11 @@ class Everything:
 class SqlIndex(abc.ABC):
     """An open index. Writes happen inside `begin` … `commit`, under the writer lock that the engine holds.
 
-    See contract.py for what its calls promise; SQLite's and PostgreSQL's are thin over this one.
+    See contract.py for what its calls promise; SQLite's and PostgreSQL's are thin over this one. `is_far`: whether each
+    question costs a way to a server, so that it is worth saying in time what will be asked.
     """
+
+    is_far = False
 
     def __init__(self, path: str, database: Database, *, read_only: bool) -> None:
         """`path`: where it is, for messages, without secrets. `database`: statements of this room on each thread."""
@@ -175,6 +178,12 @@ class SqlIndex(abc.ABC):
     def close(self) -> None:
         """Close all connections. Under the writer lock, or while another process has the index open."""
         self.database.close_every()
+
+    def foresee(self, *asks: Callable[[], object]) -> None:
+        """What these calls read will be asked soon: an index that is far has it asked together with what comes next.
+
+        Others do nothing. They are called at once and get no rows; so they only read, and no version.
+        """
 
     def migrations(self) -> list[tuple[int, str, bool]]:
         """(version, name, applied) of every migration, in order."""

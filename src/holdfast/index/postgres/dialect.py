@@ -50,7 +50,8 @@ class Statement:
     `fold`: what makes the caller's row of a fetched one; None: they are the same. `writes`: it changes rows.
     `repeatable`: it may be said again on a new connection if the old one was lost before an answer came. `moot`: it
     reads entries of one index to compare them with their rows, which is the server's own business here. `waits`: it
-    makes one row or fails, so it may be sent together with the statement after it.
+    makes one row or fails, so it may be sent together with the statement after it. `table`: the one that it writes to,
+    "" if that is not known; `names`: the words of one that reads, those of its tables among them.
     """
 
     text: bytes
@@ -60,6 +61,8 @@ class Statement:
     repeatable: bool
     moot: bool = False
     waits: bool = False
+    table: str = ""
+    names: frozenset[str] = frozenset()
 
     def arranged(self, parameters: Sequence[Any]) -> Sequence[Any]:
         """The parameters at its marks."""
@@ -82,12 +85,24 @@ def translated(sql: str) -> Statement:
     text, order = _marked(found)
     own = any(word.startswith("pg_temp.") for word in found)
     reads = first in ("SELECT", "WITH", "EXPLAIN") and not own
-    return Statement(text.encode(), order, fold, first in _WRITES, reads, moot, waits=_waits(found))
+    names = frozenset(word.strip('"') for word in found) if reads else frozenset[str]()
+    return Statement(
+        text.encode(), order, fold, first in _WRITES, reads, moot, _waits(found), "" if reads else _table(found), names
+    )
 
 
 def _waits(found: Sequence[str]) -> bool:
-    """A plain INSERT: it makes one row, or the transaction fails."""
-    return found[0] == "INSERT" and "VALUES" in found and not {"ON", "SELECT", "RETURNING"} & set(found)
+    """A plain INSERT, or one that takes the place of a row: it makes one row, or the transaction fails."""
+    words = set(found)
+    if found[0] != "INSERT" or "VALUES" not in words or {"SELECT", "RETURNING", "WHERE"} & words:
+        return False
+    return "ON" not in words or "UPDATE" in words
+
+
+def _table(found: Sequence[str]) -> str:
+    """The table that a statement writes to; "" for what is none that writes rows."""
+    place = {"INSERT": 2, "UPDATE": 1, "DELETE": 2}.get(found[0])
+    return "" if place is None else found[place].strip('"')
 
 
 def schema(sql: str) -> str:

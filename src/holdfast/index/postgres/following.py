@@ -36,8 +36,8 @@ def key(schema: str) -> str:
 
 
 def told(schema: str) -> str:
-    """The statement with which a writer tells, before it commits."""
-    return f"SELECT CASE WHEN NOT pg_try_advisory_xact_lock({key(schema)}) THEN pg_notify('{channel(schema)}', '') END"
+    """The expression with which a writer tells, before it commits."""
+    return f"CASE WHEN NOT pg_try_advisory_xact_lock({key(schema)}) THEN pg_notify('{channel(schema)}', '') END"
 
 
 class Ear:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self, cast
 
 from holdfast.errors import HoldfastError, IndexDamagedError, InvalidValueError
@@ -22,11 +22,12 @@ from holdfast.index.migrations.manifest import MANIFEST
 from holdfast.index.outbox import OutboxRows
 from holdfast.index.postgres import carrying, following, migrating, schema, sortable
 from holdfast.index.postgres.audit import PostgresAudit
-from holdfast.index.postgres.connection import VERSION, Link, PostgresDatabase
+from holdfast.index.postgres.connection import VERSION, Link
 from holdfast.index.postgres.dialect import NOW_US
 from holdfast.index.postgres.following import Ear
 from holdfast.index.postgres.place import Place
 from holdfast.index.postgres.proving import Row
+from holdfast.index.postgres.server import PostgresDatabase
 from holdfast.index.sql import HOME, SqlIndex
 
 _MIGRATING = 0x686F6C64 << 32
@@ -45,6 +46,8 @@ _IDENTITY = """SELECT (SELECT system_identifier FROM pg_control_system()) || '/'
 class PostgresIndex(SqlIndex):
     """An open index on a server. What a file is asked for has its answer."""
 
+    is_far = True
+
     def __init__(self, url: str | Place, *, read_only: bool = False) -> None:
         self.place = url if isinstance(url, Place) else Place(url)
         self.server = PostgresDatabase(self.place, read_only=read_only)
@@ -52,7 +55,7 @@ class PostgresIndex(SqlIndex):
         super().__init__(str(self.place), cast("Database", self.server), read_only=read_only)
         self._changes: int | None = None
         self._lock = _MIGRATING | zlib.crc32(self.place.schema.encode())
-        self._told = following.told(self.place.schema)
+        self._counted = f'UPDATE "head" SET "version" = "version" + 1 RETURNING {following.told(self.place.schema)}'.encode()
         self._ears: list[Ear] = []
         self._hearing = threading.local()
 
@@ -119,8 +122,15 @@ class PostgresIndex(SqlIndex):
 
     # -- transactions ------------------------------------------------------------------------------------------------
 
+    def foresee(self, *asks: Callable[[], object]) -> None:
+        """See there: what they read comes with the answer to what is asked, or begun, next."""
+        for ask in asks:
+            self._link().foresee(ask)
+
     def begin(self) -> None:
         """Start a write transaction on this thread's connection, as the only one: the row of `head` is held."""
+        if self.sights.is_behind():
+            self.foresee(self.chain.head, self.sights.foresee, self.executor.foresee, self.physical.packs.foresee)
         try:
             if self._link().begin() is None:
                 raise IndexDamagedError(f"{self.path} has lost its row of `head`", reason="head")
@@ -135,11 +145,11 @@ class PostgresIndex(SqlIndex):
     def commit(self) -> None:
         """The point of no return: durable when it returns."""
         link = self._link()
-        version, link.version = link.version, None
+        version = link.version
         if self._changes == link.total_changes:
-            link.script("COMMIT")
+            link.commit(None)
         else:
-            link.script(f'UPDATE "head" SET "version" = "version" + 1; {self._told}; COMMIT')
+            link.commit(self._counted)
             version = None if version is None else version + 1
         if version is not None:  # its row was held until now: what this thread has seen is as good as before
             self.executor.committed(version)

@@ -9,7 +9,7 @@ from holdfast.index import migrating as runner
 from holdfast.index.database import Database
 from holdfast.index.migrations import manifest as known
 from holdfast.index.postgres import dialect, schema
-from holdfast.index.postgres.connection import PostgresDatabase
+from holdfast.index.postgres.server import PostgresDatabase
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,7 @@ class _Own(threading.local):
     connection: sqlite3.Connection | None = None
     mark: object = None
     left: Token | None = None
+    asked: int | None = None
     lasting: tuple[Sight, int] | None = None
 
 
@@ -182,6 +183,20 @@ class Sights:
         self._mark(connection)
         self._own.steady = None if self._own.held is not None else self.now()
         return version
+
+    def is_behind(self) -> bool:
+        """Whether others have committed since this thread did, as far as it knows without asking."""
+        left = self._own.left
+        return left is None or left[2] != self._own.asked
+
+    def lately(self) -> Sight | None:
+        """What this thread saw last: true then, and a hint now."""
+        return self._own.sight
+
+    def foresee(self) -> None:
+        """Read what `carry` will ask; see SqlIndex.foresee."""
+        if self._own.lasting is not None:
+            self._db.one(_MOVED, (self._own.lasting[1],))
 
     def hold(self, next_seq: int) -> None:
         """The chain ends before `next_seq` with what this thread has committed just now: see `carry`."""
@@ -252,9 +267,11 @@ class Sights:
 
     def _version(self, connection: sqlite3.Connection) -> int:
         try:
-            return connection.execute(_VERSION).fetchone()[0]  # type: ignore[no-any-return]
+            found: int = connection.execute(_VERSION).fetchone()[0]
         except Exception as error:
             raise mapped(error, self._db.path) from error
+        self._own.asked = found
+        return found
 
     def forget(self) -> None:
         """All rows were made anew."""

@@ -1,0 +1,137 @@
+"""A schema of a server as this room's statements know a database: one connection for each thread that asks."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
+
+from holdfast.errors import HandleDeadError
+from holdfast.index.postgres.answers import Known, Result
+from holdfast.index.postgres.connection import Link
+from holdfast.index.postgres.dialect import Statement, translated
+from holdfast.index.postgres.place import Place, mapped
+from holdfast.index.postgres.proving import Row
+
+
+class PostgresDatabase:
+    """Statements on the connection of the thread that asks. The same calls as `index.database.Database`."""
+
+    keeps_entries = True
+
+    def __init__(self, place: Place, *, read_only: bool = False) -> None:
+        self.place = place
+        self.path = str(place)
+        self.read_only = read_only
+        self._every: list[tuple[threading.Thread, Link]] = []
+        self._guard = threading.Lock()
+        self._own = threading.local()
+        self._closed = False
+
+    def raw(self) -> Link:
+        """This thread's connection; one that an ended thread left, or a new one, when first asked for."""
+        link: Link | None = getattr(self._own, "link", None)
+        if link is None:
+            if self._closed:
+                raise HandleDeadError("the store is closed", reason="closed")
+            link = self._left() or Link(self.place, read_only=self.read_only)
+            with self._guard:
+                closed = self._closed  # meanwhile: nobody else would close what is not in the list yet
+                if not closed:
+                    self._every.append((threading.current_thread(), link))
+            if closed:
+                link.close()
+                raise HandleDeadError("the store is closed", reason="closed")
+            self._own.link = link
+        elif self._closed:
+            raise HandleDeadError("the store is closed", reason="closed")
+        return link
+
+    def _left(self) -> Link | None:
+        with self._guard:
+            gone = [pair for pair in self._every if not pair[0].is_alive()]
+            idle = next((pair for pair in gone if not pair[1].lost and not pair[1].in_transaction), None)
+            self._every = [pair for pair in self._every if pair not in gone]
+        for pair in gone:
+            if pair is not idle:
+                pair[1].close()
+        return None if idle is None else idle[1]
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Errors of psycopg leave the block as ours."""
+        try:
+            yield
+        except psycopg.Error as error:
+            raise mapped(error, self.path) from None
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> Result | Known:
+        """One statement on this thread's connection; errors typed."""
+        return self.raw().execute(sql, parameters)
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows of one statement, which must bound its result itself; errors typed."""
+        return self.raw().execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """The first row, or None; errors typed."""
+        said = translated(sql)
+        return None if said.moot else self.raw().say(said, parameters).fetchone()
+
+    @contextlib.contextmanager
+    def committed(self) -> Iterator[Link]:
+        """A connection that sees what is committed: this thread's, or another while that has a transaction open."""
+        own = self.raw()
+        if not own.in_transaction:
+            yield own
+            return
+        other = Link(self.place, read_only=True)
+        try:
+            yield other
+        finally:
+            other.close()
+
+    def direct(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a statement of PostgreSQL's own; errors typed."""
+        reads = sql.startswith(("SELECT", "WITH")) and "DELETE" not in sql
+        return self.raw().say(Statement(sql.encode(), None, None, writes=False, repeatable=reads), parameters).rows()
+
+    def direct_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """A statement of PostgreSQL's own for each row, in one go; errors typed."""
+        self.raw().direct_many(sql, rows)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction on this thread's connection: committed at the end of the block, undone if it raises."""
+        link = self.raw()
+        link.script("BEGIN")
+        try:
+            yield
+            link.script("COMMIT")
+        except BaseException:
+            if link.in_transaction and not link.lost:
+                link.script("ROLLBACK")
+            raise
+
+    def close_every(self) -> None:
+        """Close the connections of all threads."""
+        self._closed = True
+        self.part()
+
+    def part(self) -> None:
+        """Close the connections of all threads; new ones are made when they are asked for."""
+        self._own = threading.local()
+        with self._guard:
+            every, self._every = self._every, []
+        for _, link in every:
+            link.close()
+
+    def abandon(self) -> list[Link]:
+        """In a forked child: use no connection again, and close none (the server would take it for the parent's)."""
+        self._closed = True
+        self._guard = threading.Lock()
+        self._own = threading.local()
+        return [link for _, link in self._every]
