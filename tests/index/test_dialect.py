@@ -17,51 +17,51 @@ from holdfast.index.postgres import dialect, schema, sortable
 from holdfast.index.postgres.dialect import translated
 
 SAME = [
-    ("SELECT a FROM t WHERE b = ? AND c = ?", "SELECT a FROM t WHERE b = %s AND c = %s"),
-    ("SELECT a FROM t WHERE b IS ? AND c IS NULL", "SELECT a FROM t WHERE b IS NOT DISTINCT FROM %s AND c IS NULL"),
+    ("SELECT a FROM t WHERE b = ? AND c = ?", "SELECT a FROM t WHERE b = $1 AND c = $2"),
+    ("SELECT a FROM t WHERE b IS ? AND c IS NULL", "SELECT a FROM t WHERE b IS NOT DISTINCT FROM $1 AND c IS NULL"),
     ("SELECT a FROM t WHERE b IS NOT 1 OR c IS NULL", "SELECT a FROM t WHERE b IS DISTINCT FROM 1 OR c IS NULL"),
     ("SELECT a FROM t WHERE d7.value IN () AND (0 AND b)", "SELECT a FROM t WHERE FALSE AND (FALSE AND b)"),
     ("SELECT f(1) FROM t WHERE ((0) OR g(0) > 1)", "SELECT f (1) FROM t WHERE ((FALSE) OR g (0) > 1)"),
     ("SELECT a FROM t WHERE 1 AND NOT 0", "SELECT a FROM t WHERE TRUE AND NOT FALSE"),
-    ("SELECT a FROM t WHERE b BETWEEN 1 AND ?", "SELECT a FROM t WHERE b BETWEEN 1 AND %s"),
+    ("SELECT a FROM t WHERE b BETWEEN 1 AND ?", "SELECT a FROM t WHERE b BETWEEN 1 AND $1"),
     ("SELECT a FROM t CROSS JOIN u ON u.b = t.b CROSS JOIN v", "SELECT a FROM t JOIN u ON u.b = t.b CROSS JOIN v"),
-    ("SELECT a FROM t INDEXED BY t_b WHERE +b = ?", "SELECT a FROM t WHERE b = %s"),
+    ("SELECT a FROM t INDEXED BY t_b WHERE +b = ?", "SELECT a FROM t WHERE b = $1"),
     ("SELECT max(offset) FROM blob", 'SELECT max ("offset") FROM blob'),
-    ("SELECT count(*) FROM (SELECT 1 FROM t LIMIT ?)", "SELECT count (*) FROM (SELECT 1 FROM t LIMIT %s) AS found"),
+    ("SELECT count(*) FROM (SELECT 1 FROM t LIMIT ?)", "SELECT count (*) FROM (SELECT 1 FROM t LIMIT $1) AS found"),
     ("SELECT ifnull(a, 0) FROM (SELECT a FROM t) u", "SELECT coalesce (a, 0) FROM (SELECT a FROM t) u"),
-    ("SELECT a FROM t WHERE b GLOB ?", "SELECT a FROM t WHERE b ~~ glob_like (%s)"),
-    ("SELECT '100%', '? IS 1 ''' FROM t WHERE a = ?", "SELECT '100%%', '? IS 1 ''' FROM t WHERE a = %s"),
+    ("SELECT a FROM t WHERE b GLOB ?", "SELECT a FROM t WHERE b ~~ glob_like ($1)"),
+    ("SELECT '100%', '? IS 1 ''' FROM t WHERE a = ?", "SELECT '100%', '? IS 1 ''' FROM t WHERE a = $1"),
     ("SELECT '100%' FROM t", "SELECT '100%' FROM t"),
-    ("INSERT OR IGNORE INTO temp.t VALUES (?)", "INSERT INTO pg_temp.t VALUES (%s) ON CONFLICT DO NOTHING"),
+    ("INSERT OR IGNORE INTO temp.t VALUES (?)", "INSERT INTO pg_temp.t VALUES ($1) ON CONFLICT DO NOTHING"),
     (
         "CREATE TEMP TABLE t (digest BLOB PRIMARY KEY) WITHOUT ROWID",
         "CREATE TEMP TABLE t (digest BYTEA PRIMARY KEY)",
     ),
     (
         "SELECT n.key FROM json_each(?) AS n CROSS JOIN artifact a ON a.name = json_extract(n.value, '$[1]')",
-        "SELECT n.key FROM each (%s) AS n JOIN artifact a ON a.name = (n.value ->> 1)",
+        "SELECT n.key FROM each ($1) AS n JOIN artifact a ON a.name = (n.value ->> 1)",
     ),
     (
         "SELECT 1 FROM json_each(?) CROSS JOIN blob b WHERE b.content = json_each.value",
-        "SELECT 1 FROM each (%s) AS json_each CROSS JOIN blob b WHERE b.content = (json_each.value #>> '{}') ::bigint",
+        "SELECT 1 FROM each ($1) AS json_each CROSS JOIN blob b WHERE b.content = (json_each.value #>> '{}') ::bigint",
     ),
     (
         "SELECT a.x FROM json_each(?) n CROSS JOIN a ON a.key = n.value",
-        "SELECT a.x FROM each (%s) AS n JOIN a ON a.key = (n.value #>> '{}') ::bigint",
+        "SELECT a.x FROM each ($1) AS n JOIN a ON a.key = (n.value #>> '{}') ::bigint",
     ),
     (
         "SELECT a FROM t WHERE key IN (SELECT value FROM json_each(?))",
-        "SELECT a FROM t WHERE key IN (SELECT (value #>> '{}') ::bigint FROM each (%s) AS json_each)",
+        "SELECT a FROM t WHERE key IN (SELECT (value #>> '{}') ::bigint FROM each ($1) AS json_each)",
     ),
     (
         "SELECT 1 FROM m d7 WHERE d7.value >= ? AND d7.value IN (?, ?)",
-        "SELECT 1 FROM m d7 WHERE d7.value >= sortable (%s) AND d7.value IN (sortable (%s), sortable (%s))",
+        "SELECT 1 FROM m d7 WHERE d7.value >= sortable ($1) AND d7.value IN (sortable ($2), sortable ($3))",
     ),
     (
         "UPDATE t SET a = ?1, crc = resigned(crc, 't', k, ?1)",
         (
-            "UPDATE t SET a = %s, crc = resigned (crc, '(''t''' || ', ' || repr (k) || ')', "
-            "'(''t''' || ', ' || repr (%s) || ')')"
+            "UPDATE t SET a = $1, crc = resigned (crc, '(''t''' || ', ' || repr (k) || ')', "
+            "'(''t''' || ', ' || repr ($2) || ')')"
         ),
     ),
 ]

@@ -15,20 +15,25 @@ from psycopg import pq
 
 from holdfast.errors import StorageIOError
 from holdfast.index.postgres import merging
-from holdfast.index.postgres.answers import Known, Result
+from holdfast.index.postgres.answers import Known
 from holdfast.index.postgres.dialect import Statement, translated
 from holdfast.index.postgres.merging import Waiting
 from holdfast.index.postgres.place import Place, mapped
 from holdfast.index.postgres.proving import Row
+from holdfast.index.postgres.wire import Answer, Given, Wire, numbered
 
 _STREAMED = 1_000
+_TOGETHER = 500
+"""Rows of one statement that are on their way at once."""
+
 VERSION = "PRAGMA data_version"
 _OWN = (b"CREATE TEMP TABLE", b"DROP TABLE IF EXISTS pg_temp.")
 """Makes or drops a table of this connection alone: who may only read may do so, in a transaction that says so."""
-_HELD = b'SELECT "version" FROM "head" FOR UPDATE'
-_BEGIN = b"BEGIN; " + _HELD
 
-Given = Sequence[Any] | None
+_BEGIN: list[tuple[bytes, Given]] = [(b"BEGIN", None), (b'SELECT "version" FROM "head" FOR UPDATE', None)]
+_COMMIT = b"COMMIT"
+_ERRORS = (psycopg.Error, UnicodeError)
+
 Asked = tuple[Statement, Given]
 
 
@@ -42,13 +47,17 @@ class Link:
         self._place = place
         self._where = str(place)
         self._read_only = read_only
-        self._connection = place.connect(read_only=read_only)
+        self._connect()
         self.total_changes = 0
         self._waiting: list[Waiting] = []
         self._foreseen: list[Asked] = []
         self._listing = False
-        self._answers: dict[tuple[bytes, tuple[Any, ...]], tuple[Statement, Result]] = {}
+        self._answers: dict[tuple[bytes, tuple[Any, ...]], tuple[Statement, Answer]] = {}
         self.version: int | None = None  # of the index, while this connection holds the row that says it
+
+    def _connect(self) -> None:
+        self._connection = self._place.connect(read_only=self._read_only)
+        self._wire = Wire(self._connection)
 
     @property
     def in_transaction(self) -> bool:
@@ -63,7 +72,7 @@ class Link:
         """Whether the server is not at the other end any more, as far as is known."""
         return self._connection.closed
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Result | Known:
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Answer | Known:
         """One statement."""
         if sql == VERSION:
             if self.version is not None:
@@ -72,19 +81,7 @@ class Link:
                 return self._ahead(translated(sql))
         return self.say(translated(sql), parameters)
 
-    def foresee(self, ask: Callable[[], object]) -> None:
-        """What `ask` reads is about to be asked: it goes to the server with what is asked, or begun, next.
-
-        `ask` is called at once, and is given no rows. In a transaction an answer holds until a row of a table that it
-        names is written; outside it is good for the very next statement, and no other.
-        """
-        self._listing = True
-        try:
-            ask()
-        finally:
-            self._listing = False
-
-    def say(self, said: Statement, parameters: Sequence[Any] = ()) -> Result | Known:
+    def say(self, said: Statement, parameters: Sequence[Any] = ()) -> Answer | Known:
         """One statement that is translated already."""
         given = said.arranged(parameters) if parameters else None
         if self._listing:
@@ -102,20 +99,67 @@ class Link:
             self.script(f"BEGIN READ WRITE; {said.text.decode()}; COMMIT")
             return Known()
         try:
-            cursor = self._sent(said.text, given)
-        except (psycopg.Error, UnicodeError) as error:
+            answer = self._sent(said.text, given)
+        except _ERRORS as error:
             if not (outside and said.repeatable and self.lost):
                 raise mapped(error, self._where) from None
-            self._connection = self._place.connect(read_only=self._read_only)
-            try:
-                cursor = self._connection.execute(said.text, given)
-            except (psycopg.Error, UnicodeError) as again:
-                raise mapped(again, self._where) from None
+            self._connect()
+            answer = self._asked([(said.text, given)])[-1]
         if said.writes:
-            self.total_changes += max(cursor.rowcount, 0)
-        return Result(cursor, said.fold, self._where)
+            self.total_changes += answer.rowcount
+        return answer.folded(said.fold)
 
-    def _answered(self, said: Statement, given: Given, *, outside: bool) -> Result | None:
+    def _asked(self, statements: Sequence[tuple[bytes, Given]]) -> list[Answer]:
+        """Answers; errors typed."""
+        try:
+            return self._wire.ask(statements)
+        except _ERRORS as error:
+            raise mapped(error, self._where) from None
+
+    def _sent(self, text: bytes, given: Given) -> Answer:
+        """A statement behind those that wait: all on their way before the first answer is read."""
+        waiting, self._waiting = self._waiting, []
+        if text.startswith(b"ROLLBACK"):  # to a savepoint: it came before them
+            waiting = []
+        return self._wire.ask([*map(merging.merged, merging.groups(waiting)), (text, given)])[-1]
+
+    def send(self) -> None:
+        """Send what waits; errors typed."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._asked([*map(merging.merged, merging.groups(waiting))])
+
+    # -- what is asked before it is needed -----------------------------------------------------------------------------
+
+    def foresee(self, ask: Callable[[], object]) -> None:
+        """What `ask` reads is about to be asked: it goes to the server with what is asked, or begun, next.
+
+        `ask` is called at once, and is given no rows. In a transaction an answer holds until a row of a table that it
+        names is written; outside it is good for the very next statement, and no other.
+        """
+        self._listing = True
+        try:
+            ask()
+        finally:
+            self._listing = False
+
+    def _ahead(self, said: Statement) -> Answer | Known:
+        """A statement without parameters, outside of a transaction, and what was foreseen behind it."""
+        asked, self._foreseen = self._foreseen, []
+        try:
+            first, *answers = self._wire.ask([(said.text, None), *_texts(asked)])
+        except _ERRORS:
+            return self.say(said)  # each by itself: the one that is at fault says so
+        self._keep(asked, answers)
+        return first
+
+    def _keep(self, asked: Sequence[Asked], answers: Sequence[Answer]) -> None:
+        self._answers = {
+            (said.text, tuple(given or ())): (said, answer.folded(said.fold))
+            for (said, given), answer in zip(asked, answers, strict=True)
+        }
+
+    def _answered(self, said: Statement, given: Given, *, outside: bool) -> Answer | None:
         """The answer that is here already; those that do not hold any more are forgotten."""
         if said.repeatable:
             found = self._answers.pop((said.text, tuple(given or ())), None)
@@ -127,65 +171,23 @@ class Link:
         }
         return None
 
-    def _keep(self, asked: Sequence[Asked], cursors: Sequence[psycopg.Cursor[Row]]) -> None:
-        self._answers = {
-            (said.text, tuple(given or ())): (said, Result(cursor, said.fold, self._where))
-            for (said, given), cursor in zip(asked, cursors, strict=True)
-        }
-
-    def _ahead(self, said: Statement) -> Result | Known:
-        """A statement without parameters, outside of a transaction, and what was foreseen behind it."""
-        asked, self._foreseen = self._foreseen, []
-        try:
-            with self._connection.pipeline():
-                cursor = self._connection.execute(said.text)
-                cursors = [self._connection.execute(one.text, given) for one, given in asked]
-        except (psycopg.Error, UnicodeError):
-            return self.say(said)  # each by itself: the one that is at fault says so
-        self._keep(asked, cursors)
-        return Result(cursor, said.fold, self._where)
-
-    def _sent(self, text: bytes, given: Given) -> psycopg.Cursor[Row]:
-        """A statement behind those that wait: all on their way before the first answer is read."""
-        if not self._waiting:
-            return self._connection.execute(text, given)
-        waiting, self._waiting = self._waiting, []
-        if text.startswith(b"ROLLBACK"):  # to a savepoint: it came before them
-            return self._connection.execute(text, given)
-        with self._connection.pipeline():
-            for group in merging.groups(waiting):
-                self._say(*merging.merged(group))
-            return self._connection.execute(text, given)
-
-    def _say(self, text: bytes, given: Sequence[Any]) -> psycopg.Cursor[Row]:
-        """A statement with marks that are numbered."""
-        return psycopg.RawCursor(self._connection).execute(text, given)
-
-    def send(self) -> None:
-        """Send what waits; errors typed."""
-        try:
-            if self._waiting:
-                self._sent(b"SELECT", None)
-        except (psycopg.Error, UnicodeError) as error:
-            raise mapped(error, self._where) from None
+    # -- many at once --------------------------------------------------------------------------------------------------
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """One statement for each row, in one go."""
         said = translated(sql)
-        self.direct_many(said.text.decode(), [said.arranged(row) for row in rows])
+        self._many(said.text, [said.arranged(row) for row in rows])
         self.total_changes += len(rows)
 
     def direct_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """The same of a statement of PostgreSQL's own."""
-        if not rows:
-            return
+        self._many(numbered(sql.encode()), rows)
+
+    def _many(self, text: bytes, rows: Sequence[Sequence[Any]]) -> None:
         self.send()
         self._answers.clear()
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.executemany(sql.encode(), rows)
-        except (psycopg.Error, UnicodeError) as error:
-            raise mapped(error, self._where) from None
+        for start in range(0, len(rows), _TOGETHER):
+            self._asked([(text, row) for row in rows[start : start + _TOGETHER]])
 
     def stream(self, sql: str) -> Iterator[Row]:
         """Rows of a long answer, a thousand fetched at a time, in the open transaction."""
@@ -195,7 +197,7 @@ class Link:
             with self._connection.cursor(name="stream") as cursor:
                 cursor.itersize = _STREAMED
                 yield from cursor.execute(said.text)
-        except (psycopg.Error, UnicodeError) as error:
+        except _ERRORS as error:
             raise mapped(error, self._where) from None
 
     def copy_in(self, text: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -207,7 +209,7 @@ class Link:
                 copy.set_types(types)
                 for row in rows:
                     copy.write_row(row)
-        except (psycopg.Error, UnicodeError) as error:
+        except _ERRORS as error:
             raise mapped(error, self._where) from None
 
     def script(self, text: str) -> None:
@@ -221,6 +223,8 @@ class Link:
         except psycopg.Error as error:
             raise mapped(error, self._where) from None
 
+    # -- transactions --------------------------------------------------------------------------------------------------
+
     def begin(self) -> int | None:
         """Begin to write, as the only one: the version of the index, whose row is held until the end. None: it is lost.
 
@@ -228,31 +232,18 @@ class Link:
         """
         self._waiting.clear()
         asked, self._foreseen = self._foreseen, []
+        said = [*_BEGIN, *_texts(asked)]
         try:
-            row = self._begun(asked)
-        except (psycopg.Error, UnicodeError) as error:
+            _, held, *answers = self._wire.ask(said)
+        except _ERRORS as error:
             if not self.lost:
                 raise mapped(error, self._where) from None
-            self._connection = self._place.connect(read_only=self._read_only)
-            try:
-                row = self._begun(asked)
-            except (psycopg.Error, UnicodeError) as again:
-                raise mapped(again, self._where) from None
+            self._connect()
+            _, held, *answers = self._asked(said)
+        self._keep(asked, answers)
+        row = held.fetchone()
         self.version = None if row is None else int(row[0])
         return self.version
-
-    def _begun(self, asked: Sequence[Asked]) -> Row | None:
-        self._answers.clear()
-        if not asked:
-            cursor = self._connection.execute(_BEGIN)
-            cursor.nextset()
-            return cursor.fetchone()
-        with self._connection.pipeline():
-            self._connection.execute(b"BEGIN")
-            cursor = self._connection.execute(_HELD)
-            cursors = [self._connection.execute(one.text, given) for one, given in asked]
-        self._keep(asked, cursors)
-        return cursor.fetchone()
 
     def commit(self, last: bytes | None) -> None:
         """Send what waits, a last statement and COMMIT, in one go: the first that fails keeps all after it from it.
@@ -262,19 +253,14 @@ class Link:
         self.version = None
         self._answers.clear()
         waiting, self._waiting = self._waiting, []
-        try:
-            with self._connection.pipeline():
-                *most, end = [*merging.groups(waiting)] or [()]
-                for group in most:
-                    self._say(*merging.merged(group))
-                if end or last is not None:
-                    self._say(*merging.merged(end, last))
-                cursor = self._connection.execute(b"COMMIT")
-        except (psycopg.Error, UnicodeError) as error:
-            raise mapped(error, self._where) from None
-        if cursor.statusmessage != "COMMIT":  # so a server says that it has undone a transaction that had failed
+        groups = [*merging.groups(waiting)]
+        said = [merging.merged(group) for group in groups[:-1]]
+        if groups or last is not None:
+            said.append(merging.merged(groups[-1] if groups else (), last))
+        done = self._asked([*said, (_COMMIT, None)])[-1].said
+        if done != "COMMIT":  # so a server says that it has undone a transaction that had failed
             raise StorageIOError(
-                f"{self._where} did not commit: {cursor.statusmessage}", path=self._where, operation="postgresql", errno=0
+                f"{self._where} did not commit: {done}", path=self._where, operation="postgresql", errno=0
             )
 
     def create_function(self, *_: Any, **__: Any) -> None:
@@ -284,3 +270,7 @@ class Link:
         """Give it back. An open transaction is undone by the server."""
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
+
+
+def _texts(asked: Iterable[Asked]) -> Iterator[tuple[bytes, Given]]:
+    return ((said.text, given) for said, given in asked)

@@ -122,20 +122,17 @@ def schema(sql: str) -> str:
 
 
 def _marked(found: Sequence[str]) -> tuple[str, tuple[int, ...] | None]:
-    """The text with psycopg's marks, and which parameters stand there."""
+    """The text with the server's marks, and which parameters stand there."""
     order: list[int] = []
     out = []
     for word in found:
         if word[0] == "?":
             order.append(int(word[1:]) - 1 if len(word) > 1 else max(order, default=-1) + 1)
-            out.append("%s")
+            out.append(f"${len(order)}")
         else:
-            out.append(word.replace("%", "%%"))
-    text = joined(out)
+            out.append(word)
     straight = order == list(range(len(order)))
-    if not order:
-        return text.replace("%%", "%"), None
-    return text, None if straight else tuple(order)
+    return joined(out), None if straight or not order else tuple(order)
 
 
 def _step(row: Row) -> Row:

@@ -1,7 +1,7 @@
 """Rows that wait for each other go to the server as one statement.
 
-Each by itself would be a message, which psycopg hands to the system at once, and which wakes the server: six rows and
-the version of a small put take 0.64 ms so and 0.36 ms as one statement with parts (`WITH … AS (INSERT …)`).
+Each by itself costs the server a round of its own: six rows and the version of a small put are said in half the time as
+one statement with parts (`WITH … AS (INSERT …)`; note 051).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST = 8
 _WIDEST = 24
 """A statement with more parameters than that makes many rows, and is a message of its own."""
 
-_MARK = re.compile(rb"%s|%%")
+_MARK = re.compile(rb"\$(\d+)")
 
 Waiting = tuple[Statement, Sequence[Any]]
 
@@ -47,12 +47,10 @@ def merged(group: Sequence[Waiting], last: bytes | None = None) -> tuple[bytes, 
 
 @functools.lru_cache(1_024)
 def _merged(texts: tuple[bytes, ...], last: bytes | None) -> bytes:
-    numbers = itertools.count(1)
-
-    def numbered(text: bytes) -> bytes:
-        return _MARK.sub(lambda found: b"%" if found[0] == b"%%" else b"$%d" % next(numbers), text)
-
-    said = [numbered(text) for text in texts]
+    said, marks = [], 0
+    for text in texts:
+        said.append(_MARK.sub(lambda found: b"$%d" % (int(found[1]) + marks), text))  # noqa: B023 - called at once
+        marks += len(_MARK.findall(text))
     end = said.pop() if last is None else last
     if not said:
         return end

@@ -31,7 +31,6 @@ from holdfast.index.postgres.dialect import unknown_row
 
 LOCK_WAIT_MS = 30_000
 CONNECT_S = 10
-_PREPARED = 512
 _SETUP = """SET search_path = "{schema}"; SET lock_timeout = {wait}; SET client_min_messages = warning;
 SET timezone = 'UTC'; SET default_transaction_isolation = 'read committed';
 SET default_transaction_read_only = {read_only};
@@ -103,7 +102,7 @@ class Place:
         adapters.register_dumper(str, StrDumper)
         adapters.register_dumper(bytes, BytesBinaryDumper)
         adapters.register_loader("numeric", _Whole)
-        made.prepared_max = _PREPARED
+        made.prepare_threshold = None  # see wire.py, which forgets all that is prepared now and then
         try:
             switch = "on" if read_only else "off"
             made.execute(_SETUP.format(schema=self.schema, wait=LOCK_WAIT_MS, read_only=switch).encode())

@@ -10,11 +10,12 @@ from typing import Any
 import psycopg
 
 from holdfast.errors import HandleDeadError
-from holdfast.index.postgres.answers import Known, Result
+from holdfast.index.postgres.answers import Known
 from holdfast.index.postgres.connection import Link
 from holdfast.index.postgres.dialect import Statement, translated
 from holdfast.index.postgres.place import Place, mapped
 from holdfast.index.postgres.proving import Row
+from holdfast.index.postgres.wire import Answer, numbered
 
 
 class PostgresDatabase:
@@ -68,7 +69,7 @@ class PostgresDatabase:
         except psycopg.Error as error:
             raise mapped(error, self.path) from None
 
-    def run(self, sql: str, parameters: Sequence[Any] = ()) -> Result | Known:
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> Answer | Known:
         """One statement on this thread's connection; errors typed."""
         return self.raw().execute(sql, parameters)
 
@@ -97,7 +98,8 @@ class PostgresDatabase:
     def direct(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of a statement of PostgreSQL's own; errors typed."""
         reads = sql.startswith(("SELECT", "WITH")) and "DELETE" not in sql
-        return self.raw().say(Statement(sql.encode(), None, None, writes=False, repeatable=reads), parameters).rows()
+        said = Statement(numbered(sql.encode()), None, None, writes=False, repeatable=reads)
+        return self.raw().say(said, parameters).rows()
 
     def direct_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """A statement of PostgreSQL's own for each row, in one go; errors typed."""
