@@ -42,9 +42,9 @@ from .test_dialect import KEYS
 psycopg = pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
 
 from holdfast.index.postgres import connection, place  # noqa: E402
-from holdfast.index.postgres.server import PostgresDatabase  # noqa: E402
 from holdfast.index.postgres.index import PostgresIndex  # noqa: E402
 from holdfast.index.postgres.place import Place  # noqa: E402
+from holdfast.index.postgres.server import PostgresDatabase  # noqa: E402
 
 pytestmark = pytest.mark.postgres
 FULL = pytest.mark.postgres_full

@@ -179,7 +179,7 @@ class SqlIndex(abc.ABC):
         """Close all connections. Under the writer lock, or while another process has the index open."""
         self.database.close_every()
 
-    def foresee(self, *asks: Callable[[], object]) -> None:
+    def foresee(self, *asks: Callable[[], object]) -> None:  # noqa: B027 - most have no use for it
         """What these calls read will be asked soon: an index that is far has it asked together with what comes next.
 
         Others do nothing. They are called at once and get no rows; so they only read, and no version.

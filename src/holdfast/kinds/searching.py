@@ -10,7 +10,7 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.errors import HoldfastError, IndexDamagedError
 from holdfast.search import query, text
-from holdfast.search.document import Hit, LeftOut
+from holdfast.search.document import START, Found, Hit, LeftOut
 from holdfast.search.snippet import snippet
 from holdfast.values.records import Artifact
 
@@ -59,16 +59,43 @@ class Searching:
         """
         self._handle.alive()
         asked = query.parse(words)
+        at_once = self._at_once(asked, limit, offset)
+        if at_once is not None:
+            found, artifacts, head = at_once
+            hits = self._shown(found.hits, artifacts, asked if snippets else None)
+            return SearchResult(hits, found.position[0], head, found.lacking)
         indexed_to = self._level(progress)
+        hits = self._shown(*self._found(asked, limit, offset), asked if snippets else None)
+        end = self._handle.index.chain.head()
+        return SearchResult(hits, indexed_to, end.next_seq - 1 if end else 0, self._count_left_out())
+
+    def _at_once(
+        self, asked: query.Query, limit: int, offset: int
+    ) -> tuple[Found, dict[int, Artifact], int] | None:  # fmt: skip
+        """An answer of a server in three round trips, and the seq of the head; None: there is a backlog to take in."""
+        index = self._handle.index
+        if not index.is_far or self._handle.tenant is not None:
+            return None
+        index.foresee(index.chain.head)
+        with index.sights.held():
+            head = index.chain.head()
+            found = self._handle.search.answer(asked, limit=limit, offset=offset)
+            level = START if head is None else (head.next_seq - 1, head.hash)
+            if found.position != level and not self._handle.read_only:
+                return None
+            return found, self._records(found.hits), level[0]
+
+    def _shown(
+        self, found: list[Hit], artifacts: dict[int, Artifact], asked: query.Query | None
+    ) -> tuple[SearchHit, ...]:  # fmt: skip
+        """Hits with their artifacts. `asked`: what snippets are to show; None: there are none."""
         hits = []
-        found, artifacts = self._found(asked, limit, offset)
         for hit in found:
             artifact = artifacts.get(hit.key)
             if artifact is not None and artifact.deleted_at is None:
-                shown = self._snippet(artifact, asked) if snippets else ""
+                shown = self._snippet(artifact, asked) if asked is not None else ""
                 hits.append(SearchHit(artifact, shown, hit.score))
-        head = self._handle.index.chain.head()
-        return SearchResult(tuple(hits), indexed_to, head.next_seq - 1 if head else 0, self._count_left_out())
+        return tuple(hits)
 
     def _found(self, asked: query.Query, limit: int, offset: int) -> tuple[list[Hit], dict[int, Artifact]]:
         """Hits and their artifacts. Of one tenant: words are indexed for all, so others' hits are passed over."""
@@ -92,8 +119,7 @@ class Searching:
     def _count_left_out(self) -> int:
         if self._handle.tenant is not None:
             return sum(reason != LeftOut.NOT_TEXT for _, reason in self._left_out())
-        counts = self._handle.search.counts().left_out
-        return sum(count for reason, count in counts.items() if reason is not LeftOut.NOT_TEXT)
+        return self._handle.search.lacking()
 
     def _records(self, hits: list[Hit]) -> dict[int, Artifact]:
         found: dict[int, Artifact] = {}

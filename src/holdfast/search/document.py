@@ -51,6 +51,15 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A page of hits; up to where changes were taken in before it was looked for; how many texts are not indexed."""
+
+    hits: list[Hit]
+    position: Position
+    lacking: int
+
+
+@dataclass(frozen=True, slots=True)
 class NotIndexed:
     """A live document whose text is not in the index, and why."""
 

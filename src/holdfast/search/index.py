@@ -10,7 +10,7 @@ from typing import Self
 
 from holdfast.errors import IndexDamagedError, InvalidQueryError, LockedError
 from holdfast.search import schema
-from holdfast.search.document import START, Counts, Document, Hit, LeftOut, NotIndexed, Position, flatten
+from holdfast.search.document import START, Counts, Document, Found, Hit, LeftOut, NotIndexed, Position, flatten
 from holdfast.search.file import WAIT_S, discard_aside, is_damage, word_trouble
 from holdfast.search.fold import fold
 from holdfast.search.query import Query, parse
@@ -148,6 +148,11 @@ class SearchIndex:
                 rows += connection.execute(_OLDER_HITS, rest).fetchall()
         return [Hit(*row) for row in rows]
 
+    def answer(self, query: Query, *, limit: int, offset: int = 0) -> Found:
+        """As `query`, with what else an answer says."""
+        position = self.position()
+        return Found(self.query(query, limit=limit, offset=offset), position, self.lacking())
+
     def left_out(self, *, reason: LeftOut | None = None) -> Iterator[NotIndexed]:
         """Live documents whose text is not indexed, by reason and then key; read in short pages, not as one view."""
         for wanted in sorted(LeftOut) if reason is None else [reason]:
@@ -173,6 +178,10 @@ class SearchIndex:
                 "SELECT left_out, count(*) FROM doc WHERE left_out IS NOT NULL GROUP BY left_out ORDER BY left_out"
             )
             return Counts(live, dead, {LeftOut(reason): count for reason, count in connection.execute(grouped)})
+
+    def lacking(self) -> int:
+        """How many live documents have text that is not indexed."""
+        return sum(count for reason, count in self.counts().left_out.items() if reason is not LeftOut.NOT_TEXT)
 
     @property
     def needs_compaction(self) -> bool:

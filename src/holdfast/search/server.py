@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
 from holdfast.errors import InvalidQueryError
-from holdfast.search.document import START, Counts, Document, Hit, LeftOut, NotIndexed, Position, flatten
+from holdfast.search.document import START, Counts, Document, Found, Hit, LeftOut, NotIndexed, Position, flatten
 from holdfast.search.fold import words
 from holdfast.search.lexemes import METADATA, NAME, TEXT, tsquery, vectors
-from holdfast.search.query import Either, Every, Node, Query, Term, parse
+from holdfast.search.query import Either, Every, Node, Query, Term, Without, parse
 from holdfast.search.schema import METADATA_WEIGHT, NAME_WEIGHT, TEXT_WEIGHT, Condition
 
 RANKED = 50_000
@@ -24,15 +24,23 @@ _PAGE = 1_000
 _MOST = 2**62
 _CURSOR = "SELECT seq, chain FROM search_meta"
 _WEIGHTS = f"ARRAY[0, {TEXT_WEIGHT / NAME_WEIGHT}, {METADATA_WEIGHT / NAME_WEIGHT}, 1]::float4[]"
-_RANKED = f"""WITH found AS ({{found}}), ranked AS (SELECT doc FROM found ORDER BY doc DESC LIMIT {RANKED})
-SELECT d.key, d.revision, sum(ts_rank({_WEIGHTS}, w.words, %s::tsquery))::float8 AS score
-FROM ranked JOIN search_doc d ON d.id = ranked.doc JOIN search_words w ON w.doc = ranked.doc
-GROUP BY d.key, d.revision ORDER BY score DESC, d.key LIMIT %s OFFSET %s"""
-_OLDER = f"""WITH found AS ({{found}}), older AS (SELECT doc FROM found ORDER BY doc DESC OFFSET {RANKED})
-SELECT d.key, d.revision, 0.0::float8 FROM older JOIN search_doc d ON d.id = older.doc
+_WHOLE = "NOT many AND words @@ %s::tsquery"
+_FOUND = f"SELECT doc FROM search_words WHERE {_WHOLE} UNION ALL SELECT doc FROM ({{parts}}) p"
+_RANKED = f"""WITH found AS (
+SELECT doc, key, ts_rank({_WEIGHTS}, words, %s::tsquery)::float8 AS score FROM search_words WHERE {_WHOLE} AND doc >= %s
+UNION ALL SELECT doc, key, sum(ts_rank({_WEIGHTS}, words, %s::tsquery))::float8 FROM search_words
+WHERE doc IN ({{parts}}) AND doc >= %s GROUP BY doc, key),
+best AS (SELECT doc, key, score FROM found ORDER BY score DESC, key LIMIT %s OFFSET %s)
+SELECT b.key, d.revision, b.score FROM best b JOIN search_doc d ON d.id = b.doc ORDER BY b.score DESC, b.key"""
+_OLDER = f"""SELECT d.key, d.revision, 0.0::float8 FROM search_doc d WHERE d.id < %s AND d.id IN ({_FOUND})
 ORDER BY d.id DESC LIMIT %s OFFSET %s"""
+_OLDEST_RANKED = f"""SELECT doc FROM ({_FOUND}) f ORDER BY doc DESC LIMIT 1 OFFSET {RANKED - 1}"""
+_META = "SELECT seq, chain, next_id FROM search_meta"
+_LACKING = f"SELECT count(*) FROM search_doc WHERE left_out IS NOT NULL AND left_out <> '{LeftOut.NOT_TEXT.value}'"
+_SETTLE = "SELECT gin_clean_pending_list('search_words_whole'), gin_clean_pending_list('search_words_parts')"
 _FORGET = """WITH gone AS (DELETE FROM search_doc WHERE key = ANY(%s) RETURNING id)
 DELETE FROM search_words USING gone WHERE search_words.doc = gone.id"""
+_WORDS = "INSERT INTO search_words (doc, part, key, many, words) VALUES (%s, %s, %s, %s, %s::tsvector)"
 _LEFT_OUT = """SELECT key, revision FROM search_doc WHERE left_out = %s AND key > %s ORDER BY key LIMIT %s"""
 
 Row = tuple[Any, ...]
@@ -46,6 +54,10 @@ class Server(Protocol):
 
     def direct(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of a statement of PostgreSQL's own."""
+        ...
+
+    def several(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Row]]:
+        """All rows of each of several statements that only read, asked together."""
         ...
 
     def direct_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -67,6 +79,7 @@ class ServerSearch:
     def __init__(self, server: Server) -> None:
         self._server = server
         self.read_only = server.read_only
+        self._few = True  # documents, as far as is known: all that match are ranked
 
     def close(self) -> None:
         """Close the connections. May be called twice."""
@@ -105,6 +118,10 @@ class ServerSearch:
             self._server.direct(_FORGET, ([*removed, *newest],))
             self._take_in(list(newest.values()))
             self._server.direct("UPDATE search_meta SET seq = %s, chain = %s", upto)
+        if newest:
+            self._server.direct(
+                _SETTLE
+            )  # else the server reads what came last again for every word, and avoids the index
         return True
 
     def _take_in(self, documents: list[Document]) -> None:
@@ -115,26 +132,51 @@ class ServerSearch:
         for number, one in enumerate(documents, first):
             docs.append((number, one.key, one.revision, one.left_out and one.left_out.value))
             fields = ((NAME, words(one.name)), (METADATA, words(flatten(one.metadata))), (TEXT, words(one.text or "")))
-            texts += [(number, part, vector) for part, vector in enumerate(vectors(fields))]
+            parts = [*vectors(fields)]
+            texts += [(number, part, one.key, len(parts) > 1, vector) for part, vector in enumerate(parts)]
         self._server.direct_many("INSERT INTO search_doc (id, key, revision, left_out) VALUES (%s, %s, %s, %s)", docs)
-        self._server.direct_many("INSERT INTO search_words (doc, part, words) VALUES (%s, %s, %s::tsvector)", texts)
+        self._server.direct_many(_WORDS, texts)
 
     def query(self, query: str | Query, *, limit: int, offset: int = 0) -> list[Hit]:
         """The live documents that match, best first, ties by key; at most `limit` after the first `offset`.
 
         They are the documents that a file would find; their order is that of `ts_rank`. Raises InvalidQueryError.
         """
+        asked = parse(query) if isinstance(query, str) else query
+        return self.answer(asked, limit=limit, offset=offset).hits
+
+    def answer(self, query: Query, *, limit: int, offset: int = 0) -> Found:
+        """As `query`, with what else an answer says; all of it is asked together."""
         if limit < 0 or offset < 0:
             raise InvalidQueryError("limit and offset must not be negative", query="", reason="negative")
-        asked = parse(query) if isinstance(query, str) else query
         limit, offset = min(limit, _MOST), min(offset, _MOST)
-        found, given = _said(asked.tree)
-        wanted = " | ".join(f"({tsquery(term)})" for term in asked.terms)
-        rows = self._server.direct(_RANKED.format(found=found), [*given, wanted, limit, offset])
-        if len(rows) < limit and offset + len(rows) >= RANKED:
-            rest = [limit - len(rows), max(0, offset - RANKED)]
-            rows += self._server.direct(_OLDER.format(found=found), [*given, *rest])
-        return [Hit(*row) for row in rows]
+        whole, (parts, given) = _whole(query.tree), _said(query.tree)
+        wanted = " | ".join(f"({tsquery(term)})" for term in query.terms)
+        ranked = _RANKED.format(parts=parts)
+
+        def best(floor: int) -> tuple[str, Sequence[Any]]:
+            return ranked, [wanted, whole, floor, wanted, *given, floor, limit, offset]
+
+        oldest = _OLDEST_RANKED.format(parts=parts), [whole, *given]
+        first = best(0) if self._few else oldest
+        (meta,), ((lacking,),), rows = self._server.several([(_META, ()), (_LACKING, ()), first])
+        if meta[2] > RANKED:
+            if self._few:
+                self._few = False
+                rows = self._server.direct(*oldest)
+            floor = int(rows[0][0]) if rows else 0
+            rows = self._server.direct(*best(floor))
+            if floor and len(rows) < limit:
+                rest = [limit - len(rows), max(0, offset - RANKED)]
+                rows += self._server.direct(_OLDER.format(parts=parts), [floor, whole, *given, *rest])
+        elif not self._few:  # emptied meanwhile
+            self._few = True
+            rows = self._server.direct(*best(0))
+        return Found([Hit(*row) for row in rows], (int(meta[0]), bytes(meta[1])), int(lacking))
+
+    def lacking(self) -> int:
+        """How many live documents have text that is not indexed."""
+        return int(self._server.direct(_LACKING)[0][0])
 
     def left_out(self, *, reason: LeftOut | None = None) -> Iterator[NotIndexed]:
         """Live documents whose text is not indexed, by reason and then key; read in short pages, not as one view."""
@@ -178,13 +220,23 @@ class ServerSearch:
         return [f"{count} documents have no words"] if count else []
 
 
-def _said(node: Node) -> tuple[str, list[str]]:
-    """A query for the documents of a part of the tree, and what stands at its marks.
+def _whole(node: Node) -> str:
+    """A part of the tree as one tsquery: for documents whose words are all in one row."""
+    if isinstance(node, Term):
+        return f"({tsquery(node)})"
+    if isinstance(node, Without):
+        return f"({_whole(node.wanted)} & !{_whole(node.unwanted)})"
+    between = " & " if isinstance(node, Every) else " | "
+    return f"({between.join(map(_whole, node.parts))})"
 
-    Each term is looked up by itself: the words of a long text are in several rows.
+
+def _said(node: Node) -> tuple[str, list[str]]:
+    """A query for the documents of a part of the tree whose words are in several rows, and what stands at its marks.
+
+    Each term is looked up by itself, for it may be in another row than the next.
     """
     if isinstance(node, Term):
-        return "SELECT doc FROM search_words WHERE words @@ %s::tsquery", [tsquery(node)]
+        return "SELECT doc FROM search_words WHERE many AND words @@ %s::tsquery", [tsquery(node)]
     parts: Sequence[Node]
     if isinstance(node, Every):
         between, parts = " INTERSECT ", node.parts

@@ -9,8 +9,8 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.index.audit import Audit
 from holdfast.index.postgres import sortable
-from holdfast.index.postgres.server import PostgresDatabase
 from holdfast.index.postgres.proving import Row
+from holdfast.index.postgres.server import PostgresDatabase
 from holdfast.index.sql import SqlIndex
 
 

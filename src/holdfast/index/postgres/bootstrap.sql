@@ -197,8 +197,10 @@ ALTER TABLE "revision" ADD COLUMN IF NOT EXISTS "metadata_json" JSONB GENERATED 
 CREATE TABLE IF NOT EXISTS "search_meta" ("one" BOOLEAN NOT NULL PRIMARY KEY CHECK ("one"), "seq" BIGINT NOT NULL, "chain" BYTEA NOT NULL, "next_id" BIGINT NOT NULL);
 INSERT INTO "search_meta" ("one", "seq", "chain", "next_id") VALUES (TRUE, 0, '', 1) ON CONFLICT DO NOTHING;
 CREATE TABLE IF NOT EXISTS "search_doc" ("id" BIGINT NOT NULL PRIMARY KEY, "key" BIGINT NOT NULL UNIQUE, "revision" BIGINT NOT NULL, "left_out" TEXT);
-CREATE TABLE IF NOT EXISTS "search_words" ("doc" BIGINT NOT NULL, "part" BIGINT NOT NULL, "words" TSVECTOR NOT NULL, PRIMARY KEY ("doc", "part"));
-CREATE INDEX IF NOT EXISTS "search_words_words" ON "search_words" USING gin ("words");
+CREATE INDEX IF NOT EXISTS "search_doc_left_out" ON "search_doc" ("left_out") WHERE "left_out" IS NOT NULL;
+CREATE TABLE IF NOT EXISTS "search_words" ("doc" BIGINT NOT NULL, "part" BIGINT NOT NULL, "key" BIGINT NOT NULL, "many" BOOLEAN NOT NULL, "words" TSVECTOR NOT NULL, PRIMARY KEY ("doc", "part"));
+CREATE INDEX IF NOT EXISTS "search_words_whole" ON "search_words" USING gin ("words") WHERE NOT "many";
+CREATE INDEX IF NOT EXISTS "search_words_parts" ON "search_words" USING gin ("words") WHERE "many";
 
 -- The outbox: who consumes changes, up to which one, and who has the lease.
 CREATE TABLE IF NOT EXISTS "outbox_consumer" ("scope" TEXT COLLATE "C" NOT NULL, "name" TEXT COLLATE "C" NOT NULL, "seq" BIGINT NOT NULL, "hash" BYTEA NOT NULL, "attempts" BIGINT NOT NULL, "failures" BIGINT NOT NULL, "deaths" BIGINT NOT NULL, "token" BIGINT NOT NULL, "holder" TEXT COLLATE "C" NOT NULL, "until_us" BIGINT NOT NULL, "made_us" BIGINT NOT NULL, "moved_us" BIGINT NOT NULL, PRIMARY KEY ("scope", "name"));

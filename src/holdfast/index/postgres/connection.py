@@ -171,6 +171,18 @@ class Link:
         }
         return None
 
+    def several(self, statements: Sequence[tuple[bytes, Given]]) -> list[list[Row]]:
+        """Rows of statements that only read, on their way together; said again if the connection was lost."""
+        self.send()
+        try:
+            answers = self._wire.ask(statements)
+        except _ERRORS as error:
+            if not self.lost or self.version is not None:
+                raise mapped(error, self._where) from None
+            self._connect()
+            answers = self._asked(statements)
+        return [answer.fetchall() for answer in answers]
+
     # -- many at once --------------------------------------------------------------------------------------------------
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -55,7 +55,9 @@ class PostgresIndex(SqlIndex):
         super().__init__(str(self.place), cast("Database", self.server), read_only=read_only)
         self._changes: int | None = None
         self._lock = _MIGRATING | zlib.crc32(self.place.schema.encode())
-        self._counted = f'UPDATE "head" SET "version" = "version" + 1 RETURNING {following.told(self.place.schema)}'.encode()
+        self._counted = (
+            f'UPDATE "head" SET "version" = "version" + 1 RETURNING {following.told(self.place.schema)}'.encode()
+        )
         self._ears: list[Ear] = []
         self._hearing = threading.local()
 

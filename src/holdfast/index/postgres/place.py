@@ -32,11 +32,13 @@ from holdfast.index.postgres.dialect import unknown_row
 LOCK_WAIT_MS = 30_000
 CONNECT_S = 10
 _SETUP = """SET search_path = "{schema}"; SET lock_timeout = {wait}; SET client_min_messages = warning;
-SET timezone = 'UTC'; SET default_transaction_isolation = 'read committed';
+SET timezone = 'UTC'; SET random_page_cost = 1.1; SET jit = off; SET default_transaction_isolation = 'read committed';
 SET default_transaction_read_only = {read_only};
 SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') IN ('off', 'local')"""
-"""Nobody's defaults decide whether a commit is durable when it returns, nor what a query means."""
+"""Nobody's defaults decide whether a commit is durable when it returns, nor what a query means. Statements here look
+for a few rows by key: compiling them never pays, and at the usual price of a page all of a table is read for twenty.
+"""
 
 Work = Callable[[Any], Any]
 

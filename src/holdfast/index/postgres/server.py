@@ -101,6 +101,10 @@ class PostgresDatabase:
         said = Statement(numbered(sql.encode()), None, None, writes=False, repeatable=reads)
         return self.raw().say(said, parameters).rows()
 
+    def several(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Row]]:
+        """All rows of each of several statements of PostgreSQL's own that only read, asked together; errors typed."""
+        return self.raw().several([(numbered(sql.encode()), given) for sql, given in statements])
+
     def direct_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """A statement of PostgreSQL's own for each row, in one go; errors typed."""
         self.raw().direct_many(sql, rows)

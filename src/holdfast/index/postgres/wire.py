@@ -1,14 +1,15 @@
 """Statements to a server and their answers: as many as are given in one message each way.
 
-psycopg hands each statement of a pipeline to the system by itself, and goes through its cursors for it: an empty COMMIT
-costs 0.1 ms so. Here its wrapper of libpq (`psycopg.pq`) and its adapters are used alone; a write of ten statements took
-0.48 ms with its pipelines and 0.18 with this (note 051). COPY, long answers and scripts stay psycopg's.
+psycopg hands each statement of a pipeline to the system by itself, and goes through a cursor for it. Here its wrapper
+of libpq (`psycopg.pq`) and its adapters are used alone: a write of four statements in two messages took 0.48 ms so, and
+0.18 with this (note 051). COPY, long answers and scripts stay psycopg's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import re
 import selectors
 from collections.abc import Callable, Sequence
@@ -16,11 +17,14 @@ from typing import Any
 
 import psycopg
 from psycopg import errors, pq
-from psycopg.adapt import PyFormat, Transformer
+from psycopg.adapt import PyFormat
+from psycopg.adapt import Transformer as _Transformer
 
 from holdfast.index.postgres.proving import Row
 
 Given = Sequence[Any] | None
+Transformer = Any
+"""psycopg's, whose C and Python forms have no type in common."""
 
 _PREPARED = 512
 """So many texts a connection keeps prepared on the server; then it begins anew."""
@@ -35,9 +39,9 @@ _PollSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector",
 
 
 @functools.lru_cache(4_096)
-def numbered(text: bytes, first: int = 1) -> bytes:
-    """A text with psycopg's marks (`%s`, and `%%` for a percent sign) with the server's: `$1` and so on, from `first`."""
-    numbers = iter(range(first, 1 << 16))
+def numbered(text: bytes) -> bytes:
+    """A text with psycopg's marks (`%s`, and `%%` for a percent sign) with the server's: `$1` and so on."""
+    numbers = itertools.count(1)
     return _MARK.sub(lambda found: b"%" if found[0] == b"%%" else b"$%d" % next(numbers), text)
 
 
@@ -126,7 +130,7 @@ class Wire:
         return answers
 
     def _plan(self, text: bytes, given: Given) -> tuple[bytes, Transformer, Sequence[Any] | None]:
-        transformer = Transformer(self._connection)
+        transformer = _Transformer(self._connection)
         values = transformer.dump_sequence(given, [PyFormat.AUTO] * len(given)) if given else None
         return text, transformer, values
 
