@@ -70,10 +70,8 @@ def put(
     """
     queue = _queue(handle)
     wanted = None if queue is None else _wanted(handle, path, source, said, expect, tx)
-    if queue is None or wanted is None:
-        return Undone(tx)
-    order = _encoded(wanted)
-    if len(order) > MOST_BYTES:
+    order = None if wanted is None else _encoded(wanted)
+    if queue is None or wanted is None or order is None:
         return Undone(tx)
     if handle.writer.acquire_now("put"):
         return _lead(handle, queue, wanted)
@@ -237,7 +235,13 @@ def _make(handle: Handle, series: Series, orders: Sequence[tuple[Wanted, Told]])
 # -- as bytes ----------------------------------------------------------------------------------------------------------
 
 
-def _encoded(wanted: Wanted) -> bytes:
+def order(handle: Handle, path: str, content: bytes, *, expect: int | None = None) -> bytes | None:
+    """What a put of content leaves for others; None if it cannot be left. For labs, which look at it step by step."""
+    wanted = _wanted(handle, path, content, revising.describe({}), expect, None)
+    return None if wanted is None else _encoded(wanted)
+
+
+def _encoded(wanted: Wanted) -> bytes | None:
     said = {key: getattr(wanted.said, key) for key in _SAID}
     if said["tags"] is not None:
         said["tags"] = list(said["tags"])
@@ -249,7 +253,8 @@ def _encoded(wanted: Wanted) -> bytes:
         "digest": wanted.incoming.digest, "new": wanted.is_new,
     }  # fmt: skip
     text = json.dumps(head).encode()
-    return len(text).to_bytes(_LENGTH_BYTES, "big") + text + (wanted.incoming.data or b"")
+    whole = len(text).to_bytes(_LENGTH_BYTES, "big") + text + (wanted.incoming.data or b"")
+    return whole if len(whole) <= MOST_BYTES else None
 
 
 _SAID = ("media_type", "metadata", "type", "status", "tags", "owner", "message", "source", "run")
