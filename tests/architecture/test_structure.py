@@ -27,7 +27,7 @@ AT_START_UP = {
     "__main__.py", "store.py", "engine/handle.py", "engine/open.py", "engine/parts.py", "engine/places.py",
     "engine/served.py", "exchange/hand.py", "exchange/hands.py", "kinds/artifacts.py", "kinds/media.py",
     "kinds/readings.py", "kinds/relationships.py", "stores.py", "tenants.py", "values/frozen.py",
-    "values/vocabulary.py", "care/backup/calls.py",
+    "values/vocabulary.py", "care/backup/calls.py", "engine/queueing.py",
 }  # fmt: skip
 
 

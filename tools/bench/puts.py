@@ -124,13 +124,13 @@ def asked(store: Store, rnd: random.Random) -> dict[str, int]:
 
 
 def writer(root: Path, number: int, puts: int, done: Any, start: Any) -> None:
-    rnd, looks, look = random.Random(number), [0], FileLock._try  # noqa: SLF001 - how often is what is measured
+    rnd, looks, look = random.Random(number), [0], FileLock.acquire_now
 
     def counted(self: FileLock, *, shared: bool) -> bool:
         looks[0] += self.path.endswith("writer")
         return look(self, shared=shared)
 
-    FileLock._try = counted  # type: ignore[method-assign] # noqa: SLF001
+    FileLock.acquire_now = counted  # type: ignore[method-assign]
     with holdfast.open(root) as store:
         store.put(f"{number}/first", b"")
         start.wait()

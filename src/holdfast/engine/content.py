@@ -18,6 +18,7 @@ from holdfast.blobs.contract import Staged
 from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidValueError, SourceChangedError, SourceUnreadableError, StorageIOError
 from holdfast.formats.appending import Batch
+from holdfast.index.physical import Place
 from holdfast.index.select.sight import Token
 from holdfast.values import digest
 
@@ -124,6 +125,22 @@ def stage_durably(handle: Handle, data: bytes, content_digest: str) -> Staged:
     return handle.blobs.stage(data) if keeper is None else keeper.stage_to_keep(data, content_digest)
 
 
+def stage_together(handle: Handle, incoming: Sequence[Incoming]) -> set[str]:
+    """As `stage_durably`, with one look at the index and one append, of what is `held`. In an open transaction.
+
+    Digests of what was staged and has no row at all: one of each was staged, the others wait for its row.
+    """
+    keeper = handle.keeper.blobs
+    assert keeper is not None
+    places = handle.index.physical.places({one.digest for one in incoming})
+    fresh = _unplaced(incoming, places, set())
+    with handle.watching_syncs():
+        staged = keeper.stage_all_to_keep({one.digest: one.data or b"" for one in fresh.values()}) if fresh else {}
+    for one in fresh.values():
+        one.staged = staged[one.digest]
+    return fresh.keys() - places.keys()
+
+
 def held(data: bytes) -> Incoming:
     """Content in memory, hashed; `stage_all` stages it."""
     return Incoming(digest.of(data), len(data), data[:HEAD_BYTES], data=data)
@@ -143,7 +160,10 @@ def stage_all(handle: Handle, incoming: Sequence[Incoming], under_way: set[str])
 
 def _fresh(handle: Handle, incoming: Sequence[Incoming], under_way: set[str]) -> dict[str, Incoming]:
     """What has to be staged, by digest, in order."""
-    places = handle.index.physical.places({one.digest for one in incoming})
+    return _unplaced(incoming, handle.index.physical.places({one.digest for one in incoming}), under_way)
+
+
+def _unplaced(incoming: Sequence[Incoming], places: dict[str, Place], under_way: set[str]) -> dict[str, Incoming]:
     present = {one.digest for one in places.values() if one.condemned_us is None}
     fresh: dict[str, Incoming] = {}
     for one in incoming:

@@ -19,6 +19,7 @@ import time
 from typing import Any
 
 from holdfast import disk, ram
+from holdfast.engine.queueing import Beside
 from holdfast.engine.ram_locks import RamLock
 from holdfast.errors import HandleDeadError, LockedError, NoSpaceError, StorageIOError, StoreError
 from holdfast.values import moment
@@ -68,10 +69,10 @@ class FileLock:
 
     def acquire(self, *, shared: bool, wait_s: float) -> None:
         """Wait up to `wait_s` seconds; LockedError names who holds it."""
-        if self._try(shared=shared):
+        if self.acquire_now(shared=shared):
             return
         began = time.monotonic()
-        while not self._try(shared=shared):
+        while not self.acquire_now(shared=shared):
             waited = time.monotonic() - began
             if waited >= wait_s:
                 raise self._refused(wait_s)
@@ -85,7 +86,8 @@ class FileLock:
         text = f"{os.path.basename(self.path)} lock is held by {describe(holder)}"
         return LockedError(text, lock=self.path, holder=holder, waited_s=wait_s)
 
-    def _try(self, *, shared: bool) -> bool:
+    def acquire_now(self, *, shared: bool) -> bool:
+        """Take the lock if nobody has it."""
         with self._guard:
             if self._dead:
                 raise HandleDeadError(f"{self.path} was closed", reason="closed")
@@ -257,15 +259,50 @@ def _runs(pid: object) -> bool:
     return True
 
 
+_CROWDED_S = 1.0
+"""So long after another writer was met, another one is expected."""
+
+
 class WriterLock:
     """The writer lock of one open store: first among the threads of the handle, then among processes."""
 
     def __init__(self, path: str, *, absent_is_fine: bool = False) -> None:
         self._file = lock_at(path, absent_is_fine=absent_is_fine)
         self._threads = threading.Lock()
+        self._met = -_CROWDED_S
+        self.queue = Beside(path)
+
+    def is_crowded(self) -> bool:
+        """Whether another writer was met within the last second."""
+        return time.monotonic() - self._met < _CROWDED_S
+
+    def meet(self) -> None:
+        """Another writer was met."""
+        self._met = time.monotonic()
+
+    def acquire_now(self, what: str) -> bool:
+        """Become the writer, if nobody is."""
+        return self._now(what)
+
+    def _now(self, what: str) -> bool:
+        if not self._threads.acquire(blocking=False):
+            self.meet()
+            return False
+        try:
+            if self._file.acquire_now(shared=False):
+                self._file.sign(what)
+                return True
+        except BaseException:
+            self._threads.release()
+            raise
+        self._threads.release()
+        self.meet()
+        return False
 
     def acquire(self, what: str, *, wait_s: float) -> None:
         """Become the writer; LockedError after `wait_s` seconds."""
+        if self._now(what):
+            return
         started = time.monotonic()
         if not self._threads.acquire(timeout=max(0.0, wait_s)):
             holder = self._file.holder()
@@ -307,10 +344,12 @@ class WriterLock:
 
     def close(self) -> None:
         """Give the file back."""
+        self.queue.close()
         self._file.close()
 
     def abandon(self) -> None:
         """In a forked child."""
+        self.queue.abandon()
         self._file.abandon()
 
 

@@ -30,6 +30,11 @@ class RamLock:
                     holder=self.holder(), waited_s=wait_s,
                 )  # fmt: skip
 
+    def acquire_now(self, *, shared: bool) -> bool:
+        """Take the lock if nobody has it."""
+        with _changed:
+            return self._try(shared=shared)
+
     def _try(self, *, shared: bool) -> bool:
         users = _held.setdefault(self.path, {})
         if any((alone or not shared) and one is not self for one, alone in users.items()):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from holdfast.engine import recover
 from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
-from holdfast.engine.transaction import Unit, commit_rows, current, opened, roll_back
+from holdfast.engine.transaction import Unit, begun, commit_rows, current, leave, opened, roll_back
 from holdfast.errors import ChainForkedError, ConflictError
 from holdfast.formats import lines
 from holdfast.values import canon, moment
@@ -31,10 +31,13 @@ class Series:
         self._size = 0
 
     @contextmanager
-    def transaction(self, actor: Actor | None = None, *, note: str = "") -> Iterator[Unit]:
-        """One transaction, by `actor`; whoever opened the store if None. Without changes it leaves nothing."""
+    def transaction(self, actor: Actor | None = None, *, note: str = "", tx: str | None = None) -> Iterator[Unit]:
+        """One transaction, by `actor`; whoever opened the store if None. Without changes it leaves nothing.
+
+        `tx`: its id, which no transaction of the chain has.
+        """
         handle = self._handle
-        unit = Unit(handle, self.head, tx=moment.draw_id(handle.clock.now_us()), note=note, actor=actor)
+        unit = Unit(handle, self.head, tx=tx or moment.draw_id(handle.clock.now_us()), note=note, actor=actor)
         with opened(unit):
             yield unit
         if unit.changes:
@@ -102,3 +105,18 @@ def together(handle: Handle, *, what: str) -> Iterator[Series]:
             raise
     finally:
         handle.writer.release()
+
+
+@contextmanager
+def at_once(handle: Handle) -> Iterator[Series]:
+    """As `together`, for who has the writer lock already and is quick: what was seen before goes on to hold."""
+    series = Series(handle, begun(handle))
+    try:
+        yield series
+        series.commit()
+    except BaseException:
+        roll_back(handle)
+        handle.index.lookups.forget()  # it may remember transactions that never were
+        raise
+    if series.head.next_seq > series.first:
+        leave(handle, series.head)

@@ -60,6 +60,8 @@ class Unit:
         self._bodies: list[bytes] = []
         self._awaiting_rows: dict[str, BlobStat] = {}
         self._depth = 0
+        self.fresh: set[str] = set()
+        """Digests of staged contents that are known to have no row (content.stage_together)."""
 
     @property
     def next_seq(self) -> int:
@@ -138,7 +140,7 @@ class Unit:
     def _absent(self, incoming: list[Incoming]) -> list[Incoming]:
         """Those that no row says are here. Where nobody has written since that was looked at, it is not asked again."""
         token, index = self.handle.index.sights.token(), self.handle.index
-        asked = {one.digest for one in incoming if one.absent is None or one.absent != token}
+        asked = {one.digest for one in incoming if one.absent is None or one.absent != token} - self.fresh
         index.executor.unspoken |= {one.digest for one in incoming if one.unspoken and one.digest not in asked}
         if len(asked) == 1 and index.physical.content_key(*asked) is None:
             index.executor.unspoken |= asked
@@ -298,6 +300,18 @@ def _units() -> dict[int, Unit]:
 
 
 def _begin(handle: Handle, tx: str | None, note: str) -> Unit:
+    head = begun(handle)
+    try:
+        if tx is not None and handle.index.chain.find(tx) is not None:
+            raise TransactionReusedError(f"transaction {tx} was committed before", tx=tx)
+    except BaseException:
+        roll_back(handle)
+        raise
+    return Unit(handle, head, tx=tx or moment.draw_id(handle.clock.now_us()), note=note)
+
+
+def begun(handle: Handle) -> Head:
+    """Begin in the index, which is seen to be level with the journal; the end of the chain. Under the writer lock."""
     handle.writable()  # another thread may have poisoned or closed it while we waited
     index = handle.index
     index.begin()
@@ -308,12 +322,10 @@ def _begin(handle: Handle, tx: str | None, note: str) -> Unit:
             head = recover.level(handle)
             index.begin()
         index.sights.carry()
-        if tx is not None and index.chain.find(tx) is not None:
-            raise TransactionReusedError(f"transaction {tx} was committed before", tx=tx)
     except BaseException:
         roll_back(handle)
         raise
-    return Unit(handle, head, tx=tx or moment.draw_id(handle.clock.now_us()), note=note)
+    return head
 
 
 def _commit(unit: Unit) -> None:
@@ -328,10 +340,15 @@ def _commit(unit: Unit) -> None:
     commit_rows(handle, data)
     if transaction is not None:
         unit.after = transaction.head
-        handle.index.sights.hold(unit.after.next_seq)
-        # A journal that could not be appended to was dropped, and has nothing open.
-        left = handle.index.sights.left()
-        handle.left = (left, unit.after) if left is not None and handle.journal.is_open() else None
+        leave(handle, unit.after)
+
+
+def leave(handle: Handle, head: Head) -> None:
+    """Remember where the chain ends with what this thread has just committed: as long as nobody else does."""
+    handle.index.sights.hold(head.next_seq)
+    # A journal that could not be appended to was dropped, and has nothing open.
+    left = handle.index.sights.left()
+    handle.left = (left, head) if left is not None and handle.journal.is_open() else None
 
 
 def commit_rows(handle: Handle, data: bytes) -> None:

@@ -46,6 +46,13 @@ class Artifacts:
         Raises ExpectationError, NameTakenError, InvalidInputError. Durable when it returns.
         """
         described = revising.describe(said)
+        if self._handle.writer.is_crowded():
+            from holdfast.kinds import combining  # noqa: PLC0415 - start-up time
+
+            done = combining.put(self._handle, path, content, described, expect=expect, tx=tx)
+            if isinstance(done, PutResult):
+                return done
+            tx = done.tx
         grown = Grown(self._handle, lambda: addresses.newest_digest(self._handle, path))
         with staging(self._handle, content, cutter=grown) as incoming:
             revising.foresee(self._handle, path, incoming)

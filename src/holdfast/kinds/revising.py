@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
@@ -149,25 +149,35 @@ def create(unit: Unit, parent: int, name: Name, incoming: Incoming, said: Descri
     artifact_id = moment.draw_id(unit.now_us)
     body = creation(artifact_id, folder.id, name, incoming, said, media_type, run=run)
     seq = unit.change(body)
-    return _made(unit, seq, folder, name, body)
+    # The unit of work gives the tenant to the body.
+    by = Maker(seq, unit.now_us, unit.actor.name, body["new"].get("tenant") or unit.handle.tenant or "")
+    return made(by, folder, name, body)
 
 
-def _made(unit: Unit, seq: int, folder: Folder, name: Name, body: Body) -> Artifact:
+class Maker(NamedTuple):
+    """The transaction that has made an artifact, as far as the artifact tells of it."""
+
+    seq: int
+    time_us: int
+    actor: str
+    tenant: str = ""
+
+
+def made(by: Maker, folder: Folder, name: Name, body: Body) -> Artifact:
     """The artifact that a creation has just made, as reading it again would give it."""
-    new, when = body["new"], moment.to_datetime(unit.now_us)
+    new, when = body["new"], moment.to_datetime(by.time_us)
     revision, own = new["revision"], name.raw
     path, raw = (f"{folder.text}/{name.text}", folder.raw + b"/" + own) if folder.names else (name.text, own)
     metadata = revision.get("metadata")
     first = Revision(
         body["id"], 1, revision["digest"], revision["size"], revision["media_type"],
-        canon.decode(canon.encode(metadata)) if metadata else {}, when, unit.actor.name, seq, None,
+        canon.decode(canon.encode(metadata)) if metadata else {}, when, by.actor, by.seq, None,
         revision.get("message", ""), revision.get("source", ""),
         FileFacts(revision.get("mode"), revision.get("mtime_ns")), body.get("run"),
     )  # fmt: skip
-    tenant = new.get("tenant") or unit.handle.tenant or ""  # the unit of work gives it to the body
     return Artifact(
         body["id"], path, raw, name.text, own, folder.id, new["type"], new["status"],
-        tuple(sorted(new.get("tags", ()))), first, when, when, None, tenant, new.get("owner", ""),
+        tuple(sorted(new.get("tags", ()))), first, when, when, None, by.tenant, new.get("owner", ""),
     )  # fmt: skip
 
 

@@ -116,11 +116,19 @@ class Tracer:
 
     def _watch_locks(self) -> None:
         acquire, release, alone = WriterLock.acquire, WriterLock.release, FileLock.acquire
+        at_once = WriterLock.acquire_now
 
         def acquired(lock: WriterLock, what: str, *, wait_s: float) -> None:
             acquire(lock, what, wait_s=wait_s)
             self._own.phase = LOCKED
             self.meet("hold", "writer lock")
+
+        def acquired_now(lock: WriterLock, what: str) -> bool:
+            if not at_once(lock, what):
+                return False
+            self._own.phase = LOCKED
+            self.meet("hold", "writer lock")
+            return True
 
         def released(lock: WriterLock) -> None:
             self.meet("release", "writer lock")
@@ -134,6 +142,7 @@ class Tracer:
 
         for kind, name, method in (
             (WriterLock, "acquire", acquired), (WriterLock, "release", released), (FileLock, "acquire", locked),
+            (WriterLock, "acquire_now", acquired_now),
         ):  # fmt: skip
             setattr(kind, name, method)
 

@@ -125,6 +125,8 @@ def put(bench: Bench, store: Store) -> None:
     data, before = content(token, size), bench.books.facts.get(key)
     fact = _after_put(before, digest(data), said)
     source: Any = io.BytesIO(data) if size > IN_MEMORY_BYTES else data
+    if bench.rnd.random() < 0.5:
+        store._handle.writer.meet()  # noqa: SLF001 - as if others had been met: what they wait for is made as well
     with bench.call("put", {key: fact}, again=again) as ids:
         ids[key] = store.put(path, source, tx=again["tx"], **said).artifact.id
 

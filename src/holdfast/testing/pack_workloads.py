@@ -8,6 +8,7 @@ from pathlib import Path
 
 from holdfast.care import packing
 from holdfast.care.gc import Gc
+from holdfast.kinds import combining
 from holdfast.store import Store
 from holdfast.testing import care_workloads as care
 from holdfast.testing.ledger import Fate
@@ -68,6 +69,43 @@ def waiting(bench: Bench) -> None:
                 if n == 9:
                     with bench.ledger.call({}):
                         other.gc(grace_s=1e6)
+
+
+def together(bench: Bench) -> None:
+    """Puts that one makes for several who wait, some refused, some of contents that are there or come twice."""
+    for turn in range(6):
+        with bench.open() as one, bench.open() as other:
+            for n in range(7):
+                same = bench.content()
+                sizes = [30_000 if k == 1 + n % 4 else 0 for k in range(7)]  # one is too large to be left
+                wanted = {f"{turn % 2} {k}": same if k > 4 else bench.content(sizes[k]) for k in range(7)}
+                changes = {path: bench.ledger.after_put(path, data) for path, data in wanted.items()}
+                with bench.ledger.call(changes, whole=False):
+                    _made_by_one(one, other, wanted)
+                bench.ledger.known(one, *wanted)
+            bench.ledger.put(other, f"alone {turn}", bench.content())
+
+
+def _made_by_one(one: Store, other: Store, wanted: dict[str, bytes]) -> None:
+    """The first is put by who has the lock; the others were left in the queue, with one that is refused among them."""
+    queue, (first, *rest) = other._handle.writer.queue.get(), wanted.items()  # noqa: SLF001 - as threads would
+    assert queue is not None
+    seats = []
+    for path, data in [*rest, ("refused", b"refused")]:
+        order = combining.order(other._handle, path, data, expect=5 if path == "refused" else None)  # noqa: SLF001
+        seat = None if order is None else queue.seat()
+        if order is None or seat is None:
+            other.put(path, data)
+        else:
+            seat.post(order)
+            seats.append(seat)
+    one._handle.writer.meet()  # noqa: SLF001
+    one.put(*first)
+    answers = [seat.answer() for seat in seats]
+    told = [bool(answer) for answer in answers]
+    assert told == [True] * (len(seats) - 1) + [False], told
+    for seat in seats:
+        queue.leave(seat)
 
 
 def added(bench: Bench, many: int = 14) -> None:

@@ -160,6 +160,7 @@ WORKLOADS = (
     Workload("close and reopen", _sessions, made),
     Workload("put into packs", packs.put, made, packs=True),
     Workload("puts that wait for a sync of their packs", packs.waiting, made, packs=True),
+    Workload("puts that one makes for several", packs.together, made, packs=True),
     Workload("packs", packs.used, made, packs=True),
     Workload("packs, then recover", packs.used, made, care.recovered, packs=True),
     Workload("bulk add into packs", packs.added, made, packs=True),

@@ -131,6 +131,16 @@ class PackedBlobs(LocalBlobs):
         place = _Small(_State.TO_BE_KEPT, spot=written.spots[0], waits=_Waiting(written, 1))
         return Staged(digest, len(content), len(content), durable=False, place=place)
 
+    def stage_all_to_keep(self, contents: Mapping[str, bytes]) -> dict[str, Staged]:
+        """As `stage_to_keep` for each, by digest, in one append."""
+        if not all(0 < len(one) <= self.pack_up_to for one in contents.values()):
+            return {digest: self.stage_to_keep(one, digest) for digest, one in contents.items()}
+        batch = prepare([(digests.raw(digest), one) for digest, one in contents.items()])
+        waits = _Waiting(self.writer.append(batch, keep=True), len(contents))
+        places = [_Small(_State.TO_BE_KEPT, spot=spot, waits=waits) for spot in waits.written.spots]
+        made = zip(contents.items(), places, strict=True)
+        return {digest: Staged(digest, len(one), len(one), durable=False, place=place) for (digest, one), place in made}
+
     def stage_chunk(self, content: bytes) -> Staged:
         """Take one chunk in, into a pack whatever its size; not durable before `settle`."""
         return self._stage_small(content, durable=False)
