@@ -6,21 +6,22 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from holdfast.engine.handle import Handle, Opened
-from holdfast.engine.transaction import Unit, write
 from holdfast.kinds.clauses import upheld
 from holdfast.kinds.collections import Collections
 from holdfast.kinds.readings import Artifacts
+from holdfast.kinds.writing import write
 from holdfast.tenants import OfTenants, store_wide
 from holdfast.values.records import Artifact, Collection, PutResult, Record
 
 # Care, exchange and the rarer nouns are imported when they are used: `holdfast show` must not wait for `repair`.
 # ruff: noqa: PLC0415
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from holdfast.care.audit import Auditing
     from holdfast.care.backup import BackupReport
     from holdfast.care.fsck import FsckReport, OnFinding, Portion
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from holdfast.care.status import Status
     from holdfast.engine.past import When
     from holdfast.engine.recover import Progress
+    from holdfast.engine.transaction import Unit
     from holdfast.exchange.delivery import CheckoutReport
     from holdfast.exchange.folder import AddReport
     from holdfast.exchange.git.exporting import GitExportReport
@@ -60,6 +62,8 @@ class Store(OfTenants):
     @property
     def path(self) -> Path:
         """The store's folder."""
+        from pathlib import Path
+
         return Path(self._handle.root)
 
     @property

@@ -139,7 +139,7 @@ def test_the_frozen_text_of_the_first_version_makes_exactly_the_tables_there_are
     found = {name for (name,) in database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     assert found == {*tables.LOGICAL, *tables.PHYSICAL, tables.PENDING, "meta", "schema_version"}
-    assert {model._meta.table_name for model in tables.make(database).all()} == found
+    assert {model._meta.table_name for model in tables.models().all()} == found
     assert database.rows("SELECT key, kind, name FROM container ORDER BY key") == [
         (-1, "recipes", "recipes"), (0, "loose", "loose"),
     ]  # fmt: skip

@@ -16,8 +16,8 @@ from holdfast.blobs.packs.unsynced import Unsynced
 from holdfast.engine.transaction import Unit
 from holdfast.errors import ContractViolationError
 from holdfast.formats.pack import Spot
-from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.select.making import Maker
+from holdfast.index.tables import STATE_KEPT
 from holdfast.kinds import clauses
 from holdfast.values.change import Head
 from holdfast.values.records import RunStatus, Step

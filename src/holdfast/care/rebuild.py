@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast.engine import derive, served
+from holdfast.engine import derive, served, trust
 from holdfast.engine import open as opening
-from holdfast.engine.derive import Distrust
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.recover import Derived, Progress
 from holdfast.engine.settings import Settings
+from holdfast.engine.trust import Distrust
 from holdfast.errors import IndexDamagedError, LockedError, SchemaOutdatedError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
@@ -77,7 +77,7 @@ def rebuild_locked(
         return served.renew(root, found, settings.disk, users, others=others, wait_s=settings.wait_s), False
     users.acquire(shared=True, wait_s=settings.wait_s)
     try:
-        doubt = derive.distrust(root, settings.disk, users)
+        doubt = trust.distrust(root, settings.disk, users)
     except SchemaOutdatedError as error:
         doubt = Distrust(error.message, readable=True)  # what is derived has the newest
     try:

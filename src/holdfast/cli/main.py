@@ -18,7 +18,7 @@ from holdfast.cli.exits import Exit
 from holdfast.cli.invocation import Invocation, common_options, write_options
 from holdfast.cli.output import failure
 from holdfast.errors import CancelledError, HoldfastError
-from holdfast.index.drivers import load_peewee
+from holdfast.index.drivers import process_is_ours
 
 _GARBAGE_AFTER = 10_000
 """So many new objects before garbage is looked for: a start makes many that stay, and looking takes a tenth of it."""
@@ -104,7 +104,7 @@ class Root(click.Group):
         """Load the module that has the subcommand."""
         if name not in TABLE:
             return None
-        load_peewee()
+        process_is_ours()
         found: click.Command = getattr(
             import_module(f"holdfast.cli.{TABLE[name][0]}"), f"{name}_" if iskeyword(name) else name
         )

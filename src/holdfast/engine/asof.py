@@ -167,7 +167,7 @@ class PastHandle(Handle):
         self._state: _State | None = self._states.take(seq, progress)
         self.seq = seq
         super().__init__(
-            root=live.root, marker=live.marker, disk=live.disk, blobs=cast("BlobStore", PastBlobs(live)),
+            root=live.root, marker=live.marker, disk=live.disk, blobs_made=lambda: cast("BlobStore", PastBlobs(live)),
             index=self._state.index, journal=live.journal, writer=live.writer, users=live.users, actor=live.actor,
             wait_s=live.wait_s, read_only=True, opened=live.opened, clock=live.clock, tenant=live.tenant,
         )  # fmt: skip

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from holdfast.blobs.contract import BlobStat
 from holdfast.errors import ConflictError
-from holdfast.formats.pack import Spot
-from holdfast.index.physical import PhysicalRows
 from holdfast.values import digest as digests
+
+if TYPE_CHECKING:
+    from holdfast.blobs.contract import BlobStat
+    from holdfast.formats.pack import Spot
+    from holdfast.index.physical import PhysicalRows
 
 
 def place(physical: PhysicalRows, stat: BlobStat) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from typing import Any
 
 from holdfast import ram
@@ -90,7 +89,7 @@ def store_value(root: str, disk: Disk, name: str, wanted: Value) -> dict[str, Va
     own = {key: known for key, known in stored(root, disk).items() if key != name}
     if wanted is not None:
         own[name] = configuration.checked(one, wanted, name)
-    path, temporary = os.path.join(root, paths.CONFIG), os.path.join(root, paths.TMP, f"{secrets.token_hex(16)}.tmp")
+    path, temporary = os.path.join(root, paths.CONFIG), os.path.join(root, paths.TMP, f"{os.urandom(16).hex()}.tmp")
     fd = disk.create(temporary)
     try:
         disk.write(fd, canon.encode(own) + b"\n", temporary)

@@ -11,16 +11,19 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias, cast
 
-from holdfast.blobs.contract import Staged
 from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidValueError, SourceChangedError, SourceUnreadableError, StorageIOError
-from holdfast.formats.appending import Batch
-from holdfast.index.physical import Place
 from holdfast.index.select.sight import Token
 from holdfast.values import digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from holdfast.blobs.contract import Staged
+    from holdfast.formats.appending import Batch
+    from holdfast.index.physical import Place
 
 IN_MEMORY_BYTES = 1 << 20
 """Content up to this size is hashed before anything is written, so that a hit costs no write."""
@@ -42,7 +45,7 @@ class Cutter(Protocol):
         ...
 
 
-Source = bytes | bytearray | memoryview | str | Path | BinaryIO
+Source: TypeAlias = "bytes | bytearray | memoryview | str | Path | BinaryIO"
 
 
 @dataclass(slots=True)

@@ -1,8 +1,6 @@
-"""Decides whether an index's rows can be trusted, and makes a new index from journal, old index and blobs.
+"""Makes a new index from journal, old index and blobs, where the rows of the old one cannot be trusted (trust.py).
 
-A file-by-file copy of a live index passes SQLite's own check and still has rows that disagree with its changes. What
-such a copy cannot carry along is the file system id, inode and time of making of its file, so the index keeps them;
-where they differ, only the transactions in it are used (each proves itself), and all rows are derived anew.
+Only its transactions are used then, each of which proves itself, and all rows are derived anew.
 """
 
 from __future__ import annotations
@@ -18,21 +16,14 @@ from holdfast.blobs.contract import BlobStore
 from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
 from holdfast.engine import gaps, presence, recover, torn
-from holdfast.engine.locks import HandlesLock
 from holdfast.engine.recover import Derived, Progress
 from holdfast.errors import (
-    FormatTooNewError,
     HoldfastError,
-    LockedError,
-    NoSpaceError,
-    SchemaOutdatedError,
-    SchemaTooNewError,
 )
-from holdfast.formats import lines, paths
-from holdfast.formats.lines import Located
+from holdfast.formats import paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sql import SqlIndex
-from holdfast.index.sqlite import HOME, SqliteIndex, file_identity
+from holdfast.index.sqlite import HOME, SqliteIndex
 from holdfast.journal import Journal
 from holdfast.values import change
 from holdfast.values.change import Transaction
@@ -46,10 +37,7 @@ COPY_ENDS = "copy ends before"
 FACTS = (IDENTITY, INCARNATION, STORE, COPY_BEGAN, COPY_ENDS)
 _BEGINNING = "derive-"
 _WHOLE = "derive-whole-"
-A_COPY = "the index is a copy of another store's"
 Judge = Callable[[Derived], None]
-_AGAIN_S = 30.0
-"""How long to wait for the shared lock back, if somebody has taken it whole for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +46,6 @@ class CopiedSpan:
 
     began_us: int
     next_seq: int
-
-
-PROVEN_AT_OPEN_BYTES = 1 << 20
-"""All pages of an index up to this size are checked whenever it is opened: at most some 20 ms, most often 2."""
-
-
-@dataclass(frozen=True, slots=True)
-class Distrust:
-    """Why the rows of an index cannot be trusted. `copied`: the store came here by a file-by-file copy.
-
-    `readable`: the rows may be right; only the file cannot be used where it is.
-    """
-
-    reason: str
-    copied: bool = False
-    readable: bool = False
 
 
 def temporary_index(root: str, disk: Disk) -> str:
@@ -118,86 +90,6 @@ def finished(root: str, disk: Disk) -> Iterator[list[Iterator[Transaction]]]:
                 stack.callback(index.close)
                 found.append(index)
         yield [recover.salvaged(index, []) for index in found]
-
-
-def distrust(root: str, disk: Disk, users: HandlesLock) -> Distrust | None:
-    """Why the rows of the index cannot be trusted; None if they can. SchemaTooNewError and FormatTooNewError pass.
-
-    So does NoSpaceError: SQLite needs room to open an index, and a full disk is no place to derive another one.
-    `users` is held shared, or exclusively where nobody else has it; what it holds is what it holds on return.
-    """
-    path = os.path.join(root, paths.INDEX)
-    copied = users.elsewhere() is True
-    if not os.path.isfile(path):
-        return Distrust("the index is missing", copied)
-    try:
-        index = SqliteIndex(path, read_only=True)
-        try:
-            index.check()
-            known = index.meta(IDENTITY)
-            reason = "" if known != file_identity(path) else outdated(index, Journal(root, disk), users)
-            if not reason:
-                index.prove_pages(up_to_bytes=PROVEN_AT_OPEN_BYTES)
-        finally:
-            index.close()
-    except (SchemaTooNewError, SchemaOutdatedError, FormatTooNewError, NoSpaceError):
-        raise
-    except HoldfastError as error:
-        return Distrust(f"the index cannot be used: {error.message}", copied, readable=True)
-    if known is None:
-        return Distrust("the index was never finished", copied)
-    if known != file_identity(path):
-        return Distrust(A_COPY, copied=True)
-    return Distrust(reason) if reason else None
-
-
-def outdated(index: SqlIndex, journal: Journal, users: HandlesLock | None = None) -> str:
-    """Why an index that is at home here is not what was last written here; "" if it is, or if nobody can tell.
-
-    An older file can be written over the bytes of a newer one (`cat old > index.sqlite3`), which leaves its inode.
-    """
-    try:
-        if _lags(index, journal):
-            return "the index is older than the journal"
-        if index.has_log() and not _log_is_own(index, users):
-            return "the write-ahead log beside the index belongs to another state of it"
-    except FormatTooNewError:
-        raise
-    except HoldfastError:
-        pass  # it is damaged: that is said where it is read
-    return ""
-
-
-def _log_is_own(index: SqlIndex, users: HandlesLock | None) -> bool:
-    """Nobody else may be using it; if somebody is, they have looked."""
-    if users is None:
-        return index.log_is_own()
-    try:
-        users.acquire(shared=False, wait_s=0)
-        return index.log_is_own()
-    except LockedError:
-        return True
-    finally:
-        users.acquire(shared=True, wait_s=_AGAIN_S)
-
-
-def _lags(index: SqlIndex, journal: Journal) -> bool:
-    """Whether the journal goes on where the index ends: every commit is in the index first.
-
-    The index is looked at again after the journal: somebody may be writing.
-    """
-    head = index.chain.head()
-    if head is not None and journal.ends_with(head):
-        return False
-    end = journal.head()
-    head = index.chain.head()
-    next_seq = 1 if head is None else head.next_seq
-    if end is None or end.next_seq <= next_seq:
-        return False
-    for _, item in journal.scan(next_seq):
-        if isinstance(item, Located) and item.transaction.entry.first >= next_seq:
-            return head is None or lines.follows(item.transaction, head)
-    return False
 
 
 def build(

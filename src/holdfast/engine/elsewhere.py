@@ -13,13 +13,14 @@ from dataclasses import replace
 from holdfast import ram
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
-from holdfast.engine import derive
-from holdfast.engine.derive import Distrust, Judge
+from holdfast.engine import derive, trust
+from holdfast.engine.derive import Judge
 from holdfast.engine.handle import Opened, handle_on
 from holdfast.engine.parts import Opens, Parts, parts_named
 from holdfast.engine.recover import Derived
 from holdfast.engine.served import JudgeOf, Site, derived, settle
 from holdfast.engine.settings import Settings
+from holdfast.engine.trust import Distrust
 from holdfast.errors import BlobsElsewhereError, HoldfastError, IndexDamagedError, IndexElsewhereError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
@@ -154,7 +155,7 @@ def _doubt(site: Site, index: SqlIndex) -> Distrust | None:
         raise _of_another(index.path, owner, site.root)
     if copied or index.meta(derive.IDENTITY) != index.identity():
         return Distrust("the store or its index was copied", copied)
-    reason = derive.outdated(index, Journal(site.root, site.disk))
+    reason = trust.outdated(index, Journal(site.root, site.disk))
     return Distrust(reason) if reason else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import threading
 import weakref
@@ -13,11 +12,8 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast import ram
-from holdfast.blobs import LocalBlobs
-from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
 from holdfast.engine.locks import HandlesLock, WriterLock
-from holdfast.engine.pending import Keeper
 from holdfast.engine.ram_locks import RamLock
 from holdfast.errors import HandleDeadError, HoldfastError, ReadOnlyError, StorageIOError
 from holdfast.formats import paths
@@ -31,10 +27,10 @@ from holdfast.values.frozen import dataclass
 from holdfast.values.moment import Clock, SystemClock
 
 if TYPE_CHECKING:
+    from holdfast.blobs.contract import BlobStore
+    from holdfast.engine.pending import Keeper
     from holdfast.search.index import SearchIndex
     from holdfast.search.server import ServerSearch
-
-log = logging.getLogger("holdfast.engine")
 
 SYNC_EVERY_S = 5.0
 _open_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
@@ -72,7 +68,7 @@ class Handle:
     root: str
     marker: Marker
     disk: Disk
-    blobs: BlobStore
+    blobs_made: Callable[[], BlobStore]
     index: SqlIndex
     journal: Journal
     writer: WriterLock
@@ -92,10 +88,21 @@ class Handle:
 
     def __post_init__(self) -> None:
         self._home = _place(self.root)
-        self.keeper = Keeper(self.blobs, self.index, self.disk)
         self._stop = threading.Event()
         self._syncer: threading.Thread | None = None
         _open_handles.add(self)
+
+    @functools.cached_property
+    def blobs(self) -> BlobStore:
+        """The contents; made when they are first asked for."""
+        return self.blobs_made()
+
+    @functools.cached_property
+    def keeper(self) -> Keeper:
+        """Who sees to bytes of packs that are not synced yet."""
+        from holdfast.engine.pending import Keeper  # noqa: PLC0415 - start-up time: who reads keeps none
+
+        return Keeper(self.blobs, self.index, self.disk)
 
     @functools.cached_property
     def search(self) -> SearchIndex | ServerSearch:
@@ -118,6 +125,8 @@ class Handle:
     @property
     def blobs_elsewhere(self) -> BlobStore | None:
         """The blob store, if somebody else has written it: then the folder has none of the contents."""
+        from holdfast.blobs.local import LocalBlobs  # noqa: PLC0415 - start-up time
+
         return None if isinstance(self.blobs, LocalBlobs) else self.blobs
 
     @property
@@ -149,7 +158,11 @@ class Handle:
     def poison(self, error: BaseException) -> None:
         """A sync or COMMIT failed: nobody can say what is on disk. Reopening the store decides the outcome."""
         self._dead = f"a sync failed ({error})"
-        log.error("handle-poisoned", extra={"holdfast": {"error": type(error).__name__}})
+        import logging  # noqa: PLC0415 - start-up time: it hardly ever happens
+
+        logging.getLogger("holdfast.engine").error(
+            "handle-poisoned", extra={"holdfast": {"error": type(error).__name__}}
+        )
 
     def watching_syncs(self) -> _Watching:
         """A sync that fails in the block poisons the handle, and the error passes on: asking again would get a lie."""
@@ -215,7 +228,8 @@ class Handle:
         while self.companions:
             self.companions.pop().close()
         self.journal.drop()
-        self.blobs.close()
+        if "blobs" in vars(self):
+            self.blobs.close()
         self.index.close()
         if "search" in vars(self):
             self.search.close()
@@ -231,7 +245,8 @@ class Handle:
         self._dead = "it was opened before a fork"
         self.writer.abandon()
         self.users.abandon()
-        self.blobs.abandon()
+        if "blobs" in vars(self):
+            self.blobs.abandon()
         for one in self.companions:
             _left_by_fork.extend(one.abandon())
         # Kept for ever: closing an inherited connection would drop the parent's locks.

@@ -100,7 +100,7 @@ def put_together(root: str, found: Marker, settings: Settings, disk: ram.RamDisk
         root=root,
         marker=found,
         disk=disk,
-        blobs=ChunkedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
+        blobs_made=lambda: ChunkedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
         index=index,
         journal=Journal(root, disk),
         writer=WriterLock(os.path.join(root, paths.WRITER_LOCK)),

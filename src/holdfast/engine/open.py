@@ -8,13 +8,12 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from holdfast.blobs.chunks import ChunkedBlobs
 from holdfast.disk import Disk
-from holdfast.engine import derive, judging, presence, recover, torn
-from holdfast.engine.derive import Distrust
+from holdfast.engine import trust
 from holdfast.engine.handle import Handle, Opened
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.settings import Settings
+from holdfast.engine.trust import Distrust
 from holdfast.errors import (
     FormatTooNewError,
     LockedError,
@@ -31,6 +30,7 @@ from holdfast.journal import Journal
 from holdfast.values import moment
 
 if TYPE_CHECKING:
+    from holdfast.blobs.contract import BlobStore
     from holdfast.engine.served import Site
 
 _PATIENCE_S = 1.0
@@ -143,6 +143,8 @@ def open_store(root: str, settings: Settings) -> Handle:
         return _open_served(root, found, settings)
     if settings.read_only:
         return _open_to_read(root, found, settings)
+    from holdfast.engine import torn  # noqa: PLC0415 - start-up time: who reads mends nothing
+
     for folder in paths.FOLDERS:
         if folder != paths.JOURNAL:  # that it is absent says something while the index is looked at
             disk.mkdir(os.path.join(root, folder))
@@ -162,7 +164,7 @@ def open_store(root: str, settings: Settings) -> Handle:
         raise
     handle = _handle(root, found, settings, writer, users, index, opened)
     try:
-        judging.demand_own_chain(index, found, root)
+        trust.demand_own_chain(index, found, root)
         _level_at_open(handle, after_crash=after_crash)
     except BaseException:
         handle.close()
@@ -172,7 +174,7 @@ def open_store(root: str, settings: Settings) -> Handle:
 
 def _open_served(root: str, found: Marker, settings: Settings) -> Handle:
     """Open a store whose index is no file of it: who may only read needs one that can be trusted."""
-    from holdfast.engine import served  # noqa: PLC0415 - what it needs comes with an extra
+    from holdfast.engine import served, torn  # noqa: PLC0415 - what it needs comes with an extra
 
     locks = os.path.join(root, paths.WRITER_LOCK), os.path.join(root, paths.HANDLES_LOCK)
     reads = settings.read_only
@@ -188,7 +190,7 @@ def _open_served(root: str, found: Marker, settings: Settings) -> Handle:
         raise
     handle = _handle(root, found, settings, writer, users, index, opened)
     try:
-        judging.demand_own_chain(index, found, root)
+        trust.demand_own_chain(index, found, root)
         if not reads:
             _level_at_open(handle, after_crash=after_crash)
     except BaseException:
@@ -198,6 +200,8 @@ def _open_served(root: str, found: Marker, settings: Settings) -> Handle:
 
 
 def _index_elsewhere(site: Site, settings: Settings) -> tuple[SqlIndex, Opened]:
+    from holdfast.engine import judging  # noqa: PLC0415 - as below
+
     judge = functools.partial(judging.judge, blobs=site.blobs)
     if settings.parts and settings.parts.index:
         from holdfast.engine import elsewhere  # noqa: PLC0415 - start-up time: most stores have no such parts
@@ -217,16 +221,17 @@ def _open_to_read(root: str, found: Marker, settings: Settings) -> Handle:
         users.acquire(shared=True, wait_s=settings.wait_s)
         doubt, path, opened = _doubt_to_read(root, settings.disk, users), os.path.join(root, paths.INDEX), Opened()
         if doubt is not None and settings.parts is not None:
-            raise judging.only_by_a_writer(root, doubt)
+            raise trust.only_by_a_writer(root, doubt)
         if doubt is not None:
-            from holdfast.engine.private import private_index  # noqa: PLC0415 - start-up time: hardly ever needed
+            from holdfast.engine import judging  # noqa: PLC0415 - start-up time: hardly ever needed
+            from holdfast.engine.private import private_index  # noqa: PLC0415
 
             judge = judging.judge(root, found, settings.disk, doubt)
             private = private_index(root, found, settings.disk, doubt, judge)
             path, opened, discard = private.path, private.opened, private.discard
         index = SqliteIndex(path, read_only=True)
         index.check()
-        judging.demand_own_chain(index, found, root)
+        trust.demand_own_chain(index, found, root)
     except BaseException:
         writer.close()
         users.close()
@@ -250,7 +255,7 @@ def _limited(handle: Handle) -> Handle:
 def _doubt_to_read(root: str, disk: Disk, users: HandlesLock) -> Distrust | None:
     """A full disk keeps nobody from reading: the private index lies elsewhere."""
     try:
-        return derive.distrust(root, disk, users)
+        return trust.distrust(root, disk, users)
     except NoSpaceError as error:
         return Distrust(f"there is no space to open the index: {error.message}", readable=True)
 
@@ -260,12 +265,11 @@ def _handle(
     opened: Opened,
 ) -> Handle:  # fmt: skip
     disk = settings.disk
-    return Handle(
+    handle = Handle(
         root=root,
         marker=found,
         disk=disk,
-        blobs=(settings.parts and settings.parts.blobs)
-        or ChunkedBlobs(root, disk, index.physical, pack_up_to=settings.pack_up_to),
+        blobs_made=functools.partial(_blobs, root, settings, index),
         index=index,
         journal=_journal(root, settings),
         writer=writer,
@@ -278,19 +282,30 @@ def _handle(
         clock=settings.clock,
         tenant=settings.tenant,
     )
+    if settings.parts is not None and settings.parts.blobs is not None:
+        handle.blobs = settings.parts.blobs
+    return handle
+
+
+def _blobs(root: str, settings: Settings, index: SqlIndex) -> BlobStore:
+    from holdfast.blobs.chunks import ChunkedBlobs  # noqa: PLC0415 - start-up time: not every command reads contents
+
+    return ChunkedBlobs(root, settings.disk, index.physical, pack_up_to=settings.pack_up_to)
 
 
 def _ready(root: str, found: Marker, settings: Settings, writer: WriterLock, users: HandlesLock) -> Opened:
     """See to it that there is an index whose rows can be trusted, and hold the handles lock shared."""
     users.acquire(shared=True, wait_s=settings.wait_s)
     blobs = settings.parts.blobs if settings.parts else None
-    if derive.distrust(root, settings.disk, users) is None:
+    if trust.distrust(root, settings.disk, users) is None:
         return Opened()
     users.release()
     writer.acquire("deriving the index", wait_s=settings.wait_s)
+    from holdfast.engine import derive, judging  # noqa: PLC0415 - start-up time: hardly ever needed
+
     try:
         users.acquire(shared=False, wait_s=settings.wait_s)
-        doubt = derive.distrust(root, settings.disk, users)  # somebody may have done it while we waited
+        doubt = trust.distrust(root, settings.disk, users)  # somebody may have done it while we waited
         if doubt is None:
             return Opened()
         users.acquire(shared=False, wait_s=settings.wait_s)
@@ -309,6 +324,8 @@ def _level_at_open(handle: Handle, *, after_crash: bool) -> None:
     Not if somebody writes just now: they saw to it when they began, and readers need not wait for them. Where there is
     no space to say that packs have all their bytes, the index goes on keeping them.
     """
+    from holdfast.engine import presence, recover, torn  # noqa: PLC0415 - start-up time: who reads mends nothing
+
     with contextlib.suppress(LockedError, NoSpaceError):
         handle.settle_packs(wait_s=min(handle.wait_s, _PATIENCE_S))
     unread = handle.index.meta(presence.UNREAD) is not None

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from holdfast import disk as files
 from holdfast.disk import Disk
-from holdfast.engine import derive
-from holdfast.engine.derive import Distrust, Judge
+from holdfast.engine import derive, trust
+from holdfast.engine.derive import Judge
 from holdfast.engine.handle import Opened
 from holdfast.engine.scratch import scratch_folder
+from holdfast.engine.trust import Distrust
 from holdfast.errors import FormatTooNewError, HoldfastError
 from holdfast.formats import paths
 from holdfast.formats.marker import Marker
@@ -71,9 +72,9 @@ def _trusted(copy: str, root: str, disk: Disk) -> bool:
     index = SqliteIndex(copy)
     try:
         index.check()
-        index.prove_pages(up_to_bytes=derive.PROVEN_AT_OPEN_BYTES)
+        index.prove_pages(up_to_bytes=trust.PROVEN_AT_OPEN_BYTES)
         at_home = index.meta(derive.IDENTITY) == file_identity(os.path.join(root, paths.INDEX))
-        return at_home and not derive.outdated(index, Journal(root, disk))
+        return at_home and not trust.outdated(index, Journal(root, disk))
     except FormatTooNewError:
         raise
     except HoldfastError:

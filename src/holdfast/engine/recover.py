@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from holdfast.engine import gaps, presence
 from holdfast.engine.handle import Handle
 from holdfast.errors import ChainForkedError, FormatTooNewError, HoldfastError
 from holdfast.formats import lines
@@ -83,6 +82,8 @@ def _index_catches_up(handle: Handle, head: Head, wanted: Head) -> Head:
             if not isinstance(item, Located) or item.transaction.entry.first < head.next_seq:
                 continue
             if item.transaction.entry.first > head.next_seq:
+                from holdfast.engine import gaps  # noqa: PLC0415 - start-up time: hardly ever needed
+
                 raise gaps.refuse(head, wanted)
             if not lines.follows(item.transaction, head):
                 raise _fork(head.next_seq)
@@ -90,6 +91,8 @@ def _index_catches_up(handle: Handle, head: Head, wanted: Head) -> Head:
             head = item.transaction.head
         if head.hash != wanted.hash:
             raise _fork(head.next_seq)
+        from holdfast.engine import presence  # noqa: PLC0415 - start-up time: hardly ever needed
+
         presence.find(handle)
         handle.index.commit()
     except BaseException:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from holdfast import disk as disks
 from holdfast.blobs.contract import BlobStore
 from holdfast.disk import Disk
-from holdfast.engine import derive
-from holdfast.engine.derive import Distrust, Judge
+from holdfast.engine import derive, trust
+from holdfast.engine.derive import Judge
 from holdfast.engine.handle import Opened, handle_on
 from holdfast.engine.locks import HandlesLock, WriterLock
 from holdfast.engine.recover import Derived
+from holdfast.engine.trust import Distrust
 from holdfast.errors import HoldfastError, IndexElsewhereError, MissingDependencyError
 from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
@@ -242,7 +243,7 @@ def _doubt(site: Site, index: PostgresIndex) -> Distrust | None:
         raise _serves_another(index.path, site.root)
     if known != index.identity():
         return Distrust("the index was restored from a dump, or copied")
-    reason = derive.outdated(index, Journal(site.root, site.disk))
+    reason = trust.outdated(index, Journal(site.root, site.disk))
     return Distrust(reason) if reason else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from dataclasses import field
 from typing import TYPE_CHECKING
@@ -44,6 +43,8 @@ class Settings:
 def actor_of(actor: Actor | str | None) -> Actor:
     """An actor from what a caller gave: HOLDFAST_ACTOR or the login name if nothing; InvalidValueError."""
     if actor is None:
+        import getpass  # noqa: PLC0415 - start-up time: the command says who it is
+
         try:
             actor = os.environ.get("HOLDFAST_ACTOR") or getpass.getuser()
         except (OSError, KeyError):

@@ -19,8 +19,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from holdfast.blobs.contract import BlobStat
 from holdfast.engine import chunk_rows, recover, tenancy
 from holdfast.engine.content import Incoming, stage_durably
 from holdfast.engine.handle import Handle
@@ -34,10 +34,13 @@ from holdfast.errors import (
     TransactionReusedError,
 )
 from holdfast.formats import lines
-from holdfast.index.physical import Place
 from holdfast.values import moment
 from holdfast.values.bodies import encode
 from holdfast.values.change import Actor, Body, Entry, Head, Transaction, root_of
+
+if TYPE_CHECKING:
+    from holdfast.blobs.contract import BlobStat
+    from holdfast.index.physical import Place
 
 log = logging.getLogger("holdfast.engine")
 _active = threading.local()

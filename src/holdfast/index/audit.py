@@ -16,13 +16,12 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.formats.pack import Spot
 from holdfast.index import migrating, revised, tables
-from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import mapped
 from holdfast.index.invariants import INVARIANTS, Invariant, id_bytes
 from holdfast.index.migrations import manifest
 from holdfast.index.sql import SqlIndex
-from holdfast.index.tables import LOOSE, RECIPES
+from holdfast.index.tables import LOOSE, RECIPES, STATE_KEPT
 from holdfast.values.names import Name, join
 
 _PAGE = 1_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import zstandard
 
@@ -12,8 +12,7 @@ from holdfast.errors import ChainBrokenError
 from holdfast.formats import lines
 from holdfast.index import proof
 from holdfast.index.database import Database
-from holdfast.index.execute import Executor
-from holdfast.index.rows import SLOT_ACTOR
+from holdfast.index.tables import SLOT_ACTOR
 from holdfast.values import moment
 from holdfast.values.change import Head, Transaction
 
@@ -29,13 +28,15 @@ _SEQS = f"""SELECT key FROM record WHERE key = ?1 AND key > ?2
             UNION SELECT seq FROM change c
             WHERE record = ?1 AND seq > ?2 AND {proof.proven("change", "c")} ORDER BY 1"""
 
+Term = Callable[[int, str, int], int]
+
 
 class ChainRows:
-    """Reads and extends the `tx` table."""
+    """Reads and extends the `tx` table. `term`: the key of a text, made if there is none."""
 
-    def __init__(self, database: Database, executor: Executor) -> None:
+    def __init__(self, database: Database, term: Term) -> None:
         self._db = database
-        self._executor = executor
+        self._term = term
         self._compressors = threading.local()
 
     def head(self, *, proven: bool = True) -> Head | None:
@@ -61,7 +62,7 @@ class ChainRows:
     def append(self, transaction: Transaction, data: bytes) -> None:
         """Add a transaction's row; `data` is what the journal gets."""
         entry = transaction.entry
-        actor = self._executor.term(entry.first, f"{entry.actor.kind}:{entry.actor.name}", SLOT_ACTOR)
+        actor = self._term(entry.first, f"{entry.actor.kind}:{entry.actor.name}", SLOT_ACTOR)
         cells = (entry.first, moment.id_bytes(entry.tx), entry.count, entry.time_us, actor, entry.hash())
         self._db.run(
             "INSERT INTO tx (first, tx, count, time_us, actor, hash, data, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

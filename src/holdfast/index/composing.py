@@ -10,8 +10,6 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from peewee import SQL
-
 from holdfast.index import proof, tables
 from holdfast.index.rows import Cell, Cells
 from holdfast.values.frozen import dataclass
@@ -60,6 +58,8 @@ def insert(table: str, columns: tuple[str, ...], rows: int) -> str:
 @functools.cache
 def update(table: str, columns: tuple[str, ...], where: tuple[str, ...]) -> str:
     """New values for some columns, and the checksum that follows, where others have some values."""
+    from peewee import SQL  # noqa: PLC0415 - start-up time
+
     model = tables.models().named(table)
     fields = model._meta.fields
     values: dict[Any, Any] = {fields[c]: 0 for c in columns}

@@ -14,9 +14,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from peewee import DatabaseError as PeeweeError
-from peewee import SqliteDatabase
-
 from holdfast.errors import (
     ConflictError,
     HandleDeadError,
@@ -62,13 +59,11 @@ _A_FUNCTION_RAISED = "user-defined function raised exception"
 
 
 def mapped(error: Exception, path: str) -> HoldfastError:
-    """The typed error for an error of SQLite or Peewee."""
+    """The typed error for an error of SQLite."""
     if isinstance(error, HoldfastError):
         return error
-    # Peewee names what it wraps as the cause in a query, and only as the context where a connection is made.
-    cause = (error.__cause__ or error.__context__ or error) if isinstance(error, PeeweeError) else error
-    text = str(cause)
-    whole_code = getattr(cause, "sqlite_errorcode", 0)
+    text = str(error)
+    whole_code = getattr(error, "sqlite_errorcode", 0)
     code = whole_code & 0xFF
     if code == sqlite3.SQLITE_FULL or whole_code == _NO_ROOM_FOR_MAP:
         return NoSpaceError(f"no space left to write {path}", path=path)
@@ -78,15 +73,15 @@ def mapped(error: Exception, path: str) -> HoldfastError:
         return ReadOnlyError(f"cannot write or open {path}: {text}", path=path)
     if code in (sqlite3.SQLITE_IOERR, _CANTOPEN):
         return StorageIOError(f"SQLite could not read or write {path}: {text}", path=path, operation="sqlite", errno=0)
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(cause, UnicodeDecodeError):
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(error, UnicodeDecodeError):
         return IndexDamagedError(f"{path} is damaged: {text}", reason=text)
     if text == _A_FUNCTION_RAISED:
         return IndexDamagedError(f"a row of {path} is not what its checksum says", reason="row checksum")
-    if isinstance(cause, sqlite3.IntegrityError):
+    if isinstance(error, sqlite3.IntegrityError):
         return ConflictError(f"a row of {path} clashes: {text}", reason=text)
-    if isinstance(cause, sqlite3.ProgrammingError) and "closed" in text:
+    if isinstance(error, sqlite3.ProgrammingError) and "closed" in text:
         return HandleDeadError(f"{path} was used after it was closed", reason=text)
-    if isinstance(cause, _UNBINDABLE):
+    if isinstance(error, _UNBINDABLE):
         return InvalidValueError(f"a value that no row can hold: {text}", where="query", reason=text)
     return IndexDamagedError(f"{path}: {text}", reason=text)
 
@@ -120,8 +115,8 @@ def _is_at_work(thread: threading.Thread) -> bool:
     return False
 
 
-class Database(SqliteDatabase):
-    """Peewee's SQLite database that hands each thread a connection of its own and can close all of them.
+class Database:
+    """An SQLite file that hands each thread a connection of its own and can close all of them.
 
     `keeps_entries`: whether entries of its indexes are proven by whoever keeps it.
     """
@@ -137,10 +132,9 @@ class Database(SqliteDatabase):
         self._guard = threading.Lock()
         self._own = threading.local()
         self._closed = False
-        super().__init__(path, autoconnect=False, check_same_thread=False)
 
     def _connect(self) -> sqlite3.Connection:
-        """Called by Peewee for each thread that connects."""
+        """A connection for this thread."""
         mode = "ro" if self.read_only else "rwc"
         uri = "file:" + self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + f"?mode={mode}"
         uri += "&immutable=1" if self._without_log else ""
@@ -171,17 +165,16 @@ class Database(SqliteDatabase):
             raise HandleDeadError("the store is closed", reason="closed")
         if connection is None:
             with self.errors():
-                self.connect(reuse_if_open=True)
-                connection = self.connection()  # type: ignore[no-untyped-call]
+                connection = self._connect()
             self._own.connection = connection
         return connection
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
-        """Errors of SQLite and Peewee leave the block as ours."""
+        """Errors of SQLite leave the block as ours."""
         try:
             yield
-        except (*_ERRORS, PeeweeError) as error:
+        except _ERRORS as error:
             raise mapped(error, self.path) from error
 
     def run(self, sql: str, parameters: tuple[Any, ...] | list[Any] = ()) -> sqlite3.Cursor:

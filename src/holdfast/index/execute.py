@@ -17,7 +17,6 @@ from holdfast.index import composing, metadata, proof, revised, together
 from holdfast.index.apply import artifacts, reduce
 from holdfast.index.database import Database, mapped
 from holdfast.index.rows import (
-    SLOTS,
     Cell,
     Cells,
     ContentOf,
@@ -32,6 +31,7 @@ from holdfast.index.rows import (
     Term,
     Update,
 )
+from holdfast.index.tables import SLOTS
 from holdfast.index.together import TOGETHER, Shape
 from holdfast.values import digest, moment
 from holdfast.values.change import Body
@@ -46,10 +46,6 @@ _PLAIN = frozenset({int, float, str, bytes, type(None)})
 """Types of cells that are values already, and need no look."""
 
 _CONTENT = "SELECT key FROM content WHERE substr(digest, 1, 4) = ? AND digest = ?"
-
-
-DECLARED = f"SELECT key, field, {proof.proven('metadata_index', 'm')} FROM metadata_index m WHERE live = 1 ORDER BY key"
-"""The declared indexes that there are."""
 
 _METADATA = f"""SELECT v.metadata, {proof.proven("artifact", "a")}, {proof.proven("revision", "v")}
     FROM artifact a JOIN revision v ON {revised.of_artifact("v", "a.key")} WHERE a.key = ?1 AND """
@@ -95,7 +91,7 @@ class Executor:
     def foresee(self) -> None:
         """Read which indexes are declared, if that mattered lately; see SqlIndex.foresee."""
         if self._declared is not None:
-            self._db.rows(DECLARED)
+            self._db.rows(metadata.DECLARED)
 
     def committed(self, version: int) -> None:
         """The version that this thread's own commit has made: where these count too."""
@@ -240,7 +236,7 @@ class Executor:
     def _indexes(self) -> dict[int, str]:
         if self._declared is None:
             self._write_waiting("metadata_index")
-            self._declared = {row[0]: row[1] for row in self._db.rows(DECLARED)}
+            self._declared = {row[0]: row[1] for row in self._db.rows(metadata.DECLARED)}
         return self._declared
 
     def _metadata(self, connection: sqlite3.Connection, artifact: int, number: int | None) -> dict[str, Any]:

@@ -17,8 +17,6 @@ from holdfast.index import proof, revised, tables
 from holdfast.index.apply import artifacts, reduce
 from holdfast.index.database import Database
 from holdfast.index.rows import (
-    SLOT_ACTOR,
-    SLOTS,
     Cell,
     Cells,
     ContentOf,
@@ -32,6 +30,7 @@ from holdfast.index.rows import (
     Term,
     Update,
 )
+from holdfast.index.tables import SLOT_ACTOR, SLOTS
 from holdfast.values import canon, digest, moment
 from holdfast.values.change import Body, Transaction
 

@@ -13,9 +13,13 @@ import math
 import sys
 from typing import Any
 
+from holdfast.index import proof
 from holdfast.values import canon, query
 from holdfast.values.frozen import dataclass
 from holdfast.values.query import MISSING, Compare
+
+DECLARED = f"SELECT key, field, {proof.proven('metadata_index', 'm')} FROM metadata_index m WHERE live = 1 ORDER BY key"
+"""The declared indexes that there are."""
 
 Key = int | float | str | bytes
 

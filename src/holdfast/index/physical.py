@@ -9,12 +9,11 @@ from zlib import crc32
 
 from holdfast.formats.pack import Spot
 from holdfast.index import proof, revised
-from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED, PackRows
 from holdfast.index.pending import PendingRows
 from holdfast.index.planned import RepackPlan
-from holdfast.index.tables import LOOSE, RECIPES
+from holdfast.index.tables import LOOSE, RECIPES, STATE_KEPT
 from holdfast.values import digest, moment
 from holdfast.values.frozen import dataclass
 

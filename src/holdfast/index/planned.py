@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from holdfast.formats.pack import Spot
 from holdfast.index import proof, revised
-from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
-from holdfast.index.tables import LOOSE
+from holdfast.index.tables import LOOSE, STATE_KEPT
 from holdfast.values import digest
 from holdfast.values.frozen import dataclass
 

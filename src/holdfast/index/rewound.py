@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from holdfast.errors import ChainBrokenError, IndexDamagedError
 from holdfast.index import tables
 from holdfast.index.apply import reduce
-from holdfast.index.apply.artifacts import STATE_KEPT
-from holdfast.index.rows import SLOTS, Cell, DeletedWith, Operation, Update
+from holdfast.index.rows import Cell, DeletedWith, Operation, Update
 from holdfast.index.sql import SqlIndex
+from holdfast.index.tables import SLOTS, STATE_KEPT
 from holdfast.values import moment
 from holdfast.values.change import Body
 

@@ -7,9 +7,6 @@ from typing import Any
 
 from holdfast.values.frozen import dataclass
 
-SLOT_TYPE, SLOT_MEDIA, SLOT_SOURCE, SLOT_ACTOR, SLOT_TENANT, SLOT_OWNER, SLOT_STATUS = range(7)
-SLOTS = 8
-
 
 @dataclass(frozen=True, slots=True)
 class KeyOf:

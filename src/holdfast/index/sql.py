@@ -11,29 +11,33 @@ import abc
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 from holdfast.index import migrating, proof
-from holdfast.index.apply import reduce
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import Database
-from holdfast.index.execute import Executor
-from holdfast.index.physical import PhysicalRows
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.contents import Contents
-from holdfast.index.select.declared import DeclaredRows
 from holdfast.index.select.ends import EndRows
-from holdfast.index.select.finding import Finder
-from holdfast.index.select.lineage import LineageRows
 from holdfast.index.select.lookups import Lookups
-from holdfast.index.select.relationships import RelationshipRows
-from holdfast.index.select.runs import RunRows
 from holdfast.index.select.sight import Sights
 from holdfast.index.select.tenancy import Tenancy
-from holdfast.index.select.whole import Whole
-from holdfast.values.change import Body
 from holdfast.values.frozen import dataclass
+
+# Rooms that a get does not go through are imported when they are used: a command must not wait for them.
+# ruff: noqa: PLC0415
+if TYPE_CHECKING:
+    from holdfast.index.execute import Executor
+    from holdfast.index.physical import PhysicalRows
+    from holdfast.index.select.declared import DeclaredRows
+    from holdfast.index.select.finding import Finder
+    from holdfast.index.select.lineage import LineageRows
+    from holdfast.index.select.relationships import RelationshipRows
+    from holdfast.index.select.runs import RunRows
+    from holdfast.index.select.whole import Whole
+    from holdfast.values.change import Body
 
 HOME = "file identity"
 """The fact by which an index knows that it stands where it was made (see `identity`)."""
@@ -66,23 +70,73 @@ class SqlIndex(abc.ABC):
         self.path = path
         self.database = database
         self._own = threading.local()
-        self.executor = Executor(self.database)
-        self.chain = ChainRows(self.database, self.executor)
-        self.physical = PhysicalRows(self.database)
+        self.chain = ChainRows(self.database, lambda seq, text, slot: self.executor.term(seq, text, slot))  # noqa: PLW0108
         self.sights = Sights(self.database)
         self.lookups = Lookups(self.database, self.sights)
         self.tenancy = Tenancy(self.database, self.lookups)
         self.collections = CollectionRows(self.database, self.lookups)
         self.artifacts = ArtifactRows(self.database, self.lookups)
         self.contents = Contents(self.database, self.lookups)
-        self.declared = DeclaredRows(self.database, self.lookups)
-        self.finder = Finder(self.database, self.artifacts, self.collections, self.chain, self.declared)
         self.ends = EndRows(self.database)
-        self.relationships = RelationshipRows(self.database, self.lookups, self.ends)
-        self.runs = RunRows(self.database, self.lookups)
-        self.lineage = LineageRows(self.database, self.lookups)
-        self.whole = Whole(self.database, self.lookups)
         self.everything = Everything(self.artifacts, self.contents, self.lookups)
+
+    # -- rooms that are made when somebody uses them -------------------------------------------------------------------
+
+    @cached_property
+    def executor(self) -> Executor:
+        """What carries out changes."""
+        from holdfast.index.execute import Executor
+
+        return Executor(self.database)
+
+    @cached_property
+    def physical(self) -> PhysicalRows:
+        """Where contents lie."""
+        from holdfast.index.physical import PhysicalRows
+
+        return PhysicalRows(self.database)
+
+    @cached_property
+    def declared(self) -> DeclaredRows:
+        """Declared indexes."""
+        from holdfast.index.select.declared import DeclaredRows
+
+        return DeclaredRows(self.database, self.everything.lookups)
+
+    @cached_property
+    def finder(self) -> Finder:
+        """Answers queries."""
+        from holdfast.index.select.finding import Finder
+
+        return Finder(self.database, self.artifacts, self.collections, self.chain, self.declared)
+
+    @cached_property
+    def relationships(self) -> RelationshipRows:
+        """How records stand to each other."""
+        from holdfast.index.select.relationships import RelationshipRows
+
+        return RelationshipRows(self.database, self.lookups, self.ends)
+
+    @cached_property
+    def runs(self) -> RunRows:
+        """Executions."""
+        from holdfast.index.select.runs import RunRows
+
+        return RunRows(self.database, self.lookups)
+
+    @cached_property
+    def lineage(self) -> LineageRows:
+        """What came of what."""
+        from holdfast.index.select.lineage import LineageRows
+
+        return LineageRows(self.database, self.lookups)
+
+    @cached_property
+    def whole(self) -> Whole:
+        """All rows of a kind, for what serves the whole store."""
+        from holdfast.index.select.whole import Whole
+
+        return Whole(self.database, self.lookups)
 
     # -- what each backend says for itself -----------------------------------------------------------------------------
 
@@ -206,6 +260,8 @@ class SqlIndex(abc.ABC):
 
     def apply(self, seq: int, body: Body) -> None:
         """Turn one change into rows, in the open transaction."""
+        from holdfast.index.apply import reduce
+
         self._know(seq, body)
         if body["kind"] == "artifact" and body["action"] == "create":
             self.executor.create_artifact(seq, body)

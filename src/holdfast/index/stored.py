@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdfast.index import proof
-from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED
-from holdfast.index.tables import KIND_NAMES, LOOSE
+from holdfast.index.tables import KIND_NAMES, LOOSE, STATE_KEPT
 from holdfast.values import moment
 
 _PAGE = 1_000

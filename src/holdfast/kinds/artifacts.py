@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from holdfast.engine import cutting
-from holdfast.engine.content import Source, staging
-from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
-from holdfast.engine.transaction import write
 from holdfast.errors import (
     ConflictError,
     NotFoundError,
     TransactionReusedError,
 )
-from holdfast.kinds import addresses, collections, labels, repeats, revising
+from holdfast.kinds import addresses, collections, labels, revising
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
 from holdfast.kinds.clauses import upheld
+from holdfast.kinds.writing import staging, write
 from holdfast.values import names
 from holdfast.values.change import Body
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, PutResult, RevisionState
 
+# What only some verbs need is imported when these are called: a command must not wait for it.
+# ruff: noqa: PLC0415
 if TYPE_CHECKING:
+    from holdfast.engine.content import Source
     from holdfast.kinds import many
 
 
@@ -45,21 +45,25 @@ class Artifacts:
         Content: bytes, str (UTF-8), a pathlib.Path, or a binary file object, of any size.
         Raises ExpectationError, NameTakenError, InvalidInputError. Durable when it returns.
         """
+        from holdfast.engine import cutting
+
         described = revising.describe(said)
         if self._handle.writer.is_crowded():
-            from holdfast.kinds import combining  # noqa: PLC0415 - start-up time
+            from holdfast.kinds import combining
 
             done = combining.put(self._handle, path, content, described, expect=expect, tx=tx)
             if isinstance(done, PutResult):
                 return done
             tx = done.tx
-        grown = Grown(self._handle, lambda: addresses.newest_digest(self._handle, path))
+        grown = cutting.Grown(self._handle, lambda: addresses.newest_digest(self._handle, path))
         with staging(self._handle, content, cutter=grown) as incoming:
             revising.foresee(self._handle, path, incoming)
             try:
                 with write(self._handle, tx=tx, what="put") as unit:
                     result = revising.put_staged(unit, path, incoming, described, expect=expect)
             except TransactionReusedError:
+                from holdfast.kinds import repeats
+
                 assert tx is not None
                 return repeats.put_before(self._handle, tx, path, incoming)
         cutting.follow(self._handle, incoming.digest, incoming.before)
@@ -74,7 +78,7 @@ class Artifacts:
         the same call again goes on from there. Inside `transaction()` all of it is one. Holds no more than a batch.
         Raises NameTakenError where a collection has the name, InvalidInputError, SourceError. Durable on return.
         """
-        from holdfast.kinds import many  # noqa: PLC0415 - start-up time
+        from holdfast.kinds import many
 
         return many.put_many(self._handle, contents, said)
 
@@ -89,6 +93,8 @@ class Artifacts:
                     collections.refuse_taken(unit, parent, name)
                     return revising.create(unit, parent, name, incoming, described)
             except TransactionReusedError:
+                from holdfast.kinds import repeats
+
                 assert tx is not None
                 return repeats.put_before(self._handle, tx, path, incoming).artifact
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from holdfast.engine.transaction import Unit
 from holdfast.errors import InUseError, InvalidValueError
 from holdfast.values import canon
 from holdfast.values.records import FileFacts
+
+if TYPE_CHECKING:
+    from holdfast.engine.transaction import Unit
 
 _BEYOND = 1 << 63
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.engine.handle import Handle
-from holdfast.engine.transaction import Unit, write
 from holdfast.errors import (
     ConflictError,
     InUseError,
@@ -20,10 +19,14 @@ from holdfast.index.tables import KIND_CODES
 from holdfast.kinds import addresses, checks, labels
 from holdfast.kinds.addresses import CollectionRef
 from holdfast.kinds.clauses import upheld
+from holdfast.kinds.writing import write
 from holdfast.values import moment, names
 from holdfast.values.change import Body
 from holdfast.values.names import Name
 from holdfast.values.records import Collection, FileFacts
+
+if TYPE_CHECKING:
+    from holdfast.engine.transaction import Unit
 
 
 def name_fields(name: Name) -> dict[str, Any]:

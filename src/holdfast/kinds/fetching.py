@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from holdfast.blobs import buffered
 from holdfast.engine.handle import Handle
 from holdfast.formats.pack import Spot
 from holdfast.index.select.contents import Held
@@ -70,6 +69,8 @@ def contents(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, bytes]]:
 
 def files(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, io.BufferedReader]]:
     """(ref, open file) for each of `refs`, in their order; each is closed when the next one is asked for."""
+    from holdfast.blobs import buffered  # noqa: PLC0415 - start-up time: not every command reads contents
+
     waiting = iter(refs)
     while batch := list(islice(waiting, BATCH)):
         for ref, (digest, _) in zip(batch, _places(handle, batch), strict=True):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from holdfast.engine.transaction import Unit
 from holdfast.errors import InUseError, InvalidValueError
 from holdfast.kinds import checks
 from holdfast.values import canon
+
+if TYPE_CHECKING:
+    from holdfast.engine.transaction import Unit
 
 MAX_TAG_BYTES = 255
 

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
-from holdfast.blobs import buffered, copy_to
 from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidQueryError, InvalidValueError
 from holdfast.kinds import addresses, artifacts, fetching, revising
@@ -62,6 +61,8 @@ class Artifacts(artifacts.Artifacts):
 
     def open(self, ref: ArtifactRef, *, revision: int | None = None) -> io.BufferedReader:
         """The content as a file object that reads and seeks; only the frames it touches are read, each checked."""
+        from holdfast.blobs import buffered  # noqa: PLC0415 - start-up time: not every command reads contents
+
         return buffered(self._handle.blobs.open(self._readable(ref, revision).digest))
 
     def open_many(self, refs: Iterable[fetching.R]) -> Iterator[tuple[fetching.R, io.BufferedReader]]:
@@ -77,6 +78,8 @@ class Artifacts(artifacts.Artifacts):
 
         Damage raises after some bytes were written: the caller must not keep them then.
         """
+        from holdfast.blobs import copy_to  # noqa: PLC0415 - as above
+
         found = self._readable(ref, revision)
         copy_to(self._handle.blobs.open(found.digest), target.write)
         return found.size

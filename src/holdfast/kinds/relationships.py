@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.engine.handle import Handle
-from holdfast.engine.transaction import Unit, write
 from holdfast.errors import ConflictError, InvalidValueError, NameTakenError, NotFoundError
 from holdfast.index.select import keyset
 from holdfast.index.select.relationships import Wanted, beside
-from holdfast.kinds import ambient, checks, endpoints, labels, paging, repeats
+from holdfast.kinds import ambient, checks, endpoints, labels, paging
 from holdfast.kinds.clauses import upheld
 from holdfast.kinds.endpoints import Linkable
+from holdfast.kinds.writing import write
 from holdfast.values import moment, vocabulary
 from holdfast.values.change import Body
 from holdfast.values.fields import Fields
@@ -23,6 +23,7 @@ from holdfast.values.records import Endpoint, Page, Relationship
 from holdfast.values.vocabulary import Family, RelationshipType
 
 if TYPE_CHECKING:
+    from holdfast.engine.transaction import Unit
     from holdfast.values.lineage import Lineage
 
 LINEAGE_LIMIT = 10_000
@@ -186,6 +187,8 @@ class Relationships:
         metadata.
         """
         said = checks.object_of(metadata, "metadata")
+        from holdfast.kinds import repeats  # noqa: PLC0415 - start-up time
+
         made = repeats.made_before(self._handle, tx, "relationship")
         if made is not None:
             return self.get(made, deleted=True)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
-from holdfast.engine.transaction import Unit
 from holdfast.errors import ContentPurgedError, ExpectationError, InvalidValueError, NameTakenError, NotFoundError
 from holdfast.index.select.sight import Folder
 from holdfast.kinds import addresses, ambient, checks, collections, labels, media
 from holdfast.kinds.addresses import ArtifactRef
-from holdfast.search import text
-from holdfast.search.document import LeftOut
 from holdfast.values import canon, moment, names
 from holdfast.values.change import Body
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, FileFacts, PutResult, Revision, RevisionState
+
+if TYPE_CHECKING:
+    from holdfast.engine.content import Incoming
+    from holdfast.engine.transaction import Unit
 
 DEFAULT_TYPE = "file"
 DEFAULT_STATUS = "active"
@@ -121,6 +121,9 @@ def foresee(handle: Handle, path: ArtifactRef, incoming: Incoming) -> None:
 
 def left_out(found: Artifact) -> str:
     """Why the text of the newest revision will not be searched; "" if it will, or if it is no text at all."""
+    from holdfast.search import text  # noqa: PLC0415 - start-up time: only puts ask
+    from holdfast.search.document import LeftOut  # noqa: PLC0415
+
     if found.size <= text.MAX_TEXT_BYTES:
         return ""
     reason = text.left_out(found.media_type, found.name, found.size)
@@ -309,6 +312,8 @@ def again(unit: Unit, found: Artifact) -> Artifact:
 
 def same_content(revision: Revision) -> Incoming:
     """Content that a revision has already: publishing it looks at its row only."""
+    from holdfast.engine.content import Incoming  # noqa: PLC0415 - start-up time
+
     return Incoming(revision.digest, revision.size, b"")
 
 

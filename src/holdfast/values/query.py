@@ -203,14 +203,14 @@ def order(text: str) -> Order:
     return Order(text.removeprefix("-"), text.startswith("-"))
 
 
-_TEXT = re.compile(
-    r"\s*(?P<field>[^\s=!<>]+?)\s*(?P<op>!=|<=|>=|=|<|>|\s(?:in|glob|exists)(?=\s|$))\s*(?P<value>.*)", re.S
-)
+# Texts, which `re` compiles when they are first used: it would take longer than all else in this module.
+_TEXT = r"\s*(?P<field>[^\s=!<>]+?)\s*(?P<op>!=|<=|>=|=|<|>|\s(?:in|glob|exists)(?=\s|$))\s*(?P<value>.*)"
+_PLAIN_STEP = r'[^.\[\]"\s=!<>]+'
 
 
 def parse(text: str) -> Compare:
     """A condition from text: FIELD OP VALUE, the value as JSON or, if it is none, as plain text."""
-    match = _TEXT.fullmatch(text)
+    match = re.fullmatch(_TEXT, text, re.S)
     if match is None:
         raise InvalidQueryError(
             f"{text!r} is no condition",
@@ -266,9 +266,6 @@ def _glob(pattern: str) -> re.Pattern[str]:
 _STEP = re.compile(r'"((?:[^"\\]|\\.)*)"|\[([0-9]{1,18})\]|([^.\[\]"]+)', re.S)
 
 
-_PLAIN_STEP = re.compile(r'[^.\[\]"\s=!<>]+')
-
-
 def _unquoted(quoted: str, field_name: str) -> str:
     try:
         return str(canon.decode(f'"{quoted}"'))
@@ -301,7 +298,7 @@ def path_text(steps: list[str | int]) -> str:
         if isinstance(step, int):
             shown += f"[{step}]"
         else:
-            plain = step.isprintable() and _PLAIN_STEP.fullmatch(step)
+            plain = step.isprintable() and re.fullmatch(_PLAIN_STEP, step)
             shown += ("." if shown else "") + (step if plain else canon.dumps(step))
     return shown
 

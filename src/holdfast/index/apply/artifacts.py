@@ -8,29 +8,22 @@ from typing import Any, Protocol
 
 from holdfast.index import proof
 from holdfast.index.apply import record
-from holdfast.index.rows import (
+from holdfast.index.rows import Cell, Cells, ContentOf, Describe, Insert, KeyOf, Operation, RevisionOf, Term, Update
+from holdfast.index.tables import (
+    KIND_CODES,
     SLOT_MEDIA,
     SLOT_OWNER,
     SLOT_SOURCE,
     SLOT_STATUS,
     SLOT_TENANT,
     SLOT_TYPE,
-    Cell,
-    Cells,
-    ContentOf,
-    Describe,
-    Insert,
-    KeyOf,
-    Operation,
-    RevisionOf,
-    Term,
-    Update,
+    STATE_KEPT,
+    STATE_PURGED,
+    STATE_WITHDRAWN,
 )
-from holdfast.index.tables import KIND_CODES
 from holdfast.values import moment
 from holdfast.values.change import Body
 
-STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN = range(3)
 _KIND = KIND_CODES["artifact"]
 _OWN = 5
 """What every new artifact says: `collection`, `name`, `revision`, `status`, `type`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdfast.index.apply import record
-from holdfast.index.rows import SLOT_TENANT, Cells, Insert, KeyOf, Operation, Term, Update
+from holdfast.index.rows import Cells, Insert, KeyOf, Operation, Term, Update
+from holdfast.index.tables import SLOT_TENANT
 from holdfast.values.change import Body
 
 

@@ -6,20 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdfast.index import proof
-from holdfast.index.rows import (
-    SLOT_OWNER,
-    SLOT_TENANT,
-    Cell,
-    Cells,
-    Delete,
-    DeletedWith,
-    Insert,
-    KeyOf,
-    Operation,
-    Term,
-    Update,
-)
-from holdfast.index.tables import KIND_CODES
+from holdfast.index.rows import Cell, Cells, Delete, DeletedWith, Insert, KeyOf, Operation, Term, Update
+from holdfast.index.tables import KIND_CODES, SLOT_OWNER, SLOT_TENANT
 from holdfast.values import canon, moment
 from holdfast.values.change import Body
 

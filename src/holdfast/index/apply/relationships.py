@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdfast.index.apply import record
-from holdfast.index.rows import SLOT_TYPE, Cells, Insert, Operation, Term
-from holdfast.index.tables import KIND_CODES
+from holdfast.index.rows import Cells, Insert, Operation, Term
+from holdfast.index.tables import EXTERNAL, KIND_CODES, SLOT_TYPE
 from holdfast.values.change import Body
 
-EXTERNAL = 0
 """Kind code of an external reference: an end that is no record of this store."""
 
 

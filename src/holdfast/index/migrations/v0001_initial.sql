@@ -1,4 +1,4 @@
--- Made by tools/schema_sql.py from index/tables.py; frozen: a change of the schema is a new migration.
+-- Made by tools/schema_sql.py from index/models.py; frozen: a change of the schema is a new migration.
 CREATE TABLE "tx" ("first" INTEGER NOT NULL PRIMARY KEY, "tx" BLOB NOT NULL, "count" INTEGER NOT NULL, "time_us" INTEGER NOT NULL, "actor" INTEGER NOT NULL, "hash" BLOB NOT NULL, "data" BLOB NOT NULL, "crc" INTEGER NOT NULL);
 CREATE UNIQUE INDEX "tx_tx" ON "tx" ("tx");
 CREATE TABLE "change" ("seq" INTEGER NOT NULL PRIMARY KEY, "record" INTEGER NOT NULL, "crc" INTEGER NOT NULL);

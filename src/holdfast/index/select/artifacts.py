@@ -7,12 +7,12 @@ from typing import Any
 from zlib import crc32
 
 from holdfast.index import proof, revised
-from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.making import Maker
 from holdfast.index.select.sight import MAX_CHARACTERS, Row, Sight
+from holdfast.index.tables import STATE_KEPT
 from holdfast.values import canon, digest, moment
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name

@@ -14,12 +14,11 @@ from zlib import crc32
 from holdfast.formats import paths
 from holdfast.formats.pack import Spot
 from holdfast.index import proof
-from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
 from holdfast.index.select.artifacts import PLACE
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.sight import Row
-from holdfast.index.tables import LOOSE
+from holdfast.index.tables import LOOSE, STATE_KEPT
 from holdfast.values import canon, digest, moment
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name

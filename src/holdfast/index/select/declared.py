@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from peewee import SQL
-
 from holdfast.index import metadata, proof
 from holdfast.index.database import Database
-from holdfast.index.execute import DECLARED
-from holdfast.index.metadata import Span
+from holdfast.index.metadata import DECLARED, Span
 from holdfast.index.select.lookups import TIME_OF, Lookups
+from holdfast.index.select.piece import SQL
 from holdfast.values import moment
 from holdfast.values.frozen import dataclass
 from holdfast.values.query import All, Compare, Condition

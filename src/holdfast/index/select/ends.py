@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from holdfast.index import proof, revised
-from holdfast.index.apply.relationships import EXTERNAL
 from holdfast.index.database import Database
 from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import MARKS
-from holdfast.index.tables import KIND_CODES, KIND_NAMES
+from holdfast.index.tables import EXTERNAL, KIND_CODES, KIND_NAMES
 from holdfast.values import moment
 from holdfast.values.frozen import dataclass
 from holdfast.values.records import Endpoint

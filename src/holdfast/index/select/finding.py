@@ -13,8 +13,6 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from peewee import SQL
-
 from holdfast.errors import InvalidDigestError, InvalidQueryError, InvalidValueError
 from holdfast.index import proof
 from holdfast.index.chain import ChainRows
@@ -25,6 +23,7 @@ from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.declared import DeclaredRows
 from holdfast.index.select.narrowing import Narrower, Way
+from holdfast.index.select.piece import SQL
 from holdfast.index.select.sight import Row
 from holdfast.index.select.usual import Usual, UsualQuestions
 from holdfast.values import canon, digest, moment, query
@@ -248,7 +247,7 @@ class Finder:
         sql = f"{artifacts.SELECT} WHERE {where} ORDER BY {column} {turned}, t1.key {turned} LIMIT ?"
         if by_age:
             sql = _by_key(where, turned, first and first[1].alias)
-        return sql, (*(cell for part in parts for cell in part.params or ()), limit)
+        return sql, (*(cell for part in parts for cell in part.params), limit)
 
     def in_collection(self, collection: int, *, after: Name | None, limit: int) -> list[Artifact]:
         """Live artifacts right in a collection, by name, beyond a name."""

@@ -11,10 +11,9 @@ from datetime import datetime
 from holdfast.errors import IndexDamagedError
 from holdfast.index import proof
 from holdfast.index.database import Database
-from holdfast.index.rows import SLOTS
 from holdfast.index.select import neighbours
 from holdfast.index.select.sight import DEEPEST_KEPT, Folder, Sight, Sights
-from holdfast.index.tables import KIND_CODES
+from holdfast.index.tables import KIND_CODES, SLOTS
 from holdfast.values import canon, moment, names
 from holdfast.values.names import Name
 

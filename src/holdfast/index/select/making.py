@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
 from holdfast.index.select.lookups import Lookups, Written
 from holdfast.index.select.sight import Folder, Row, Sight
+from holdfast.index.tables import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
 from holdfast.values import canon, late, moment
 from holdfast.values.digest import PREFIX
 from holdfast.values.frozen import dataclass

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from peewee import SQL
-
 from holdfast.errors import InvalidDigestError
 from holdfast.index import revised
 from holdfast.index.chain import ChainRows
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.declared import DeclaredRows, Part, required
+from holdfast.index.select.piece import SQL
 from holdfast.values import digest, moment, query
 from holdfast.values.frozen import dataclass
 from holdfast.values.query import All, Any_, Compare, Condition
@@ -143,7 +142,7 @@ def _flat(condition: All) -> list[Condition]:
 
 
 def _joined(parts: list[SQL], word: str) -> SQL:
-    return SQL("(" + word.join(part.sql for part in parts) + ")", tuple(p for part in parts for p in part.params or ()))
+    return SQL("(" + word.join(part.sql for part in parts) + ")", tuple(p for part in parts for p in part.params))
 
 
 def _digest_is(value: str) -> SQL:

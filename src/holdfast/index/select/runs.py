@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from datetime import datetime
 from typing import Any
-
-from peewee import JOIN, SQL
 
 from holdfast.index import proof
 from holdfast.index.database import Database
 from holdfast.index.select.ends import code_of, kind_of
 from holdfast.index.select.keyset import PAGE
 from holdfast.index.select.lookups import MARKS, TIME_OF, Lookups
-from holdfast.index.tables import models
 from holdfast.values import canon, moment
 from holdfast.values.frozen import dataclass
 from holdfast.values.records import Direction, Endpoint, Run, RunLink, RunStatus, Step
@@ -35,25 +31,14 @@ class WantedRuns:
     deleted: bool = False
 
 
-@functools.cache
-def _select() -> str:
-    """The query that gives runs; the caller adds conditions, order and limit."""
-    t1, t2 = models().Run.alias("t1"), models().Record.alias("t2")
-    columns = [
-        t1.key, t2.id, t1.name, t1.status, t1.parameters, t1.diagnostics, t1.environment, t1.metadata, t1.reason,
-        t1.started_us, t1.ended_us, t2.tenant, t2.owner, t2.deleted,
-        t2.changed, SQL(TIME_OF.format("t1.key")), SQL(TIME_OF.format("t2.changed")),
-    ]  # fmt: skip
-    return str(t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key)).sql()[0])
+_SELECT = f"""SELECT t1.key, t2.id, t1.name, t1.status, t1.parameters, t1.diagnostics, t1.environment, t1.metadata,
+    t1.reason, t1.started_us, t1.ended_us, t2.tenant, t2.owner, t2.deleted, t2.changed,
+    {TIME_OF.format("t1.key")}, {TIME_OF.format("t2.changed")} FROM run t1 LEFT JOIN record t2 ON t2.key = t1.key"""
+"""What gives runs; the caller adds conditions, order and limit."""
 
-
-@functools.cache
-def _select_step() -> str:
-    """The query that gives steps."""
-    t1, t2 = models().Step.alias("t1"), models().Record.alias("t2")
-    columns = [t1.number, t2.id, t1.run, t1.name, t1.status, t1.started_us, t1.ended_us, t1.diagnostics,
-               SQL(proof.proven("step", "t1")), SQL(proof.proven("record", "t2"))]  # fmt: skip
-    return str(t1.select(*columns).join(t2, JOIN.LEFT_OUTER, on=(t2.key == t1.key)).sql()[0])
+_SELECT_STEP = f"""SELECT t1.number, t2.id, t1.run, t1.name, t1.status, t1.started_us, t1.ended_us, t1.diagnostics,
+    {proof.proven("step", "t1")}, {proof.proven("record", "t2")} FROM step t1 LEFT JOIN record t2 ON t2.key = t1.key"""
+"""What gives steps."""
 
 
 class RunRows:
@@ -67,7 +52,7 @@ class RunRows:
 
     def by_id(self, run_id: str) -> Run | None:
         """The run with an id, deleted or not."""
-        rows = self._db.rows(f"{_select()} WHERE t2.id = ?", (moment.id_bytes(run_id),))
+        rows = self._db.rows(f"{_SELECT} WHERE t2.id = ?", (moment.id_bytes(run_id),))
         if not rows:
             self._lookups.missed(run_id, "run")
         return self._records(rows)[0][1] if rows else None
@@ -88,7 +73,7 @@ class RunRows:
             parameters.append(wanted.tag)
         compare, order = ("<", "DESC") if descending else (">", "ASC")
         where.append(f"t1.key {compare} ?")
-        sql = f"{_select()} WHERE {' AND '.join(where)} ORDER BY t1.key {order} LIMIT ?"
+        sql = f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY t1.key {order} LIMIT ?"
         return self._records(self._db.rows(sql, [*parameters, after, limit]))
 
     def names(self, ids: list[str]) -> dict[str, str]:
@@ -136,12 +121,12 @@ class RunRows:
 
     def step(self, step_id: str) -> Step | None:
         """The step with an id."""
-        rows = self._db.rows(f"{_select_step()} WHERE t2.id = ? AND t2.deleted = 0", (moment.id_bytes(step_id),))
+        rows = self._db.rows(f"{_SELECT_STEP} WHERE t2.id = ? AND t2.deleted = 0", (moment.id_bytes(step_id),))
         return self._steps(rows)[0][1] if rows else None
 
     def steps(self, run: int, after: int) -> list[tuple[int, Step]]:
         """The first steps of a run (by key) beyond a number, as (number, step)."""
-        sql = f"{_select_step()} WHERE t1.run = ? AND t1.number > ? AND {_KEPT} ORDER BY t1.number LIMIT ?"
+        sql = f"{_SELECT_STEP} WHERE t1.run = ? AND t1.number > ? AND {_KEPT} ORDER BY t1.number LIMIT ?"
         return self._steps(self._db.rows(sql, (run, after, PAGE)))
 
     def last_step(self, run: int) -> int:

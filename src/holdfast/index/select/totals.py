@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from holdfast.index import migrating, proof
-from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
-from holdfast.index.tables import KIND_NAMES
+from holdfast.index.tables import KIND_NAMES, STATE_KEPT
 from holdfast.values.frozen import dataclass
 
 PROVEN_ROWS = 50_000

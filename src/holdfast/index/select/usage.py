@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.index import proof, revised
-from holdfast.index.apply.artifacts import STATE_KEPT
 from holdfast.index.database import Database
-from holdfast.index.tables import KIND_NAMES
+from holdfast.index.tables import KIND_NAMES, STATE_KEPT
 
 _RECORD = proof.proven("record", "r")
 _REVISION = proof.proven("revision", "v")

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from holdfast.index import proof, revised
-from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED
 from holdfast.index.database import Database
 from holdfast.index.select.ends import kind_of
 from holdfast.index.select.lookups import Lookups
-from holdfast.index.tables import KIND_NAMES
+from holdfast.index.tables import KIND_NAMES, STATE_KEPT, STATE_PURGED
 from holdfast.values import canon, digest, moment
 from holdfast.values.frozen import dataclass
 

@@ -1,0 +1,31 @@
+"""The way of the verbs into the engine's writing half, imported when the first of them writes.
+
+A command that shows a record has the nouns too, and must not wait for what only writing needs (docs/design/048).
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+# ruff: noqa: PLC0415 - start-up time, as said above
+if TYPE_CHECKING:
+    from holdfast.engine.content import Incoming, Source
+    from holdfast.engine.handle import Handle
+    from holdfast.engine.transaction import Unit
+
+
+def write(
+    handle: Handle, *, tx: str | None = None, note: str = "", what: str = "write", wait_s: float | None = None
+) -> AbstractContextManager[Unit]:
+    """Work in a transaction: see `holdfast.engine.transaction.write`, which says what it takes and raises."""
+    from holdfast.engine import transaction
+
+    return transaction.write(handle, tx=tx, note=note, what=what, wait_s=wait_s)
+
+
+def staging(handle: Handle, source: Source, **said: Any) -> AbstractContextManager[Incoming]:
+    """Take content in for the block: see `holdfast.engine.content.staging`."""
+    from holdfast.engine import content
+
+    return content.staging(handle, source, **said)

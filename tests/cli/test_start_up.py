@@ -1,0 +1,61 @@
+"""What a command does not import: whoever looks at one record must not wait for what writes, searches or repairs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import holdfast
+
+HEAVY = {
+    "asyncio", "concurrent.futures", "icontract", "logging", "peewee", "psycopg", "pyfastcdc", "pathlib", "rich",
+    "tempfile", "urllib",
+}  # fmt: skip
+WRITES = {
+    "holdfast.engine.content", "holdfast.engine.derive", "holdfast.engine.pending", "holdfast.engine.recover",
+    "holdfast.engine.transaction", "holdfast.index.execute", "holdfast.index.models", "holdfast.index.physical",
+}  # fmt: skip
+ROOMS = {"holdfast.blobs", "holdfast.care", "holdfast.exchange", "holdfast.search", "holdfast.serializers"}
+ASKS = {"holdfast.index.select.finding", "holdfast.index.select.whole", "holdfast.index.select.runs"}
+STORE = {"holdfast.engine", "holdfast.kinds", "holdfast.store", "sqlite3", "zstandard"}
+
+RUN = """
+import sys
+from holdfast.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print(" ".join(sys.modules), file=sys.stderr)
+"""
+
+
+def imported(*words: str) -> set[str]:
+    """The modules that a command has imported when it ends."""
+    done = subprocess.run([sys.executable, "-c", RUN, *words], capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with holdfast.create(tmp_path / "store") as store:
+        store.put("notes/a.txt", b"text", tags=["one"])
+    return tmp_path / "store"
+
+
+def test_help_opens_no_store_and_imports_nothing_of_one() -> None:
+    assert imported("--help") & (HEAVY | WRITES | ROOMS | ASKS | STORE) == set()
+
+
+def test_show_imports_what_reads_one_record_and_nothing_that_writes_or_reads_contents(folder: Path) -> None:
+    assert imported("-C", str(folder), "show", "notes/a.txt") & (HEAVY | WRITES | ROOMS | ASKS) == set()
+
+
+def test_a_listing_imports_what_asks_and_nothing_that_writes_or_reads_contents(folder: Path) -> None:
+    found = imported("-C", str(folder), "find", "--tag", "one")
+
+    assert "holdfast.index.select.finding" in found
+    assert found & (HEAVY | WRITES | ROOMS) == set()
