@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from holdfast.engine.recover import Progress
     from holdfast.exchange.tree_import import ImportReport
     from holdfast.index.contract import Index
-    from holdfast.index.sql import SqlIndex
+    from holdfast.index.keeper import Keeper
 
 
 def open_store(
@@ -36,7 +36,7 @@ def open_store(
     read_only: bool = False,
     lock_wait_s: float | None = None,
     blobs: BlobStore | str | os.PathLike[str] | None = None,
-    index: Index | str | None = None,
+    index: Index | Keeper | str | None = None,
     tenant: str | None = None,
 ) -> Store:
     """Open the store in a folder; with `create`, make it if the folder is empty or absent.
@@ -79,7 +79,7 @@ def _wait(path: str | os.PathLike[str], said: float | None) -> float:
 
 def create_store(
     path: str | os.PathLike[str], *, actor: Actor | str | None = None,
-    blobs: BlobStore | str | os.PathLike[str] | None = None, index: Index | str | None = None,
+    blobs: BlobStore | str | os.PathLike[str] | None = None, index: Index | Keeper | str | None = None,
 ) -> Store:  # fmt: skip
     """Make an empty store in a new or empty folder and open it; StoreExistsError.
 
@@ -91,7 +91,7 @@ def create_store(
     return Store(opening.open_store(said.folder, settings))
 
 
-def memory_store(*, actor: Actor | str | None = None, index: SqlIndex | None = None) -> Store:
+def memory_store(*, actor: Actor | str | None = None, index: Index | Keeper | None = None) -> Store:
     """A new, empty store that is nowhere but in memory, with all that an opened one can do; closing it frees it.
 
     Nothing of it is on disk, but for what you export. `copy` makes a durable store of it: `store.copy(PATH)`. Every
@@ -99,10 +99,10 @@ def memory_store(*, actor: Actor | str | None = None, index: SqlIndex | None = N
 
     `index`: one that somebody else has written, empty (docs/backends.md); it is closed with the store.
     """
-    from holdfast.engine import memory
+    from holdfast.engine import memory, parts
 
     _promised()
-    return Store(memory.make(Settings(actor_of(actor)), index))
+    return Store(memory.make(Settings(actor_of(actor)), None if index is None else parts.index_of(index)))
 
 
 def _promised() -> None:

@@ -23,10 +23,13 @@ from holdfast.testing.conformance import (
     Capability,
     IndexConformance,
     JournalConformance,
+    KeeperConformance,
     StreamConformance,
 )
 from holdfast.testing.conformance.marks import EVERYTHING
 from holdfast.values import digest as digests
+
+from .dict_keeper import DictKeeper
 
 IN_MEMORY = "/dev/null/holdfast-kit"
 
@@ -46,6 +49,13 @@ class TestInMemory(IndexConformance):
     def _emptied(self, place: Path) -> Iterator[None]:
         yield
         free(f"{IN_MEMORY}{place}")
+
+
+class TestDicts(KeeperConformance):
+    capabilities = EVERYTHING - {Capability.DAMAGED}
+
+    def open_keeper(self, place: Path) -> DictKeeper:
+        return DictKeeper(place)
 
 
 class TestInAFolder(IndexConformance):

@@ -14,15 +14,13 @@ import pytest
 
 import holdfast
 from holdfast import Store
-from holdfast.index.sqlite import SqliteIndex
-from holdfast.testing.conformance import BlobStoreConformance, Capability, IndexConformance
-from holdfast.testing.conformance.marks import EVERYTHING
+from holdfast.testing.conformance import BlobStoreConformance, IndexConformance, KeeperConformance
 from holdfast.values import digest as digests
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 ALLOWED = {
-    "holdfast.blobs.contract", "holdfast.blobs.sources", "holdfast.errors", "holdfast.index", "holdfast.index.sqlite",
-    "holdfast.values", "holdfast.testing.conformance",
+    "holdfast.blobs.contract", "holdfast.blobs.sources", "holdfast.errors", "holdfast.index.keeper", "holdfast.values",
+    "holdfast.testing.conformance",
 }  # fmt: skip
 
 
@@ -36,7 +34,7 @@ def example(name: str) -> ModuleType:
     return module
 
 
-bucket_blobs, image_index = example("bucket_blobs"), example("image_index")
+bucket_blobs, table_keeper = example("bucket_blobs"), example("table_keeper")
 
 
 class TestBucketBlobs(BlobStoreConformance):
@@ -48,12 +46,14 @@ class TestBucketBlobs(BlobStoreConformance):
         part.write_bytes(part.read_bytes()[:-1] + b"?")
 
 
-class TestImageIndex(IndexConformance):
-    capabilities = EVERYTHING - {Capability.SHARED}
+class TestTableKeeper(KeeperConformance):
+    def open_keeper(self, place: Path) -> Any:
+        return table_keeper.TableKeeper(place / "rows.db")
 
-    def open_index(self, place: Path) -> SqliteIndex:
-        index: SqliteIndex = image_index.ImageIndex(place / "index.image")
-        return index
+
+class TestAnIndexInATable(IndexConformance):
+    def open_index(self, place: Path) -> Any:
+        return table_keeper.TableKeeper(place / "rows.db")
 
     def open_store(self, place: Path) -> Store:
         """Both examples together, under a store in a folder."""
@@ -90,11 +90,11 @@ def test_the_plugin_says_which_sentences_were_shown(tmp_path: Path) -> None:
     assert "assert True is False" in done.stdout  # values are shown, though the test is not in the user's own file
 
 
-def test_a_store_stands_on_an_index_of_somebody_else(tmp_path: Path) -> None:
+def test_a_store_stands_on_rows_that_somebody_else_keeps(tmp_path: Path) -> None:
     """As docs/backends.md shows it."""
-    rows = tmp_path / "rows.image"
-    with holdfast.memory(index=image_index.ImageIndex(rows)) as mine:
-        mine.put("notes/today.md", "rows of this lie in one file")
+    rows = tmp_path / "rows.db"
+    with holdfast.memory(index=table_keeper.TableKeeper(rows)) as mine:
+        mine.put("notes/today.md", "rows of this lie in one table")
         assert mine.fsck().findings == ()
         assert mine.audit.verify().proven
         with mine.at(0) as view:
@@ -102,4 +102,4 @@ def test_a_store_stands_on_an_index_of_somebody_else(tmp_path: Path) -> None:
         copied = mine.copy(tmp_path / "kept")
     with holdfast.open(tmp_path / "kept") as kept:
         assert (kept.audit.head(), kept.fsck().findings) == (copied.head, ())
-    assert image_index.ImageIndex(rows).artifacts.live_from(0, 10)
+    assert any(key.startswith(b"artifact") for key, _ in table_keeper.TableKeeper(rows).read(0).items)

@@ -13,12 +13,14 @@ import pytest
 from holdfast.blobs import contract as of_blobs
 from holdfast.blobs import streams as of_streams
 from holdfast.index import contract as of_indexes
+from holdfast.index import keeper as of_keepers
 from holdfast.journal import contract as of_journals
 from holdfast.kinds import contract as of_stores
 from holdfast.testing.conformance import (
     BlobStoreConformance,
     IndexConformance,
     JournalConformance,
+    KeeperConformance,
     StreamConformance,
     bench,
     contract,
@@ -27,12 +29,14 @@ from holdfast.testing.conformance import (
 from holdfast.testing.conformance.blobs import sentences as of_blob_test
 from holdfast.testing.conformance.marks import EVERYTHING, demand, sentences_of
 
+from . import dict_keeper as dict_keeper  # noqa: PLC0414 - it registers mutants
 from . import mutants
 from .mutants import MUTANTS, Mutant
 
 CONTRACTS = {
     of_blobs: (BlobStoreConformance, of_blob_test),
     of_indexes: (IndexConformance, sentences_of),
+    of_keepers: (KeeperConformance, sentences_of),
     of_stores: (IndexConformance, sentences_of),
     of_journals: (JournalConformance, sentences_of),
     of_streams: (StreamConformance, sentences_of),

@@ -39,34 +39,34 @@ def example(name: str) -> ModuleType:
     return module
 
 
-bucket_blobs, image_index = example("bucket_blobs"), example("image_index")
+bucket_blobs, table_keeper = example("bucket_blobs"), example("table_keeper")
 
 
 @pytest.fixture
 def parts(tmp_path: Path) -> Parts:
-    """A bucket and an image beside the store, as objects; always the same ones."""
+    """A bucket and a table beside the store, as objects; always the same ones."""
     (tmp_path / "bucket").mkdir()
     return lambda: {
         "blobs": bucket_blobs.BucketBlobs(bucket_blobs.FolderBucket(tmp_path / "bucket")),
-        "index": image_index.ImageIndex(tmp_path / "rows.image"),
+        "index": table_keeper.TableKeeper(tmp_path / "rows.db"),
     }
 
 
 STRANGER = """
 from pathlib import Path
-import bucket_blobs, image_index
+import bucket_blobs, table_keeper
 def blobs(url):
     folder = Path(url.partition("://")[2].partition("@")[2])
     folder.mkdir(exist_ok=True)
     return bucket_blobs.BucketBlobs(bucket_blobs.FolderBucket(folder))
 def index(url, *, read_only):
-    return image_index.ImageIndex(url.partition("://")[2].partition("@")[2], read_only=read_only)
+    return table_keeper.TableKeeper(url.partition("://")[2].partition("@")[2], read_only=read_only)
 """
 ENTRY_POINTS = """[holdfast.blobs]
 bucket = stranger:blobs
 torn = stranger_that_lacks:blobs
 [holdfast.indexes]
-image = stranger:index
+table = stranger:index
 """
 
 
@@ -82,7 +82,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
     monkeypatch.syspath_prepend(site)
     monkeypatch.delitem(sys.modules, "stranger", raising=False)
     place = f"ada:{SECRET}@{tmp_path}"
-    return {"blobs": f"bucket://{place}/bucket", "index": f"image://{place}/rows.image"}
+    return {"blobs": f"bucket://{place}/bucket", "index": f"table://{place}/rows.db"}
 
 
 def fill(store: Store) -> None:
@@ -119,7 +119,7 @@ def test_an_index_that_is_gone_is_derived_anew_from_journal_and_blob_store(
     with holdfast.create(root, **parts()) as store:
         fill(store)
         head = store.audit.head()
-    (tmp_path / "rows.image").unlink()
+    (tmp_path / "rows.db").unlink()
     with pytest.raises(IndexElsewhereError, match="cannot be trusted"):
         holdfast.open(root, read_only=True, **parts())
     with holdfast.open(root, **parts()) as store:
@@ -170,7 +170,7 @@ def test_urls_lead_to_installed_backends_and_the_environment_names_them_for_who_
     ("said", "known"),
     [
         ({"blobs": f"s3://key:{SECRET}@bucket"}, "bucket://"),
-        ({"index": f"mysql://root:{SECRET}@host/db"}, "image://, postgresql://"),
+        ({"index": f"mysql://root:{SECRET}@host/db"}, "postgresql://, table://"),
         ({"index": "postgresql+asyncpg://host/db"}, "postgresql://"),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_backend_whose_package_lacks_something_says_what(root: str, installed:
 def test_what_is_no_backend_is_refused_with_what_it_lacks(root: str) -> None:
     with pytest.raises(InvalidValueError, match=r"it lacks .*publish.*walk"):
         holdfast.create(root, blobs=object())  # type: ignore[arg-type]
-    with pytest.raises(InvalidValueError, match=r"it lacks .*begin.*chain"):
+    with pytest.raises(InvalidValueError, match=r"it lacks .*begin.*commit.*version"):
         holdfast.create(root, index=MemoryBlobs())  # type: ignore[arg-type]
     with pytest.raises(InvalidValueError, match="folder"):
         holdfast.create(root, blobs="elsewhere")

@@ -16,6 +16,7 @@ from holdfast.blobs.contract import BlobStore
 from holdfast.errors import InvalidValueError, MissingDependencyError, UnknownBackendError
 from holdfast.formats import marker
 from holdfast.index.contract import Index
+from holdfast.index.keeper import Keeper
 from holdfast.index.sql import SqlIndex
 from holdfast.values.frozen import dataclass
 
@@ -38,13 +39,13 @@ class Opens:
         if isinstance(given, str):
             _served_by(INDEXES, given)
         self._url = given if isinstance(given, str) else None
-        self._object = None if isinstance(given, str) else _index(given)
+        self._object = None if isinstance(given, str) else index_of(given)
         self._used = False
 
     def __call__(self, *, read_only: bool) -> SqlIndex:
         """A handle, for reading only if that is asked for. UnknownBackendError, InvalidValueError, and its own."""
         if self._object is None:
-            return _index(_made(INDEXES, self._url or "", read_only=read_only))
+            return index_of(_made(INDEXES, self._url or "", read_only=read_only))
         if self._used:
             return self._object.again(read_only=read_only)
         self._used = True
@@ -82,8 +83,13 @@ def blobs_of(given: object) -> BlobStore:
     return cast("BlobStore", _fitting(made, BlobStore, "blobs"))
 
 
-def _index(made: object) -> SqlIndex:
-    return cast("SqlIndex", _fitting(made, Index, "index"))
+def index_of(made: object) -> SqlIndex:
+    """An index that somebody else has written, or the one over what keeps its rows. InvalidValueError for neither."""
+    if isinstance(made, Index):
+        return cast("SqlIndex", made)
+    from holdfast.index.kept import KeptIndex  # noqa: PLC0415 - start-up time
+
+    return KeptIndex(cast("Keeper", _fitting(made, Keeper, "index")))
 
 
 def _fitting(made: object, protocol: type[Any], where: str) -> object:

@@ -1,5 +1,9 @@
 """What engine, kinds and care need of an index. Each numbered sentence has a conformance test that names it.
 
+Who brings an index to a place of their own writes a `Keeper` (keeper.py): ten calls about pairs of bytes, from which
+Holdfast makes an index that keeps these sentences. The rooms of an `Index` below (`chain`, `artifacts`, `finder` …) are
+Holdfast's, on any database that speaks SQL: their methods are nobody else's to write, and may change with each version.
+
 I-1  What a thread changes between `begin` and `commit` nobody else sees before `commit` returns, and all of it after.
 I-2  What was committed survives the loss of power when `commit` returns, or `commit` raises StorageIOError: then only
      opening anew can tell.

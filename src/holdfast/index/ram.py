@@ -13,10 +13,10 @@ import functools
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from holdfast import ram
-from holdfast.errors import HandleDeadError, IndexDamagedError
+from holdfast.errors import HandleDeadError
 from holdfast.index import proof
 from holdfast.index.database import BUSY_TIMEOUT_MS, Database
 
@@ -344,46 +344,6 @@ class RamDatabase(Database):
 def database_at(path: str, *, read_only: bool = False) -> Database:
     """The database at a path: of a file, or in memory."""
     return (RamDatabase if ram.holds(path) else Database)(path, read_only=read_only)
-
-
-# -- for indexes that others write on a database in memory ------------------------------------------------------------
-
-
-class Held(Protocol):
-    """An index whose database is in memory."""
-
-    path: str
-
-
-def place() -> str:
-    """A path in memory that nobody has used: give it to `SqlIndex`."""
-    return f"{ram.new_root()}/index.sqlite3"
-
-
-def free(path: str) -> None:
-    """Give back the memory of the database at a path."""
-    ram.free(path)
-
-
-def image(index: Held) -> bytes:
-    """What a file of an index's database would hold, as it is committed."""
-    found = ram.database(index.path)
-    assert found is not None
-    return found.image()
-
-
-def fill(index: Held, data: bytes) -> None:
-    """Make an index's database what an image says. IndexDamagedError if it is none."""
-    found = cast("RamFile", ram.database(index.path))
-    source = sqlite3.connect(":memory:")
-    try:
-        source.deserialize(data)
-        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        found.copy_from(source)
-    except sqlite3.Error as error:
-        raise IndexDamagedError(f"the image is damaged: {error}", reason=str(error)) from error
-    finally:
-        source.close()
 
 
 def _failed(text: str, code: int) -> sqlite3.OperationalError:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from holdfast import disk, ram
 from holdfast.errors import IndexDamagedError, LockedError
 from holdfast.index import migrating, tables, waiting
-from holdfast.index.database import BUSY_TIMEOUT_MS
+from holdfast.index.database import BUSY_TIMEOUT_MS, Database
 from holdfast.index.differences import schema_differences
 from holdfast.index.logs import LOG as LOG  # noqa: PLC0414 - others ask for it here
 from holdfast.index.logs import NO_LOG, followed_by
@@ -30,8 +30,8 @@ _MOST_MARKS = 200
 class SqliteIndex(SqlIndex):
     """An open index in one file, or in memory."""
 
-    def __init__(self, path: str, *, read_only: bool = False) -> None:
-        super().__init__(path, database_at(path, read_only=read_only), read_only=read_only)
+    def __init__(self, path: str, *, read_only: bool = False, database: Database | None = None) -> None:
+        super().__init__(path, database or database_at(path, read_only=read_only), read_only=read_only)
         self._checkpoint_at = CHECKPOINT_BYTES
         self._before = (-1, 0)
         """Bytes of the log, and changes of the connection, when the last transaction began."""

@@ -12,6 +12,7 @@ Each test names the numbered sentences of a contract that it shows; `pytest --ho
 from holdfast.testing.conformance.blobs import BlobStoreConformance
 from holdfast.testing.conformance.indexes import IndexConformance
 from holdfast.testing.conformance.journals import JournalConformance
+from holdfast.testing.conformance.keepers import KeeperConformance
 from holdfast.testing.conformance.marks import EVERYTHING, Capability, contract, each_test, sentences_of, shows
 from holdfast.testing.conformance.stores import StoreConformance
 from holdfast.testing.conformance.streams import StreamConformance
@@ -22,6 +23,7 @@ __all__ = [
     "Capability",
     "IndexConformance",
     "JournalConformance",
+    "KeeperConformance",
     "StoreConformance",
     "StreamConformance",
     "contract",

@@ -16,9 +16,11 @@ import pytest
 
 from holdfast import Store, ram
 from holdfast.engine import recover
+from holdfast.engine.parts import index_of
 from holdfast.errors import HandleDeadError, HoldfastError, IndexDamagedError, LockedError
 from holdfast.formats import lines
 from holdfast.index.contract import Index
+from holdfast.index.keeper import Keeper
 from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.index.tables import LOGICAL
@@ -33,15 +35,19 @@ FACT, OTHER = "kit-fact", "kit-other"
 class SchemaConformance(StoreConformance):
     """The part of the suite that is about the schema."""
 
-    def open_index(self, place: Path) -> SqlIndex:
-        """The index at a place; each call gives another handle on it. Its schema need not be there yet."""
+    def open_index(self, place: Path) -> Index | Keeper:
+        """The index at a place, or what keeps its rows; each call gives another handle. There need be no schema yet."""
         raise NotImplementedError
+
+    def opened(self, place: Path) -> SqlIndex:
+        """The index, or the one over what keeps its rows."""
+        return index_of(self.open_index(place))
 
     @shows("I-13", needs=Capability.SHARED)
     def test_four_bring_the_schema_up_at_once(self, place: Path) -> None:
         """One does the work; the schema is the same after, and again."""
         with contextlib.ExitStack() as stack:
-            indexes = [self.open_index(place) for _ in range(4)]
+            indexes = [self.opened(place) for _ in range(4)]
             for one in indexes:
                 stack.callback(one.close)
             indexes[0].prepare()
@@ -54,7 +60,7 @@ class SchemaConformance(StoreConformance):
     @shows("I-13")
     def test_an_index_without_a_schema_is_told_from_a_sound_one(self, place: Path) -> None:
         """`check` raises before `migrate`, and not after it."""
-        index = self.open_index(place)
+        index = self.opened(place)
         try:
             with pytest.raises(IndexDamagedError):
                 index.check()
@@ -71,7 +77,7 @@ class IndexConformance(SchemaConformance):
 
     def open_store(self, place: Path) -> Store:
         """The index on trial, in a store whose other parts are in memory."""
-        return bench.store_over(place, self.open_index)
+        return bench.store_over(place, self.opened)
 
     @staticmethod
     def tamper(index: SqlIndex) -> None:
@@ -86,7 +92,7 @@ class IndexConformance(SchemaConformance):
     @contextlib.contextmanager
     def index(self, place: Path) -> Iterator[SqlIndex]:
         """An index with its schema, closed after the block."""
-        made = self.open_index(place)
+        made = self.opened(place)
         try:
             made.migrate()
             yield made
