@@ -91,6 +91,7 @@ def _rename(root: str, store_id: str, settings: Settings) -> None:
         try:
             if index.chain.head() is not None or Journal(root, disk).head() is not None:
                 raise _not_empty(root)
+            index.unset_meta(derive.STORE)  # killed before both say the same, it is an index that was never finished
             _write_marker(root, replace(opening.read_marker(root, disk, served=True), store_id=store_id), disk)
             index.set_meta(derive.STORE, store_id)
         finally:

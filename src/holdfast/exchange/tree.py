@@ -135,6 +135,9 @@ class Tree:
         self.label = Label(self.store, self.shape, Head(head.next_seq, head.hash))
         self._root = hashlib.sha256()
         self._digests: dict[Part, str] = {}
+        self.marks: dict[Part, bytes] = {}
+        """Of the records that were made: `whole.mark` of their rows."""
+
         self.files = 1
         """How many files there are, when `folders` has ended."""
 
@@ -164,11 +167,12 @@ class Tree:
         self._digests[entry] = digest
 
     def leaf(self, entry: Leaf | Part) -> Leaf:
-        """The file that an entry stands for; records come with all their bytes."""
+        """The file that an entry stands for; records come with all their bytes, and leave their mark."""
         if isinstance(entry, Leaf):
             return entry
-        rows = sorted(self.index.whole.rows(entry.what, entry.first), key=_order)
-        made = _leaf(b"".join(_line(row) for row in rows))
+        data, mark = self.index.whole.lines(entry.what, entry.first)
+        made = _leaf(data)
+        self.marks[entry] = mark
         self._digests[entry] = made.digest
         return made
 
@@ -263,18 +267,6 @@ def named_in(
         names = [marked[one] for one in ids]
     folders = [(name, child, one.id) for name, (child, one) in zip(names, inner, strict=False)]
     return folders, [(name, one) for name, (_, one) in zip(names[len(inner) :], own, strict=True)]
-
-
-_OBJECTS = frozenset({"metadata", "parameters", "diagnostics", "environment"})
-
-
-def _line(row: dict[str, Any]) -> bytes:
-    """A record as a line. What users gave as objects may hold numbers that take a slower way."""
-    return (canon.trusted(row) if _OBJECTS.isdisjoint(row) else canon.encode(row)) + b"\n"
-
-
-def _order(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row.get("id") or row.get("artifact") or row["run"], row.get("number", 0), row["seq"]
 
 
 def _shard(first: int) -> bytes:

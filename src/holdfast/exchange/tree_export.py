@@ -186,15 +186,16 @@ class _Export:
 
     def _missing(self, tree: Tree, steps: Steps, name: bytes, entry: Leaf | Part, *, is_there: bool) -> Leaf | None:
         """The file that is to be written; None if it is there."""
-        mark = _UNMARKED
-        if isinstance(entry, Part):
-            mark = self._marks[*steps, name] = tree.index.whole.mark(entry.what, entry.first)
         noted = self._notes.known(steps, name) if is_there else None
-        if noted is not None and isinstance(entry, Part) and self.is_unerased and noted.mark == mark:
-            tree.is_known(entry, "sha256:" + noted.digest.hex())
-            self._notes.same(steps, name, noted)
-            return None
+        if isinstance(entry, Part) and noted is not None and self.is_unerased:
+            if noted.mark == tree.index.whole.mark(entry.what, entry.first):
+                tree.is_known(entry, "sha256:" + noted.digest.hex())
+                self._notes.same(steps, name, noted)
+                return None
         leaf = tree.leaf(entry)
+        mark = tree.marks.pop(entry) if isinstance(entry, Part) else _UNMARKED
+        if isinstance(entry, Part):
+            self._marks[*steps, name] = mark
         if noted is not None and "sha256:" + noted.digest.hex() == leaf.digest:
             self._notes.same(steps, name, noted if noted.mark == mark else replace(noted, mark=mark))
             return None

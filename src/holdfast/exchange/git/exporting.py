@@ -16,9 +16,9 @@ from holdfast.engine.recover import Progress
 from holdfast.errors import DestinationDiffersError, InvalidValueError, NotFoundError
 from holdfast.exchange import outgoing
 from holdfast.exchange.folder import Problem
-from holdfast.exchange.git import feed, labels, record
+from holdfast.exchange.git import labels, record
 from holdfast.exchange.git.feed import Contents, Feed, Heads
-from holdfast.exchange.git.native import Native, Put, Step
+from holdfast.exchange.git.native import Native, Put
 from holdfast.exchange.git.program import Git, repository, run, version
 from holdfast.exchange.git.standing import Stored
 from holdfast.exchange.git.telling import Event, Joined, Old, Scope, Stand, Telling, scope_of
@@ -29,8 +29,8 @@ from holdfast.values.change import Head
 from holdfast.values.names import Name
 from holdfast.values.records import Collection
 
-WINDOW = 200
-WINDOW_CONTENTS = 1_000
+WINDOW = 1_000
+WINDOW_CONTENTS = 5_000
 SETTLE_COMMITS = 2_000
 DEFAULT_BRANCH = "main"
 _SHA256_DIGITS = 64
@@ -141,13 +141,13 @@ class _Export:
                 self._stand(event)
 
     def _contents(self, events: Sequence[Event]) -> Contents:
-        wanted: list[str] = []
+        wanted: list[tuple[bytes, str]] = []
         for event in events:
             if isinstance(event, Old):
-                wanted += [one.digest for one in event.changes if one.digest is not None]
+                wanted += [(one.path, one.digest) for one in event.changes if one.digest is not None]
             elif isinstance(event, Native):
-                wanted += [step.digest for step in event.steps if isinstance(step, Put)]
-        return feed.read(self._handle, wanted)
+                wanted += [(step.path, step.digest) for step in event.steps if isinstance(step, Put)]
+        return self._feed.ahead(wanted)
 
     def _old(self, event: Old, contents: Contents) -> None:
         made = self._feed.kept(event.kept, event.changes, contents)
@@ -159,10 +159,7 @@ class _Export:
         if not self._has_own:
             self._head = event.tip
         else:
-            self._head = self._feed.whole(event.message, [self._head, event.tip], event.steps(), self._of_steps)
-
-    def _of_steps(self, steps: Sequence[Step]) -> Contents:
-        return feed.read(self._handle, [step.digest for step in steps if isinstance(step, Put)])
+            self._head = self._feed.whole(event.message, [self._head, event.tip], event.steps)
 
     def _stand(self, event: Stand) -> None:
         self._reached = event.head

@@ -6,8 +6,9 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Self
 
 from holdfast.blobs import copy_to
@@ -20,6 +21,7 @@ from holdfast.exchange.git.record import Change, Kept
 from holdfast.exchange.git.touched import FOLDER, SUBMODULE
 
 IN_MEMORY_BYTES = 1 << 20
+AHEAD_BYTES = 32 << 20
 REMEMBERED = 200_000
 _MOST_WAITING = 500
 """So many ids fit into a pipe."""
@@ -84,6 +86,41 @@ class Feed:
         for writer in self._writers.values():
             writer.__exit__()
 
+    # -- contents ----------------------------------------------------------------------------------------------------
+
+    def ahead(self, wanted: Iterable[tuple[bytes, str]]) -> Contents:
+        """Write the contents that the next commits need, given as (path, digest) in order; what is known of them.
+
+        Those of one path follow one another: fast-import stores a content as what it differs in from the one that it
+        was given before. DamageError if one is not what it was.
+        """
+        by_path = sorted(dict.fromkeys(wanted), key=lambda one: one[0])
+        every = dict.fromkeys(digest for _, digest in by_path)
+        found = Contents(self._handle.index.whole.kept_of(list(every)))
+        some: list[str] = []
+        total = 0
+        for digest in every:
+            size = found.sizes.get(digest)
+            if size is None or size > IN_MEMORY_BYTES or digest in self._sent:
+                continue
+            if some and total + size > AHEAD_BYTES:
+                self._blobs(some)
+                some, total = [], 0
+            some.append(digest)
+            total += size
+        self._blobs(some)
+        return found
+
+    def _blobs(self, digests: Sequence[str]) -> None:
+        data = dict(self._handle.blobs.read_many([(digest, None) for digest in digests]))
+        for number, digest in enumerate(digests):
+            one = data.pop(number)
+            self._running.say(b"blob\ndata %d\n" % len(one))
+            self._running.say(one)
+            self._running.say(b"\n")
+            self._remember(digest, object_id(b"blob", one, like=self._git.empty_tree))
+            self.counts.bytes += len(one)
+
     # -- commits -----------------------------------------------------------------------------------------------------
 
     def kept(self, kept: Kept, changes: Sequence[Change], contents: Contents) -> bytes:
@@ -120,14 +157,17 @@ class Feed:
             self.learn()
         return b":%d" % mark
 
-    def whole(self, commit: Native, parents: Sequence[bytes], steps: Iterable[Step],
-              contents: Callable[[Sequence[Step]], Contents]) -> bytes:  # fmt: skip
-        """A commit whose tree is all of `steps` and nothing else."""
+    def whole(self, commit: Native, parents: Sequence[bytes], steps: Callable[[], Iterable[Step]]) -> bytes:
+        """A commit whose tree is all of `steps` and nothing else. They are gone through twice."""
+        for some in _hundreds(steps()):
+            self.ahead(_contents_of(some))
         words = CommitText(b"", (), commit.author, commit.committer, b"", commit.message, (), is_plain=True)
         mark = self._begin(words, parents)
         self._running.say(b"deleteall\n")
-        for step in steps:
-            self._step(step, contents([step]))
+        for some in _hundreds(steps()):
+            known = Contents(self._handle.index.whole.kept_of([digest for _, digest in _contents_of(some)]))
+            for step in some:
+                self._step(step, known)
         self._running.say(b"\n")
         self._waiting.append(_Fed(mark))
         self.counts.commits += 1
@@ -209,14 +249,9 @@ class Feed:
         elif known is not None:
             self._running.say(b"M %s %s %s\n" % (step.mode, known, quoted(step.path)))
         else:
-            data = contents.data.get(step.digest)
             self._running.say(b"M %s inline %s\ndata %d\n" % (step.mode, quoted(step.path), size))
-            if data is not None:
-                self._running.say(data)
-                self._remember(step.digest, object_id(b"blob", data, like=self._git.empty_tree))
-            else:
-                with contextlib.closing(self._handle.blobs.open(step.digest)) as reader:
-                    copy_to(reader, self._running.say)
+            with contextlib.closing(self._handle.blobs.open(step.digest)) as reader:
+                copy_to(reader, self._running.say)
             self._running.say(b"\n")
             self.counts.bytes += size
 
@@ -285,10 +320,19 @@ class Feed:
 
 @dataclass(slots=True)
 class Contents:
-    """Contents that are needed next. `sizes`: of those that are kept; `data`: of the small ones, proven."""
+    """Contents that are needed next. `sizes`: of those that are kept."""
 
     sizes: dict[str, int] = field(default_factory=dict)
-    data: dict[str, bytes] = field(default_factory=dict)
+
+
+def _hundreds(steps: Iterable[Step]) -> Iterator[list[Step]]:
+    left = iter(steps)
+    while some := list(islice(left, 500)):
+        yield some
+
+
+def _contents_of(steps: Iterable[Step]) -> list[tuple[bytes, str]]:
+    return [(step.path, step.digest) for step in steps if isinstance(step, Put)]
 
 
 def quoted(path: bytes, *, always: bool = False) -> bytes:
@@ -313,13 +357,3 @@ def _mended(line: bytes) -> bytes:
     name, email = (re.sub(rb"[<>\n\0]", b"", part) for part in (who.name, who.email))
     zone = b"%+03d%02d" % divmod(who.minutes, 60) if who.minutes >= 0 else b"-%02d%02d" % divmod(-who.minutes, 60)
     return b"%s <%s> %d %s" % (name, email, max(who.seconds or 0, 0), zone)
-
-
-def read(handle: Handle, digests: Sequence[str]) -> Contents:
-    """Contents that are needed next, the small ones with their bytes. DamageError if one is not what it was."""
-    wanted = list(dict.fromkeys(digests))
-    found = Contents(handle.index.whole.kept_of(wanted))
-    small = [one for one, size in found.sizes.items() if size <= IN_MEMORY_BYTES]
-    for number, data in handle.blobs.read_many([(one, None) for one in small]):
-        found.data[small[number]] = data
-    return found

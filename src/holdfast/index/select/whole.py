@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import marshal
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from holdfast.index import proof, revised
 from holdfast.index.database import Database
+from holdfast.index.select import written
 from holdfast.index.select.ends import kind_of
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.tables import KIND_NAMES, STATE_KEPT, STATE_PURGED
@@ -23,7 +25,7 @@ SHARD = 10_000
 """Rows that were made by so many changes stand together: a shard never gets rows that were in another."""
 
 _PAGE = 500
-_RECORD = ("id", "kind", "tenant", "owner", "changed", "deleted", "tags")
+_RECORD_WIDE = len(proof.COLUMNS["record"]) + 1
 _STATES = {STATE_KEPT: "kept", STATE_PURGED: "purged"}
 TABLES = {
     "artifacts": "artifact",
@@ -85,19 +87,32 @@ class Whole:
         for page in self._pages(what, first):
             yield from self._values(TABLES[what], page)
 
+    def lines(self, what: str, first: int) -> tuple[bytes, bytes]:
+        """The rows of one shard as lines of canonical JSON, in order of their ids; and the mark of the shard."""
+        table, found, seen = TABLES[what], list[written.Line](), hashlib.sha256()
+        for page in self._pages(what, first):
+            seen.update(marshal.dumps(page, 2))
+            if written.beside(table):
+                found += written.lines(table, page, self._lookups)
+            else:
+                found += [(_order(row), canon.dumps(row)) for row in self._values(table, page)]
+        found.sort(key=itemgetter(0))
+        return "".join([text + "\n" for _, text in found]).encode(), seen.digest()
+
     def _pages(self, what: str, first: int) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of one shard as they stand, in short reads."""
         table, after, end = TABLES[what], first - 1, first + SHARD
-        alone = table in _NO_RECORD
-        columns = proof.columns(table, "t") + ("" if alone else ", " + proof.columns("record", "r"))
-        join = "" if alone else "LEFT JOIN record r ON r.key = t.key"
+        columns, join = written.beside(table) or ("", "")
+        if not columns and table not in _NO_RECORD:
+            columns, join = proof.columns("record", "r"), "LEFT JOIN record r ON r.key = t.key"
+        columns = f"{proof.columns(table, 't')}{columns and ', '}{columns}"
         sql = f"SELECT {columns} FROM {table} t {join} WHERE t.key > ? AND t.key < ? ORDER BY t.key LIMIT {_PAGE}"
         while page := self._db.rows(sql, (after, end)):
             yield page
             after = page[-1][0]
 
     def mark(self, what: str, first: int) -> bytes:
-        """A digest of the cells of one shard. As long as nothing is redacted, the same cells make the same values."""
+        """A digest of the cells of one shard. As long as nothing is redacted, the same cells make the same lines."""
         found = hashlib.sha256()
         for page in self._pages(what, first):
             found.update(marshal.dumps(page, 2))
@@ -155,7 +170,8 @@ class Whole:
             cells = dict(zip(own, row, strict=False))
             value = {"seq": cells.pop("key")}
             if table not in _NO_RECORD:
-                value |= self._record(row[len(own) + 1 :], tags.get(row[0], ()))
+                start = len(own) + 1
+                value |= self._record(row[start : start + _RECORD_WIDE], tags.get(row[0], ()))
             value |= shape(self, cells, known)
             yield {name: one for name, one in value.items() if one or isinstance(one, int | float)}
 
@@ -242,6 +258,10 @@ _SHAPES: dict[str, Callable[[Whole, Cells, Known], Value]] = {
     "run_link": Whole._run_link,
     "step": Whole._step,
 }
+
+
+def _order(row: Value) -> tuple[Any, ...]:
+    return row.get("id") or row.get("artifact") or row["run"], row.get("number", 0), row["seq"]
 
 
 def _named(cells: Cells) -> Value:
