@@ -187,11 +187,15 @@ class _Export:
     def _missing(self, tree: Tree, steps: Steps, name: bytes, entry: Leaf | Part, *, is_there: bool) -> Leaf | None:
         """The file that is to be written; None if it is there."""
         noted = self._notes.known(steps, name) if is_there else None
-        if isinstance(entry, Part) and noted is not None and self.is_unerased:
-            if noted.mark == tree.index.whole.mark(entry.what, entry.first):
-                tree.is_known(entry, "sha256:" + noted.digest.hex())
-                self._notes.same(steps, name, noted)
-                return None
+        if (
+            isinstance(entry, Part)
+            and noted is not None
+            and self.is_unerased
+            and noted.mark == tree.index.whole.mark(entry.what, entry.first)
+        ):
+            tree.is_known(entry, "sha256:" + noted.digest.hex())
+            self._notes.same(steps, name, noted)
+            return None
         leaf = tree.leaf(entry)
         mark = tree.marks.pop(entry) if isinstance(entry, Part) else _UNMARKED
         if isinstance(entry, Part):

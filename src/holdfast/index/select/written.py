@@ -12,9 +12,8 @@ from typing import Any
 from zlib import crc32
 
 from holdfast.index import proof
-from holdfast.index.apply.artifacts import STATE_KEPT, STATE_PURGED
 from holdfast.index.select.lookups import Lookups
-from holdfast.index.tables import KIND_NAMES
+from holdfast.index.tables import KIND_NAMES, STATE_KEPT, STATE_PURGED
 from holdfast.values import moment
 
 Row = tuple[Any, ...]
