@@ -86,7 +86,9 @@ def put(
 
 
 def _queue(handle: Handle) -> Queue | None:
-    if handle.keeper.blobs is None or handle.tenant is not None or type(handle.clock) is not SystemClock:
+    if handle.keeper.blobs is None and not handle.index.is_far:
+        return None
+    if handle.tenant is not None or type(handle.clock) is not SystemClock:
         return None
     return None if current(handle) is not None else handle.writer.queue.get()
 
@@ -213,6 +215,8 @@ def _asked(orders: Sequence[Order], answers: dict[int, bytes]) -> list[tuple[Wan
 
 
 def _make(handle: Handle, series: Series, orders: Sequence[tuple[Wanted, Told]]) -> None:
+    for wanted, _ in orders:
+        revising.foresee(handle, wanted.path, wanted.incoming.digest)
     fresh = content.stage_together(handle, [wanted.incoming for wanted, _ in orders])
     try:
         for wanted, told in orders:

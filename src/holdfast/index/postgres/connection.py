@@ -32,9 +32,12 @@ _OWN = (b"CREATE TEMP TABLE", b"DROP TABLE IF EXISTS pg_temp.")
 
 _BEGIN: list[tuple[bytes, Given]] = [(b"BEGIN", None), (b'SELECT "version" FROM "head" FOR UPDATE', None)]
 _COMMIT = b"COMMIT"
+_MARK, _RELEASE, _BACK = b"SAVEPOINT", b"RELEASE", b"ROLLBACK TO"
 _ERRORS = (psycopg.Error, UnicodeError)
 
-Asked = tuple[Statement, Given]
+Having = tuple[Any, ...]
+Asked = tuple[Statement, Given, Having]
+_Key = tuple[bytes, tuple[Any, ...]]
 
 
 class Link:
@@ -51,8 +54,8 @@ class Link:
         self.total_changes = 0
         self._waiting: list[Waiting] = []
         self._foreseen: list[Asked] = []
-        self._listing = False
-        self._answers: dict[tuple[bytes, tuple[Any, ...]], tuple[Statement, Answer]] = {}
+        self._listing: Having | None = None
+        self._answers: dict[_Key, tuple[Statement, Having, Answer]] = {}
         self.version: int | None = None  # of the index, while this connection holds the row that says it
 
     def _connect(self) -> None:
@@ -84,22 +87,20 @@ class Link:
     def say(self, said: Statement, parameters: Sequence[Any] = ()) -> Answer | Known:
         """One statement that is translated already."""
         given = said.arranged(parameters) if parameters else None
-        if self._listing:
-            self._foreseen.append((said, given))
+        if self._listing is not None:
+            self._foreseen.append((said, given, self._listing))
             return Known()
         outside = self.version is None and not self.in_transaction
         answer = self._answered(said, given, outside=outside) if self._answers else None
         if answer is not None:
             return answer
-        if said.waits and not outside:
-            self._waiting.append((said, given or ()))
-            self.total_changes += 1
+        if not outside and self._is_put_off(said, given):
             return Known(rowcount=1)
         if outside and self._read_only and said.text.startswith(_OWN):
             self.script(f"BEGIN READ WRITE; {said.text.decode()}; COMMIT")
             return Known()
         try:
-            answer = self._sent(said.text, given)
+            answer = self._sent(said, given)
         except _ERRORS as error:
             if not (outside and said.repeatable and self.lost):
                 raise mapped(error, self._where) from None
@@ -116,12 +117,45 @@ class Link:
         except _ERRORS as error:
             raise mapped(error, self._where) from None
 
-    def _sent(self, text: bytes, given: Given) -> Answer:
-        """A statement behind those that wait: all on their way before the first answer is read."""
+    def _is_put_off(self, said: Statement, given: Given) -> bool:
+        """Whether a statement need not go now: a row waits, and a mark to come back to until something has to be sent.
+
+        So what is undone before it was sent, and what was not undone, cost the server nothing.
+        """
+        if said.waits:
+            self._waiting.append((said, given or ()))
+            self.total_changes += 1
+            return True
+        verb, _, name = said.text.rpartition(b" ")
+        if verb not in (_MARK, _RELEASE, _BACK):
+            return False
+        places = [place for place, one in enumerate(self._waiting) if one[0].text == _MARK + b" " + name]
+        if verb == _BACK:
+            self._answers.clear()
+            self._waiting = self._waiting[: places[-1] + 1] if places else []
+            return bool(places)
+        if verb == _RELEASE and places:
+            del self._waiting[places[-1]]
+        else:
+            self._waiting.append((said, ()))
+        return True
+
+    def _sent(self, said: Statement, given: Given) -> Answer:
+        """A statement behind those that wait: all on their way before the first answer is read.
+
+        In a transaction what was foreseen goes behind one that reads.
+        """
         waiting, self._waiting = self._waiting, []
-        if text.startswith(b"ROLLBACK"):  # to a savepoint: it came before them
-            waiting = []
-        return self._wire.ask([*map(merging.merged, merging.groups(waiting)), (text, given)])[-1]
+        asked: list[Asked] = []
+        if self._foreseen and said.repeatable and self.in_transaction:
+            asked, self._foreseen = self._foreseen, []
+        answers = self._wire.ask(
+            [*map(merging.merged, merging.groups(waiting)), (said.text, given), *_texts(asked)]
+        )  # fmt: skip
+        if not asked:
+            return answers[-1]
+        self._keep(asked, answers[-len(asked) :])
+        return answers[-1 - len(asked)]
 
     def send(self) -> None:
         """Send what waits; errors typed."""
@@ -131,21 +165,23 @@ class Link:
 
     # -- what is asked before it is needed -----------------------------------------------------------------------------
 
-    def foresee(self, ask: Callable[[], object]) -> None:
+    def foresee(self, ask: Callable[[], object], having: Having = ()) -> None:
         """What `ask` reads is about to be asked: it goes to the server with what is asked, or begun, next.
 
         `ask` is called at once, and is given no rows. In a transaction an answer holds until a row of a table that it
-        names is written; outside it is good for the very next statement, and no other.
+        names is written; a new row that lacks one of the values in `having` changes nothing. Outside it is good for the
+        very next statement, and no other.
         """
-        self._listing = True
+        self._listing = having
         try:
             ask()
         finally:
-            self._listing = False
+            self._listing = None
 
     def _ahead(self, said: Statement) -> Answer | Known:
         """A statement without parameters, outside of a transaction, and what was foreseen behind it."""
         asked, self._foreseen = self._foreseen, []
+        self._answers.clear()
         try:
             first, *answers = self._wire.ask([(said.text, None), *_texts(asked)])
         except _ERRORS:
@@ -154,9 +190,9 @@ class Link:
         return first
 
     def _keep(self, asked: Sequence[Asked], answers: Sequence[Answer]) -> None:
-        self._answers = {
-            (said.text, tuple(given or ())): (said, answer.folded(said.fold))
-            for (said, given), answer in zip(asked, answers, strict=True)
+        self._answers |= {
+            (said.text, tuple(given or ())): (said, having, answer.folded(said.fold))
+            for (said, given, having), answer in zip(asked, answers, strict=True)
         }
 
     def _answered(self, said: Statement, given: Given, *, outside: bool) -> Answer | None:
@@ -165,10 +201,11 @@ class Link:
             found = self._answers.pop((said.text, tuple(given or ())), None)
             if outside:
                 self._answers.clear()
-            return None if found is None else found[1]
-        self._answers = {
-            asked: one for asked, one in self._answers.items() if said.table and said.table not in one[0].names
-        }
+            return None if found is None else found[2]
+        if said.table:
+            self._answers = {asked: one for asked, one in self._answers.items() if not _changes(said, given, one)}
+        elif not said.text.startswith((_MARK, _RELEASE)):
+            self._answers.clear()
         return None
 
     def several(self, statements: Sequence[tuple[bytes, Given]]) -> list[list[Row]]:
@@ -252,6 +289,7 @@ class Link:
                 raise mapped(error, self._where) from None
             self._connect()
             _, held, *answers = self._asked(said)
+        self._answers.clear()
         self._keep(asked, answers)
         row = held.fetchone()
         self.version = None if row is None else int(row[0])
@@ -285,4 +323,12 @@ class Link:
 
 
 def _texts(asked: Iterable[Asked]) -> Iterator[tuple[bytes, Given]]:
-    return ((said.text, given) for said, given in asked)
+    return ((said.text, given) for said, given, _ in asked)
+
+
+def _changes(said: Statement, given: Given, answer: tuple[Statement, Having, Answer]) -> bool:
+    """Whether a statement that writes may make an answer another one."""
+    asked, having, _ = answer
+    if said.table not in asked.names:
+        return False
+    return not (said.waits and having) or all(one in (given or ()) for one in having)

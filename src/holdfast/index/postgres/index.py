@@ -11,7 +11,7 @@ import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from holdfast.errors import HoldfastError, IndexDamagedError, InvalidValueError
 from holdfast.index import migrating as runner
@@ -124,10 +124,10 @@ class PostgresIndex(SqlIndex):
 
     # -- transactions ------------------------------------------------------------------------------------------------
 
-    def foresee(self, *asks: Callable[[], object]) -> None:
+    def foresee(self, *asks: Callable[[], object], having: tuple[Any, ...] = ()) -> None:
         """See there: what they read comes with the answer to what is asked, or begun, next."""
         for ask in asks:
-            self._link().foresee(ask)
+            self._link().foresee(ask, having)
 
     def begin(self) -> None:
         """Start a write transaction on this thread's connection, as the only one: the row of `head` is held."""

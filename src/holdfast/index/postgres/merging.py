@@ -30,13 +30,17 @@ def groups(waiting: Sequence[Waiting]) -> Iterator[Sequence[Waiting]]:
     group: list[Waiting] = []
     tables: set[str] = set()
     for said, given in waiting:
-        if group and (len(group) >= MOST or said.table in tables or len(given) > _WIDEST or len(group[0][1]) > _WIDEST):
+        if group and (len(group) >= MOST or said.table in tables or _is_alone(said, given) or _is_alone(*group[0])):
             yield group
             group, tables = [], set()
         group.append((said, given))
         tables.add(said.table)
     if group:
         yield group
+
+
+def _is_alone(said: Statement, given: Sequence[Any]) -> bool:
+    return not said.table or len(given) > _WIDEST
 
 
 def merged(group: Sequence[Waiting], last: bytes | None = None) -> tuple[bytes, list[Any]]:
