@@ -203,7 +203,13 @@ def test_marks_cost_nothing_until_something_is_sent_and_undo_either_way(link: Li
     link.execute("RELEASE nested_1")
     link.commit(None)
     assert not any("SAVEPOINT" in text for text in messages[-1])
-    assert link.execute("SELECT a FROM t ORDER BY a").fetchall() == [(1,), (4,)]
+    link.begin()
+    link.execute("SAVEPOINT nested_1")
+    link.execute(insert, (5, "kept"))
+    assert read(link, 5) is not None
+    link.execute("RELEASE nested_1")
+    link.commit(b"UPDATE t SET b = 'last'")
+    assert link.execute("SELECT a, b FROM t ORDER BY a").fetchall() == [(1, "last"), (4, "last"), (5, "last")]
 
 
 def test_a_name_that_a_collection_has_is_refused_where_others_write(url: str, root: str) -> None:

@@ -17,7 +17,6 @@ from holdfast import Store
 from holdfast.engine import queueing
 from holdfast.engine.queueing import POSTED, Queue
 from holdfast.errors import ExpectationError, HandleDeadError, LockedError, NameTakenError, StorageIOError
-from holdfast.index.sqlite import SqliteIndex
 from holdfast.kinds import combining
 from holdfast.values.records import PutResult
 
@@ -88,8 +87,9 @@ def test_one_commit_and_one_sync_make_all_that_wait(
     store, other, waiting = crowd
     found = [waiting(f"f/{n}", b"content %d" % n) for n in range(6)]
     commits: list[int] = []
-    commit = SqliteIndex.commit
-    monkeypatch.setattr(SqliteIndex, "commit", lambda self: (commits.append(1), commit(self))[1])
+    kind = type(store._handle.index)
+    commit = kind.commit
+    monkeypatch.setattr(kind, "commit", lambda self: (commits.append(1), commit(self))[1])
     held()
     results = [one.result(timeout=60) for one in found]
     assert len(commits) == 1
@@ -204,14 +204,15 @@ def test_a_leader_whose_commit_fails_leaves_the_others_to_do_it_themselves(
     store, other, waiting = crowd
     monkeypatch.setattr(combining, "_LOOK_S", 30.0)
     found = waiting("f/good", b"good")
-    commit = SqliteIndex.commit
+    kind = type(store._handle.index)
+    commit = kind.commit
 
-    def failing(self: SqliteIndex) -> None:
+    def failing(self: Any) -> None:
         if self is store._handle.index:
             raise StorageIOError("sync", path="", operation="sync", errno=5)
         commit(self)
 
-    monkeypatch.setattr(SqliteIndex, "commit", failing)
+    monkeypatch.setattr(kind, "commit", failing)
     store._handle.writer.release()
     with pytest.raises(StorageIOError):
         crowded_put(store, "f/lost", b"lost")

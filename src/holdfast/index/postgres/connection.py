@@ -173,7 +173,7 @@ class Link:
         waiting, self._waiting = self._waiting, []
         asked = self._early.take() if said.repeatable and self.in_transaction else []
         answers = self._ask(
-            [*map(merging.merged, merging.groups(waiting)), (said.text, given), *_texts(asked)]
+            [*merging.statements(waiting), (said.text, given), *_texts(asked)]
         )  # fmt: skip
         if not asked:
             return answers[-1]
@@ -184,7 +184,7 @@ class Link:
         """Send what waits; errors typed."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self._asked([*map(merging.merged, merging.groups(waiting))])
+            self._asked(merging.statements(waiting))
 
     # -- what is asked before it is needed -----------------------------------------------------------------------------
 
@@ -305,11 +305,7 @@ class Link:
         self.version = None
         self._early.forget()
         waiting, self._waiting = self._waiting, []
-        groups = [*merging.groups(waiting)]
-        said = [merging.merged(group) for group in groups[:-1]]
-        if groups or last is not None:
-            said.append(merging.merged(groups[-1] if groups else (), last))
-        done = self._asked([*said, (_COMMIT, None)])[-1].said
+        done = self._asked([*merging.statements(waiting, last), (_COMMIT, None)])[-1].said
         if done != "COMMIT":  # so a server says that it has undone a transaction that had failed
             raise StorageIOError(
                 f"{self._where} did not commit: {done}", path=self._where, operation="postgresql", errno=0
