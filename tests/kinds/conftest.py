@@ -23,6 +23,8 @@ ONLY_OF_A_FILE = {
     "test_what_another_process_wrote_is_seen_by_the_next_call": "the process opens the folder; see tests/index",
     "test_reading_one_asks_the_index_once_and_a_second_time_not_at_all": "listens to SQLite's statements",
     "test_puts_of_another_handle_cost_no_look_at_collections": "listens to SQLite's statements",
+    "test_a_leader_that_dies_leaves_the_orders_to_those_who_gave_them": "its process opens the folder; see tests/index",
+    "test_processes_side_by_side_get_all_their_puts": "its processes open the folder; see tests/index",
     "test_relationships_outlive_the_handle_and_the_index": "removes the file",
     "test_runs_outlive_the_handle_and_the_index": "removes the file",
     "test_a_lost_search_file_is_made_anew_and_a_reader_does_without": "removes the file of the full text",
@@ -33,6 +35,7 @@ ONLY_OF_A_FILE = {
 ORDINARY = {
     "test_artifacts": ["undelete"],
     "test_collections": ["undelete", "deep"],
+    "test_combining": ["one_commit", "is_refused", "commit_fails", "new_revisions"],
     "test_lineage": ["vocabulary"],
     "test_many": ["as_many_puts"],
     "test_relationships": ["cascade", "undelete"],

@@ -6,8 +6,9 @@ One put of ours, one `add_object` of disk-objectstore (bytes only, no metadata, 
 that whatever else the machine does meets both alike; and the floor: an append to a file and a COMMIT of one row. FOLDER
 must lie on the disk in question; what is made in it is removed. Prints one JSON line a measurement: p10, p50, p90, p99
 and the most of wall and CPU time of the calling thread in ms; how many statements SQLite ran for a put, how many bytes
-its log grew by, and how many syncs of files were asked for. Then, in rounds, puts a second, CPU ms a put and looks at
-the lock a put by one writer and by several at once, each in a process of its own, and the middle of their ratios.
+its log grew by, and how many syncs of files were asked for. Then, in rounds, puts a second, CPU ms a put, looks at
+the lock and COMMITs (each one sync) a put by one writer and by several at once, each in a process of its own, and the
+middle of their ratios.
 Without disk-objectstore only ours is measured.
 """
 
@@ -29,6 +30,7 @@ import holdfast
 from holdfast import Store
 from holdfast.disk import Disk
 from holdfast.engine.locks import FileLock
+from holdfast.index.sqlite import SqliteIndex
 
 WARM = 100
 Put = Callable[[int, bytes], object]
@@ -131,13 +133,21 @@ def writer(root: Path, number: int, puts: int, done: Any, start: Any) -> None:
         return look(self, shared=shared)
 
     FileLock.acquire_now = counted  # type: ignore[method-assign]
+    commits, commit = [0], SqliteIndex.commit
+
+    def committed(self: SqliteIndex) -> None:
+        commits[0] += 1
+        commit(self)
+
+    SqliteIndex.commit = committed  # type: ignore[method-assign]
     with holdfast.open(root) as store:
         store.put(f"{number}/first", b"")
         start.wait()
-        looks[0], cpu, wall = 0, time.process_time(), time.perf_counter()
+        looks[0] = commits[0] = 0
+        cpu, wall = time.process_time(), time.perf_counter()
         for n in range(puts):
             store.put(f"{number}/{n}", rnd.randbytes(1_000).hex())
-        done.put((time.perf_counter() - wall, time.process_time() - cpu, looks[0]))
+        done.put((time.perf_counter() - wall, time.process_time() - cpu, looks[0], commits[0]))
 
 
 def together(folder: Path, writers: int, puts: int) -> float:
@@ -154,13 +164,14 @@ def together(folder: Path, writers: int, puts: int) -> float:
         one.join()
     shutil.rmtree(root)
     many = puts // writers * writers
-    rate, cpu = many / max(wall for wall, _, _ in found), sum(cpu for _, cpu, _ in found) / many
-    looks = sum(looks for *_, looks in found) / many
+    rate, cpu = many / max(one[0] for one in found), sum(one[1] for one in found) / many
+    looks, commits = (sum(one[place] for one in found) / many for place in (2, 3))
     said = {
         "writers": writers,
         "puts_per_s": round(rate),
         "cpu_ms_a_put": round(cpu * 1e3, 3),
         "looks": round(looks, 1),
+        "commits_a_put": round(commits, 2),
     }
     print(json.dumps(said))
     return rate

@@ -105,7 +105,7 @@ def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True, cutter: Cu
     found = digest.of(data)
     incoming = Incoming(found, len(data), data[:HEAD_BYTES])
     if handle.index.is_far:
-        handle.index.foresee(lambda: handle.index.physical.content_key(found))
+        handle.index.foresee(lambda: handle.index.physical.content_key(found))  # the very next
     token = handle.index.sights.token()
     # Of most contents no change ever spoke, which a smaller query tells.
     incoming.unspoken = handle.index.physical.content_key(found) is None
@@ -133,15 +133,22 @@ def stage_together(handle: Handle, incoming: Sequence[Incoming]) -> set[str]:
 
     Digests of what was staged and has no row at all: one of each was staged, the others wait for its row.
     """
-    keeper = handle.keeper.blobs
-    assert keeper is not None
     places = handle.index.physical.places({one.digest for one in incoming})
     fresh = _unplaced(incoming, places, set())
     with handle.watching_syncs():
-        staged = keeper.stage_all_to_keep({one.digest: one.data or b"" for one in fresh.values()}) if fresh else {}
+        staged = _staged_durably(handle, {one.digest: one.data or b"" for one in fresh.values()}) if fresh else {}
     for one in fresh.values():
         one.staged = staged[one.digest]
     return fresh.keys() - places.keys()
+
+
+def _staged_durably(handle: Handle, contents: dict[str, bytes]) -> dict[str, Staged]:
+    """By digest. Where the index keeps no bytes of packs one sync makes all of them durable."""
+    if handle.keeper.blobs is not None:
+        return handle.keeper.blobs.stage_all_to_keep(contents)
+    staged = dict(zip(contents, handle.blobs.stage_all(contents), strict=True))
+    handle.blobs.settle([*staged.values()])
+    return staged
 
 
 def held(data: bytes) -> Incoming:

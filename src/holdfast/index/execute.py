@@ -88,11 +88,6 @@ class Executor:
         if seen != self._seen:
             self._declared, self._seen = None, seen
 
-    def foresee(self) -> None:
-        """Read which indexes are declared, if that mattered lately; see SqlIndex.foresee."""
-        if self._declared is not None:
-            self._db.rows(metadata.DECLARED)
-
     def committed(self, version: int) -> None:
         """The version that this thread's own commit has made: where these count too."""
         self._seen = (self._db.raw(), version)

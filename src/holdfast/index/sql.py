@@ -233,10 +233,13 @@ class SqlIndex(abc.ABC):
         """Close all connections. Under the writer lock, or while another process has the index open."""
         self.database.close_every()
 
-    def foresee(self, *asks: Callable[[], object]) -> None:  # noqa: B027 - most have no use for it
+    def foresee(  # noqa: B027 - most have no use for it
+        self, *asks: Callable[[], object], having: tuple[Any, ...] = ()
+    ) -> None:
         """What these calls read will be asked soon: an index that is far has it asked together with what comes next.
 
-        Others do nothing. They are called at once and get no rows; so they only read, and no version.
+        Others do nothing. They are called at once and get no rows; so they only read, and no version. `having`: values
+        that a new row has to have, all of them, to change what is read; (): any may.
         """
 
     def migrations(self) -> list[tuple[int, str, bool]]:

@@ -57,7 +57,7 @@ class Artifacts:
             tx = done.tx
         grown = cutting.Grown(self._handle, lambda: addresses.newest_digest(self._handle, path))
         with staging(self._handle, content, cutter=grown) as incoming:
-            revising.foresee(self._handle, path, incoming)
+            revising.foresee(self._handle, path, incoming.digest)
             try:
                 with write(self._handle, tx=tx, what="put") as unit:
                     result = revising.put_staged(unit, path, incoming, described, expect=expect)

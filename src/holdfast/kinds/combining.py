@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.engine import content, together
@@ -21,7 +21,7 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.queueing import ANSWERED, MOST_BYTES, POSTED, Order, Queue, Seat
 from holdfast.engine.together import Series
 from holdfast.engine.transaction import current
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, LockedError
 from holdfast.index.select.sight import Folder
 from holdfast.kinds import addresses, ambient, media, repeats, revising
 from holdfast.kinds.addresses import ArtifactRef
@@ -43,7 +43,7 @@ _LENGTH_BYTES = 4
 
 @dataclass(slots=True)
 class Wanted:
-    """A put as it was asked for. `is_new`: nobody can have tried its transaction before."""
+    """A put as it was asked for. `run`: that it is made in; `is_new`: nobody can have tried its transaction before."""
 
     path: str | bytes
     said: Description
@@ -51,6 +51,7 @@ class Wanted:
     actor: Actor
     tx: str
     incoming: Incoming
+    run: str | None = None
     is_new: bool = True
 
 
@@ -70,7 +71,7 @@ def put(
     """
     queue = _queue(handle)
     wanted = None if queue is None else _wanted(handle, path, source, said, expect, tx)
-    order = None if wanted is None else _encoded(wanted)
+    order = None if wanted is None else _encoded(wanted, handle.marker.store_id)
     if queue is None or wanted is None or order is None:
         return Undone(tx)
     if handle.writer.acquire_now("put"):
@@ -86,7 +87,9 @@ def put(
 
 
 def _queue(handle: Handle) -> Queue | None:
-    if handle.keeper.blobs is None or handle.tenant is not None or type(handle.clock) is not SystemClock:
+    if handle.keeper.blobs is None and not handle.index.is_far:
+        return None
+    if handle.tenant is not None or type(handle.clock) is not SystemClock:
         return None
     return None if current(handle) is not None else handle.writer.queue.get()
 
@@ -103,10 +106,8 @@ def _wanted(
     if tx is not None and handle.index.chain.find(tx) is not None:
         return None
     handle.writable()
-    if said.run is None and (run := ambient.current_run(handle)) is not None:
-        said = replace(said, run=run)
-    drawn = tx or moment.draw_id(handle.clock.now_us())
-    return Wanted(path, said, expect, handle.actor, drawn, content.held(source), is_new=tx is None)
+    drawn, run = tx or moment.draw_id(handle.clock.now_us()), said.run or ambient.current_run(handle)
+    return Wanted(path, said, expect, handle.actor, drawn, content.held(source), run, is_new=tx is None)
 
 
 # -- one who waits -----------------------------------------------------------------------------------------------------
@@ -129,24 +130,37 @@ def _wait(handle: Handle, queue: Queue, seat: Seat, wanted: Wanted, order: bytes
             seat.give_up()  # whoever had taken it has died, or could not say
             return Undone(wanted.tx)
         if time.monotonic() - began > handle.wait_s and seat.withdraw():
-            return Undone(wanted.tx)  # the ordinary way says who has the lock
+            try:
+                handle.writer.acquire("put", wait_s=0.0)
+            except LockedError as error:
+                error.fields["waited_s"] = handle.wait_s
+                raise
+            return _lead(handle, queue, wanted)
 
 
 def _done(handle: Handle, wanted: Wanted, answer: bytes) -> PutResult | Undone:
     """The result of a put that somebody else has made: of a new artifact all is known, others are read."""
     handle.writer.meet()
-    if not answer:
-        return Undone(wanted.tx)
-    found = json.loads(answer)
+    found = _read(answer)
+    if found.get("tx") != wanted.tx:
+        return Undone(wanted.tx)  # refused; or whoever shares this memory took the seat for one of the dead
     if not found["folder"]:
         return repeats.put_before(handle, wanted.tx, wanted.path, wanted.incoming)
     above, name = addresses.split(wanted.path)
     folder = Folder(above, names.join(above), names.join_raw(above), found["folder"])
     incoming, said = wanted.incoming, wanted.said
     media_type = said.media_type or media.detect(name.text, incoming.head)
-    body = revising.creation(found["id"], folder.id, name, incoming, said, media_type, run=said.run)
+    body = revising.creation(found["id"], folder.id, name, incoming, said, media_type, run=wanted.run)
     artifact = revising.made(Maker(found["seq"], found["time"], wanted.actor.name), folder, name, body)
     return PutResult(artifact, created=True, changed=True, left_out=revising.left_out(artifact))
+
+
+def _read(answer: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(answer or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 # -- one who has the lock ----------------------------------------------------------------------------------------------
@@ -161,19 +175,21 @@ def _lead(handle: Handle, queue: Queue, own: Wanted) -> PutResult | Undone:
         with together.at_once(handle) as series:
             more = queue.take(MOST_TOGETHER - 1)
             taken += more
-            _make(handle, series, [(own, mine), *_asked(more, answers)])
+            _make(handle, series, [(own, mine), *_asked(handle, more, answers)])
             while len(taken) < MOST_TOGETHER and (more := queue.take(MOST_TOGETHER - len(taken))):
                 taken += more
-                _make(handle, series, _asked(more, answers))
+                _make(handle, series, _asked(handle, more, answers))
     except BaseException:
         answers.clear()
         raise
     finally:
-        if taken:
-            handle.writer.meet()
-            queue.answer([(order.seat, answers.get(order.seat, b"")) for order in taken])
-        handle.writer.release()
-        queue.call()
+        try:
+            if taken:
+                handle.writer.meet()
+                queue.answer([(order.seat, answers.get(order.seat, b"")) for order in taken])
+        finally:
+            handle.writer.release()
+            queue.call()
     (result,) = mine
     if isinstance(result, HoldfastError):
         raise result
@@ -187,32 +203,35 @@ Told = list[Any]
 class _Answer(Told):
     """Writes the answer for somebody else."""
 
-    def __init__(self, answers: dict[int, bytes], seat: int) -> None:
+    def __init__(self, answers: dict[int, bytes], seat: int, tx: str) -> None:
         super().__init__()
-        self._answers, self._seat = answers, seat
+        self._answers, self._seat, self._tx = answers, seat, tx
 
     def append(self, result: object) -> None:
         if isinstance(result, PutResult) and result.changed:
-            self._answers[self._seat] = _answer(result)
+            self._answers[self._seat] = _answer(self._tx, result)
 
 
-def _answer(result: PutResult) -> bytes:
+def _answer(tx: str, result: PutResult) -> bytes:
     made = result.artifact
-    said = {"id": made.id, "seq": made.revision.seq, "time": moment.from_datetime(made.created_at)}
+    said = {"tx": tx, "id": made.id, "seq": made.revision.seq, "time": moment.from_datetime(made.created_at)}
     return json.dumps(said | {"folder": made.collection_id if result.created else ""}).encode()
 
 
-def _asked(orders: Sequence[Order], answers: dict[int, bytes]) -> list[tuple[Wanted, Told]]:
+def _asked(handle: Handle, orders: Sequence[Order], answers: dict[int, bytes]) -> list[tuple[Wanted, Told]]:
     found: list[tuple[Wanted, Told]] = []
     for order in orders:
         try:
-            found.append((_decoded(order.data), _Answer(answers, order.seat)))
+            wanted = _decoded(order.data, handle.marker.store_id)
         except (ValueError, TypeError, KeyError):
-            continue  # not to be read: who left it goes the ordinary way
+            continue  # not to be read, or not for this store: who left it goes the ordinary way
+        found.append((wanted, _Answer(answers, order.seat, wanted.tx)))
     return found
 
 
 def _make(handle: Handle, series: Series, orders: Sequence[tuple[Wanted, Told]]) -> None:
+    for wanted, _ in orders:
+        revising.foresee(handle, wanted.path, wanted.incoming.digest)
     fresh = content.stage_together(handle, [wanted.incoming for wanted, _ in orders])
     try:
         for wanted, told in orders:
@@ -238,11 +257,11 @@ def _make(handle: Handle, series: Series, orders: Sequence[tuple[Wanted, Told]])
 def order(handle: Handle, path: str, content: bytes, *, expect: int | None = None) -> bytes | None:
     """What a put of content leaves for others; None if it cannot be left. For labs, which look at it step by step."""
     wanted = _wanted(handle, path, content, revising.describe({}), expect, None)
-    return None if wanted is None else _encoded(wanted)
+    return None if wanted is None else _encoded(wanted, handle.marker.store_id)
 
 
-def _encoded(wanted: Wanted) -> bytes | None:
-    said = {key: getattr(wanted.said, key) for key in _SAID}
+def _encoded(wanted: Wanted, store: str) -> bytes | None:
+    said = {key: getattr(wanted.said, key) for key in _SAID} | {"run": wanted.run}
     if said["tags"] is not None:
         said["tags"] = list(said["tags"])
     head = {
@@ -250,21 +269,24 @@ def _encoded(wanted: Wanted) -> bytes | None:
         "raw": wanted.path.hex() if isinstance(wanted.path, bytes) else "",
         "said": {key: value for key, value in said.items() if value is not None},
         "expect": wanted.expect, "actor": [wanted.actor.name, wanted.actor.kind], "tx": wanted.tx,
-        "digest": wanted.incoming.digest, "new": wanted.is_new,
+        "digest": wanted.incoming.digest, "new": wanted.is_new, "store": store,
     }  # fmt: skip
     text = json.dumps(head).encode()
     whole = len(text).to_bytes(_LENGTH_BYTES, "big") + text + (wanted.incoming.data or b"")
     return whole if len(whole) <= MOST_BYTES else None
 
 
-_SAID = ("media_type", "metadata", "type", "status", "tags", "owner", "message", "source", "run")
+_SAID = ("media_type", "metadata", "type", "status", "tags", "owner", "message", "source")
 
 
-def _decoded(data: bytes) -> Wanted:
+def _decoded(data: bytes, store: str) -> Wanted:
+    """An order, looked at as what comes from elsewhere is: nothing is stored under a digest that it does not have."""
     start = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")
     head, body = json.loads(data[_LENGTH_BYTES:start]), data[start:]
     path = bytes.fromhex(head["raw"]) if head["path"] is None else head["path"]
-    incoming = Incoming(head["digest"], len(body), body[: content.HEAD_BYTES], data=body)
+    incoming = content.held(body)
+    if (incoming.digest, store) != (head["digest"], head["store"]):
+        raise ValueError("an order of somebody else")
     return Wanted(
         path, Description(**head["said"]), head["expect"], Actor(*head["actor"]), head["tx"], incoming,
         is_new=head["new"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +11,7 @@ from holdfast.errors import ContentPurgedError, ExpectationError, InvalidValueEr
 from holdfast.index.select.sight import Folder
 from holdfast.kinds import addresses, ambient, checks, collections, labels, media
 from holdfast.kinds.addresses import ArtifactRef
-from holdfast.values import canon, moment, names
+from holdfast.values import canon, digest, moment, names
 from holdfast.values.change import Body
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
@@ -98,25 +98,24 @@ def put_staged(
     return PutResult(made, created=True, changed=True, left_out=left_out(made))
 
 
-def foresee(handle: Handle, path: ArtifactRef, incoming: Incoming) -> None:
-    """Name to the index what `put_staged` will ask first: a server answers it together with the lock.
+def foresee(handle: Handle, path: ArtifactRef, content_digest: str) -> None:
+    """Name to the index what `put_staged` will ask first: a server answers it together with what is asked next.
 
     Where the path leads is guessed from what this thread saw last; if that is not so any more, it asks once more.
     """
     index = handle.index
     if not index.is_far:
         return
-    asks: list[Callable[[], object]] = []
-    if incoming.staged is not None:
-        asks.append(lambda: index.physical.content_key(incoming.digest))
+    index.foresee(lambda: index.physical.content_key(content_digest), having=(digest.raw(content_digest),))
     lately = index.sights.lately()
-    if lately is not None and not isinstance(path, Artifact) and addresses.as_id(path) is None:
-        text = addresses.path_of(path)
-        last = text.rpartition("/")[2] if isinstance(text, str) else text.rpartition(b"/")[2]
-        parent = lately.ways.get(text[: len(text) - len(last)])
-        if parent is not None:
-            asks.append(lambda: index.artifacts.is_free(parent, names.parse(last)))
-    index.foresee(*asks)
+    if lately is None or isinstance(path, Artifact) or addresses.as_id(path) is not None:
+        return
+    text = addresses.path_of(path)
+    last = text.rpartition("/")[2] if isinstance(text, str) else text.rpartition(b"/")[2]
+    parent = lately.ways.get(text[: len(text) - len(last)])
+    if parent is not None:
+        name = names.parse(last)
+        index.foresee(lambda: index.artifacts.is_free(parent, name), having=(parent, name.text, name.stray))
 
 
 def left_out(found: Artifact) -> str:

@@ -116,6 +116,12 @@ TABLE = (
         "busy_timeout_ms", "count", 10_000, "how long SQLite waits for a lock of its own, in milliseconds",
         environment="HOLDFAST_BUSY_TIMEOUT_MS", high=600_000,
     ),
+    Setting(
+        "connections", "count", 16,
+        "how many connections to [PostgreSQL](postgresql.md#connections) an open store has at most for its index; as "
+        "many for full text, and for the outbox",
+        environment="HOLDFAST_CONNECTIONS", low=1, high=10_000,
+    ),
 )  # fmt: skip
 
 BY_NAME = {one.name: one for one in TABLE}

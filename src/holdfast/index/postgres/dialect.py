@@ -64,6 +64,11 @@ class Statement:
     table: str = ""
     names: frozenset[str] = frozenset()
 
+    @property
+    def is_mark(self) -> bool:
+        """Whether it sets a mark to come back to, or lets go of one: no row is another one after it."""
+        return self.text.startswith((b"SAVEPOINT ", b"RELEASE "))
+
     def arranged(self, parameters: Sequence[Any]) -> Sequence[Any]:
         """The parameters at its marks."""
         return parameters if self.order is None else [parameters[place] for place in self.order]

@@ -11,13 +11,14 @@ import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from holdfast.errors import HoldfastError, IndexDamagedError, InvalidValueError
 from holdfast.index import migrating as runner
 from holdfast.index import tables
 from holdfast.index.audit import Audit
 from holdfast.index.database import Database
+from holdfast.index.execute import DECLARED
 from holdfast.index.migrations.manifest import MANIFEST
 from holdfast.index.outbox import OutboxRows
 from holdfast.index.postgres import carrying, following, migrating, schema, sortable
@@ -26,6 +27,7 @@ from holdfast.index.postgres.connection import VERSION, Link
 from holdfast.index.postgres.dialect import NOW_US
 from holdfast.index.postgres.following import Ear
 from holdfast.index.postgres.place import Place
+from holdfast.index.postgres.pool import Pool
 from holdfast.index.postgres.proving import Row
 from holdfast.index.postgres.server import PostgresDatabase
 from holdfast.index.sql import HOME, SqlIndex
@@ -124,15 +126,18 @@ class PostgresIndex(SqlIndex):
 
     # -- transactions ------------------------------------------------------------------------------------------------
 
-    def foresee(self, *asks: Callable[[], object]) -> None:
+    def foresee(self, *asks: Callable[[], object], having: tuple[Any, ...] = ()) -> None:
         """See there: what they read comes with the answer to what is asked, or begun, next."""
         for ask in asks:
-            self._link().foresee(ask)
+            self._link().foresee(ask, having)
+
+    def _declared(self) -> None:
+        self.server.rows(DECLARED)
 
     def begin(self) -> None:
         """Start a write transaction on this thread's connection, as the only one: the row of `head` is held."""
         if self.sights.is_behind():
-            self.foresee(self.chain.head, self.sights.foresee, self.executor.foresee, self.physical.packs.foresee)
+            self.foresee(self.chain.head, self.sights.foresee, self._declared, self.physical.packs.foresee)
         try:
             if self._link().begin() is None:
                 raise IndexDamagedError(f"{self.path} has lost its row of `head`", reason="head")
@@ -235,11 +240,11 @@ class PostgresIndex(SqlIndex):
 
     def backup_into(self, target: SqlIndex, *, at_once: bool = False) -> None:  # noqa: ARG002
         """Copy every row, as it is committed, into a file that is open: the same cells, as one moment has them."""
-        link = Link(self.place, read_only=True)
+        pool = Pool(self.place, read_only=True, most=1)
         try:
-            carrying.to_file(link, target)
+            carrying.to_file(Link(pool), target)
         finally:
-            link.close()
+            pool.close()
 
     def load(self, source: SqlIndex) -> None:
         """Take in every row of a file, into this schema, which is new. IDENTITY and the like come along."""

@@ -25,18 +25,32 @@ _MARK = re.compile(rb"\$(\d+)")
 Waiting = tuple[Statement, Sequence[Any]]
 
 
+def statements(waiting: Sequence[Waiting], last: bytes | None = None) -> list[tuple[bytes, Sequence[Any]]]:
+    """What waits, as few statements with their parameters. `last`: one without parameters, which comes at the end."""
+    every = [*groups(waiting)]
+    ends = last is not None and bool(every) and not _is_alone(*every[-1][0])
+    said: list[tuple[bytes, Sequence[Any]]] = [merged(group) for group in (every[:-1] if ends else every)]
+    if last is not None:
+        said.append(merged(every[-1] if ends else (), last))
+    return said
+
+
 def groups(waiting: Sequence[Waiting]) -> Iterator[Sequence[Waiting]]:
     """What can go in one statement, in order: parts of one see nothing of each other, so no table comes twice."""
     group: list[Waiting] = []
     tables: set[str] = set()
     for said, given in waiting:
-        if group and (len(group) >= MOST or said.table in tables or len(given) > _WIDEST or len(group[0][1]) > _WIDEST):
+        if group and (len(group) >= MOST or said.table in tables or _is_alone(said, given) or _is_alone(*group[0])):
             yield group
             group, tables = [], set()
         group.append((said, given))
         tables.add(said.table)
     if group:
         yield group
+
+
+def _is_alone(said: Statement, given: Sequence[Any]) -> bool:
+    return not said.table or len(given) > _WIDEST
 
 
 def merged(group: Sequence[Waiting], last: bytes | None = None) -> tuple[bytes, list[Any]]:

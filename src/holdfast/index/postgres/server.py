@@ -14,6 +14,7 @@ from holdfast.index.postgres.answers import Known
 from holdfast.index.postgres.connection import Link
 from holdfast.index.postgres.dialect import Statement, translated
 from holdfast.index.postgres.place import Place, mapped
+from holdfast.index.postgres.pool import Pool
 from holdfast.index.postgres.proving import Row
 from holdfast.index.postgres.wire import Answer, numbered
 
@@ -23,43 +24,23 @@ class PostgresDatabase:
 
     keeps_entries = True
 
-    def __init__(self, place: Place, *, read_only: bool = False) -> None:
+    def __init__(self, place: Place, *, read_only: bool = False, most: int | None = None) -> None:
+        """`most`: connections at once; None: what the setting says."""
         self.place = place
         self.path = str(place)
         self.read_only = read_only
-        self._every: list[tuple[threading.Thread, Link]] = []
-        self._guard = threading.Lock()
+        self._pool = Pool(place, read_only=read_only, most=most)
         self._own = threading.local()
         self._closed = False
 
     def raw(self) -> Link:
-        """This thread's connection; one that an ended thread left, or a new one, when first asked for."""
+        """This thread's way to a connection, which it gets when it asks something."""
+        if self._closed:
+            raise HandleDeadError("the store is closed", reason="closed")
         link: Link | None = getattr(self._own, "link", None)
         if link is None:
-            if self._closed:
-                raise HandleDeadError("the store is closed", reason="closed")
-            link = self._left() or Link(self.place, read_only=self.read_only)
-            with self._guard:
-                closed = self._closed  # meanwhile: nobody else would close what is not in the list yet
-                if not closed:
-                    self._every.append((threading.current_thread(), link))
-            if closed:
-                link.close()
-                raise HandleDeadError("the store is closed", reason="closed")
-            self._own.link = link
-        elif self._closed:
-            raise HandleDeadError("the store is closed", reason="closed")
+            link = self._own.link = Link(self._pool)
         return link
-
-    def _left(self) -> Link | None:
-        with self._guard:
-            gone = [pair for pair in self._every if not pair[0].is_alive()]
-            idle = next((pair for pair in gone if not pair[1].lost and not pair[1].in_transaction), None)
-            self._every = [pair for pair in self._every if pair not in gone]
-        for pair in gone:
-            if pair is not idle:
-                pair[1].close()
-        return None if idle is None else idle[1]
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
@@ -89,11 +70,11 @@ class PostgresDatabase:
         if not own.in_transaction:
             yield own
             return
-        other = Link(self.place, read_only=True)
+        pool = Pool(self.place, read_only=True, most=1)
         try:
-            yield other
+            yield Link(pool)
         finally:
-            other.close()
+            pool.close()
 
     def direct(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of a statement of PostgreSQL's own; errors typed."""
@@ -125,19 +106,15 @@ class PostgresDatabase:
     def close_every(self) -> None:
         """Close the connections of all threads."""
         self._closed = True
-        self.part()
+        self._pool.close()
 
     def part(self) -> None:
         """Close the connections of all threads; new ones are made when they are asked for."""
         self._own = threading.local()
-        with self._guard:
-            every, self._every = self._every, []
-        for _, link in every:
-            link.close()
+        self._pool.part()
 
-    def abandon(self) -> list[Link]:
+    def abandon(self) -> list[object]:
         """In a forked child: use no connection again, and close none (the server would take it for the parent's)."""
         self._closed = True
-        self._guard = threading.Lock()
         self._own = threading.local()
-        return [link for _, link in self._every]
+        return self._pool.abandon()

@@ -109,6 +109,26 @@ class Wire:
         self._made = self._prepared = self._forgotten = 0
         self._ready: selectors.BaseSelector | None = None
 
+    @property
+    def connection(self) -> psycopg.Connection[Any]:
+        """psycopg's, for what is said in its own way."""
+        return self._connection
+
+    @property
+    def lost(self) -> bool:
+        """Whether the server is not at the other end any more, as far as is known."""
+        return self._connection.closed
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open; one that failed is until it is rolled back."""
+        return self._libpq.transaction_status not in (pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN)
+
+    def close(self) -> None:
+        """Give it back. An open transaction is undone by the server."""
+        with contextlib.suppress(psycopg.Error):
+            self._connection.close()
+
     def ask(self, statements: Sequence[tuple[bytes, Given]]) -> list[Answer]:
         """Say statements in order, with marks that are numbered; what each gave.
 

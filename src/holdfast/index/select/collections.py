@@ -105,7 +105,7 @@ class CollectionRows:
         if not parts:
             raise InvalidNameError("an artifact needs a name", name="", reason="empty")
         key = self.down(parts[:-1])
-        if key is not None and sight.version is not None:
+        if key is not None and sight.has_places:
             sight.keep_way(folder, key)
         return key, parts[-1]
 

@@ -34,13 +34,12 @@ class Neighbours:
         ]
         self._around = f"SELECT 0, * FROM ({ways[0]}) UNION ALL SELECT 1, * FROM ({ways[1]})"
         self._width = 1 + len(columns)
-        exactly = " AND ".join(f"{column} = ?{n}" for n, column in enumerate(columns, 1))
-        self._there = f"SELECT {cells} FROM {table} WHERE {only} AND {exactly}"
+        self._behind = f"SELECT {cells} FROM {table} WHERE {only} AND ({cells}) >= ({marks}) ORDER BY {cells} LIMIT 1"
 
     def prove(self, database: Database, wanted: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """IndexDamagedError if an entry beside the wanted one is not that of its row. Gives the one behind, if any."""
         if database.keeps_entries:
-            return database.one(self._there, wanted)
+            return database.one(self._behind, wanted)
         behind = None
         for is_behind, *cells in database.rows(self._around, wanted):
             entry, row = tuple(cells[: self._width]), tuple(cells[self._width : -1])

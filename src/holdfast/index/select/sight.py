@@ -47,14 +47,19 @@ class Folder:
 
 
 class Sight:
-    """What holds for one version of the index. `version` None: for the moment only, inside a transaction."""
+    """What holds for one version of the index. `version` None: for the moment only, inside a transaction.
+
+    `has_places`: what is found out about collections may be kept in it all the same.
+    """
 
     __slots__ = (
-        "_weight", "barren", "companies", "declared", "facts", "folders", "pages", "subtrees", "version", "ways",
+        "_weight", "barren", "companies", "declared", "facts", "folders", "has_places", "pages", "subtrees", "version",
+        "ways",
     )  # fmt: skip
 
     def __init__(self, version: tuple[int, int, int] | None) -> None:
         self.version = version
+        self.has_places = version is not None
         self.folders: dict[int, Folder] = {}
         self.ways: dict[str | bytes, int] = {}
         self.barren: set[int] = set()
@@ -75,6 +80,7 @@ class Sight:
     def take_places(self, other: Sight) -> None:
         """What another one knows of collections holds here too."""
         self.folders, self.ways, self.barren, self.facts = other.folders, other.ways, other.barren, other.facts
+        self.has_places = True
 
     def keep_folder(self, key: int, folder: Folder) -> None:
         """Remember where a collection lies."""
