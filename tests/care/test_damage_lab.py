@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import pytest
 
 import holdfast
-from holdfast.engine import derive
+from holdfast.engine import trust
 from holdfast.formats import paths
 from holdfast.testing import asking, damage, lab, nothings, pages
 from holdfast.testing.damage import Case
@@ -53,7 +53,7 @@ def sound(tmp_path_factory):
 @pytest.fixture
 def as_a_large_one(monkeypatch):
     """Pages of a large index are not checked when it is opened: rows must prove themselves."""
-    monkeypatch.setattr(derive, "PROVEN_AT_OPEN_BYTES", 0)
+    monkeypatch.setattr(trust, "PROVEN_AT_OPEN_BYTES", 0)
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_the_index_and_an_open_segment_in_each_others_place_are_found(sound):
 def test_bytes_all_over_every_page_of_the_index(sound, prove, monkeypatch, size):
     print(f"HOLDFAST_DAMAGE_SEED={SEED}")
     if size == "large":
-        monkeypatch.setattr(derive, "PROVEN_AT_OPEN_BYTES", 0)
+        monkeypatch.setattr(trust, "PROVEN_AT_OPEN_BYTES", 0)
     rng = random.Random(SEED)
     index = sound[0].files[paths.INDEX]
     chosen = [Case("flip", paths.INDEX, at, rng.randrange(1, 256)) for at in used_bytes(index, 100, rng)]

@@ -15,7 +15,7 @@ import holdfast
 from holdfast.care import repair as repairing
 from holdfast.care.fsck import check_path
 from holdfast.care.repair import Wanted
-from holdfast.engine import derive, locks
+from holdfast.engine import locks, trust
 from holdfast.engine.settings import Settings
 from holdfast.errors import (
     BlobMissingError,
@@ -498,7 +498,7 @@ def test_a_full_disk_at_opening_is_said_to_be_full_and_no_reason_to_derive_anyth
         raise NoSpaceError("no space left on the device", path=str(root))
 
     before = bytes_of(root)
-    monkeypatch.setattr(derive, "SqliteIndex", full)
+    monkeypatch.setattr(trust, "SqliteIndex", full)
     with pytest.raises(NoSpaceError):
         holdfast.open(root)
     assert bytes_of(root) == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import holdfast
-from holdfast.engine import derive
+from holdfast.engine import trust
 from holdfast.errors import IndexDamagedError
 from holdfast.testing import damage
 
@@ -135,7 +135,7 @@ def test_nothing_is_collected_while_a_row_is_damaged(root):
 
 def test_a_damaged_entry_of_an_index_does_not_hide_its_row(root, monkeypatch):
     """As in a large index, whose pages are not checked when it is opened."""
-    monkeypatch.setattr(derive, "PROVEN_AT_OPEN_BYTES", 0)
+    monkeypatch.setattr(trust, "PROVEN_AT_OPEN_BYTES", 0)
     data = (root / "index.sqlite3").read_bytes()
     places = [n for n in range(len(data)) if data.startswith(b"gone.txt", n) or data.startswith(b"same.txt", n)]
     assert places

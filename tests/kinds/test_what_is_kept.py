@@ -68,4 +68,15 @@ def test_no_more_is_kept_than_its_bound(filled: Path, monkeypatch: pytest.Monkey
         store.put_many((f"d/{n}", str(n)) for n in range(9))
         for n in range(9):
             assert store.get(f"d/{n}").size == 1
-            assert sum(map(len, store._handle.index.sights.now().pages.values())) < 4
+            assert len(store._handle.index.sights.now().pages) <= 4
+
+
+def test_the_oldest_answers_go_first(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sight, "MAX_ANSWERED", 12)
+    with holdfast.open(filled) as store:
+        store.put_many((f"{folder}/{n}", str(n)) for folder in "defg" for n in range(3))
+        for folder in "defg":
+            assert len(list(store.find(under=folder))) == 3
+        kept = store._handle.index.sights.now().answers
+        assert [{row[2] for row in rows} for rows in kept.values()] == [{"0", "1", "2"}] * 3
+        assert len(list(store.find(under="d"))) == 3

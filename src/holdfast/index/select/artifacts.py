@@ -135,13 +135,13 @@ class ArtifactRows:
         """The row that a query gives, proven; from memory if nobody has written since."""
         kept = sight.pages.get(asked)
         if kept is not None:
-            return kept[0]
+            return kept
         row = self._db.one(sql, parameters)
         if row is None:
             return None
         prove(row)
         if sight.version is not None and len(row[23] or "") <= MAX_CHARACTERS:
-            sight.keep(asked, (row,))
+            sight.keep(asked, row)
         return row
 
     def briefs(self, places: Sequence[tuple[int, Name]]) -> dict[tuple[int, Name], Brief]:
@@ -234,7 +234,7 @@ class ArtifactRows:
         """The rows of a query with COLUMNS, which must bound its result; proven."""
         sight = self._lookups.sights.now()
         asked = (sql, parameters)
-        kept = sight.pages.get(asked)
+        kept = sight.answers.get(asked)
         if kept is not None:
             return list(kept)
         rows = self._db.rows(sql, parameters)
@@ -242,7 +242,7 @@ class ArtifactRows:
             prove(row)
         few = sight.version is not None and len(rows) <= _KEPT_TOGETHER
         if few and all(len(row[23] or "") <= MAX_CHARACTERS for row in rows):
-            sight.keep(asked, tuple(rows))
+            sight.keep_answer(asked, tuple(rows))
         return rows
 
     def many_at(self, places: Sequence[tuple[int, Name]]) -> dict[int, Artifact]:

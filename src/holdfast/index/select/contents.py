@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
 from holdfast.formats import paths
@@ -25,8 +25,7 @@ from holdfast.values.names import Name
 from holdfast.values.records import FileFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """The content of a kept revision. `spot`: where it should be; None: in a file of its own, or nobody knows."""
 
     digest: str
@@ -83,7 +82,9 @@ _IN_COLLECTION = f"""SELECT {_WHERE}, {_BYTES}, {_ARTIFACT} FROM artifact t1 {_T
 _MANY_REVISIONS = f"""SELECT n.key, {_WHERE}, t4.digest, t4.size, {proof.columns("revision", "t3")}
     FROM json_each(?) n CROSS JOIN revision t3 ON t3.key = n.value LEFT JOIN content t4 ON t4.key = t3.content
     {_FILES}"""
-_STATE = proof.COLUMNS["revision"].index("state")
+_REVISION = proof.FORMS["revision"]
+_STATE = 7 + proof.COLUMNS["revision"].index("state")
+"""Where it stands in a row of _MANY_REVISIONS."""
 _APART = b"\x1f"
 
 
@@ -154,12 +155,12 @@ class Contents:
         other proof. Those that are near each other in the index are best asked for together.
         """
         found: dict[int, Held] = {}
-        for number, offset, stored, start, pack, raw, size, *cells, crc in self._db.rows(
-            _MANY_REVISIONS, (str([one.seq for one in revisions]),)
-        ):
-            proof.prove("revision", tuple(cells), crc)
+        for row in self._db.rows(_MANY_REVISIONS, (str([one.seq for one in revisions]),)):
+            number, offset, stored, start, pack, raw, size = row[:7]
+            if crc32(_REVISION % row[7:-1]) != row[-1]:
+                raise proof.damaged("revision", row[7])
             wanted = revisions[number].digest
-            if cells[_STATE] == STATE_KEPT and type(raw) is bytes and raw.hex() == wanted[-64:] and type(size) is int:
+            if row[_STATE] == STATE_KEPT and type(raw) is bytes and raw.hex() == wanted[-64:] and type(size) is int:
                 found[number] = Held(wanted, size, _spot(offset, stored, start, pack, size))
         return found
 

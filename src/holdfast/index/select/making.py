@@ -24,6 +24,8 @@ _STATES = {
     STATE_WITHDRAWN: RevisionState.WITHDRAWN,
 }
 _NO_FACTS = FileFacts()
+_ASKED_IN_BULK = frozenset({"seq", "digest"})
+"""What names a content: whoever reads many asks for nothing else of their revisions."""
 _AT = 18
 """Where in a row of artifacts.COLUMNS the columns of the revision begin."""
 
@@ -120,10 +122,14 @@ def _fill(made: Artifact, name: str, known: tuple[Any, ...]) -> None:
 
 
 def _fill_revision(made: Revision, name: str, known: tuple[Any, ...]) -> None:
-    """Set the metadata of a revision, which has to be parsed; or all other fields."""
+    """Set the metadata of a revision, which has to be parsed; what bulk reads ask for; or all other fields."""
     _, row, artifact_id, media_type, source, written, before, run = known
     if name == "metadata":
         _set_metadata(made, canon.canonical(row[5]) if row[5] else {})
+        return
+    if name in _ASKED_IN_BULK:
+        _set_seq(made, row[0])
+        _set_digest(made, PREFIX + row[15].hex())
         return
     _set_artifact_id(made, artifact_id)
     _set_number(made, row[2])

@@ -21,6 +21,10 @@ MAX_ROWS = 1_024
 """Rows of artifacts kept by a thread, at most: some two megabytes. More of them drive each other, and what is asked
 now, out of the processor's own memory when all of a store is gone through one by one."""
 
+MAX_ANSWERED = 4_096
+"""Rows of whole answers to queries kept by a thread, at most: some eight megabytes. The oldest answers go first, so
+that a store with a few more collections than are kept is not asked for everything anew."""
+
 MAX_CHARACTERS = 4_096
 """A row with more metadata than that is not kept."""
 
@@ -53,8 +57,8 @@ class Sight:
     """
 
     __slots__ = (
-        "_weight", "barren", "companies", "declared", "facts", "folders", "has_places", "pages", "subtrees", "version",
-        "ways",
+        "_answered", "answers", "barren", "companies", "declared", "facts", "folders", "has_places", "pages",
+        "subtrees", "version", "ways",
     )  # fmt: skip
 
     def __init__(self, version: tuple[int, int, int] | None) -> None:
@@ -65,17 +69,24 @@ class Sight:
         self.barren: set[int] = set()
         self.facts: set[str] = set()
         self.subtrees: dict[str, tuple[list[int], frozenset[str]]] = {}
-        self.pages: dict[Any, Sequence[Row]] = {}
+        self.pages: dict[Any, Row] = {}
+        self.answers: dict[Any, Sequence[Row]] = {}
         self.declared: dict[tuple[str | int, ...], tuple[int, str]] | None = None
         self.companies: dict[tuple[Any, ...], Any] = {}
-        self._weight = 0
+        self._answered = 0
 
-    def keep(self, asked: Any, rows: Sequence[Row]) -> None:
+    def keep(self, asked: Any, row: Row) -> None:
+        """Remember a proven row."""
+        if len(self.pages) >= MAX_ROWS:
+            self.pages = {}
+        self.pages[asked] = row
+
+    def keep_answer(self, asked: Any, rows: Sequence[Row]) -> None:
         """Remember the proven rows that an answer consists of."""
-        if self._weight + len(rows) >= MAX_ROWS:
-            self.pages, self._weight = {}, 0
-        self.pages[asked] = rows
-        self._weight += 1 + len(rows)
+        self._answered += 1 + len(rows)
+        while self._answered > MAX_ANSWERED and self.answers:
+            self._answered -= 1 + len(self.answers.pop(next(iter(self.answers))))
+        self.answers[asked] = rows
 
     def take_places(self, other: Sight) -> None:
         """What another one knows of collections holds here too."""
