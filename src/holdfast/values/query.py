@@ -210,7 +210,10 @@ _TEXT = re.compile(
 
 def parse(text: str) -> Compare:
     """A condition from text: FIELD OP VALUE, the value as JSON or, if it is none, as plain text."""
-    match = _TEXT.fullmatch(text)
+    try:
+        match = _TEXT.fullmatch(text)
+    except TypeError:
+        match = None
     if match is None:
         raise InvalidQueryError(
             f"{text!r} is no condition",
