@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import sys
@@ -20,12 +21,13 @@ from holdfast import Store
 from holdfast.engine import open as opening
 from holdfast.engine.settings import Settings
 from holdfast.index.tables import LOGICAL, PHYSICAL
+from holdfast.kinds import promises
 from holdfast.testing import postgres as servers
 from holdfast.testing.clock import FixedClock
 from holdfast.testing.faults import FaultyDisk
 from holdfast.values.change import Actor
 
-KIT = ("answers", "blobs", "indexes", "journals", "stores", "streams")
+KIT = ("answers", "blobs", "indexes", "journals", "keepers", "stores", "streams")
 # Failing tests of the kit show their values, as the plugin sees to where Holdfast is installed. Here, since nobody may
 # have imported them before.
 pytest.register_assert_rewrite(*(f"holdfast.testing.conformance.{name}" for name in KIT))
@@ -39,6 +41,11 @@ settings.load_profile("holdfast")
 if sys.dont_write_bytecode:  # commands are many and short: what they compile is kept, beside the sources of nobody
     os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(tempfile.gettempdir(), f"holdfast-tests-compiled-{os.getuid()}")
     os.environ["PYTHONDONTWRITEBYTECODE"] = ""
+
+if os.environ.get(promises.SWITCH) is None and importlib.util.find_spec("icontract") is not None:
+    # What calls promise and what is always so is checked in the tests, but not in commands that they start: these are
+    # many, and each would import the library. HOLDFAST_CONTRACTS=on checks there too (`make contracts`), `off` nowhere.
+    promises.enforce(Store)
 
 Opener = Callable[..., Store]
 Rows = dict[str, list[tuple[Any, ...]]]

@@ -11,6 +11,7 @@ from holdfast.engine import configuration, places, tenancy
 from holdfast.engine import open as opening
 from holdfast.engine.settings import Settings, actor_of
 from holdfast.errors import NotAStoreError
+from holdfast.kinds.clauses import upheld_call
 from holdfast.store import Store
 from holdfast.values.change import Actor
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.index.keeper import Keeper
 
 
+@upheld_call
 def open_store(
     path: str | os.PathLike[str],
     *,
@@ -77,6 +79,7 @@ def _wait(path: str | os.PathLike[str], said: float | None) -> float:
     return float(configuration.value("lock_wait_s", said, root=os.fspath(path)))
 
 
+@upheld_call
 def create_store(
     path: str | os.PathLike[str], *, actor: Actor | str | None = None,
     blobs: BlobStore | str | os.PathLike[str] | None = None, index: Index | Keeper | str | None = None,
@@ -91,6 +94,7 @@ def create_store(
     return Store(opening.open_store(said.folder, settings))
 
 
+@upheld_call
 def memory_store(*, actor: Actor | str | None = None, index: Index | Keeper | None = None) -> Store:
     """A new, empty store that is nowhere but in memory, with all that an opened one can do; closing it frees it.
 
@@ -113,6 +117,7 @@ def _promised() -> None:
         promises.enforce_if_asked(Store)
 
 
+@upheld_call
 def recover_store(
     path: str | os.PathLike[str], *, actor: Actor | str | None = None, lock_wait_s: float | None = None,
     progress: Progress | None = None,
@@ -127,6 +132,7 @@ def recover_store(
         handle.close()
 
 
+@upheld_call
 def import_store(
     path: str | os.PathLike[str], source: str | bytes | os.PathLike[str], *, on_conflict: str = "fail",
     mirror: bool = False, edits: bool | None = None, dry_run: bool = False,
@@ -153,6 +159,7 @@ def import_store(
     return importing.import_path(os.fspath(path), source, settings, wish=wish, progress=progress)
 
 
+@upheld_call
 def rebuild_store(
     path: str | os.PathLike[str], *, lock_wait_s: float | None = None, progress: Progress | None = None
 ) -> RebuildReport:
@@ -162,6 +169,7 @@ def rebuild_store(
     return rebuilding.rebuild(os.fspath(path), Settings(actor_of(None), wait_s=_wait(path, lock_wait_s)), progress)
 
 
+@upheld_call
 def fsck_store(
     path: str | os.PathLike[str], *, quick: bool = False, portion: Portion | None = None,
     progress: Progress | None = None, on_finding: OnFinding | None = None,
@@ -176,6 +184,7 @@ def fsck_store(
     return checking.check_path(os.fspath(path), quick=quick, portion=portion, progress=progress, on_finding=on_finding)
 
 
+@upheld_call
 def repair_store(
     path: str | os.PathLike[str], *, sources: Iterable[str | os.PathLike[str]] = (), dry_run: bool = False,
     lost_and_found: bool = False, accept_loss: bool = False, actor: Actor | str | None = None,
@@ -198,6 +207,7 @@ def repair_store(
     return repairing.repair(os.fspath(path), settings, wanted, progress)
 
 
+@upheld_call
 def doctor(path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """Versions, file system, locks and settings, as plain values; no content, names or metadata."""
     from holdfast.care import doctor as doctoring

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 import holdfast
 from holdfast import Store
+from holdfast.blobs.packs.writer import PACK_BYTES
 from holdfast.engine import configuration
 from holdfast.errors import InvalidValueError, ReadOnlyError
 from holdfast.values.configuration import BY_NAME, TABLE
@@ -71,7 +73,7 @@ def test_a_bad_value_in_the_environment_is_refused_by_name(
     [("HOLDFAST_LOCK_WAIT", lambda s: None), ("HOLDFAST_PACK_UP_TO", lambda s: None),
      ("HOLDFAST_CACHE_KIB", lambda s: None), ("HOLDFAST_BUSY_TIMEOUT_MS", lambda s: None),
      ("HOLDFAST_COMPRESSION_LEVEL", lambda s: None), ("HOLDFAST_SEGMENT_BYTES", lambda s: None),
-     ("HOLDFAST_SYNC_WITHIN", lambda s: None),
+     ("HOLDFAST_SYNC_WITHIN", lambda s: None), ("HOLDFAST_PACK_BYTES", lambda s: None),
      ("HOLDFAST_GRACE", lambda s: s.gc()), ("HOLDFAST_REPACK_FROM", lambda s: s.gc()),
      ("HOLDFAST_HANDS", lambda s: s.add(__file__))],
 )  # fmt: skip
@@ -197,3 +199,17 @@ def test_what_the_table_says_of_sqlite_is_what_connections_have(root: Path, monk
     monkeypatch.setenv("HOLDFAST_BUSY_TIMEOUT_MS", "7")
     with holdfast.open(root) as store:
         assert (asked(store, "cache_size"), asked(store, "busy_timeout")) == (-1024, 7)
+
+
+def test_a_pack_is_full_with_the_bytes_that_were_asked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = BY_NAME["pack_bytes"]
+    assert one.default == PACK_BYTES
+    monkeypatch.setattr("holdfast.values.configuration.BY_NAME", BY_NAME | {one.name: replace(one, low=1)})
+    monkeypatch.setenv(one.environment, "100000")
+    with holdfast.open(root) as store:
+        for number in range(6):
+            store.put(f"n{number}", os.urandom(40_000))
+        assert store.fsck().findings == ()
+    sizes = sorted(one.stat().st_size for one in (root / "packs").iterdir())
+    assert len(sizes) == 2
+    assert sizes[-1] < 200_000

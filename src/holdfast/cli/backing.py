@@ -11,6 +11,7 @@ import click
 import holdfast
 from holdfast.cli import text, values
 from holdfast.cli.invocation import MARKER, Invocation, actor, command
+from holdfast.cli.urls import URL
 from holdfast.errors import NotAStoreError
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _tell_verified(inv: Invocation, report: VerifyReport) -> None:
 @click.option("--generation", type=values.FROM_ONE, metavar="N", help="This generation, not the newest.")
 @click.option("--at", metavar="SEQ|TIME", help="As it was at a change, or at a time (ISO 8601 with a zone).")
 @click.option("--verify", is_flag=True, help="Check every byte of the restored store, as fsck does.")
-@click.option("--index", "url", metavar="URL", help="Keep the index in a PostgreSQL database: postgresql://…")
+@click.option("--index", "url", type=URL, metavar="URL", help="Keep the index in a PostgreSQL database: postgresql://…")
 def restore(
     inv: Invocation,
     source: str,

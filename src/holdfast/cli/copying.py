@@ -6,11 +6,14 @@ import click
 
 from holdfast.cli import plain, text
 from holdfast.cli.invocation import Invocation, command
+from holdfast.cli.urls import URL
 
 
 @command("copy")
 @click.argument("dest", type=click.Path())
-@click.option("--index", "url", metavar="URL", help="Keep the copy's index in a PostgreSQL database: postgresql://…")
+@click.option(
+    "--index", "url", type=URL, metavar="URL", help="Keep the copy's index in a PostgreSQL database: postgresql://…"
+)
 def copy(inv: Invocation, dest: str, url: str | None) -> None:
     """Make the store again elsewhere, with its index in a file or in PostgreSQL.
 

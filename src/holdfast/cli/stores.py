@@ -12,6 +12,7 @@ import holdfast
 from holdfast.care.status import Status
 from holdfast.cli import plain, text
 from holdfast.cli.invocation import Invocation, actor, command
+from holdfast.cli.urls import URL
 from holdfast.version import __version__
 
 NOUNS = ("collection", "artifact", "relationship", "run")
@@ -20,9 +21,12 @@ NOUNS = ("collection", "artifact", "relationship", "run")
 @command("init")
 @click.argument("folder", required=False, type=click.Path())
 @click.option(
-    "--index", metavar="URL", help="Keep the index elsewhere, such as in a PostgreSQL database: postgresql://…"
+    "--index",
+    type=URL,
+    metavar="URL",
+    help="Keep the index elsewhere, such as in a PostgreSQL database: postgresql://…",
 )
-@click.option("--blobs", metavar="URL", help="Keep contents elsewhere: where an installed package says so.")
+@click.option("--blobs", type=URL, metavar="URL", help="Keep contents elsewhere: where an installed package says so.")
 def init(inv: Invocation, folder: str | None, index: str | None, blobs: str | None) -> None:
     """Make a new, empty store.
 
@@ -30,7 +34,8 @@ def init(inv: Invocation, folder: str | None, index: str | None, blobs: str | No
     current folder is taken.
 
     With --index or --blobs the folder has the journal and what is not kept elsewhere. URLs are not kept: name them in
-    HOLDFAST_INDEX and HOLDFAST_BLOBS from then on, and leave a password to ~/.pgpass.
+    HOLDFAST_INDEX and HOLDFAST_BLOBS from then on. A password belongs to ~/.pgpass or PGPASSFILE, or the whole URL to
+    a file: @FILE in place of a URL takes the one that is in it. A command line can be read by all users.
     """
     where = folder or inv.store or os.environ.get("HOLDFAST_STORE") or "."
     with holdfast.create(where, actor=actor(), blobs=blobs, index=index) as store:

@@ -102,13 +102,18 @@ def _end(child: Popen[bytes]) -> None:
         child.wait()
 
 
+_SECRETS = ("HOLDFAST_INDEX", "HOLDFAST_BLOBS", "PGPASS")
+"""Where passwords may be, which a helper has no use for: it reads files and knows of no store."""
+
+
 def _started() -> Popen[bytes]:
     import subprocess  # noqa: PLC0415 - start-up time of those who need no helper
 
     # Without `site`, which would look for what the path below names already; and never from the working folder.
     command = [sys.executable, "-P", "-S", os.path.abspath(hand.__file__)]
     paths = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)
-    environment = {**os.environ, "PYTHONPATH": paths}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
+    environment = {**kept, "PYTHONPATH": paths}
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
         bufsize=1 << 20,

@@ -18,8 +18,6 @@ from holdfast.exchange.prov_export import LIMIT, ProvReport
 from holdfast.kinds.clauses import upheld
 from holdfast.values.records import Collection
 
-Place = str | bytes | os.PathLike[str]
-
 
 @upheld
 class Standards:
@@ -29,7 +27,7 @@ class Standards:
         self._handle = handle
 
     def export_bagit(
-        self, dest: Place, ref: str | bytes | Collection = "", *, at: When | None = None,
+        self, dest: str | bytes | os.PathLike[str], ref: str | bytes | Collection = "", *, at: When | None = None,
         progress: Progress | None = None, **about: str,
     ) -> PackageReport:  # fmt: skip
         """A collection as a BagIt bag (RFC 8493) whose payload is an RO-Crate: see `export_ro_crate`."""
@@ -37,7 +35,7 @@ class Standards:
         return package_export.export(self._handle, dest, wanted, progress)
 
     def export_ro_crate(
-        self, dest: Place, ref: str | bytes | Collection = "", *, at: When | None = None,
+        self, dest: str | bytes | os.PathLike[str], ref: str | bytes | Collection = "", *, at: When | None = None,
         progress: Progress | None = None, **about: str,
     ) -> PackageReport:  # fmt: skip
         """A collection as an RO-Crate 1.1, with the runs that read or made what is in it (Process Run Crate 0.5).
@@ -50,20 +48,30 @@ class Standards:
         return package_export.export(self._handle, dest, wanted, progress)
 
     def export_prov(
-        self, dest: Place, ref: str | bytes = "", *, at: When | None = None, limit: int = LIMIT,
-        progress: Progress | None = None,
+        self, dest: str | bytes | os.PathLike[str], ref: str | bytes = "", *, at: When | None = None,
+        limit: int = LIMIT, progress: Progress | None = None,
     ) -> ProvReport:  # fmt: skip
         """Lineage as W3C PROV-JSON in the new file `dest`: see `holdfast.exchange.prov_export`."""
         return prov_export.export(self._handle, dest, ref, at=at, limit=limit, progress=progress)
 
     def export_openlineage(
-        self, dest: Place, *, namespace: str = "", at: When | None = None, progress: Progress | None = None
+        self,
+        dest: str | bytes | os.PathLike[str],
+        *,
+        namespace: str = "",
+        at: When | None = None,
+        progress: Progress | None = None,
     ) -> EventsReport:
         """Runs as OpenLineage events in the new file `dest`: see `holdfast.exchange.openlineage_export`."""
         return openlineage_export.export(self._handle, dest, namespace=namespace, at=at, progress=progress)
 
     def import_bag(
-        self, source: Place, into: str | bytes = "", *, dry_run: bool = False, progress: Progress | None = None
+        self,
+        source: str | bytes | os.PathLike[str],
+        into: str | bytes = "",
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
     ) -> TakenReport:
         """Take in the payload of a BagIt bag, with the metadata of the RO-Crate that it may be.
 
@@ -75,7 +83,12 @@ class Standards:
         )  # fmt: skip
 
     def import_ro_crate(
-        self, source: Place, into: str | bytes = "", *, dry_run: bool = False, progress: Progress | None = None
+        self,
+        source: str | bytes | os.PathLike[str],
+        into: str | bytes = "",
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
     ) -> TakenReport:
         """Take in the files of an RO-Crate with what it says of them: else as `import_bag`."""
         return package_import.import_package(

@@ -15,7 +15,7 @@ from holdfast.blobs import copy_to
 from holdfast.engine import past
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
-from holdfast.errors import InvalidValueError, NotFoundError
+from holdfast.errors import InvalidValueError, NotFoundError, StorageIOError
 from holdfast.exchange import tree_intent
 from holdfast.exchange.ground import Ground, Steps
 from holdfast.exchange.staging import Fill, Staging
@@ -64,6 +64,17 @@ class Wanted:
         return Shape(start, before.beside if self.large_beside is None else self.large_beside)
 
 
+def _make_folder(top: str) -> None:
+    try:
+        with disk.typed("make folder", top):
+            os.makedirs(top, exist_ok=True)
+    except (FileExistsError, FileNotFoundError) as error:
+        raise StorageIOError(
+            f"{top!r} is no folder, and none can be made there", path=top, operation="make folder", errno=error.errno,
+            remedy="Name a folder that is empty, or one that is not there yet.",
+        ) from error  # fmt: skip
+
+
 def export_tree(
     handle: Handle, dest: str | bytes | os.PathLike[str], *, wanted: Wanted | None = None,
     progress: Progress | None = None,
@@ -80,8 +91,7 @@ def export_tree(
         raise NotFoundError("the store is empty", kind="record", ref="", remedy="Put something in: `holdfast add`.")
     own = handle.facts()
     top = os.fsdecode(dest)
-    with disk.typed("make folder", top):
-        os.makedirs(top, exist_ok=True)
+    _make_folder(top)
     with contextlib.ExitStack() as held:
         ground = held.enter_context(Ground(top, own))
         refuse_inside(ground, handle)

@@ -1,10 +1,10 @@
 """What public calls ask of their arguments: numbered clauses, checked before anything is done, and always.
 
-A parameter of one name means the same in every call, so a clause belongs to a name. `upheld` puts the checks in front
-of the methods of a class; a call that breaks a clause raises WrongArgumentError or, of what belongs to a question,
-WrongQueryError. Both are ContractViolationError, and also what a value that makes no sense raises elsewhere. The
-store's chain says so (once a minute for each clause at most; a store that is open for reading only says nothing, nor
-does one that is busy).
+A parameter of one name means the same in every call, so a clause belongs to a name; types are what signatures say
+(typed.py). `upheld` puts the checks in front of the methods of a class; a call that breaks a clause raises
+WrongArgumentError or, of what belongs to a question, WrongQueryError. Both are ContractViolationError, and also what a
+value that makes no sense raises elsewhere. The store's chain says so (once a minute for each clause at most; a store
+that is open for reading only says nothing, nor does one that is busy).
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ import inspect
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar, cast
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import ContractViolationError, HoldfastError, WrongArgumentError, WrongQueryError
+from holdfast.kinds import typed
 
 EVERY_S = 60.0
 """So often, in seconds, is the breaking of one clause written down at most."""
 
 C = TypeVar("C", bound=type)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Clause(NamedTuple):
@@ -94,44 +96,83 @@ CLAUSES: dict[str, Clause] = {
 """By the name of the parameter."""
 
 
+TYPED = Clause("P-23", "a value is of a type that the call's signature names for it", lambda _: True)
+"""For all parameters. What it may be is in the message."""
+
+
+class Asked(NamedTuple):
+    """What is asked of a parameter. `place`: among the positional ones, or -1. `rest`: it takes all others."""
+
+    place: int
+    name: str
+    clause: Clause | None
+    fits: typed.Check | None
+    annotation: str
+    rest: bool = False
+
+
 def upheld(cls: C) -> C:
-    """Check the clauses of all public methods that a class itself has."""
+    """Check the clauses of all public methods that a class itself has, and types."""
     noun = cls.__name__.lower()
     for name, method in list(vars(cls).items()):
         if not name.startswith("_") and inspect.isfunction(method):
-            asked = _asked(method)
-            if asked:
-                setattr(cls, name, _checked(f"{noun}.{name}", method, asked))
+            setattr(cls, name, _checked(f"{noun}.{name}", method))
     return cls
 
 
-def _asked(method: Callable[..., Any]) -> list[tuple[int, str, Clause]]:
-    """(place, name, clause) of the parameters that a clause speaks of; those in keywords have no place: -1."""
-    code = inspect.unwrap(method).__code__  # of a signature only this is wanted, and making one takes ten times as long
-    named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    return [
-        (place if place < code.co_argcount else -1, name, CLAUSES[name])
-        for place, name in enumerate(named)
-        if name in CLAUSES
-    ]
+def upheld_call(function: F) -> F:
+    """Types alone, for a function that stands by itself: a `path` is a store's there, and no record's."""
+    name = function.__name__.removesuffix("_store").removesuffix("_path")
+    checked: Any = _checked(f"holdfast.{name}", function, first=0)
+    return cast("F", checked)
 
 
-def _checked(call: str, method: Callable[..., Any], asked: list[tuple[int, str, Clause]]) -> Callable[..., Any]:
+def _asked(method: Callable[..., Any], clauses: Mapping[str, Clause]) -> list[Asked]:
+    found = []
+    for place, one in enumerate(inspect.signature(method).parameters.values()):
+        rest = one.kind is one.VAR_POSITIONAL
+        clause = None if rest else clauses.get(one.name)
+        annotation = str(one.annotation)
+        fits = None if one.annotation is one.empty else typed.check_of(annotation)
+        if one.kind is not one.VAR_KEYWORD and (clause is not None or fits is not None):
+            found.append(Asked(-1 if one.kind is one.KEYWORD_ONLY else place, one.name, clause, fits, annotation, rest))
+    return found
+
+
+def _checked(call: str, method: Callable[..., Any], first: int = 1) -> Callable[..., Any]:
+    """`first`: the place of the first argument that is one; before it stands what a method belongs to.
+
+    What is asked is looked up at the first call: most commands make a few of them.
+    """
+    known: list[list[Asked]] = []
+
     @functools.wraps(method)
-    def wrapper(self: Any, *args: Any, **named: Any) -> Any:
+    def wrapper(*args: Any, **named: Any) -> Any:
         given = len(args)
-        for place, name, clause in asked:
-            if name in named:
-                value = named[name]
-            elif 0 < place <= given:
-                value = args[place - 1]
+        if not known:
+            known.append(_asked(method, CLAUSES if first else {}))
+        for one in known[0]:
+            if one.rest:
+                values = args[one.place :]
+            elif one.name in named:
+                values = (named[one.name],)
+            elif first <= one.place < given:
+                values = (args[one.place],)
             else:
                 continue
-            if not clause.holds(value):
-                raise violated(getattr(self, "_handle", None), clause, call, (name, type(value).__name__))
-        return method(self, *args, **named)
+            for value in values:
+                if one.clause is not None and not one.clause.holds(value):
+                    raise violated(_handle_of(args, first), one.clause, call, (one.name, type(value).__name__))
+                if one.fits is not None and not one.fits(value):
+                    clause = TYPED._replace(words=f"{TYPED.words}, of `{one.name}` {one.annotation}")
+                    raise violated(_handle_of(args, first), clause, call, (one.name, type(value).__name__))
+        return method(*args, **named)
 
     return wrapper
+
+
+def _handle_of(args: tuple[Any, ...], first: int) -> Handle | None:
+    return getattr(args[0], "_handle", None) if first and args else None
 
 
 QUESTIONS = frozenset({"limit", "order", "token"})

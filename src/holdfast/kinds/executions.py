@@ -112,6 +112,8 @@ def update(
 
 def link(handle: Handle, ref: RunRef, direction: Direction, record: Linkable, *, role: str = "") -> RunLink:
     """What a run read or made; the same link again changes nothing. NotFoundError, InvalidValueError."""
+    if not isinstance(role, str):
+        raise InvalidValueError("a role is text", where="role", reason="type", remedy="Write it as text.")
     if "\0" in role:
         raise InvalidValueError(f"the role {role!r} has a NUL", where="role", reason="NUL")
     canon.encode(role)

@@ -39,13 +39,19 @@ class Promise(NamedTuple):
     before: Callable[..., Any] | None = None
 
 
+def _is_there(result: Any, tx: str | None) -> bool:
+    """Whether what was put can be what it says. A repeated transaction gives its first result, deleted since or not."""
+    found = result.artifact
+    return found.revision.number >= 1 and (found.deleted_at is None or tx is not None)
+
+
 def _pages(result: Any, limit: int = 100) -> bool:
     return len(result.items) <= limit
 
 
 PROMISES: tuple[Promise, ...] = (
-    Promise("E-1", "what was put is there, and live", Artifacts, ("put", "set_metadata", "revert"),
-            lambda result: result.artifact.deleted_at is None and result.artifact.revision.number >= 1),
+    Promise("E-1", "what was put is there, and live unless it was put before by the same `tx`", Artifacts,
+            ("put", "set_metadata", "revert"), lambda result, tx=None: _is_there(result, tx)),
     Promise("E-2", "what was deleted says so", Artifacts, ("delete",), lambda result: result.deleted_at is not None),
     Promise("E-2", "what was deleted says so", Collections, ("delete",), lambda result: result.deleted_at is not None),
     Promise("E-3", "what was undeleted is live", Artifacts, ("undelete",), lambda result: result.deleted_at is None),

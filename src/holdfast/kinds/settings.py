@@ -7,9 +7,11 @@ from typing import Any
 from holdfast.engine import configuration
 from holdfast.engine.configuration import Configured
 from holdfast.engine.handle import Handle
+from holdfast.kinds.clauses import upheld
 from holdfast.values.configuration import TABLE
 
 
+@upheld
 class Configuration:
     """`store.configuration`: values that count for this store when a call does not say otherwise."""
 

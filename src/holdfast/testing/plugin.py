@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite(
     *(
         f"holdfast.testing.conformance.{name}"
-        for name in ("answers", "blobs", "indexes", "journals", "stores", "streams")
+        for name in ("answers", "blobs", "indexes", "journals", "keepers", "stores", "streams")
     ),
     "holdfast.testing.blobs",
 )

@@ -82,6 +82,10 @@ TABLE = (
         environment="HOLDFAST_PACK_UP_TO", stored=True, high=65_536,
     ),
     Setting(
+        "pack_bytes", "bytes", 33_554_432, "a [pack](packs.md) with so many bytes is sealed, and the next begins",
+        environment="HOLDFAST_PACK_BYTES", low=8_388_608, high=1 << 30,
+    ),
+    Setting(
         "compression_level", "count", 3,
         "zstd level of content as it is put, from quick to small; what `repack` writes has its own",
         environment="HOLDFAST_COMPRESSION_LEVEL", low=1, high=19,

@@ -210,7 +210,10 @@ _PLAIN_STEP = r'[^.\[\]"\s=!<>]+'
 
 def parse(text: str) -> Compare:
     """A condition from text: FIELD OP VALUE, the value as JSON or, if it is none, as plain text."""
-    match = re.fullmatch(_TEXT, text, re.S)
+    try:
+        match = re.fullmatch(_TEXT, text, re.S)
+    except TypeError:
+        match = None
     if match is None:
         raise InvalidQueryError(
             f"{text!r} is no condition",

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.blobs.packs.folder import PackFolder
-from holdfast.blobs.packs.writer import PACK_BYTES, locked
+from holdfast.blobs.packs.writer import locked, pack_bytes
 from holdfast.disk import Disk
 from holdfast.errors import HoldfastError
 from holdfast.formats import pack, paths
@@ -91,7 +91,7 @@ class SolidWriter:
 
     def rest(self) -> None:
         """The rows of the append are committed: let go of the lock; close the pack for good if it is full."""
-        if self._now is not None and self._now.end >= PACK_BYTES:
+        if self._now is not None and self._now.end >= pack_bytes():
             self.seal()
         elif self._now is not None:
             self._let_go(self._now)

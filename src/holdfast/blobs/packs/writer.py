@@ -24,6 +24,7 @@ from holdfast.errors import HoldfastError, StorageIOError
 from holdfast.formats import pack, paths
 from holdfast.formats.appending import Batch, headed
 from holdfast.formats.pack import Contents, Spot
+from holdfast.values import configuration
 from holdfast.values.frozen import dataclass
 
 PACK_BYTES = 32 * 1024 * 1024
@@ -32,6 +33,13 @@ PACK_APPENDS = 4_096
 
 _ADOPTED_AT_MOST = 4
 """So many packs that nobody appends to are looked at before a new one is made."""
+
+
+def pack_bytes() -> int:
+    """The bytes with which a pack is full: what the environment says, or PACK_BYTES. InvalidValueError."""
+    one = configuration.setting("pack_bytes")
+    said = os.environ.get(one.environment, "")
+    return int(configuration.parsed(one, said, one.environment) or 0) if said else PACK_BYTES
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +81,7 @@ class PackWriter:
     """
 
     def __init__(self, root: str, disk: Disk, folder: PackFolder, vouched: Callable[[str], int]) -> None:
+        self._full_at = pack_bytes()
         self._root = os.path.abspath(root)
         self._disk = disk
         self._folder = folder
@@ -101,7 +110,7 @@ class PackWriter:
             pack_.members += len(batch.members)
             pack_.users += 1
             written = Written(spots, pack_, pack_.end)
-            if pack_.end >= PACK_BYTES or len(pack_.positions) >= PACK_APPENDS:
+            if pack_.end >= self._full_at or len(pack_.positions) >= PACK_APPENDS:
                 self._seal(pack_)
             return written
 
@@ -343,7 +352,7 @@ class PackWriter:
     def _may_go_on(self, scan: PackScan, name: str) -> bool:
         if scan.sealed or scan.holes or scan.last is None:
             return False
-        full = scan.size >= PACK_BYTES or scan.appends >= PACK_APPENDS
+        full = scan.size >= self._full_at or scan.appends >= PACK_APPENDS
         vouched = self._vouched(name)
         # A row behind the last header that could be read means damage there, not a torn end.
         return not full and scan.last.position < vouched < scan.tail

@@ -12,12 +12,14 @@ from holdfast.care.backup.taking import Way, backup, kept
 from holdfast.engine.open import open_store
 from holdfast.engine.recover import Progress
 from holdfast.engine.settings import Settings, actor_of
+from holdfast.kinds.clauses import upheld_call
 from holdfast.values.change import Actor
 
 if TYPE_CHECKING:
     from holdfast.care.backup.drilling import DrillReport
 
 
+@upheld_call
 def backup_path(
     path: str | os.PathLike[str], destination: str | os.PathLike[str], *, keep: int | None = None, whole: bool = False,
     lock_wait_s: float = 30.0, progress: Progress | None = None,
@@ -41,6 +43,7 @@ def backup_path(
         handle.close()
 
 
+@upheld_call
 def verify_path(
     destination: str | os.PathLike[str], *, generation: int | None = None, progress: Progress | None = None
 ) -> VerifyReport:
@@ -53,6 +56,7 @@ def verify_path(
     return verify(Folder(os.fspath(destination)), only=generation, progress=progress)
 
 
+@upheld_call
 def restore_path(
     source: str | os.PathLike[str], destination: str | os.PathLike[str], *, generation: int | None = None,
     at: int | str | datetime | None = None, verify: bool = False, actor: Actor | str | None = None,
@@ -77,6 +81,7 @@ def restore_path(
     return restore(Folder(os.fspath(source)), os.fspath(destination), wanted, settings, progress)
 
 
+@upheld_call
 def drill_path(
     source: str | os.PathLike[str], *, store: str | os.PathLike[str] | None = None,
     scratch: str | os.PathLike[str] | None = None, progress: Progress | None = None,
