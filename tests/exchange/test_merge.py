@@ -348,6 +348,10 @@ def test_a_conflict_stops_all_of_it_and_names_each(theirs: Store, store: Store, 
     with pytest.raises(MergeConflictError) as caught:
         take()
     assert caught.value.fields["count"] == 2
+    rehearsed = holdfast.import_store(store.path, _tree(theirs, store), dry_run=True)
+    assert {(one.path, str(one.outcome)) for one in rehearsed.items} >= {
+        ("both.md", "conflict"), ("named.md", "conflict"), ("harmless.md", "added"),
+    }  # fmt: skip
     assert {text.split(":")[0] for text in caught.value.fields["conflicts"]} == {
         "artifact both.md",
         "artifact named.md",

@@ -20,7 +20,7 @@ import holdfast
 from holdfast import Store
 from holdfast.disk import Disk
 from holdfast.errors import ImportRefusedError
-from holdfast.exchange import checkout, ground, parcel, staging, tree_export, tree_intent
+from holdfast.exchange import checkout, ground, parcel, staging, tree_export, tree_intent, tree_landing
 from holdfast.exchange.git import exporting, standing
 
 from .test_tree import Counting, files, in_child
@@ -42,6 +42,7 @@ class Outage:
         self.happened = False
         for name in ("place", "replace"):
             monkeypatch.setattr(staging.Staging, name, self._counted(getattr(staging.Staging, name)))
+        monkeypatch.setattr(tree_landing, "rename_new", self._counted(tree_landing.rename_new))
         monkeypatch.setattr(Disk, "sync_filesystem", lambda *_: self._sync())
 
     def _sync(self) -> None:

@@ -91,6 +91,11 @@ def import_(
     inv.out.message("summary", {"dry_run": dry_run, **{key: getattr(report, key) for key in amounts}})
     if report.merged:
         told = ", ".join(f"{text.number(number)} {word}" for word, number in sorted(report.counts.items()))
+        stopped = report.counts.get("conflict", 0)
+        if stopped:
+            inv.out.said(f"nothing would be merged, as there is a conflict: {told}")
+            inv.out.said("hint: say --on-conflict skip, rename, newest, theirs or ours, here too, to see what it does")
+            return Exit.FAILED
         inv.out.said(f"{'would be merged' if dry_run else 'merged'}: {told or 'nothing new'}")
         if report.continues:
             inv.out.said(PARTED)

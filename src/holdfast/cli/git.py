@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from holdfast.exchange.folder import Problem
 
 TAKEN = "Interrupted: the commits that were taken stay. The same command again goes on."
+NAMED = 10
 WRITTEN = "Interrupted: no branch was moved. The same command again goes on."
 
 
@@ -62,7 +63,11 @@ def git_in(
         if amount:
             inv.out.remark(f"note: {text.count(amount, 'commit')} {words}")
     if report.tags_left:
-        inv.out.remark(f"note: {text.count(report.tags_left, 'tag')} on other commits left out")
+        named = ", ".join(text.safe(name) for name in report.left[:NAMED])
+        more = f" and {report.tags_left - NAMED} more" if report.tags_left > NAMED else ""
+        inv.out.remark(
+            f"note: {text.count(report.tags_left, 'tag')} not on commits of this history left out: {named}{more}"
+        )
     return Exit.OK
 
 

@@ -17,7 +17,7 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.scratch import scratch_folder
 from holdfast.errors import NotFoundError
 from holdfast.exchange import outgoing
-from holdfast.exchange.merge.report import Policy
+from holdfast.exchange.merge.report import Policy, Wish
 from holdfast.exchange.merge.scene import Scene, Theirs
 from holdfast.exchange.merge.work import merge
 from holdfast.exchange.tree import Shape, Tree
@@ -56,7 +56,7 @@ def chosen(handle: Handle, collections: Iterable[str | bytes], shape: Shape) -> 
             made.begin()
             made.lookups.open_transaction(1, head.time_us, _ACTOR.name)
             theirs = Theirs(index, handle.marker.store_id, wanted=choice.ids.__contains__)
-            merge(Scene(theirs, beside, Policy.FAIL))
+            merge(Scene(theirs, beside, Policy.FAIL), Wish())
             sealed = beside.seal()
             made.chain.append(sealed, lines.encode(sealed))
             made.commit()

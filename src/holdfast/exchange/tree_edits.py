@@ -39,7 +39,7 @@ class Applying:
             else:
                 self._new(edit)
         conflicts = self._scene.account.conflicts
-        if conflicts:
+        if conflicts and not self._wish.dry_run:
             named = [f"{one.path}: {one.detail}" for one in conflicts[:_NAMED]]
             raise MergeConflictError(
                 named[0] + (f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""),

@@ -18,21 +18,21 @@ from holdfast.engine.recover import Progress
 from holdfast.errors import InvalidValueError, NotFoundError, StorageIOError
 from holdfast.exchange import tree_intent
 from holdfast.exchange.ground import Ground, Steps
-from holdfast.exchange.staging import Fill, Staging
+from holdfast.exchange.staging import Fill
 from holdfast.exchange.tree import FORMAT, TOP, Label, Leaf, Part, Shape, Tree, place
 from holdfast.exchange.tree_before import demand_own, edits, erased_since, label, refuse_inside
 from holdfast.exchange.tree_compare import Difference, Why, differences, differs, is_content, listed, strays
+from holdfast.exchange.tree_landing import Apart, Landing, landing
 from holdfast.exchange.tree_notes import Notes, Written, notes_of
+from holdfast.index.exported import Noted
 from holdfast.values.change import Head
-from holdfast.values.records import FileFacts
 
 WINDOW_FILES = 4_000
 WINDOW_BYTES = 64 << 20
 IN_MEMORY_BYTES = 1 << 20
-_PLAIN = FileFacts()
 _UNMARKED = bytes(32)
-Pending = list[tuple[Steps, bytes, Leaf, bytes]]
-"""Where, what, and its passing name if it is written."""
+Pending = list[tuple[Steps, bytes, Leaf, bool]]
+"""Where, what, and whether it is written already."""
 
 
 @dataclass(slots=True)
@@ -111,32 +111,35 @@ def export_tree(
             if touched is None and not any(differences(ground, tree)):
                 tree_intent.clear(ground)
                 return ExportReport(head.next_seq - 1, tree.label.root, same=tree.files)
-        work = _Export(handle, ground, notes, progress)
+        overwritten, is_unerased = [], False
         if touched is None or touched:
-            work.report.overwritten = edits(handle, ground, before, shape, touched, force=wanted.force)
+            overwritten = edits(handle, ground, before, shape, touched, force=wanted.force)
         elif before is not None:
             demand_own(handle, ground, before)
-            work.is_unerased = not erased_since(handle, before.head.next_seq)
-        tree_intent.note(ground, Label(handle.marker.store_id, shape, head))
-        while True:
-            work.run(head, shape)
-            now = handle.index.chain.head()
-            assert now is not None
-            if work.is_settled or now.hash == head.hash:
-                tree_intent.clear(ground)
-                notes.end(ground.read((), FORMAT, 4096) or b"")
-                return work.report
-            notes.distrust()
-            head = now
-            tree_intent.note(ground, Label(handle.marker.store_id, shape, head))
+            is_unerased = not erased_since(handle, before.head.next_seq)
+        with landing(ground, handle.disk, Label(handle.marker.store_id, shape, head)) as way:
+            work = _Export(handle, way, notes, progress)
+            work.report.overwritten, work.is_unerased = overwritten, is_unerased
+            work.follow(ground, head, shape)
+            if isinstance(way, Apart):
+                notes.before_they_show()
+            way.end()
+            notes.written(work.at_top)
+        tree_intent.clear(ground)
+        notes.end(ground.read((), FORMAT, 4096) or b"")
+        return work.report
 
 
 class _Export:
-    def __init__(self, handle: Handle, ground: Ground, notes: Notes, progress: Progress | None) -> None:
+    def __init__(self, handle: Handle, way: Landing, notes: Notes, progress: Progress | None) -> None:
         self._handle = handle
-        self._ground = ground
+        self._way = way
+        self._ground = way.ground
         self._notes = notes
-        self._marks: dict[Steps, bytes] = {}
+        self.at_top: list[Written] = []
+        """Files that look otherwise once they are moved up."""
+
+        self._marks: dict[tuple[Steps, bytes], bytes] = {}
         self._progress = progress
         self.report = ExportReport()
         self.is_settled = False
@@ -144,6 +147,18 @@ class _Export:
 
         self.is_unerased = False
         """Nothing was redacted since the last export: the same rows make the same lines."""
+
+    def follow(self, ground: Ground, head: Head, shape: Shape) -> None:
+        """Make the tree of a state that lasts: that of `head`, or of a later one, which is noted in `ground`."""
+        while True:
+            self.run(head, shape)
+            now = self._handle.index.chain.head()
+            assert now is not None
+            if self.is_settled or now.hash == head.hash:
+                return
+            self._notes.distrust()
+            head = now
+            tree_intent.note(ground, Label(self._handle.marker.store_id, shape, head))
 
     def run(self, head: Head, shape: Shape) -> None:
         """Make the tree of the state that ends in `head`; if somebody writes meanwhile, of one that stands still."""
@@ -157,18 +172,18 @@ class _Export:
             tree = Tree(index, handle.marker.store_id, shape)
             self.report = ExportReport(head.next_seq - 1, overwritten=self.report.overwritten)
             self._notes.begin()
-            with Staging(self._ground, handle.disk, watched=True) as staging:
-                self._write_all(tree, staging)
+            self.at_top = []
+            self._write_all(tree)
             self.report.root = tree.label.root
-        handle.disk.sync_filesystem(self._ground.top)
+        self._way.is_new = False
 
-    def _write_all(self, tree: Tree, staging: Staging) -> None:
+    def _write_all(self, tree: Tree) -> None:
         pending: Pending = []
         size = 0
         for steps, entries in tree.folders():
             names = self._folder(steps)
             for name in names:
-                if name not in entries and (steps or name in TOP):
+                if name not in entries and (steps or name in TOP or isinstance(self._way, Apart)):
                     self._remove((*steps, name))
             self._notes.folder(steps, [name for name, entry in entries.items() if entry is None])
             for name, entry in entries.items():
@@ -179,37 +194,29 @@ class _Export:
                     self.report.same += 1
                     continue
                 if isinstance(entry, Part):  # not kept in memory until its turn comes
-                    passing = staging.write(_whole(leaf.data or b""), _PLAIN)
+                    self._way.write(steps, name, _whole(leaf.data or b""))
                     leaf = Leaf(leaf.digest, leaf.size)
-                else:
-                    passing = b""
-                pending.append((steps, name, leaf, passing))
+                if not steps and name == FORMAT:  # says that all is there: named when the names of all are durable
+                    self._write(tree, pending)
+                    self._way.settle()
+                    pending = []
+                pending.append((steps, name, leaf, isinstance(entry, Part)))
                 size += leaf.size
                 if len(pending) >= WINDOW_FILES or size >= WINDOW_BYTES:
-                    self._write(tree, staging, pending)
+                    self._write(tree, pending)
                     pending, size = [], 0
-        label = pending.pop() if pending and pending[-1][1] == FORMAT else None
-        self._write(tree, staging, pending)
-        if label is not None:
-            staging.settle()  # what says that all is there gets its name when the names of all are durable
-            self._write(tree, staging, [label])
+        self._write(tree, pending)
 
     def _missing(self, tree: Tree, steps: Steps, name: bytes, entry: Leaf | Part, *, is_there: bool) -> Leaf | None:
         """The file that is to be written; None if it is there."""
         noted = self._notes.known(steps, name) if is_there else None
-        if (
-            isinstance(entry, Part)
-            and noted is not None
-            and self.is_unerased
-            and noted.mark == tree.index.whole.mark(entry.what, entry.first)
-        ):
-            tree.is_known(entry, "sha256:" + noted.digest.hex())
+        if isinstance(entry, Part) and noted is not None and self._is_as_noted(tree, entry, noted):
             self._notes.same(steps, name, noted)
             return None
         leaf = tree.leaf(entry)
         mark = tree.marks.pop(entry) if isinstance(entry, Part) else _UNMARKED
         if isinstance(entry, Part):
-            self._marks[*steps, name] = mark
+            self._marks[steps, name] = mark
         if noted is not None and "sha256:" + noted.digest.hex() == leaf.digest:
             self._notes.same(steps, name, noted if noted.mark == mark else replace(noted, mark=mark))
             return None
@@ -218,6 +225,13 @@ class _Export:
             self._notes.read(steps, name, leaf, mark, facts)
             return None
         return leaf
+
+    def _is_as_noted(self, tree: Tree, entry: Part, noted: Noted) -> bool:
+        """Whether the rows are the ones that the noted file was made of: then its lines need not be made."""
+        if not self.is_unerased or noted.mark != tree.index.whole.mark(entry.what, entry.first):
+            return False
+        tree.is_known(entry, "sha256:" + noted.digest.hex())
+        return True
 
     def _is_there(self, steps: Steps, name: bytes, leaf: Leaf) -> bool:
         """Whether the file is as it is to be; a folder or link in its place goes."""
@@ -228,7 +242,7 @@ class _Export:
 
     def _folder(self, steps: Steps) -> frozenset[bytes]:
         """The names in a folder, which is made, with those above it, if it is not there."""
-        found = listed(self._ground, steps)
+        found = [] if self._way.is_new else listed(self._ground, steps)
         if isinstance(found, Difference):
             self._remove(found.steps)
             found = []
@@ -249,37 +263,41 @@ class _Export:
             self.report.removed += 1
         ground.remove_folders(steps)
 
-    def _write(self, tree: Tree, staging: Staging, pending: Pending) -> None:
+    def _write(self, tree: Tree, pending: Pending) -> None:
         if not pending:
             return
-        staged = {number: passing for number, (*_, passing) in enumerate(pending) if passing}
-        small = [
-            n
-            for n, (_, _, leaf, _) in enumerate(pending)
-            if n not in staged and is_content(leaf) and leaf.size <= IN_MEMORY_BYTES
-        ]
+        small = []
+        for number, (steps, name, leaf, is_written) in enumerate(pending):
+            if not is_written and is_content(leaf) and leaf.size <= IN_MEMORY_BYTES:
+                small.append(number)
+            elif not is_written:
+                self._way.write(steps, name, self._filling(tree, leaf))
         unknown = {leaf.digest: None for n in small if (leaf := pending[n][2]).spot is None}
         places = self._handle.index.physical.places(unknown)
         spots = {digest: place.spot for digest, place in places.items()}
         wanted = [((leaf := pending[n][2]).digest, leaf.spot or spots.get(leaf.digest)) for n in small]
         for number, data in self._handle.blobs.read_many(wanted):
-            staged[small[number]] = staging.write(_whole(data), _PLAIN)
-        for number, (_, _, leaf, _) in enumerate(pending):
-            if number not in staged:
-                staged[number] = staging.write(self._filling(tree, leaf), _PLAIN)
-        staging.settle()
-        written = []
-        for number, (steps, name, leaf, _) in enumerate(pending):
-            staging.replace(staged[number], self._ground.folder(steps), name)
-            mark = self._marks.pop((*steps, name), _UNMARKED)
-            written.append(Written(steps, name, leaf.digest, mark, staging.own.pop(staged[number])))
-            self.report.written += 1
-            self.report.bytes += leaf.size
-        self._notes.written(written)
-        self._notes.pause()
+            steps, name, _, _ = pending[small[number]]
+            self._way.write(steps, name, _whole(data))
+        self._landed(pending)
         if self._progress:
             done = self.report.written + self.report.same
             self._progress(done, None, place(pending[-1][0], pending[-1][1]), "files")
+
+    def _landed(self, pending: Pending) -> None:
+        own, marks = self._way.land(), self._marks
+        written = [
+            Written(steps, name, leaf.digest, marks.pop((steps, name), _UNMARKED), own[steps, name])
+            for steps, name, leaf, _ in pending
+        ]
+        self.report.written += len(pending)
+        self.report.bytes += sum(leaf.size for _, _, leaf, _ in pending)
+        if isinstance(self._way, Apart):
+            self._notes.written_apart([one for one in written if one.steps])
+            self.at_top += [one for one in written if not one.steps]
+        else:
+            self._notes.written(written)
+        self._notes.pause()
 
     def _filling(self, tree: Tree, leaf: Leaf) -> Fill:
         if leaf.data is not None:

@@ -209,7 +209,7 @@ class _Merging:
         report.items = scene.account.items
         if not self.is_ours:
             spare = self.edits.new_paths(self.tree.index)
-            merge(scene, mirror=self.wish.mirror, spare=spare, progress=self.progress)
+            merge(scene, self.wish, spare=spare, progress=self.progress)
         Applying(unit, scene, self.edits, self.wish).run()
         if not self.is_ours and not self.wish.dry_run:
             assert self.kept is not None

@@ -142,6 +142,17 @@ class Notes:
                 facts = None
             self._keep(one.steps, one.name, Noted(_settled(facts), bytes.fromhex(one.digest[7:]), one.mark))
 
+    def written_apart(self, files: list[Written]) -> None:
+        """Files were written where nobody looks, and look the same when they get there: as `own` says."""
+        for one in files:
+            look = None if _is_coarse(one.own) else encode(one.own)
+            self._keep(one.steps, one.name, Noted(look or _DOUBTFUL, bytes.fromhex(one.digest[7:]), one.mark))
+
+    def before_they_show(self) -> None:
+        """Wait, so that a change from when they can be seen would show."""
+        if self._kept is not None:
+            time.sleep(1.2 * _GRAIN_NS / 1e9)
+
     def _keep(self, steps: Steps, name: bytes, one: Noted) -> None:
         if self._kept is not None:
             self._waiting[b"\0".join(steps)][name] = one
@@ -171,11 +182,14 @@ def _is_own(facts: os.stat_result, own: os.stat_result) -> bool:
     return (facts.st_ino, facts.st_size, facts.st_mtime_ns) == (own.st_ino, own.st_size, own.st_mtime_ns)
 
 
+def _is_coarse(facts: os.stat_result) -> bool:
+    return not (facts.st_mtime_ns % 10_000_000 or facts.st_ctime_ns % 10_000_000)
+
+
 def _settled(facts: os.stat_result | None) -> bytes:
     """How a file looks; what no file looks like if a change from now on might not show."""
     if facts is not None:
-        is_coarse = not (facts.st_mtime_ns % 10_000_000 or facts.st_ctime_ns % 10_000_000)
-        newest = max(facts.st_mtime_ns, facts.st_ctime_ns) + (_COARSE_NS if is_coarse else _GRAIN_NS)
+        newest = max(facts.st_mtime_ns, facts.st_ctime_ns) + (_COARSE_NS if _is_coarse(facts) else _GRAIN_NS)
         if newest < time.time_ns() and (look := encode(facts)):
             return look
     return _DOUBTFUL

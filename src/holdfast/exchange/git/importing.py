@@ -53,7 +53,8 @@ class GitImportReport:
     `into`: the collection; `tip`: the commit that is there now; `created`, `revised`, `moved`, `deleted`, `unchanged`:
     artifacts, for each commit that touched them; `bytes`: of content read. `cut`: commits whose parents were left out;
     `odd`: commits with signatures or other headers of their own, kept as they are; `escaped`: texts that are not UTF-8;
-    `tags`: kept; `tags_left`: on commits that are not in this history. `problems`: what could not be kept as it was.
+    `tags`: kept; `tags_left`: on commits that are not in this history, or on no commit; `left`: their names.
+    `problems`: what could not be kept as it was.
     """
 
     into: str = ""
@@ -76,6 +77,7 @@ class GitImportReport:
     bytes: int = 0
     tags: int = 0
     tags_left: int = 0
+    left: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -257,7 +259,7 @@ class _Import:
 
     def _keep_tags(self, state: State) -> None:
         kept, left = labels.read(self._git, state)
-        self.report.tags, self.report.tags_left = len(kept), left
+        self.report.tags, self.report.tags_left, self.report.left = len(kept), len(left), left
         data = labels.encode(kept)
         path = names.join_raw((*self._beside, Name(record.TAGS)))
         if not kept and addresses.newest_digest(self._handle, path) == "":

@@ -25,8 +25,8 @@ class Tag:
     objects: tuple[bytes, ...] = ()
 
 
-def read(git: Git, state: State) -> tuple[list[Tag], int]:
-    """The tags on the commits of a state, by name, and how many others there are."""
+def read(git: Git, state: State) -> tuple[list[Tag], list[str]]:
+    """The tags on the commits of a state, by name, and the names of all others."""
     everything = git.ask("for-each-ref", "--format=%(refname)", "refs/tags").splitlines()
     without = [arg for one in state.since for arg in ("--no-merged", one)]
     told = git.ask("for-each-ref", "--merged", state.tip, *without, f"--format={_FORM}", "refs/tags")
@@ -35,7 +35,11 @@ def read(git: Git, state: State) -> tuple[list[Tag], int]:
         found = [tag for line in told.splitlines() if (tag := _tag(objects, line)) is not None]
     finally:
         objects.close()
-    return sorted(found, key=lambda tag: tag.name), len(everything) - len(found)
+    kept = {b"refs/tags/" + tag.name for tag in found}
+    left = [
+        name.removeprefix(b"refs/tags/").decode("utf-8", "backslashreplace") for name in everything if name not in kept
+    ]
+    return sorted(found, key=lambda tag: tag.name), left
 
 
 def _tag(objects: Objects, line: bytes) -> Tag | None:

@@ -9,7 +9,7 @@ from holdfast.errors import MergeConflictError
 from holdfast.exchange.merge.artifacts import Artifacts
 from holdfast.exchange.merge.pins import Pins
 from holdfast.exchange.merge.places import Places
-from holdfast.exchange.merge.report import Item, Outcome, Policy
+from holdfast.exchange.merge.report import Item, Outcome, Policy, Wish
 from holdfast.exchange.merge.scene import Scene
 from holdfast.exchange.merge.target import emit
 from holdfast.exchange.merge.ties import Ties
@@ -20,20 +20,21 @@ _NAMED = 20
 
 
 def merge(
-    scene: Scene, *, mirror: bool = False, spare: frozenset[bytes] = frozenset(), progress: Progress | None = None
+    scene: Scene, wish: Wish, *, spare: frozenset[bytes] = frozenset(), progress: Progress | None = None
 ) -> None:  # fmt: skip
     """Make the changes that bring what theirs knows into ours. All of them, or MergeConflictError.
 
-    `mirror`: what theirs has not is deleted, but for artifacts at the paths to `spare`, which an edit brought.
+    A dry run goes on to the end: conflicts stand among the items. `wish.mirror`: what theirs has not is deleted, but
+    for artifacts at the paths to `spare`, which an edit brought.
     Memory: some hundreds of bytes for each record that comes in, and for each collection of theirs.
     """
     work = _Work(scene, progress)
     work.take()
-    if mirror:
+    if wish.mirror:
         work.mirror(spare)
     work.bury()
     conflicts = scene.account.conflicts
-    if conflicts:
+    if conflicts and not wish.dry_run:
         named = [f"{one.kind} {one.path or one.id}: {one.detail}" for one in conflicts[:_NAMED]]
         more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
         raise MergeConflictError(f"{named[0]}{more}", conflicts=named, count=len(conflicts))
