@@ -142,7 +142,9 @@ class Unit:
         index.executor.unspoken |= {one.digest for one in incoming if one.unspoken and one.digest not in asked}
         if not asked:
             return incoming
-        places = index.physical.places(asked)
+        spoken = index.physical.spoken(asked)
+        index.executor.unspoken |= asked - spoken
+        places = index.physical.places(spoken)
         return [one for one in incoming if not self._present(places.get(one.digest))]
 
     def _present(self, place: Place | None) -> bool:

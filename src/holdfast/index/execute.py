@@ -13,8 +13,9 @@ from typing import Any
 from zlib import crc32
 
 from holdfast.errors import ChainBrokenError
-from holdfast.index import composing, metadata, proof, revised, together
+from holdfast.index import columnar, composing, metadata, proof, revised, together
 from holdfast.index.apply import artifacts, reduce
+from holdfast.index.columnar import TOGETHER
 from holdfast.index.database import Database, mapped
 from holdfast.index.rows import (
     SLOTS,
@@ -32,7 +33,7 @@ from holdfast.index.rows import (
     Term,
     Update,
 )
-from holdfast.index.together import TOGETHER, Shape
+from holdfast.index.together import Shape
 from holdfast.values import digest, moment
 from holdfast.values.change import Body
 
@@ -75,6 +76,7 @@ class Executor:
         self._terms: dict[str, int] = {"": 0}
         self._contents: dict[str, int] = {}
         self._waiting: dict[Shape, list[Sequence[Any]]] | None = None
+        self._new: dict[str, list[tuple[Any, ...]]] = {}  # whole rows that wait, without their checksums
         self._absent: set[str] = set()
         self.unspoken: set[str] = set()  # digests of contents that are known to have no row
         self.resolved: dict[str, int] = {}  # keys of contents that changes of this transaction spoke of, by digest
@@ -137,48 +139,46 @@ class Executor:
             self._describe(connection, seq, Describe(seq, new["revision"]["metadata"], new=True))
 
     def apply_all(self, changes: Sequence[tuple[int, Body]]) -> None:
-        """Reduce and apply many changes in turn: the same rows in the end as one by one, but new rows go in together.
+        """Reduce and apply many changes in turn: the same rows in the end as one by one.
 
-        A new row waits until so many of its shape are there, or until something reads or changes its table.
+        New rows go in together, when something reads or changes their table, or at the end.
         """
         self._waiting = {}
-        self.unspoken.clear()
         try:
             news = [(seq, new["revision"]) for seq, body in changes if "revision" in (new := body.get("new", ()))]
-            self._contents, self._waiting[together.NEW_CONTENT] = together.contents(self._db, news)
+            self._contents, self._new["content"] = together.contents(self._db, news, self.unspoken)
             self._absent = together.absent_terms(self._db, self._terms, [revision for _, revision in news])
             self._apply_all(changes)
             self._write_waiting()
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise mapped(error, self._db.path) from error
         finally:
-            self._waiting, self._contents, self._absent = None, {}, set()
+            self._waiting, self._new, self._contents, self._absent = None, {}, {}, set()
 
     def _apply_all(self, changes: Sequence[tuple[int, Body]]) -> None:
         assert self._waiting is not None
         connection = self._db.raw()
-        created = [(shape, form, self._waiting.setdefault(shape, [])) for shape, form in _CREATED]
+        created = [self._new.setdefault(table, []) for table in ("record", "artifact", "revision")]
         for seq, body in changes:
-            if body["kind"] != "artifact" or body["action"] != "create":
+            if body["kind"] == "artifact" and body["action"] == "create":
+                for rows, cells in zip(created, artifacts.creation(seq, body, self), strict=True):
+                    rows.append(cells)
+                self._beside(connection, seq, body["new"])
+            else:
                 self.apply(seq, reduce(seq, body))
-                continue
-            for (shape, form, rows), cells in zip(created, artifacts.creation(seq, body, self), strict=True):
-                rows.append((*cells, crc32(form % cells)))
-                if len(rows) == TOGETHER:
-                    together.write(connection, shape, rows)
-            self._beside(connection, seq, body["new"])
 
     def _insert(self, connection: sqlite3.Connection, shape: Shape, values: Sequence[Any]) -> None:
         if self._waiting is None:
             connection.execute(composing.insert(*shape, 1), values)
-            return
-        rows = self._waiting.setdefault(shape, [])
-        rows.append(values)
-        if len(rows) == TOGETHER:
-            together.write(connection, shape, rows)
+        else:
+            (rows := self._waiting.setdefault(shape, [])).append(values)
+            if len(rows) == TOGETHER:
+                together.write(connection, shape, rows)
 
     def _write_waiting(self, table: str | None = None) -> None:
         """Write the rows that wait (those of one table): something is about to read or change it."""
+        for name in [*self._new] if table is None else [table]:
+            columnar.write(self._db.raw(), name, self._new.get(name, []))
         for shape, rows in (self._waiting or {}).items():
             if rows and table in (None, shape[0]):
                 together.write(self._db.raw(), shape, rows)
@@ -197,9 +197,11 @@ class Executor:
                 cell if type(cell) in _PLAIN else self._cell(connection, seq, cell)
                 for cell in layout.given(operation.values)
             ]
-            if layout.signed is not None:
-                values.append(proof.checksum(table, *layout.signed((*values, None))))
-            self._insert(connection, (table, layout.columns), values)
+            if self._waiting is not None and layout.columns == proof.COLUMNS.get(table):
+                self._new.setdefault(table, []).append(tuple(values))
+            else:
+                values += [] if layout.signed is None else [proof.checksum(table, *layout.signed((*values, None)))]
+                self._insert(connection, (table, layout.columns), values)
             return
         self._write_waiting(operation.table)
         if operation.table == "metadata_index":
@@ -257,8 +259,6 @@ class Executor:
             keys = ((artifact, metadata.key_in(metadata.parsed(text), field)) for artifact, text in page)
             rows = [[index, key, artifact] for artifact, key in keys if key is not None]
             connection.executemany(composing.insert("metadata_value", _VALUE, 1), rows)
-
-    # What stands for keys in the rows of new artifacts: keys.
 
     def key(self, seq: int, record_id: str) -> int:
         """The key of a record."""

@@ -89,6 +89,8 @@ _NOTHING = Description()
 TOGETHER = 1_000
 """Items that are looked up with one query and become rows together."""
 
+_MOST_IDS = 1 << 32
+
 Place = tuple[int, str]
 """Key and id of a collection."""
 
@@ -101,6 +103,9 @@ class Bulk:
 
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
+        self._ids = moment.draw_ids(
+            unit.now_us, _MOST_IDS
+        )  # those of folders come first: ids in order are cheap to index
         self._folders: dict[tuple[Name, ...], Place] = {}
         self._run = ambient.current_run(unit.handle)
         self._made: set[int] = set()
@@ -119,14 +124,10 @@ class Bulk:
 
         Collections come first, so that what is there can be looked up for all items at once.
         """
-        ids = moment.draw_ids(self._unit.now_us, len(items))
         self._unit.publish([item.incoming for item in items if item.incoming is not None])
-        placed = [
-            (item, parent, artifact_id)
-            for item, artifact_id in zip(items, ids, strict=True)
-            if (parent := self._placed(item)) is not None
-        ]
+        there = [(item, parent) for item in items if (parent := self._placed(item)) is not None]
         self._make_folders()
+        placed = [(item, parent, one) for (item, parent), one in zip(there, self._ids, strict=False)]
         for start in range(0, len(placed), TOGETHER):
             self._put_together(placed[start : start + TOGETHER])
         self._fresh.clear()  # they are empty no more
@@ -256,7 +257,7 @@ class Bulk:
             if child is not None:
                 return child, self._unit.handle.index.lookups.ids([child])[child]
             collections.refuse_taken(self._unit, parent[0], name)
-        body = collections.creation(self._unit, parent[1], name, collections.file_fields(file))
+        body = collections.creation(next(self._ids), parent[1], name, collections.file_fields(file))
         made = self._unit.next_seq + len(self._folders_to_make)
         self._folders_to_make.append(body)
         self._made.add(made)

@@ -1,4 +1,4 @@
-"""Bodies of changes as bytes: the one that is made most often is put together by hand, in a fifth of the time."""
+"""Bodies of changes as bytes: those that are made most often are put together by hand, in a fifth of the time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,35 @@ _MOST = 1 << 63
 
 def encode(body: Body) -> bytes:
     """The canonical bytes of a change: those of `canon.encode`, which also says what is wrong with one."""
-    if len(body) == _PLAIN and body["kind"] == "artifact" and body["action"] == "create" and len(body["new"]) == _OWN:
+    if len(body) == _PLAIN and body["action"] == "create":
         try:
-            text = _creation(body["id"], body["new"])
+            kind, new, text = body["kind"], body["new"], ""
+            if kind == "artifact" and len(new) == _OWN:
+                text = _creation(body["id"], new)
+            elif kind == "collection" and "parent" in new:
+                text = _collection(body["id"], new)
             if text:
                 return text.encode("utf-8")
         except (UnicodeEncodeError, TypeError, KeyError):
             pass  # told properly below
     return canon.encode(body)
+
+
+def _collection(collection_id: str, new: dict[str, Any]) -> str:
+    """The text of a new collection; "" if it has fields that are not known here."""
+    more, known = "", 2
+    for field in ("mode", "mtime_ns"):
+        if field in new:
+            number, known = new[field], known + 1
+            if type(number) is not int or not -_MOST <= number < _MOST:
+                return ""
+            more = f'{more}"{field}":{number},'
+    if len(new) != known:
+        return ""
+    return (
+        f'{{"action":"create","id":{_quoted(collection_id)},"kind":"collection","new":'
+        f'{{{more}"name":{_quoted(new["name"])},"parent":{_quoted(new["parent"])}}}}}'
+    )
 
 
 def _creation(artifact_id: str, new: dict[str, Any]) -> str:
