@@ -1,6 +1,40 @@
-"""`python -m holdfast` is the command `holdfast`."""
+"""Where the command begins, installed or as `python -m holdfast`, and how Ctrl-C reaches it at any moment."""
 
-from holdfast.cli.main import main
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any, NoReturn
+
+_LATER_S = 0.01
+
+
+def main() -> NoReturn:
+    """Load the command and run it. Nothing is open or written while it loads: there Ctrl-C ends it at once."""
+    handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else a shell said to ignore it
+    if handled:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from holdfast.cli.main import main as command  # noqa: PLC0415
+
+    if handled:
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        sys.unraisablehook = _once_more
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    command()
+
+
+def _once_more(lost: Any) -> None:
+    """
+    Interrupt again a little later when an interrupt came where Python can only ignore it.
+
+    That is in a finalizer or a callback of a weak reference; the lock of every import has one, so that an interrupt
+    while modules are loaded was sometimes lost, and the command went on.
+    """
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, _LATER_S)
+    else:
+        sys.__unraisablehook__(lost)
+
 
 if __name__ == "__main__":
     main()

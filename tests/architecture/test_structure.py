@@ -24,9 +24,9 @@ FORBIDDEN = {"utils", "util", "helpers", "helper", "common", "misc", "base", "ma
 MAY_IMPORT_LATE = {"cli"}
 # On the way of every command: what most commands do without is imported by those that need it.
 AT_START_UP = {
-    "store.py", "engine/handle.py", "engine/open.py", "engine/parts.py", "engine/places.py", "engine/served.py",
-    "exchange/hand.py", "exchange/hands.py", "kinds/artifacts.py", "kinds/media.py", "kinds/readings.py",
-    "kinds/relationships.py", "stores.py", "tenants.py", "values/frozen.py",
+    "__main__.py", "store.py", "engine/handle.py", "engine/open.py", "engine/parts.py", "engine/places.py",
+    "engine/served.py", "exchange/hand.py", "exchange/hands.py", "kinds/artifacts.py", "kinds/media.py",
+    "kinds/readings.py", "kinds/relationships.py", "stores.py", "tenants.py", "values/frozen.py",
     "values/vocabulary.py", "care/backup/calls.py",
 }  # fmt: skip
 

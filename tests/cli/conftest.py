@@ -49,6 +49,13 @@ class Answer:
 Command = Callable[..., Answer]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts_are_not_ignored() -> None:
+    """A shell starts what is in its background deaf to SIGINT, and so would be all that a test starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("HOLDFAST_STORE", "HOLDFAST_DEBUG", "HOLDFAST_LOCK_WAIT", "HOLDFAST_TENANT", "NO_COLOR"):

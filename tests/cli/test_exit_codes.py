@@ -9,6 +9,7 @@ import os
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable
@@ -171,6 +172,31 @@ def test_130_on_ctrl_c_while_waiting_and_nothing_is_written(
     assert b"Traceback" not in err
     with holdfast.open(folder) as store:
         assert list(store.artifacts.find()) == []
+
+
+def test_130_on_ctrl_c_in_a_moment_when_python_ignores_it(folder: Path) -> None:
+    given = f"""
+import sys, threading, time
+from holdfast.__main__ import main
+
+class Finalized:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def lose_one():
+    while sys.unraisablehook is sys.__unraisablehook__:
+        time.sleep(0.01)
+    Finalized()
+
+threading.Thread(target=lose_one, daemon=True).start()
+sys.argv = ["holdfast", "-C", {str(folder)!r}, "put", "x", "-"]
+main()
+"""
+    child = subprocess.Popen([sys.executable, "-c", given], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.wait(timeout=60) in {130, -signal.SIGINT}
+    _out, err = child.communicate()
+    assert b"interrupted" in err
+    assert b"Traceback" not in err
 
 
 def test_130_on_ctrl_c_while_a_tree_goes_in_and_the_same_again_goes_on(
