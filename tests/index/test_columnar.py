@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.index import columnar, proof
@@ -47,6 +47,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> SqliteIndex:
     return made
 
 
+@settings(max_examples=40)
 @given(rows=revisions())
 def test_every_row_stands_as_it_was_given_and_proves_itself(index: SqliteIndex, rows: list[tuple[Any, ...]]) -> None:
     connection = index.database.raw()

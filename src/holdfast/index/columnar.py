@@ -38,6 +38,15 @@ def write(connection: sqlite3.Connection, table: str, rows: list[tuple[Any, ...]
         return
     every = list(zip(*rows, strict=True))
     rows.clear()
+    write_columns(connection, table, every, more)
+
+
+def write_columns(
+    connection: sqlite3.Connection, table: str, every: Sequence[Sequence[Any]], more: str = ""
+) -> None:  # fmt: skip
+    """The same of columns, all of one type of sequence; the first has the keys."""
+    if not every[0]:
+        return
     pattern, signed = _pattern(every)
     alike = [column[0] for column, what in zip(every, pattern, strict=True) if what == _ALIKE]
     sums = _checksums(table, every, pattern, signed)
@@ -53,7 +62,7 @@ def write(connection: sqlite3.Connection, table: str, rows: list[tuple[Any, ...]
         start += size
 
 
-def _pattern(every: Sequence[tuple[Any, ...]]) -> tuple[str, list[str]]:
+def _pattern(every: Sequence[Sequence[Any]]) -> tuple[str, list[str]]:
     """What each column is; and how each stands in the text that a checksum is of."""
     keys, count = every[0], len(every[0])
     pattern, forms = [_KEY], ["%d" if type(keys[0]) is int else "%a"]
@@ -70,7 +79,7 @@ def _pattern(every: Sequence[tuple[Any, ...]]) -> tuple[str, list[str]]:
     return "".join(pattern), forms
 
 
-def _checksums(table: str, every: Sequence[tuple[Any, ...]], pattern: str, forms: list[str]) -> list[int]:
+def _checksums(table: str, every: Sequence[Sequence[Any]], pattern: str, forms: list[str]) -> list[int]:
     form = f"({table!a}, {', '.join(forms)})"
     given = zip(*[every[0] if what == _KEY else column for column, what in zip(every, pattern, strict=True)
                   if what != _ALIKE], strict=True)  # fmt: skip

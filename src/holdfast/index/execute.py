@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
@@ -36,6 +37,7 @@ from holdfast.index.rows import (
 from holdfast.index.together import Shape
 from holdfast.values import digest, moment
 from holdfast.values.change import Body
+from holdfast.values.newcomers import Newcomers
 
 _CACHED_KEYS = 20_000
 
@@ -139,16 +141,27 @@ class Executor:
             self._describe(connection, seq, Describe(seq, new["revision"]["metadata"], new=True))
 
     def apply_all(self, changes: Sequence[tuple[int, Body]]) -> None:
-        """Reduce and apply many changes in turn: the same rows in the end as one by one.
+        """Reduce and apply many changes in turn: the same rows in the end as one by one. New ones go in together."""
+        said = [(seq, new["revision"]) for seq, body in changes if "revision" in (new := body.get("new", ()))]
+        news = [(seq, revision["digest"], revision["size"]) for seq, revision in said]
+        with self._together(news, [revision.get("source", "") for _, revision in said]):
+            self._apply_all(changes)
 
-        New rows go in together, when something reads or changes their table, or at the end.
-        """
+    def create_all(self, first: int, new: Newcomers) -> None:
+        """As `apply_all` of the changes that these columns stand for, from seq `first` on."""
+        news = list(zip(range(first, first + len(new)), new.digests, new.sizes, strict=True))
+        with self._together(news, new.sources):
+            for table, cells in artifacts.creations(first, new, self).items():
+                columnar.write_columns(self._db.raw(), table, cells)
+
+    @contextmanager
+    def _together(self, news: Sequence[tuple[int, str, int]], sources: Iterable[str]) -> Iterator[None]:
+        """New rows wait in the block. What the index has of contents and folders of files is asked for all at once."""
         self._waiting = {}
         try:
-            news = [(seq, new["revision"]) for seq, body in changes if "revision" in (new := body.get("new", ()))]
             self._contents, self._new["content"] = together.contents(self._db, news, self.unspoken)
-            self._absent = together.absent_terms(self._db, self._terms, [revision for _, revision in news])
-            self._apply_all(changes)
+            self._absent = together.absent_terms(self._db, self._terms, sources)
+            yield
             self._write_waiting()
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise mapped(error, self._db.path) from error
@@ -241,24 +254,13 @@ class Executor:
         return self._declared
 
     def _metadata(self, connection: sqlite3.Connection, artifact: int, number: int | None) -> dict[str, Any]:
-        """Of a revision of an artifact; without a number, of the one that its row says is the newest."""
-        self._write_waiting("artifact")
-        self._write_waiting("revision")
-        which, found = (
-            ("v.number = ?2", (artifact, number)) if number is not None else ("v.key = a.newest", (artifact,))
-        )
-        row = connection.execute(_METADATA + which, found).fetchone()
-        return {} if row is None else metadata.parsed(row[0])
+        self._write_waiting()
+        return _metadata_of(connection, artifact, number)
 
     def _survey(self, connection: sqlite3.Connection, index: int) -> None:
         self._write_waiting()
         self._declared = None
-        field, after = self._indexes()[index], -1
-        while page := connection.execute(_DESCRIBED, (after,)).fetchall():
-            after = page[-1][0]
-            keys = ((artifact, metadata.key_in(metadata.parsed(text), field)) for artifact, text in page)
-            rows = [[index, key, artifact] for artifact, key in keys if key is not None]
-            connection.executemany(composing.insert("metadata_value", _VALUE, 1), rows)
+        _survey(connection, index, self._indexes()[index])
 
     def key(self, seq: int, record_id: str) -> int:
         """The key of a record."""
@@ -366,3 +368,20 @@ class Executor:
         if self._waiting is not None:
             self._contents[content_digest] = seq
         return seq
+
+
+def _metadata_of(connection: sqlite3.Connection, artifact: int, number: int | None) -> dict[str, Any]:
+    """Of a revision of an artifact; without a number, of the one that its row says is the newest."""
+    which, found = ("v.number = ?2", (artifact, number)) if number is not None else ("v.key = a.newest", (artifact,))
+    row = connection.execute(_METADATA + which, found).fetchone()
+    return {} if row is None else metadata.parsed(row[0])
+
+
+def _survey(connection: sqlite3.Connection, index: int, field: str) -> None:
+    """What a newly declared index has of every artifact."""
+    after = -1
+    while page := connection.execute(_DESCRIBED, (after,)).fetchall():
+        after = page[-1][0]
+        keys = ((artifact, metadata.key_in(metadata.parsed(text), field)) for artifact, text in page)
+        rows = [[index, key, artifact] for artifact, key in keys if key is not None]
+        connection.executemany(composing.insert("metadata_value", _VALUE, 1), rows)

@@ -34,6 +34,7 @@ from holdfast.index.select.tenancy import Tenancy
 from holdfast.index.select.whole import Whole
 from holdfast.values.change import Body
 from holdfast.values.frozen import dataclass
+from holdfast.values.newcomers import Newcomers
 
 HOME = "file identity"
 """The fact by which an index knows that it stands where it was made (see `identity`)."""
@@ -205,6 +206,9 @@ class SqlIndex(abc.ABC):
 
     def apply_all(self, first: int, bodies: Iterable[Body]) -> None:
         """Turn changes from seq `first` on into rows: the same rows as one by one, in less time."""
+        if isinstance(bodies, Newcomers) and len(bodies) <= _TOGETHER:
+            self.executor.create_all(first, bodies)
+            return
         numbered = enumerate(bodies, first)
         while part := list(itertools.islice(numbered, _TOGETHER)):
             for seq, body in part:

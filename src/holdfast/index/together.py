@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -36,31 +36,29 @@ def write(connection: sqlite3.Connection, shape: Shape, rows: list[Sequence[Any]
 
 
 def contents(
-    database: Database, news: Sequence[tuple[int, Mapping[str, Any]]], unspoken: set[str]
+    database: Database, news: Sequence[tuple[int, str, int]], unspoken: set[str]
 ) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
-    """Keys of all contents that revisions (seq, fields) speak of, by digest; and the rows of those that have none.
+    """Keys of all contents that changes speak of (seq, digest, size), by digest; and the rows of those that have none.
 
     `unspoken`: digests that are known to have no row; those that get one now are taken out.
     """
-    raws = {revision["digest"]: digest.raw(revision["digest"]) for _, revision in news}
+    raws = {name: digest.raw(name) for _, name, _ in news}
     asked = [raw for name, raw in raws.items() if name not in unspoken]
     unspoken.difference_update(raws)
     found = database.rows(_CONTENTS, (f"[{','.join('0' * len(asked))}]", b"".join(asked))) if asked else []
     keys = {digest.text(raw): key for raw, key in found}
     rows: list[tuple[Any, ...]] = []
-    for seq, revision in news:
-        name, size = revision["digest"], revision["size"]
+    for seq, name, size in news:
         if name not in keys:
             keys[name] = seq
-            raw = raws[name]
-            rows.append((seq, raw, size))
+            rows.append((seq, raws[name], size))
     return keys, rows
 
 
-def absent_terms(database: Database, known: Mapping[str, int], news: Sequence[Mapping[str, Any]]) -> set[str]:
+def absent_terms(database: Database, known: Mapping[str, int], sources: Iterable[str]) -> set[str]:
     """Texts that revisions bring and no row has: the folders that files come from, most of them new."""
-    sources = {artifacts.folder_of(source) for new in news if (source := new.get("source"))}
-    asked = [text for text in sources if text not in known and "\0" not in text]
+    folders = {artifacts.folder_of(source) for source in sources if source}
+    asked = [text for text in folders if text not in known and "\0" not in text]
     if not asked:
         return set()
     there = {row[0] for row in database.rows(_TERMS, (canon.dumps([[text] for text in asked]),))}

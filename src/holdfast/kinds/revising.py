@@ -15,14 +15,13 @@ from holdfast.kinds import addresses, ambient, checks, collections, labels, medi
 from holdfast.kinds.addresses import ArtifactRef
 from holdfast.search import text
 from holdfast.search.document import LeftOut
-from holdfast.values import canon, moment
+from holdfast.values import canon, moment, newcomers
 from holdfast.values.change import Body
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, FileFacts, PutResult, Revision, RevisionState
 
-DEFAULT_TYPE = "file"
-DEFAULT_STATUS = "active"
+DEFAULT_TYPE, DEFAULT_STATUS = newcomers.TYPE, newcomers.STATUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,11 @@ class Description:
     source: str = ""
     file: FileFacts | None = None
     run: str | None = None
+
+    def is_plain(self) -> bool:
+        """Whether it says no more than media type, file and source."""
+        special = (self.metadata, self.type, self.status, self.tags, self.owner, self.message, self.run)
+        return not any(special)
 
     def checked(self) -> Description:
         """Refuse what cannot be kept, before anything is staged."""

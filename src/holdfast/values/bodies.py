@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from json.encoder import encode_basestring
 from typing import Any
 
 from holdfast.values import canon
 from holdfast.values.change import Body
+from holdfast.values.newcomers import STATUS, TYPE, Newcomers
 
 _quoted = encode_basestring
 _PLAIN = 4
@@ -30,6 +32,34 @@ def encode(body: Body) -> bytes:
         except (UnicodeEncodeError, TypeError, KeyError):
             pass  # told properly below
     return canon.encode(body)
+
+
+def encode_all(bodies: Sequence[Body]) -> list[bytes]:
+    """The same of many."""
+    if isinstance(bodies, Newcomers) and bodies.is_plain():
+        try:
+            return _newcomers(bodies)
+        except (UnicodeEncodeError, TypeError):
+            pass  # likewise
+    return [encode(body) for body in bodies]
+
+
+def _newcomers(new: Newcomers) -> list[bytes]:
+    quoted = _quoted
+    end = f',"status":"{STATUS}","type":"{TYPE}"}}}}'
+    modes = ["" if mode is None else f',"mode":{mode}' for mode in new.modes]
+    mtimes = ["" if mtime is None else f',"mtime_ns":{mtime}' for mtime in new.mtimes]
+    sources = [f',"source":{quoted(source)}' if source else "" for source in new.sources]
+    columns = zip(
+        new.ids, new.collections, new.names, new.digests, new.media_types, modes, mtimes, new.sizes, sources,
+        strict=True,
+    )  # fmt: skip
+    return [
+        f'{{"action":"create","id":"{own}","kind":"artifact","new":{{"collection":"{collection}",'
+        f'"name":{quoted(name)},"revision":{{"digest":"{digest}","media_type":{quoted(media_type)}{mode}{mtime},'
+        f'"size":{size}{source}}}{end}'.encode()
+        for own, collection, name, digest, media_type, mode, mtime, size, source in columns
+    ]
 
 
 def _collection(collection_id: str, new: dict[str, Any]) -> str:
