@@ -28,7 +28,15 @@ BODY = st.fixed_dictionaries(
 )
 
 
-@given(BODY)
+FOLDER = st.fixed_dictionaries(
+    {"name": TEXT, "parent": TEXT}, optional={"mode": NUMBER, "mtime_ns": NUMBER, "name_hex": TEXT, "tenant": TEXT}
+)
+COLLECTION = st.fixed_dictionaries(
+    {"kind": st.just("collection"), "action": st.just("create"), "id": TEXT, "new": FOLDER}, optional={"note": TEXT}
+)
+
+
+@given(BODY | COLLECTION)
 def test_it_is_canonical_json(body: dict[str, Any]) -> None:
     assert bodies.encode(body) == canon.encode(body)
 

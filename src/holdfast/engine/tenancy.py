@@ -12,6 +12,7 @@ from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidValueError, NotFoundError, StoreWideError
 from holdfast.values import moment
 from holdfast.values.change import Body
+from holdfast.values.newcomers import Newcomers
 
 SHARED = frozenset({"relationship-type", "metadata-index"})
 """Kinds of records that belong to the store as a whole."""
@@ -46,10 +47,11 @@ def root_first(handle: Handle, bodies: Sequence[Body], now_us: int) -> Body | No
     return {"kind": "collection", "action": "create", "id": moment.draw_id(now_us), "new": new}
 
 
-def bound(handle: Handle, bodies: list[Body]) -> list[Body]:
+def bound(handle: Handle, bodies: Sequence[Body]) -> Sequence[Body]:
     """The changes, each with its tenant. Raises for one that concerns, or refers to, a record of another tenant."""
     own = handle.tenant
-    if own is None and not handle.index.tenancy.in_use() and not any("tenant" in b.get("new", ()) for b in bodies):
+    plain = isinstance(bodies, Newcomers) or not any("tenant" in b.get("new", ()) for b in bodies)
+    if own is None and plain and not handle.index.tenancy.in_use():
         return bodies
     known: dict[str, str] = {}
     for body in bodies:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -35,8 +35,9 @@ from holdfast.errors import (
 )
 from holdfast.formats import lines
 from holdfast.values import moment
-from holdfast.values.bodies import encode
+from holdfast.values.bodies import encode, encode_all
 from holdfast.values.change import Actor, Body, Entry, Head, Transaction, root_of
+from holdfast.values.newcomers import Newcomers
 
 if TYPE_CHECKING:
     from holdfast.blobs.contract import BlobStat
@@ -86,7 +87,7 @@ class Unit:
         self._place([body])
         return seq
 
-    def change_all(self, bodies: list[Body]) -> int:
+    def change_all(self, bodies: Sequence[Body]) -> int:
         """Apply changes that do not depend on one another's rows: as `change` for each, in less time.
 
         The seq of the first; the others follow.
@@ -94,14 +95,14 @@ class Unit:
         if self.note:
             bodies = [self._noted(body) for body in bodies]
         bodies = self._bound(bodies)
-        encoded = [encode(body) for body in bodies]
+        encoded = encode_all(bodies)
         first = self.next_seq
         self.handle.index.apply_all(first, bodies)
         self._bodies += encoded
         self._place(bodies)
         return first
 
-    def _bound(self, bodies: list[Body]) -> list[Body]:
+    def _bound(self, bodies: Sequence[Body]) -> Sequence[Body]:
         """The changes with the tenant that they belong to; before a tenant's first one its root is made."""
         root = tenancy.root_first(self.handle, bodies, self.now_us) if self.handle.tenant and bodies else None
         if root is not None:
@@ -112,11 +113,13 @@ class Unit:
     def _noted(self, body: Body) -> Body:
         return {**body, "note": self.note} if self.note and "note" not in body else body
 
-    def _place(self, bodies: list[Body]) -> None:
+    def _place(self, bodies: Sequence[Body]) -> None:
         """Rows for published content, now that changes speak of it."""
         if not self._awaiting_rows:
             return
-        spoken = (body.get("new", {}).get("revision", {}).get("digest") for body in bodies)
+        spoken: Iterable[str] = (body.get("new", {}).get("revision", {}).get("digest") for body in bodies)
+        if isinstance(bodies, Newcomers):
+            spoken = bodies.digests
         stats = [self._awaiting_rows.pop(one) for one in spoken if one in self._awaiting_rows]
         chunk_rows.place_all(self.handle.index.physical, stats, self.handle.index.executor.resolved)
 
@@ -150,7 +153,9 @@ class Unit:
             return incoming
         if not asked:
             return incoming
-        places = index.physical.places(asked)
+        spoken = index.physical.spoken(asked)
+        index.executor.unspoken |= asked - spoken
+        places = index.physical.places(spoken)
         return [one for one in incoming if not self._present(places.get(one.digest))]
 
     def _present(self, place: Place | None) -> bool:

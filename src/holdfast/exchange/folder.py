@@ -107,7 +107,7 @@ class _Add:
     def run(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> AddReport:
         own = self._handle.facts()
         with contextlib.closing(Hands(hands.wanted(self._hands))) as helpers, self._seen:
-            walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged, helpers)
+            walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged, helpers, expect=self._seen.expect)
             reader = Reader(self._handle, self._problem, self._under_way, helpers=helpers, may_lock=self._may_lock)
             with uncollected(), contextlib.closing(reader.items(walk.all(sources, self._into))) as items:
                 self._take(items)

@@ -35,6 +35,7 @@ GRAIN_NS = 2_000_000_000
 """Times of files may be as coarse as this (FAT: 2 s; ext4: some milliseconds)."""
 
 _NOTED_AT_ONCE = 4_000
+_WORTH_ASKING = 3
 
 
 @dataclass(slots=True)
@@ -105,6 +106,15 @@ class Seen:
             self._state = None
 
     # -- asking ------------------------------------------------------------------------------------------------------
+
+    def expect(self, folders: Sequence[Folder]) -> None:
+        """Folders beside each other come next: what is noted of them is fetched together."""
+        if self._rows is None or not self._asked or not self._runs or len(folders) < _WORTH_ASKING:
+            return
+        try:
+            self._rows.expect([(folder.place, folder.absolute) for folder in folders])
+        except HoldfastError:
+            self._give_up()
 
     def unchanged(self, folder: Folder, met: Met) -> Unchanged:
         """Which of some entries of a folder, in order of names, need no look."""

@@ -99,14 +99,19 @@ def shown(path: bytes) -> str:
 class Walk:
     """Goes through files and trees."""
 
-    def __init__(self, own: tuple[int, int], tell: Tell, unchanged: Known, helpers: Hands | None = None) -> None:
+    def __init__(
+        self, own: tuple[int, int], tell: Tell, unchanged: Known, helpers: Hands | None = None, *,
+        expect: Callable[[Sequence[Folder]], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         """`own`: device and inode of the store, which is not taken into itself.
 
         `unchanged`: says what needs no look; folders are gone into all the same. `helpers`: may look at folders.
+        `expect`: is told of folders beside each other before `unchanged` is asked about them.
         """
         self._own = own
         self._tell = tell
         self._unchanged = unchanged
+        self.expect = expect
         self._hands = helpers or Hands(0)
         self._folders = 0
         self.ahead = max(1, self._hands.count)
@@ -229,6 +234,7 @@ class _Ahead:
             while len(asked) < len(parts) and len(asked) <= number + self._walk.ahead:
                 asked.append(self._walk.look(parts[len(asked)]))
             answer, asked[number] = asked[number], None
+            self._walk.expect(part)
             yield from zip(part, _answered(answer, part), strict=True)
 
 

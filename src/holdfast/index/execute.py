@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
 from holdfast.errors import ChainBrokenError
-from holdfast.index import composing, metadata, proof, revised, together
+from holdfast.index import columnar, composing, metadata, proof, revised, together
 from holdfast.index.apply import artifacts, reduce
+from holdfast.index.columnar import TOGETHER
 from holdfast.index.database import Database, mapped
 from holdfast.index.rows import (
     Cell,
@@ -32,9 +34,10 @@ from holdfast.index.rows import (
     Update,
 )
 from holdfast.index.tables import SLOTS
-from holdfast.index.together import TOGETHER, Shape
+from holdfast.index.together import Shape
 from holdfast.values import digest, moment
 from holdfast.values.change import Body
+from holdfast.values.newcomers import Newcomers
 
 _CACHED_KEYS = 20_000
 
@@ -71,6 +74,7 @@ class Executor:
         self._terms: dict[str, int] = {"": 0}
         self._contents: dict[str, int] = {}
         self._waiting: dict[Shape, list[Sequence[Any]]] | None = None
+        self._new: dict[str, list[tuple[Any, ...]]] = {}  # whole rows that wait, without their checksums
         self._absent: set[str] = set()
         self.unspoken: set[str] = set()  # digests of contents that are known to have no row
         self.resolved: dict[str, int] = {}  # keys of contents that changes of this transaction spoke of, by digest
@@ -133,48 +137,57 @@ class Executor:
             self._describe(connection, seq, Describe(seq, new["revision"]["metadata"], new=True))
 
     def apply_all(self, changes: Sequence[tuple[int, Body]]) -> None:
-        """Reduce and apply many changes in turn: the same rows in the end as one by one, but new rows go in together.
-
-        A new row waits until so many of its shape are there, or until something reads or changes its table.
-        """
-        self._waiting = {}
-        self.unspoken.clear()
-        try:
-            news = [(seq, new["revision"]) for seq, body in changes if "revision" in (new := body.get("new", ()))]
-            self._contents, self._waiting[together.NEW_CONTENT] = together.contents(self._db, news)
-            self._absent = together.absent_terms(self._db, self._terms, [revision for _, revision in news])
+        """Reduce and apply many changes in turn: the same rows in the end as one by one. New ones go in together."""
+        said = [(seq, new["revision"]) for seq, body in changes if "revision" in (new := body.get("new", ()))]
+        news = [(seq, revision["digest"], revision["size"]) for seq, revision in said]
+        with self._together(news, [revision.get("source", "") for _, revision in said]):
             self._apply_all(changes)
+
+    def create_all(self, first: int, new: Newcomers) -> None:
+        """As `apply_all` of the changes that these columns stand for, from seq `first` on."""
+        news = list(zip(range(first, first + len(new)), new.digests, new.sizes, strict=True))
+        with self._together(news, new.sources):
+            for table, cells in artifacts.creations(first, new, self).items():
+                columnar.write_columns(self._db.raw(), table, cells)
+
+    @contextmanager
+    def _together(self, news: Sequence[tuple[int, str, int]], sources: Iterable[str]) -> Iterator[None]:
+        """New rows wait in the block. What the index has of contents and folders of files is asked for all at once."""
+        self._waiting = {}
+        try:
+            self._contents, self._new["content"] = together.contents(self._db, news, self.unspoken)
+            self._absent = together.absent_terms(self._db, self._terms, sources)
+            yield
             self._write_waiting()
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise mapped(error, self._db.path) from error
         finally:
-            self._waiting, self._contents, self._absent = None, {}, set()
+            self._waiting, self._new, self._contents, self._absent = None, {}, {}, set()
 
     def _apply_all(self, changes: Sequence[tuple[int, Body]]) -> None:
         assert self._waiting is not None
         connection = self._db.raw()
-        created = [(shape, form, self._waiting.setdefault(shape, [])) for shape, form in _CREATED]
+        created = [self._new.setdefault(table, []) for table in ("record", "artifact", "revision")]
         for seq, body in changes:
-            if body["kind"] != "artifact" or body["action"] != "create":
+            if body["kind"] == "artifact" and body["action"] == "create":
+                for rows, cells in zip(created, artifacts.creation(seq, body, self), strict=True):
+                    rows.append(cells)
+                self._beside(connection, seq, body["new"])
+            else:
                 self.apply(seq, reduce(seq, body))
-                continue
-            for (shape, form, rows), cells in zip(created, artifacts.creation(seq, body, self), strict=True):
-                rows.append((*cells, crc32(form % cells)))
-                if len(rows) == TOGETHER:
-                    together.write(connection, shape, rows)
-            self._beside(connection, seq, body["new"])
 
     def _insert(self, connection: sqlite3.Connection, shape: Shape, values: Sequence[Any]) -> None:
         if self._waiting is None:
             connection.execute(composing.insert(*shape, 1), values)
-            return
-        rows = self._waiting.setdefault(shape, [])
-        rows.append(values)
-        if len(rows) == TOGETHER:
-            together.write(connection, shape, rows)
+        else:
+            (rows := self._waiting.setdefault(shape, [])).append(values)
+            if len(rows) == TOGETHER:
+                together.write(connection, shape, rows)
 
     def _write_waiting(self, table: str | None = None) -> None:
         """Write the rows that wait (those of one table): something is about to read or change it."""
+        for name in [*self._new] if table is None else [table]:
+            columnar.write(self._db.raw(), name, self._new.get(name, []))
         for shape, rows in (self._waiting or {}).items():
             if rows and table in (None, shape[0]):
                 together.write(self._db.raw(), shape, rows)
@@ -193,9 +206,11 @@ class Executor:
                 cell if type(cell) in _PLAIN else self._cell(connection, seq, cell)
                 for cell in layout.given(operation.values)
             ]
-            if layout.signed is not None:
-                values.append(proof.checksum(table, *layout.signed((*values, None))))
-            self._insert(connection, (table, layout.columns), values)
+            if self._waiting is not None and layout.columns == proof.COLUMNS.get(table):
+                self._new.setdefault(table, []).append(tuple(values))
+            else:
+                values += [] if layout.signed is None else [proof.checksum(table, *layout.signed((*values, None)))]
+                self._insert(connection, (table, layout.columns), values)
             return
         self._write_waiting(operation.table)
         if operation.table == "metadata_index":
@@ -235,26 +250,13 @@ class Executor:
         return self._declared
 
     def _metadata(self, connection: sqlite3.Connection, artifact: int, number: int | None) -> dict[str, Any]:
-        """Of a revision of an artifact; without a number, of the one that its row says is the newest."""
-        self._write_waiting("artifact")
-        self._write_waiting("revision")
-        which, found = (
-            ("v.number = ?2", (artifact, number)) if number is not None else ("v.key = a.newest", (artifact,))
-        )
-        row = connection.execute(_METADATA + which, found).fetchone()
-        return {} if row is None else metadata.parsed(row[0])
+        self._write_waiting()
+        return _metadata_of(connection, artifact, number)
 
     def _survey(self, connection: sqlite3.Connection, index: int) -> None:
         self._write_waiting()
         self._declared = None
-        field, after = self._indexes()[index], -1
-        while page := connection.execute(_DESCRIBED, (after,)).fetchall():
-            after = page[-1][0]
-            keys = ((artifact, metadata.key_in(metadata.parsed(text), field)) for artifact, text in page)
-            rows = [[index, key, artifact] for artifact, key in keys if key is not None]
-            connection.executemany(composing.insert("metadata_value", _VALUE, 1), rows)
-
-    # What stands for keys in the rows of new artifacts: keys.
+        _survey(connection, index, self._indexes()[index])
 
     def key(self, seq: int, record_id: str) -> int:
         """The key of a record."""
@@ -362,3 +364,20 @@ class Executor:
         if self._waiting is not None:
             self._contents[content_digest] = seq
         return seq
+
+
+def _metadata_of(connection: sqlite3.Connection, artifact: int, number: int | None) -> dict[str, Any]:
+    """Of a revision of an artifact; without a number, of the one that its row says is the newest."""
+    which, found = ("v.number = ?2", (artifact, number)) if number is not None else ("v.key = a.newest", (artifact,))
+    row = connection.execute(_METADATA + which, found).fetchone()
+    return {} if row is None else metadata.parsed(row[0])
+
+
+def _survey(connection: sqlite3.Connection, index: int, field: str) -> None:
+    """What a newly declared index has of every artifact."""
+    after = -1
+    while page := connection.execute(_DESCRIBED, (after,)).fetchall():
+        after = page[-1][0]
+        keys = ((artifact, metadata.key_in(metadata.parsed(text), field)) for artifact, text in page)
+        rows = [[index, key, artifact] for artifact, key in keys if key is not None]
+        connection.executemany(composing.insert("metadata_value", _VALUE, 1), rows)

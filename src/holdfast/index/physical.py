@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
-from zlib import crc32
 
 from holdfast.formats.pack import Spot
-from holdfast.index import proof, revised
+from holdfast.index import columnar, proof, revised
 from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED, PackRows
 from holdfast.index.pending import PendingRows
@@ -54,10 +52,6 @@ _OF_MANY = """json_each(?1) AS n CROSS JOIN content ON substr(content.digest, 1,
     AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
 """Contents by many digests, with one statement: a list of as many zeros, and the raw digests one after the other."""
 
-_BLOB = proof.FORMS["blob"]
-_TOGETHER = 64
-"""Rows that go in with one statement."""
-
 
 class Present(Protocol):
     """A blob that is there: what its row is to say. `spot`: its place in a pack, None if it has a file of its own."""
@@ -87,13 +81,9 @@ Row = tuple[int | None, ...]
 """A row of `blob` but for its checksum."""
 
 
-@functools.cache
-def _insertion(rows: int) -> str:
-    marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
-    return f"""INSERT INTO blob (content, container, offset, start, stored_bytes, frames, condemned_us, crc)
-        VALUES {marks} ON CONFLICT (content) DO UPDATE SET container = excluded.container,
-        offset = excluded.offset, start = excluded.start, stored_bytes = excluded.stored_bytes,
-        frames = excluded.frames, condemned_us = NULL, crc = excluded.crc"""
+_AGAIN = """ ON CONFLICT (content) DO UPDATE SET container = excluded.container, offset = excluded.offset,
+    start = excluded.start, stored_bytes = excluded.stored_bytes, frames = excluded.frames, condemned_us = NULL,
+    crc = excluded.crc"""
 
 
 def _place(row: tuple[Any, ...]) -> Place:
@@ -124,6 +114,13 @@ class PhysicalRows:
         sql = f"SELECT {_COLUMNS} FROM {_OF_MANY} JOIN blob ON blob.content = content.key"
         rows = self._db.rows(sql, (_zeros(raws), b"".join(raws))) if raws else []
         return {place.digest: place for place in map(_place, rows)}
+
+    def spoken(self, digests: Collection[str]) -> set[str]:
+        """Those of some contents that changes have spoken of, with one query."""
+        raws = [digest.raw(one) for one in digests]
+        sql = f"SELECT content.digest FROM {_OF_MANY}"
+        rows = self._db.rows(sql, (_zeros(raws), b"".join(raws))) if raws else []
+        return {digest.text(raw) for (raw,) in rows}
 
     def content_key(self, content_digest: str) -> int | None:
         """Key of the content row of a digest; None if no change ever spoke of it."""
@@ -221,15 +218,11 @@ class PhysicalRows:
             spot = one.spot
             place = (LOOSE, 0, 0) if spot is None else (packs[spot.pack], spot.offset, spot.start)
             rows.append((keys[one.digest], *place, one.stored_bytes, one.frames, None))
-        for start in range(0, len(rows), _TOGETHER):
-            self._write(rows[start : start + _TOGETHER])
+        self._write(rows)
 
     def _write(self, rows: list[Row]) -> None:
-        cells: list[int | None] = []
-        for row in rows:
-            cells += row
-            cells.append(crc32(_BLOB % row))
-        self._db.run(_insertion(len(rows)), cells)
+        with self._db.errors():
+            columnar.write(self._db.raw(), "blob", rows, _AGAIN)
 
     def revive(self, key: int) -> None:
         """A condemned blob is wanted again."""

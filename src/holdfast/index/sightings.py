@@ -22,6 +22,13 @@ _MOST_BYTES = 256 << 20
 _ASKED = 500
 _SELECT = """SELECT p.names, p.looks, p.revisions, p.run FROM seen_folder f JOIN seen_part p ON p.folder = f.id
     WHERE f.place = ? AND f.source = ? AND p.first <= ? AND p.last >= ? ORDER BY p.first"""
+_EXPECTED = 16
+"""Folders whose notes are fetched by one statement, if all that is noted of one is one part."""
+
+_WHOLE = f"""SELECT f.place, f.source, p.first, p.last, p.names, p.looks, p.revisions, p.run
+    FROM seen_folder f JOIN seen_part p ON p.folder = f.id WHERE f.place IN ({", ".join("?" * _EXPECTED)})
+    AND (SELECT count(*) FROM (SELECT 1 FROM seen_part q WHERE q.folder = f.id LIMIT 2)) = 1"""
+_MOST_EXPECTED = 256
 _OVERLAPPING = """SELECT id, names, looks, revisions, run FROM seen_part
     WHERE folder = ? AND first <= ? AND last >= ? ORDER BY first"""
 
@@ -72,6 +79,7 @@ class Sightings:
 
     def __init__(self, state: StateFile) -> None:
         self._state = state
+        self._expected: dict[Place, tuple[bytes, bytes, Part]] = {}
         pages, size = state.query("SELECT * FROM pragma_page_count, pragma_page_size")[0]
         if pages * size > _MOST_BYTES:  # of folders that nobody has added for long, most of it
             self.forget()
@@ -82,7 +90,23 @@ class Sightings:
 
     def of(self, place: Place, first: bytes, last: bytes) -> list[Part]:
         """What is noted of a folder, from one name to another, and perhaps of others around."""
+        whole = self._expected.pop(place, None)
+        if whole is not None:
+            return [whole[2]] if whole[0] <= last and whole[1] >= first else []
         return [Part(*row) for row in self._state.query(_SELECT, (*place, last, first))]
+
+    def expect(self, places: Sequence[Place]) -> None:
+        """Some folders are about to be asked for: their notes come together."""
+        if len(self._expected) > _MOST_EXPECTED:
+            self._expected.clear()
+        sources = dict(places)
+        asked = list(sources)
+        for start in range(0, len(asked), _EXPECTED):
+            some = asked[start : start + _EXPECTED]
+            some += some[-1:] * (_EXPECTED - len(some))  # one text of the statement
+            for place, source, first, last, *cells in self._state.query(_WHOLE, tuple(some)):
+                if sources[place] == source:
+                    self._expected[place, source] = first, last, Part(*cells)
 
     def note(self, run: Run, true_of: Iterable[int], noted: Mapping[Place, Noted]) -> None:
         """Note how files look. The notes of the runs `true_of` are now known to be true up to this run's end as well.
@@ -90,6 +114,7 @@ class Sightings:
         A collection has notes of one folder only: those of another that was added to it before are forgotten.
         """
         true = [one for one in true_of if one != run.id]
+        self._expected.clear()
         with self._state.transaction() as db:
             _note_all(db, noted, run.id, {run.id, *true})
             db.execute("INSERT OR REPLACE INTO seen_run (id, token, next_seq, hash) VALUES (?, ?, ?, ?)",
@@ -99,6 +124,7 @@ class Sightings:
 
     def forget(self, runs: Iterable[int] | None = None) -> None:
         """Forget what some runs have noted, or everything."""
+        self._expected.clear()
         with self._state.transaction() as db:
             if runs is None:
                 for table in ("seen_part", "seen_folder", "seen_run"):

@@ -25,6 +25,7 @@ from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.sight import Sights
 from holdfast.index.select.tenancy import Tenancy
 from holdfast.values.frozen import dataclass
+from holdfast.values.newcomers import Newcomers
 
 # Rooms that a get does not go through are imported when they are used: a command must not wait for them.
 # ruff: noqa: PLC0415
@@ -273,6 +274,9 @@ class SqlIndex(abc.ABC):
 
     def apply_all(self, first: int, bodies: Iterable[Body]) -> None:
         """Turn changes from seq `first` on into rows: the same rows as one by one, in less time."""
+        if isinstance(bodies, Newcomers) and len(bodies) <= _TOGETHER:
+            self.executor.create_all(first, bodies)
+            return
         numbered = enumerate(bodies, first)
         while part := list(itertools.islice(numbered, _TOGETHER)):
             for seq, body in part:

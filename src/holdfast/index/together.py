@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
-from zlib import crc32
 
 from holdfast.index import composing, proof
 from holdfast.index.apply import artifacts
+from holdfast.index.columnar import TOGETHER
 from holdfast.index.database import Database
 from holdfast.values import canon, digest
-
-TOGETHER = 64
-"""Rows of one shape that go in with one statement while many changes are applied: each statement gives up the
-interpreter's lock once, and beside busy reader threads getting it back costs more than the row."""
 
 Shape = tuple[str, tuple[str, ...]]
 """A table, and the columns that are given."""
 
 NEW_CONTENT: Shape = ("content", proof.COLUMNS["content"])
-_CONTENT = proof.FORMS["content"]
 _TERMS = "SELECT t.text FROM json_each(?) AS n CROSS JOIN term t ON t.text = json_extract(n.value, '$[0]')"
 _CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS JOIN content
                ON substr(content.digest, 1, 4) = substr(?2, n.key * 32 + 1, 4)
@@ -41,28 +36,29 @@ def write(connection: sqlite3.Connection, shape: Shape, rows: list[Sequence[Any]
 
 
 def contents(
-    database: Database, news: Sequence[tuple[int, Mapping[str, Any]]]
-) -> tuple[dict[str, int], list[Sequence[Any]]]:
-    """Keys of all contents that revisions (seq, fields) speak of, by digest; and the rows of those that have none."""
-    raws = {revision["digest"]: digest.raw(revision["digest"]) for _, revision in news}
-    if not raws:
-        return {}, []
-    found = database.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws.values())))
+    database: Database, news: Sequence[tuple[int, str, int]], unspoken: set[str]
+) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
+    """Keys of all contents that changes speak of (seq, digest, size), by digest; and the rows of those that have none.
+
+    `unspoken`: digests that are known to have no row; those that get one now are taken out.
+    """
+    raws = {name: digest.raw(name) for _, name, _ in news}
+    asked = [raw for name, raw in raws.items() if name not in unspoken]
+    unspoken.difference_update(raws)
+    found = database.rows(_CONTENTS, (f"[{','.join('0' * len(asked))}]", b"".join(asked))) if asked else []
     keys = {digest.text(raw): key for raw, key in found}
-    rows: list[Sequence[Any]] = []
-    for seq, revision in news:
-        name, size = revision["digest"], revision["size"]
+    rows: list[tuple[Any, ...]] = []
+    for seq, name, size in news:
         if name not in keys:
             keys[name] = seq
-            raw = raws[name]
-            rows.append((seq, raw, size, crc32(_CONTENT % (seq, raw, size))))
+            rows.append((seq, raws[name], size))
     return keys, rows
 
 
-def absent_terms(database: Database, known: Mapping[str, int], news: Sequence[Mapping[str, Any]]) -> set[str]:
+def absent_terms(database: Database, known: Mapping[str, int], sources: Iterable[str]) -> set[str]:
     """Texts that revisions bring and no row has: the folders that files come from, most of them new."""
-    sources = {artifacts.folder_of(source) for new in news if (source := new.get("source"))}
-    asked = [text for text in sources if text not in known and "\0" not in text]
+    folders = {artifacts.folder_of(source) for source in sources if source}
+    asked = [text for text in folders if text not in known and "\0" not in text]
     if not asked:
         return set()
     there = {row[0] for row in database.rows(_TERMS, (canon.dumps([[text] for text in asked]),))}

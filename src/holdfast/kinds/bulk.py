@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -18,6 +18,7 @@ from holdfast.kinds.revising import Description
 from holdfast.values import moment
 from holdfast.values.change import Body
 from holdfast.values.names import Name
+from holdfast.values.newcomers import Newcomers
 from holdfast.values.records import SYMLINK_MEDIA_TYPE, FileFacts
 
 
@@ -89,6 +90,8 @@ _NOTHING = Description()
 TOGETHER = 1_000
 """Items that are looked up with one query and become rows together."""
 
+_MOST_IDS = 1 << 32
+
 Place = tuple[int, str]
 """Key and id of a collection."""
 
@@ -101,6 +104,7 @@ class Bulk:
 
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
+        self._ids = moment.draw_ids(unit.now_us, _MOST_IDS)  # one draw for all
         self._folders: dict[tuple[Name, ...], Place] = {}
         self._run = ambient.current_run(unit.handle)
         self._made: set[int] = set()
@@ -119,14 +123,10 @@ class Bulk:
 
         Collections come first, so that what is there can be looked up for all items at once.
         """
-        ids = moment.draw_ids(self._unit.now_us, len(items))
         self._unit.publish([item.incoming for item in items if item.incoming is not None])
-        placed = [
-            (item, parent, artifact_id)
-            for item, artifact_id in zip(items, ids, strict=True)
-            if (parent := self._placed(item)) is not None
-        ]
+        there = [(item, parent) for item in items if (parent := self._placed(item)) is not None]
         self._make_folders()
+        placed = [(item, parent, one) for (item, parent), one in zip(there, self._ids, strict=False)]
         for start in range(0, len(placed), TOGETHER):
             self._put_together(placed[start : start + TOGETHER])
         self._fresh.clear()  # they are empty no more
@@ -148,7 +148,7 @@ class Bulk:
     def _put_together(self, placed: list[Placed]) -> None:
         # In a collection that was made just now nothing is but what comes from here.
         if all(parent[0] in self._fresh for _, parent, _ in placed) and self._are_all_new(placed):
-            self._make([self._creation(item, parent, artifact_id) for item, parent, artifact_id in placed], placed)
+            self._make(placed)
             return
         index = self._unit.handle.index
         asked = [(parent[0], item.name) for item, parent, _ in placed if parent[0] not in self._fresh]
@@ -160,33 +160,57 @@ class Bulk:
             for item, parent, _ in placed
             if (parent[0], item.name.text, item.name.stray) in self._subfolders
         }
-        bodies: list[Body] = []
         new: dict[tuple[int, Name], Placed] = {}
         for one in placed:
-            item, parent, artifact_id = one
+            item, parent, _ = one
             place = (parent[0], item.name)
             if place in new:  # twice in one batch: the second finds the first
-                self._make(bodies, list(new.values()))
-                bodies, new = [], {}
+                self._make(list(new.values()))
+                new = {}
                 found |= index.artifacts.briefs([place])
             if place in taken:
                 self._refuse(item, parent[0])
             elif place in found:
                 self._revise(item, found[place])
             else:
-                bodies.append(self._creation(item, parent, artifact_id))
                 new[place] = one
-        self._make(bodies, list(new.values()))
+        self._make(list(new.values()))
 
     def _are_all_new(self, placed: list[Placed]) -> bool:
         """Whether no two of some items are at one place, and none where a folder is."""
         places = {(parent[0], item.name.text, item.name.stray) for item, parent, _ in placed}
         return len(places) == len(placed) and places.isdisjoint(self._subfolders)
 
-    def _make(self, bodies: list[Body], placed: list[Placed]) -> None:
+    def _make(self, placed: list[Placed]) -> None:
+        if not placed:
+            return
+        bodies: Sequence[Body] | None = self._plain(placed)
+        if bodies is None:
+            bodies = [self._creation(item, parent, artifact_id) for item, parent, artifact_id in placed]
         first = self._unit.change_all(bodies)
         for seq, (item, _, _) in enumerate(placed, first):
             item.outcome, item.revision = Outcome.ADDED, seq
+
+    def _plain(self, placed: list[Placed]) -> Newcomers | None:
+        """The changes that make some artifacts, as columns; None if anything special is said of one."""
+        if self._run is not None:
+            return None
+        new, last = Newcomers(), _NOTHING
+        for item, parent, artifact_id in placed:
+            said, incoming = item.said or _NOTHING, item.incoming
+            if (said is not last and not said.is_plain()) or item.name.stray or incoming is None:
+                return None
+            last = said
+            new.ids.append(artifact_id)
+            new.collections.append(parent[1])
+            new.names.append(item.name.text)
+            new.digests.append(incoming.digest)
+            new.sizes.append(incoming.size)
+            new.media_types.append(said.media_type or self._media_type(item, incoming, None))
+            new.modes.append(item.file.mode)
+            new.mtimes.append(item.file.mtime_ns)
+            new.sources.append(item.source)
+        return new
 
     def _refuse(self, item: Item, parent: int) -> None:
         try:
@@ -256,7 +280,7 @@ class Bulk:
             if child is not None:
                 return child, self._unit.handle.index.lookups.ids([child])[child]
             collections.refuse_taken(self._unit, parent[0], name)
-        body = collections.creation(self._unit, parent[1], name, collections.file_fields(file))
+        body = collections.creation(next(self._ids), parent[1], name, collections.file_fields(file))
         made = self._unit.next_seq + len(self._folders_to_make)
         self._folders_to_make.append(body)
         self._made.add(made)

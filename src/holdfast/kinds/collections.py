@@ -50,15 +50,15 @@ def root(unit: Unit) -> int:
 
 def make(unit: Unit, parent_id: str | None, name: Name, extra: dict[str, Any]) -> int:
     """A new collection; its key. The caller has seen to it that the name is free."""
-    return unit.change(creation(unit, parent_id, name, extra))
+    return unit.change(creation(moment.draw_id(unit.now_us), parent_id, name, extra))
 
 
-def creation(unit: Unit, parent_id: str | None, name: Name, extra: dict[str, Any]) -> Body:
+def creation(collection_id: str, parent_id: str | None, name: Name, extra: dict[str, Any]) -> Body:
     """The change that makes a collection."""
     new: dict[str, Any] = {**name_fields(name), **extra}
     if parent_id is not None:
         new["parent"] = parent_id
-    return {"kind": "collection", "action": "create", "id": moment.draw_id(unit.now_us), "new": new}
+    return {"kind": "collection", "action": "create", "id": collection_id, "new": new}
 
 
 def ensure_down(unit: Unit, path: tuple[Name, ...]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.blobs.ahead import Helper
 from holdfast.blobs.packs import PACK_UP_TO
 from holdfast.engine import content, cutting
 from holdfast.engine.content import Incoming, Source
@@ -16,6 +17,7 @@ from holdfast.engine.transaction import write
 from holdfast.errors import InvalidValueError
 from holdfast.kinds import addresses, media, revising
 from holdfast.kinds.bulk import Bulk, Item, Outcome, uncollected
+from holdfast.values import digest as digests
 from holdfast.values import names
 from holdfast.values.names import Name
 from holdfast.values.records import FileFacts
@@ -26,6 +28,10 @@ HELD_BYTES = 8 << 20
 """A batch is committed with so many items, bytes in all, or bytes that wait in memory."""
 
 TOGETHER_BYTES = 1 << 20
+"""So much content is hashed by another thread while the next is gathered, then staged together."""
+
+HASHED_HERE = 16
+"""For so few contents no thread is asked."""
 
 Given = tuple[str | bytes, Source] | tuple[str | bytes, Source, Mapping[str, Any]]
 
@@ -57,6 +63,8 @@ class _Many:
         self._batch: list[Item] = []
         self._under_way: set[str] = set()
         self._held: list[tuple[bytes, Incoming]] = []
+        self._hashing: Helper[list[str]] = Helper("hash")
+        self._hashed: list[Incoming] = []  # what is being hashed
         self._held_bytes = self._bytes = self._in_memory = 0
         self._counts = dict.fromkeys(Outcome, 0)
         self._total = 0
@@ -69,6 +77,7 @@ class _Many:
                 self._take(self._item(given))
             self._commit()
         finally:
+            self._hashing.close()
             content.discard(self._handle, [i.incoming for i in self._batch if i.incoming is not None])
         counts = self._counts
         return ManyResult(counts[Outcome.ADDED], counts[Outcome.REVISED], counts[Outcome.UNCHANGED], self._total)
@@ -84,7 +93,8 @@ class _Many:
         if isinstance(source, str):
             source = content.utf8(source)
         if isinstance(source, (bytes, bytearray, memoryview)) and len(source) < content.IN_MEMORY_BYTES:
-            incoming = content.held(bytes(source))
+            data = bytes(source)
+            incoming = Incoming("", len(data), data[: content.HEAD_BYTES], data=data)
         else:
             grown = Grown(self._handle, functools.partial(addresses.newest_digest, self._handle, given[0]))
             incoming = content.stage(self._handle, source, durable=False, cutter=grown)
@@ -116,13 +126,26 @@ class _Many:
             self._commit()
 
     def _stage(self) -> None:
+        """What was gathered is being hashed when this returns; what was being hashed before is staged."""
+        self._finish()
         held, self._held, self._held_bytes = self._held, [], 0
-        if held:
-            held.sort(key=lambda one: one[0])  # files of one kind come to lie together
-            content.stage_all(self._handle, [incoming for _, incoming in held], self._under_way)
+        held.sort(key=lambda one: one[0])  # files of one kind come to lie together
+        self._hashed = hashed = [incoming for _, incoming in held]
+        if len(hashed) > HASHED_HERE:
+            self._hashing.begin(lambda: _digests(hashed))
+
+    def _finish(self) -> None:
+        hashed, self._hashed = self._hashed, []
+        if not hashed:
+            return
+        found = self._hashing.take() if self._hashing.busy else _digests(hashed)
+        for incoming, digest in zip(hashed, found, strict=True):
+            incoming.digest = digest
+        content.stage_all(self._handle, hashed, self._under_way)
 
     def _commit(self) -> None:
         self._stage()
+        self._finish()
         batch = self._batch
         if not batch:
             return
@@ -142,3 +165,7 @@ class _Many:
         self._batch, self._bytes, self._in_memory = [], 0, 0
         self._under_way.clear()
         content.discard(self._handle, incoming)
+
+
+def _digests(contents: list[Incoming]) -> list[str]:
+    return [digests.of(one.data or b"") for one in contents]

@@ -11,7 +11,7 @@ from holdfast.errors import ContentPurgedError, ExpectationError, InvalidValueEr
 from holdfast.index.select.sight import Folder
 from holdfast.kinds import addresses, ambient, checks, collections, labels, media
 from holdfast.kinds.addresses import ArtifactRef
-from holdfast.values import canon, digest, moment, names
+from holdfast.values import canon, digest, moment, names, newcomers
 from holdfast.values.change import Body
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from holdfast.engine.content import Incoming
     from holdfast.engine.transaction import Unit
 
-DEFAULT_TYPE = "file"
-DEFAULT_STATUS = "active"
+DEFAULT_TYPE, DEFAULT_STATUS = newcomers.TYPE, newcomers.STATUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,11 @@ class Description:
     source: str = ""
     file: FileFacts | None = None
     run: str | None = None
+
+    def is_plain(self) -> bool:
+        """Whether it says no more than media type, file and source."""
+        special = (self.metadata, self.type, self.status, self.tags, self.owner, self.message, self.run)
+        return not any(special)
 
     def checked(self) -> Description:
         """Refuse what cannot be kept, before anything is staged."""

@@ -10,6 +10,7 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import Unit
 from holdfast.kinds import collections
 from holdfast.kinds.collections import Collections
+from holdfast.values import moment
 from holdfast.values.names import Name
 from holdfast.values.records import SYMLINK_MEDIA_TYPE, RevisionState
 
@@ -150,7 +151,7 @@ class Shelf:
             if standing is not None:  # a file where a folder comes to stand
                 unit.change({"kind": "artifact", "action": "delete", "id": standing.id, **mark})
                 self._known[place] = None
-        body = collections.creation(unit, parent[1], name, {})
+        body = collections.creation(moment.draw_id(unit.now_us), parent[1], name, {})
         key = unit.change({**body, **mark})
         self._folders[(*above, name)] = (key, body["id"])
         self._fresh.add(key)

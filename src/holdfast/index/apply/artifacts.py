@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from holdfast.index.tables import (
 )
 from holdfast.values import moment
 from holdfast.values.change import Body
+from holdfast.values.newcomers import STATUS, TYPE, Newcomers
 
 _KIND = KIND_CODES["artifact"]
 _OWN = 5
@@ -84,6 +85,40 @@ def creation(seq: int, body: Body, names: Names) -> tuple[tuple[Any, ...], tuple
         known.get(status) or term(seq, status, SLOT_STATUS), seq, 1,
     )  # fmt: skip
     return record_row, artifact_row, _revision(seq, seq, 1, body, names)
+
+
+def creations(first: int, new: Newcomers, names: Names) -> dict[str, list[list[Any]]]:
+    """As `creation` of each of these changes, from seq `first` on: the same cells, as columns, by table."""
+    keys = list(range(first, first + len(new)))
+    zeros, ones, nones = [0] * len(keys), [1] * len(keys), [None] * len(keys)
+    kinds, statuses = (
+        _terms(keys, [TYPE] * len(keys), SLOT_TYPE, names),
+        _terms(keys, [STATUS] * len(keys), SLOT_STATUS, names),
+    )
+    media_types = _terms(keys, new.media_types, SLOT_MEDIA, names)
+    folders = [folder_of(source) for source in new.sources]
+    own = [source[len(folder) :] or None for source, folder in zip(new.sources, folders, strict=True)]
+    places = [
+        key if source else None
+        for key, source in zip(_terms(keys, folders, SLOT_SOURCE, names), new.sources, strict=True)
+    ]
+    collections = [names.key(seq, one) for seq, one in zip(keys, new.collections, strict=True)]
+    contents = [names.content(*one) for one in zip(keys, new.digests, new.sizes, strict=True)]
+    ids = [moment.id_bytes(one) for one in new.ids]
+    return {
+        "record": [keys, ids, [_KIND] * len(keys), zeros, zeros, keys, zeros, zeros],
+        "artifact": [keys, collections, new.names, [b""] * len(keys), kinds, statuses, keys, ones],
+        "revision": [
+            keys, keys, ones, contents, media_types, nones, nones, places, own, new.modes, new.mtimes, nones,
+            [STATE_KEPT] * len(keys),
+        ],
+    }  # fmt: skip
+
+
+def _terms(seqs: Sequence[int], texts: Sequence[str], slot: int, names: Names) -> list[Any]:
+    """Keys of interned texts, each as the first change that says it has it."""
+    known = names.terms
+    return [known.get(text) or names.term(seq, text, slot) for seq, text in zip(seqs, texts, strict=True)]
 
 
 def _create(seq: int, body: Body) -> Iterator[Operation]:
