@@ -18,7 +18,7 @@ from holdfast.index import migrating as runner
 from holdfast.index import tables
 from holdfast.index.audit import Audit
 from holdfast.index.database import Database
-from holdfast.index.execute import DECLARED
+from holdfast.index.metadata import DECLARED
 from holdfast.index.migrations.manifest import MANIFEST
 from holdfast.index.outbox import OutboxRows
 from holdfast.index.postgres import carrying, following, migrating, schema, sortable
