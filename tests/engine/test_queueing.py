@@ -139,11 +139,29 @@ def test_the_memory_goes_with_the_last_who_uses_it(lock: Path) -> None:
     assert os.listdir(queueing.FOLDER) == []
 
 
+def test_what_the_dead_have_left_goes_when_memory_is_made_for_another_lock(lock: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", _DIES, str(lock), queueing.FOLDER], check=False, timeout=60)
+    (left,) = os.listdir(queueing.FOLDER)
+    (tmp_path / "another").write_bytes(b"")
+    (tmp_path / "third").write_bytes(b"")
+    another = queueing.opened(str(tmp_path / "another"))
+    assert another is not None
+    there = os.listdir(queueing.FOLDER)
+    assert len(there) == 1
+    assert left not in there
+    third = queueing.opened(str(tmp_path / "third"))
+    assert third is not None
+    assert len(os.listdir(queueing.FOLDER)) == 2
+    another.close()
+    third.close()
+    assert os.listdir(queueing.FOLDER) == []
+
+
 def test_memory_that_others_can_read_is_not_used(lock: Path) -> None:
     found = queueing.opened(str(lock))
     assert found is not None
     (name,) = os.listdir(queueing.FOLDER)
-    found.abandon()
+    found.abandon()  # without giving its seat back
     os.chmod(os.path.join(queueing.FOLDER, name), 0o644)
     assert queueing.opened(str(lock)) is None
 

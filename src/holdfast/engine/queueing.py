@@ -137,7 +137,7 @@ class Queue:
                 if memory[seat.number] != TAKEN:
                     seat.wipe(memory)
                     memory[seat.number] = FREE
-            if not any(memory[n] != FREE and _is_there(memory, n) for n in range(SEATS)):
+            if not _is_used(memory):
                 os.unlink(self._path)
         self.abandon()
 
@@ -247,7 +247,8 @@ class Beside:
 def opened(lock_path: str) -> Queue | None:
     """The queue beside a lock; None where there can be none: no such memory here, or what has the name is not ours.
 
-    The file is the user's alone: whoever else can write the store waits for the lock as ever.
+    The file is the user's alone: whoever else can write the store waits for the lock as ever. Whoever makes one removes
+    those that the dead have left.
     """
     try:
         facts = os.stat(lock_path)
@@ -255,13 +256,44 @@ def opened(lock_path: str) -> Queue | None:
         for _ in range(3):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
+                is_new = os.fstat(fd).st_size == 0
                 if _is_usable(fd, path):
-                    return Queue(path, os.dup(fd))
+                    queue = Queue(path, os.dup(fd))
+                    break
             finally:
                 os.close(fd)
+        else:
+            return None
     except (OSError, ValueError):
-        pass
-    return None
+        return None
+    if (seat := queue.seat()) is not None:
+        queue.leave(seat)  # whoever has one is known to use it
+    if is_new:
+        _sweep(path)
+    return queue
+
+
+def _sweep(own: str) -> None:
+    """Remove the memory of other locks that nobody who is there uses."""
+    prefix = os.path.basename(own).rpartition("-")[0].rpartition("-")[0] + "-"
+    with contextlib.suppress(OSError):
+        for name in os.listdir(FOLDER):
+            path = os.path.join(FOLDER, name)
+            if name.startswith(prefix) and path != own:
+                with contextlib.suppress(OSError, ValueError):
+                    _remove_unused(path)
+
+
+def _remove_unused(path: str) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_size == _BYTES:  # else somebody is making it
+            with mmap.mmap(fd, _BYTES) as memory:
+                if not _is_used(memory):
+                    os.unlink(path)
+    finally:
+        os.close(fd)
 
 
 def _is_usable(fd: int, path: str) -> bool:
@@ -305,6 +337,10 @@ def _address(padded: bytes) -> bytes:
 
 def _one_in(memory: mmap.mmap, state: int) -> int | None:
     return next((number for number in range(SEATS) if memory[number] == state), None)
+
+
+def _is_used(memory: mmap.mmap) -> bool:
+    return any(memory[number] != FREE and _is_there(memory, number) for number in range(SEATS))
 
 
 def _is_there(memory: mmap.mmap, number: int) -> bool:
