@@ -224,13 +224,13 @@ def write(self, *args, **more):
         os.kill(os.getpid(), 9)
     return real(self, *args, **more)
 Disk.write = write
-from holdfast.exchange.git import exporting, importing
+from holdfast.exchange.git import exporting, feed as feeding, importing
 importing.BATCH_COMMITS, exporting.SETTLE_COMMITS, exporting.WINDOW = 5, 5, 3
 with holdfast.open(sys.argv[1], create=True) as store:
     if sys.argv[4] == "in":
         store.import_git(sys.argv[2], into="p")
     else:
-        feed = exporting.feed.Feed.kept
+        feed = feeding.Feed.kept
         def kept(self, *args):
             global left
             left -= 1
@@ -238,7 +238,7 @@ with holdfast.open(sys.argv[1], create=True) as store:
                 self._running.flush()
                 os.kill(os.getpid(), 9)
             return feed(self, *args)
-        exporting.feed.Feed.kept = kept
+        feeding.Feed.kept = kept
         store.export_git(sys.argv[2], ref="p")
 """
 
