@@ -24,12 +24,13 @@ STORE = {"holdfast.engine", "holdfast.kinds", "holdfast.store", "sqlite3", "zsta
 
 RUN = """
 import sys
+before = set(sys.modules)  # what an installation, such as an editable one, imports for every program
 from holdfast.cli.main import main
 try:
     main()
 except SystemExit as end:
     assert not end.code, end.code
-print(" ".join(sys.modules), file=sys.stderr)
+print(" ".join(set(sys.modules) - before), file=sys.stderr)
 """
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from holdfast.care.fsck import index as fsck_index
-from holdfast.engine import derive, private
+from holdfast.engine import private, trust
 from holdfast.formats import paths
 from holdfast.index import sqlite
 from holdfast.testing.index_watch import ROLLBACK, WAL, IndexSeen
@@ -257,7 +257,7 @@ def at_home(state: State, folder: str) -> Iterator[None]:
         found = real(asked)
         return identity if found == built else found
 
-    places = (sqlite, derive, private, fsck_index)
+    places = (sqlite, trust, private, fsck_index)
     for place in places:
         place.file_identity = claimed  # type: ignore[attr-defined]
     try:
