@@ -20,6 +20,7 @@ from holdfast.search.lexemes import LONGEST_BYTES, TEXT, vectors
 psycopg = pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
 
 from holdfast.index.postgres.index import PostgresIndex  # noqa: E402
+from holdfast.search import server as server_module  # noqa: E402
 from holdfast.search.server import ServerSearch  # noqa: E402
 
 WORDS = ["alpha", "beta", "Straße", "naïve", "don't", "foo_bar", "日本語", "x1", "a", "alphabet", "İstanbul", "ﬁn"]
@@ -40,7 +41,7 @@ QUERIES = [
     '"w15998 w15999 w16000 w16001 w16002"', '"w31990 w31992"', '"w39998 w39999"', "w3999*", "z" * 5_000, "zz*",
     "z" * 4_999, '"z" tail', '"alpha beta md gamma"', '"md k"', 'name:"notes al"*', "name:(alpha OR beta)", "quoted x",
     "slash", '"back slash"', "日本", '"本 語"', "ελληνικα", "РУССКИЙ", "été", "\U0001d4b3", "12", "1.5",
-    '"1 5"', "true", "y*",
+    '"1 5"', "true", "y*", "w1 w39998", "w1 NOT w39998", "w39998 OR alpha", "(w1 OR beta) -(w39999 OR delta)",
     '"' + " ".join(["a"] * 120) + ' end"', '"' + " ".join(f"w{n}" for n in range(15_900, 16_150)) + '"',
 ]  # fmt: skip
 
@@ -218,3 +219,24 @@ def test_the_page_lists_the_differences_that_are_shown_here_and_no_others() -> N
     said = [" ".join(one.split()) for one in listed]
     assert len(said) == len(SHOWN)
     assert [words for words in SHOWN if not any(words in one for one in said)] == []
+
+
+def test_the_newest_are_ranked_and_older_ones_follow_in_order_of_age(
+    server: ServerSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.reset()
+    long = " ".join(["word", *(f"w{n}" for n in range(20_000))])
+    texts = ["word", "word word", long, "word", "word word word", "word"]
+    documents = [Document(n, 1, "", None, text) for n, text in enumerate(texts, 1)]
+    server.feed(documents, expected=START, upto=(6, b"6"))
+    every = {hit.key for hit in server.query("word", limit=10)}
+    monkeypatch.setattr(server_module, "RANKED", 4)
+    hits = server.query("word", limit=10)
+    assert {hit.key for hit in hits} == every == {1, 2, 3, 4, 5, 6}
+    assert {hit.key for hit in hits[:4]} == {3, 4, 5, 6}
+    assert [hit.key for hit in hits[4:]] == [2, 1]
+    assert [hit.score > 0 for hit in hits] == [True] * 4 + [False] * 2
+    pages = [server.query("word", limit=2, offset=at) for at in (0, 2, 4)]
+    assert [hit.key for page in pages for hit in page] == [hit.key for hit in hits]
+    server.reset()
+    assert server.query("word", limit=10) == []

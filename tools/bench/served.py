@@ -107,7 +107,7 @@ def raw_puts(url: str, worker: int) -> list[float]:
     times = []
     with psycopg.connect(url) as link:
         for number in range(children.PUTS):
-            row = (worker << 40 | time.time_ns() >> 10, rnd.randbytes(32), rnd.randbytes(150), f"a/{number}")
+            row = (worker << 56 | time.time_ns() >> 10, rnd.randbytes(32), rnd.randbytes(150), f"a/{number}")
             began = time.perf_counter()
             with link.pipeline():
                 link.execute("SELECT version FROM raw.head FOR UPDATE")

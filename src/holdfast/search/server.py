@@ -34,7 +34,7 @@ best AS (SELECT doc, key, score FROM found ORDER BY score DESC, key LIMIT %s OFF
 SELECT b.key, d.revision, b.score FROM best b JOIN search_doc d ON d.id = b.doc ORDER BY b.score DESC, b.key"""
 _OLDER = f"""SELECT d.key, d.revision, 0.0::float8 FROM search_doc d WHERE d.id < %s AND d.id IN ({_FOUND})
 ORDER BY d.id DESC LIMIT %s OFFSET %s"""
-_OLDEST_RANKED = f"""SELECT doc FROM ({_FOUND}) f ORDER BY doc DESC LIMIT 1 OFFSET {RANKED - 1}"""
+_OLDEST_RANKED = f"SELECT doc FROM ({_FOUND}) f ORDER BY doc DESC LIMIT 1 OFFSET %s"
 _META = "SELECT seq, chain, next_id FROM search_meta"
 _LACKING = f"SELECT count(*) FROM search_doc WHERE left_out IS NOT NULL AND left_out <> '{LeftOut.NOT_TEXT.value}'"
 _SETTLE = "SELECT gin_clean_pending_list('search_words_whole'), gin_clean_pending_list('search_words_parts')"
@@ -157,9 +157,10 @@ class ServerSearch:
         def best(floor: int) -> tuple[str, Sequence[Any]]:
             return ranked, [wanted, whole, floor, wanted, *given, floor, limit, offset]
 
-        oldest = _OLDEST_RANKED.format(parts=parts), [whole, *given]
+        oldest = _OLDEST_RANKED.format(parts=parts), [whole, *given, RANKED - 1]
         first = best(0) if self._few else oldest
-        (meta,), ((lacking,),), rows = self._server.several([(_META, ()), (_LACKING, ()), first])
+        there, ((lacking,),), rows = self._server.several([(_META, ()), (_LACKING, ()), first])
+        meta = there[0] if there else (*START, 0)
         if meta[2] > RANKED:
             if self._few:
                 self._few = False

@@ -124,7 +124,7 @@ TABLE = (
         "connections", "count", 16,
         "how many connections to [PostgreSQL](postgresql.md#connections) an open store has at most for its index; as "
         "many for full text, and for the outbox",
-        environment="HOLDFAST_CONNECTIONS", low=1, high=10_000,
+        environment="HOLDFAST_CONNECTIONS", low=2, high=10_000,
     ),
 )  # fmt: skip
 
