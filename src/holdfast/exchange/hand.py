@@ -165,7 +165,9 @@ def serve(asked: BinaryIO, answers: BinaryIO) -> None:
     while len(head := asked.read(LENGTH.size)) == LENGTH.size:
         work, given = marshal.loads(asked.read(LENGTH.unpack(head)[0]))  # noqa: S302 - it comes from our own parent
         if work == "take in" and not yields:
-            yields = os.nice(_YIELDS) > 0
+            yields = True
+            if hasattr(os, "nice"):
+                os.nice(_YIELDS)
         answer = marshal.dumps(_WORK[work](*given))
         answers.write(LENGTH.pack(len(answer)))
         answers.write(answer)
