@@ -12,7 +12,7 @@ from holdfast.errors import InvalidValueError, StorageIOError
 _LONGEST = 64 * 1024
 
 
-class UrlType(click.ParamType):
+class UrlType(click.ParamType):  # type: ignore[type-arg]
     """A URL, or `@FILE` for the one that stands in a file: everybody on the machine can read a command line (`ps`)."""
 
     name = "url"
