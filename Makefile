@@ -10,7 +10,7 @@ SOURCES := src tests tools
 # The tests start our command a thousand times: where Python may not keep compiled code it compiles it each time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test lint pytest test-both soak bench docs clean
+.PHONY: help demo test lint pytest contracts test-both soak bench docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -31,6 +31,9 @@ lint: $(READY)
 # Three at once on two cores: some wait for a disk or a lock.
 pytest: $(READY)
 	HOLDFAST_TESTS_NEED=postgresql $(BIN)/python -m pytest -n 3 --dist worksteal
+
+contracts: $(READY)  ## What calls promise and what is always so, checked in all that the main rooms' tests do
+	HOLDFAST_CONTRACTS=on $(BIN)/python -m pytest tests/kinds tests/tenants tests/engine tests/index tests/conformance -n 3 --dist worksteal
 
 test-both: $(READY)  ## The suites of kinds, care and exchange with every index in PostgreSQL (half an hour)
 	HOLDFAST_TESTS_NEED=postgresql $(BIN)/python -m pytest -m "(postgres or postgres_full) and not soak" -n 2 --dist worksteal

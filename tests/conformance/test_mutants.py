@@ -31,6 +31,7 @@ from holdfast.testing.conformance.marks import EVERYTHING, demand, sentences_of
 
 from . import dict_keeper as dict_keeper  # noqa: PLC0414 - it registers mutants
 from . import mutants
+from . import strange_mutants as strange_mutants  # noqa: PLC0414 - as above
 from .mutants import MUTANTS, Mutant
 
 CONTRACTS = {

@@ -155,7 +155,7 @@ class Relationships:
 
     def lineage(
         self, record: Linkable, *, direction: Literal["up", "down", "both"] = "up", depth: int | None = None,
-        types: Iterable[str] | None = None, limit: int = LINEAGE_LIMIT,
+        types: str | Iterable[str] | None = None, limit: int = LINEAGE_LIMIT,
     ) -> Lineage:  # fmt: skip
         """Where a record comes from (`up`), what came of it (`down`), or both, along relationships and runs.
 

@@ -256,6 +256,15 @@ class BlobStoreTests(_Batches):
         assert self.put(store, b"gone") == digest
         assert store.read(digest) == b"gone"
 
+    def test_b6_what_is_deleted_takes_no_neighbour_along(self, store: BlobStore) -> None:
+        """B-6: two contents whose digests begin with the same four figures, and one that begins like another."""
+        gone, near, longer = b"157", b"251", b"157 and more"
+        digests = [self.put(store, content) for content in (gone, near, longer)]
+        assert digests[0][:11] == digests[1][:11]
+        assert store.delete(digests[0]) is True
+        assert store.stat(digests[0]) is None
+        assert [store.read(digest) for digest in digests[1:]] == [near, longer]
+
     def test_b7_discarding_forgets_staged_bytes_only(self, store: BlobStore) -> None:
         """B-7."""
         kept = store.stage(b"same")

@@ -6,6 +6,7 @@ Subclass StoreConformance under a name that begins with `Test`, and give `open_s
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -98,6 +99,25 @@ class StoreConformance(Answers):
                 b"%d" % number for number in range(1, 6)
             ]
             assert store.get("a").tags == ("t5",)
+
+    @shows("S-3")
+    def test_what_was_read_is_read_anew_when_it_has_changed(self, place: Path) -> None:
+        """By this thread and by another, by content, name and metadata; what is gone is gone."""
+        with self.open_store(place) as store:
+            for number in range(3):
+                work = functools.partial(store.put, "a", b"%d" % number, metadata={"n": number})
+                at_once(work) if number % 2 else work()
+                found = store.get("a")
+                assert (found.revision.number, found.metadata, store.read("a")) == (
+                    number + 1, {"n": number}, b"%d" % number,
+                )  # fmt: skip
+            store.artifacts.rename("a", "b")
+            with pytest.raises(NotFoundError):
+                store.get("a")
+            assert store.get("b").metadata == {"n": 2}
+            store.artifacts.delete("b")
+            with pytest.raises(NotFoundError):
+                store.get("b")
 
     @shows("S-4", needs=Capability.DURABLE)
     def test_after_reopening_everything_is_as_it_was(self, place: Path) -> None:
