@@ -293,9 +293,7 @@ def test_the_server_works_out_the_same_checksum_as_python_i10(index: PostgresInd
 
 
 def test_the_server_makes_the_same_keys_of_declared_indexes(index: PostgresIndex) -> None:
-    link = index.server.raw()._connection
-
-    found = [link.execute("SELECT sortable(%s)", (key,)).fetchone() for key in KEYS]
+    found = [index.server.one("SELECT sortable(?)", (key,)) for key in KEYS]
 
     assert found == [(sortable.encoded(key),) for key in KEYS]
 
@@ -390,7 +388,7 @@ def test_threads_write_and_read_at_once_and_leave_no_connection_behind_i14(store
     store.put("last", "1")
 
     assert len(list(store.find())) == 21
-    assert len(server._every) <= 5
+    assert len(server._pool._lent) + len(server._pool._free) <= 5
 
 
 def test_who_follows_is_woken_by_a_commit_also_one_that_came_before_it_asked_i15(store: Store) -> None:

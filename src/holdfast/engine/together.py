@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from holdfast.engine import recover
+from holdfast.engine.commit import commit_rows, leave, roll_back
 from holdfast.engine.content import Incoming
 from holdfast.engine.handle import Handle
-from holdfast.engine.transaction import Unit, begun, commit_rows, current, leave, opened, roll_back
+from holdfast.engine.transaction import Unit, begun, current, opened
 from holdfast.errors import ChainForkedError, ConflictError
 from holdfast.formats import lines
 from holdfast.values import canon, moment

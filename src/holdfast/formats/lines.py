@@ -17,6 +17,7 @@ from holdfast.values import canon, moment
 from holdfast.values.change import LINE_VERSION, Actor, Entry, Head, Redacted, Transaction
 from holdfast.values.frozen import dataclass
 
+_HASH_BYTES = 32
 _ENTRY_START = b'{"entry":'
 _LINE_STARTS = (_ENTRY_START, b'{"action":"', b'{"left":{"action":"')
 _FOLLOWS = re.compile(rb'"first":([0-9]{1,18}),"prev":"([0-9a-f]*)')
@@ -152,7 +153,7 @@ def _redacted(entry: Entry, salts: tuple[bytes, ...], lines: tuple[bytes, ...]) 
             fields = canon.decode(lines[position])
             bodies[position] = canon.encode(fields["left"])
             digests[position] = bytes.fromhex(fields["redacted"])
-            if len(digests[position]) != 32:
+            if len(digests[position]) != _HASH_BYTES:
                 raise ValueError("its digest is none")
     return Transaction(entry, b"", tuple(bodies), Redacted(digests, salts))
 
@@ -169,23 +170,31 @@ def encode_last(transaction: Transaction) -> bytes:
 
 def _entry(value: dict[str, Any]) -> tuple[Entry, bytes, bytes, tuple[bytes, ...] | None]:
     fields = value["entry"]
+    first, count, tx = fields["first"], fields["count"], fields["tx"]
+    root, prev = bytes.fromhex(fields["root"]), bytes.fromhex(fields["prev"])
+    # Nothing here is proven yet, and what is made of it is promised to be sound (kinds/invariants.py).
+    if not (type(first) is int and type(count) is int and min(first, count) >= 1 and moment.is_id(tx)):
+        raise ValueError("fields of the wrong type")
+    if not len(root) == len(prev) == _HASH_BYTES:
+        raise ValueError("a hash of the wrong length")
     entry = Entry(
-        tx=fields["tx"],
-        first=fields["first"],
-        count=fields["count"],
+        tx=tx,
+        first=first,
+        count=count,
         time_us=moment.from_text(fields["time"]),
         actor=Actor(fields["actor"]["name"], fields["actor"]["kind"]),
-        root=bytes.fromhex(fields["root"]),
-        prev=bytes.fromhex(fields["prev"]),
+        root=root,
+        prev=prev,
         version=fields["v"],
         store=fields.get("store", ""),
     )
-    if not (type(entry.first) is int and type(entry.count) is int and entry.count >= 1 and moment.is_id(entry.tx)):
-        raise ValueError("fields of the wrong type")
     claimed = bytes.fromhex(value["hash"])
     if "salts" in value:
         return entry, claimed, b"", tuple(bytes.fromhex(salt) for salt in value["salts"])
-    return entry, claimed, bytes.fromhex(value["salt"]), None
+    salt = bytes.fromhex(value["salt"])
+    if not salt:
+        raise ValueError("no salt")
+    return entry, claimed, salt, None
 
 
 @dataclass(frozen=True, slots=True)
