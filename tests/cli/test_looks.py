@@ -72,7 +72,17 @@ def test_an_integer_of_any_size_comes_out_in_json_exactly() -> None:
 def test_a_record_in_json_has_iso_times_and_the_true_bytes_of_a_name_that_is_not_utf8() -> None:
     now = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
     record = Collection(
-        "c", "a\\xff", b"a\xff", "a\\xff", b"a\xff", "above", {"k": [1.5, None]}, ("t",), now, now, file=FileFacts(0o755)
+        "c",
+        "a\\xff",
+        b"a\xff",
+        "a\\xff",
+        b"a\xff",
+        "above",
+        {"k": [1.5, None]},
+        ("t",),
+        now,
+        now,
+        file=FileFacts(0o755),
     )
     fields = plain.plain(record)
     assert fields["kind"] == "collection"

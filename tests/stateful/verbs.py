@@ -32,7 +32,15 @@ def public() -> Iterator[tuple[str, Any, str, Callable[..., Any]]]:
     for noun, classes in NOUNS.items():
         for owner in classes:
             for name, function in vars(owner).items():
-                if inspect.isfunction(function) and (not name.startswith("_") or name == "__call__"):
+                if not inspect.isfunction(function) or _is_anothers(owner, name, function):
+                    continue
+                if not name.startswith("_") or name == "__call__":
                     yield f"{noun}.{name}" if name != "__call__" else noun, owner, name, function
     for name in FUNCTIONS:
         yield f"holdfast.{name}", holdfast, name, getattr(holdfast, name)
+
+
+def _is_anothers(owner: type, name: str, function: Callable[..., Any]) -> bool:
+    """Whether a method came down from a base: where invariants are checked, the class has those as its own too."""
+    above = any(name in vars(base) for base in owner.__mro__[1:-1])
+    return above and not function.__qualname__.startswith(f"{owner.__name__}.")
