@@ -650,6 +650,19 @@ def test_a_deleted_artifact_is_purged_whole_and_its_bytes_are_freed_by_gc_unless
     assert len(list(Path(store.path, "blobs").rglob("*.zst"))) == 1
 
 
+def test_a_transaction_id_that_is_repeated_gives_the_first_result_though_it_is_deleted(
+    store: Store,
+) -> None:
+    tx = "01890000-0000-7000-8000-00000000aaaa"
+    first = store.put("a", "once", tx=tx)
+    store.artifacts.delete("a")
+
+    again = store.put("a", "once", tx=tx)  # E-1: checked in the tests, and it must not call this a broken promise
+
+    assert again.artifact.id == first.artifact.id
+    assert list(store.artifacts.find()) == []
+
+
 @pytest.mark.parametrize("collected", [True, False])
 def test_content_that_was_given_up_can_be_put_again_and_is_no_no_op(
     store: Store, collected: bool, tmp_path: Path
