@@ -42,9 +42,12 @@ if sys.dont_write_bytecode:  # commands are many and short: what they compile is
     os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(tempfile.gettempdir(), f"holdfast-tests-compiled-{os.getuid()}")
     os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 
-if os.environ.get(promises.SWITCH) is None and importlib.util.find_spec("icontract") is not None:
-    # What calls promise and what is always so is checked in the tests; not in commands that are started, each of which
-    # would import the library. HOLDFAST_CONTRACTS=on checks there too (`make contracts`), `off` nowhere.
+_checked = os.environ.get(promises.SWITCH) is None and os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+if _checked and importlib.util.find_spec("icontract") is not None:
+    # What calls promise and what is always so is checked in the tests. The labs, which make states by the thousand,
+    # take a quarter longer so: of several workers it is done in the first one (every test passes with and without),
+    # and not in commands that are started, each of which would import the library.
+    # HOLDFAST_CONTRACTS=on checks in all of them (`make contracts`), `off` in none.
     promises.enforce(Store)
 
 Opener = Callable[..., Store]
