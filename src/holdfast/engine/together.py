@@ -97,13 +97,8 @@ def together(handle: Handle, *, what: str) -> Iterator[Series]:
         handle.writable()
         series = Series(handle, recover.level(handle))
         handle.index.begin()
-        try:
+        with _all_or_none(handle, series):
             yield series
-            series.commit()
-        except BaseException:
-            roll_back(handle)
-            handle.index.lookups.forget()  # it may remember transactions that never were
-            raise
     finally:
         handle.writer.release()
 
@@ -112,12 +107,18 @@ def together(handle: Handle, *, what: str) -> Iterator[Series]:
 def at_once(handle: Handle) -> Iterator[Series]:
     """As `together`, for who has the writer lock already and is quick: what was seen before goes on to hold."""
     series = Series(handle, begun(handle))
-    try:
+    with _all_or_none(handle, series):
         yield series
+    if series.head.next_seq > series.first:
+        leave(handle, series.head)
+
+
+@contextmanager
+def _all_or_none(handle: Handle, series: Series) -> Iterator[None]:
+    try:
+        yield
         series.commit()
     except BaseException:
         roll_back(handle)
         handle.index.lookups.forget()  # it may remember transactions that never were
         raise
-    if series.head.next_seq > series.first:
-        leave(handle, series.head)
