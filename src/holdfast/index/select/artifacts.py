@@ -181,9 +181,10 @@ class ArtifactRows:
 
     def history(self, key: int, artifact_id: str) -> list[Revision]:
         """All revisions of an artifact, newest first."""
-        rows = self._db.rows(f"{_REVISIONS} {revised.of_artifact('t3', '?1')} ORDER BY t3.number DESC", (key,))
-        # Numbers have no gaps, and the newest is among them: a row that an index lost is missed.
+        # Numbers have no gaps, and the newest is among them: a row that an index lost is missed. The newest is asked
+        # for first: others may add revisions in between, and none ever goes.
         newest = self._db.one("SELECT newest FROM artifact WHERE key = ?", (key,))
+        rows = self._db.rows(f"{_REVISIONS} {revised.of_artifact('t3', '?1')} ORDER BY t3.number DESC", (key,))
         known = newest is None or newest[0] in {row[0] for row in rows}
         if not known or [row[2] for row in rows] != list(range(len(rows), 0, -1)):
             raise proof.damaged("revision", f"of artifact {key}")
