@@ -43,10 +43,11 @@ soak: $(READY)  ## The long labs (two to three hours); their counts become the t
 	HOLDFAST_TALLY=$(CURDIR)/soak-tally.jsonl $(BIN)/python -m pytest -m "soak or postgres_full" -n 2 --dist worksteal -o faulthandler_timeout=0
 	$(BIN)/python tools/reliability.py soak-tally.jsonl
 
-bench: $(READY)  ## Ours and the peers side by side (an hour, 10 GB under bench-work); writes docs/performance.md
+bench: $(READY)  ## Ours and the peers side by side (an hour and a half, 10 GB under bench-work); writes docs/performance.md
 	tools/bench/install_peers.sh $(BIN)/python
 	$(BIN)/python tools/bench/bench.py run bench-work
-	$(BIN)/python tools/bench/bench.py page bench-work/results.jsonl
+	$(BIN)/python tools/bench/bench.py grow bench-work/grown --largest bench-work/results.jsonl
+	$(BIN)/python tools/bench/bench.py page bench-work/results.jsonl --grown bench-work/grown
 
 docs: $(READY)  ## Write docs/reference anew from the program
 	$(BIN)/python tools/generate_docs.py

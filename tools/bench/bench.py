@@ -1,11 +1,13 @@
 """Run ours and the peers side by side on the same work, and write docs/performance.md from what was seen.
 
     python tools/bench/bench.py run FOLDER [--scale 1.0] [--revised 1.0] [--artifacts 1000000] [--runs 3] [--only add,restic-add]
-    python tools/bench/bench.py grow FOLDER [--scale 0.1]      ours alone, at a tenth, once and ten times that scale
-    python tools/bench/bench.py page RESULTS.jsonl [--grown FOLDER]
+    python tools/bench/bench.py grow FOLDER [--scale 0.1 | --largest RESULTS.jsonl]   ours alone, at three amounts
+    python tools/bench/bench.py page RESULTS.jsonl [--grown FOLDER] [--to docs]
 
-`make bench` does both, after tools/bench/install_peers.sh. FOLDER needs room for five times the corpora (10 GB at scale
-1) and should be on a local disk; dropping caches before cold steps needs root (else the page says "warm").
+`make bench` does all three, after tools/bench/install_peers.sh. FOLDER needs room for five times the corpora (10 GB at
+scale 1) and should be on a local disk; dropping caches before cold steps needs root (else the page says "warm").
+`grow` measures a tenth, once and ten times a scale; the largest may be a run that was made before, of which it then
+measures a tenth and a hundredth. Cut off, it goes on with the amounts that are not whole.
 """
 
 from __future__ import annotations
@@ -57,25 +59,41 @@ def run(folder: Path, work: Work) -> Path:
     return results
 
 
-def grow(folder: Path, scale: float) -> None:
-    """Measure ours at three amounts, each step once. At scale 0.1 an hour and 10 GB, most of it for the largest."""
+def grow(folder: Path, scale: float, largest: Path | None) -> None:
+    """Measure ours at three amounts, each step once; what is measured already, or was by a run before, is not again.
+
+    At scale 0.1 an hour and 10 GB, most of it for the largest; ten minutes and 1 GB where that is at hand.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    full = _amounts(scale * growth.FACTORS[-1])
+    if largest is not None:
+        full = {name: growth.about(largest)[name] for name in growth.AMOUNTS}
+        shutil.copyfile(largest, growth.file_of(folder, growth.FACTORS[-1]))
     for factor in growth.FACTORS:
-        amount = scale * factor
-        work = Work(amount, amount * growth.REVISED, int(1_000_000 * amount), 1, sorted(growth.STEPS))
-        place = growth.file_of(folder, factor).parent
-        results = run(place, work).read_bytes()
+        share = growth.FACTORS[-1] / factor
+        amounts = {name: type(amount)(amount / share) for name, amount in full.items()}
+        if growth.is_measured(folder, factor, amounts):
+            print(f"{amounts}: measured already", file=sys.stderr, flush=True)
+            continue
+        print(f"{amounts}: {len(growth.STEPS)} steps", file=sys.stderr, flush=True)
+        place = folder / "work"
+        shutil.rmtree(place, ignore_errors=True)  # of one that was cut off
+        results = run(place, Work(**amounts, runs=1, only=sorted(growth.STEPS)))
+        results.replace(growth.file_of(folder, factor))
         shutil.rmtree(place)  # the next one needs the room
-        place.mkdir()
-        growth.file_of(folder, factor).write_bytes(results)
+
+
+def _amounts(scale: float) -> dict[str, Any]:
+    return {"scale": scale, "revised": scale * growth.REVISED, "artifacts": int(1_000_000 * scale)}
 
 
 def _lines(folder: Path, work: Work) -> Iterator[dict[str, Any]]:
     amounts = {"scale": work.scale, "revised": work.revised, "artifacts": work.artifacts}
     yield {"machine": page.machine(), "versions": _versions(), **amounts}
     words = _words(folder) | {"artifacts": str(work.artifacts), "scale": str(work.revised)}
-    for step in STEPS:
-        if work.only and step.name not in work.only:
-            continue
+    steps = [step for step in STEPS if not work.only or step.name in work.only]
+    for number, step in enumerate(steps, 1):
+        print(f"{number} of {len(steps)}: {step.name}", file=sys.stderr, flush=True)
         try:
             yield _step(step, folder, words, work.runs)
         except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
@@ -165,9 +183,12 @@ def main() -> int:
     paging = commands.add_parser("page")
     paging.add_argument("results", type=Path)
     paging.add_argument("--grown", type=Path)
+    paging.add_argument("--to", type=Path, default=page.DOCS)
     growing = commands.add_parser("grow")
     growing.add_argument("folder", type=Path)
-    growing.add_argument("--scale", type=float, default=0.1)
+    amount = growing.add_mutually_exclusive_group()
+    amount.add_argument("--scale", type=float, default=0.1)
+    amount.add_argument("--largest", type=Path)
     given = parser.parse_args()
     if given.command == "run":
         only = [name for name in given.only.split(",") if name]
@@ -175,9 +196,9 @@ def main() -> int:
         work = Work(given.scale, given.revised or given.scale, artifacts, given.runs, only)
         print(run(given.folder.absolute(), work))
     elif given.command == "grow":
-        grow(given.folder.absolute(), given.scale)
+        grow(given.folder.absolute(), given.scale, given.largest)
     else:
-        page.write(given.results, given.grown)
+        page.write(given.results, given.grown, given.to)
     return 0
 
 

@@ -74,6 +74,7 @@ class Mark:
 
     `theirs` None: `limit` is absolute. Several of theirs: the best of them counts. `missing`: why it is not measured.
     `floor`: a step that does alone what nobody who keeps the promises of the mark can leave out; `floor_work` says what.
+    `bare`: of a mark that compares ours with ours among fewer, the same two steps of a bare table: what growth is inherent.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Mark:
     note: str = field(default="")
     floor: str = ""
     floor_work: str = ""
+    bare: tuple[str, str] | None = None
 
 
 _FRESH = "rm -rf {store}; {holdfast} init {store}"
@@ -176,9 +178,11 @@ STEPS = (
     # The same of ten thousand: what the number of artifacts costs.
     Step("few", OURS, "{queries} make {few} {few}.raw 10000", cold=False, once=True),
     *(Step(f"few-{query}", OURS + ", among 10,000", f"{{queries}} ours {{few}} {query}", cold=False) for query in QUERIES),
+    *(Step(f"few-raw-{query}", "SQLite, nothing checked, among 10,000", f"{{queries}} raw {{few}}.raw {query}", cold=False) for query in QUERIES),
     Step("many-fsck", OURS, "{holdfast} -C {million} fsck --quick", cold=False, once=True),
     Step("many-gc", OURS, "{holdfast} -C {million} gc --dry-run", cold=False, once=True),
     Step("many-show", OURS, "{holdfast} -C {million} show c7/art-0007007.txt", cold=False),
+    Step("many-put", OURS + ", among many", "{child} put {million}", cold=False, once=True),
     # Single durable writes.
     Step("objects-put", "disk-objectstore add_object (bytes alone)", "{child} objects_put {peer}", "rm -rf {peer}", cold=False),
     Step("put", OURS, "{child} put {store}", _FRESH, cold=False),
@@ -223,7 +227,7 @@ MARKS = (
     *(Mark(f"P10 {query}", f"many artifacts: {query}", f"ours-{query}", (f"raw-{query}",), of=p50, limit=limit, unit="ms")
       for query, limit in QUERIES.items()),
     *(Mark(f"P10 {query} grown", f"the same against its own time among 10,000: {query}", f"ours-{query}", (f"few-{query}",),
-           of=p50, limit=2.0, unit="ms") for query in QUERIES),
+           of=p50, limit=2.0, unit="ms", bare=(f"raw-{query}", f"few-raw-{query}")) for query in QUERIES),
     Mark("P9 served", "one durable put, the index in PostgreSQL", "served-put", ("psycopg-put",), of=p50, limit=SERVED_PUT, unit="ms"),
     Mark("P9 served eight", "eight writers together there, puts a second", "served-put_eight", ("psycopg-put_eight",), of=rate, limit=1 / SERVED_PUT, rising=True, unit="/s"),
     *(Mark(f"P10 served {query}", f"among 10,000 in PostgreSQL: {query}", f"served-{query}", (f"psycopg-{query}",), of=p50, limit=limit, unit="ms")

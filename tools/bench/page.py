@@ -13,9 +13,6 @@ import growth
 from marks import MARKS, OURS, Mark, stored, stored_after_gc
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGE = DOCS / "performance.md"
-PLOT = DOCS / "performance.svg"
-GROWTH = DOCS / "growth.svg"
 Results = dict[str, dict[str, Any]]
 
 HEAD = """\
@@ -44,8 +41,8 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write(results: Path, grown: Path | None = None) -> None:
-    """Write page and plots from a file of results, and from a folder of those at other amounts."""
+def write(results: Path, grown: Path | None, to: Path) -> None:
+    """Write page and plots into a folder, from a file of results and from a folder of those at other amounts."""
     lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
     about, steps = lines[0], {line["step"]: line for line in lines[1:]}
     parts = [HEAD, _about(about), "## The marks\n", _marks(steps), "![The marks](performance.svg)\n",
@@ -53,9 +50,9 @@ def write(results: Path, grown: Path | None = None) -> None:
     if grown is not None:
         amounts = growth.read(grown)
         parts += ["## As they grow\n", growth.table(amounts), "![As they grow](growth.svg)\n"]
-        GROWTH.write_text(growth.plot(amounts), encoding="utf-8")
-    PAGE.write_text("\n".join(parts), encoding="utf-8")
-    PLOT.write_text(_plot(steps), encoding="utf-8")
+        (to / "growth.svg").write_text(growth.plot(amounts), encoding="utf-8")
+    (to / "performance.md").write_text("\n".join(parts), encoding="utf-8")
+    (to / "performance.svg").write_text(_plot(steps), encoding="utf-8")
 
 
 def _about(about: dict[str, Any]) -> str:
@@ -123,6 +120,9 @@ _FLOORS = (
 
 
 def _floor(mark: Mark, steps: Results) -> str:
+    if mark.bare:
+        many, few = (_value(mark, name, steps) for name in mark.bare)
+        return f"a bare table of SQLite grows {many / few:.2f} times" if many and few else ""
     found = _value(mark, mark.floor, steps) if mark.floor else None
     return "" if found is None else f"{_shown(found, mark)} ({mark.floor_work})"
 
