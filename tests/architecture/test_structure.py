@@ -26,10 +26,10 @@ MAY_IMPORT_LATE = {"cli"}
 AT_START_UP = {
     "__main__.py", "store.py", "engine/handle.py", "engine/open.py", "engine/parts.py", "engine/places.py",
     "engine/recover.py", "engine/served.py", "engine/settings.py", "exchange/hand.py", "exchange/hands.py",
-    "index/composing.py", "index/sql.py", "index/tables.py", "kinds/artifacts.py", "kinds/clauses.py",
+    "index/sql.py", "index/tables.py", "kinds/artifacts.py", "kinds/clauses.py",
     "kinds/fetching.py", "kinds/media.py", "kinds/readings.py", "kinds/relationships.py", "kinds/revising.py",
-    "kinds/writing.py", "stores.py", "tenants.py", "values/frozen.py", "values/vocabulary.py", "care/backup/calls.py",
-    "engine/queueing.py",
+    "kinds/writing.py", "stores.py", "tenants.py", "values/canon.py", "values/frozen.py", "values/vocabulary.py",
+    "care/backup/calls.py", "engine/queueing.py",
 }  # fmt: skip
 
 

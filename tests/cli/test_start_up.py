@@ -60,3 +60,12 @@ def test_a_listing_imports_what_asks_and_nothing_that_writes_or_reads_contents(f
 
     assert "holdfast.index.select.finding" in found
     assert found & (HEAVY | WRITES | ROOMS) == set()
+
+
+def test_adding_a_file_a_first_time_and_again_composes_without_peewee(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "b.txt"
+    for text in ("one", "two"):
+        file.write_text(text)
+        found = imported("-C", str(folder), "add", str(file))
+        assert "holdfast.index.execute" in found
+        assert found & {"peewee", "holdfast.index.models", "decimal", "mimetypes", "asyncio"} == set()

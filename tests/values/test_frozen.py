@@ -141,3 +141,62 @@ def test_what_else_a_dataclass_can_be_is_left_to_dataclasses() -> None:
         secret: str = dataclasses.field(default="", repr=False)
 
     assert "secret" not in repr(Hidden(1))
+
+
+# -- those that may be changed -----------------------------------------------------------------------------------------
+
+
+def _tray(decorator: Any) -> Any:
+    @decorator(slots=True)
+    class Tray(Shape):
+        """A tray."""
+
+        width: int
+        marks: list[str] = dataclasses.field(default_factory=list)
+        turns: int = 0
+
+        def __post_init__(self) -> None:
+            self.turns += 1
+
+    return Tray
+
+
+@pytest.fixture(params=[frozen.dataclass, dataclasses.dataclass], ids=["ours", "theirs"])
+def tray(request: pytest.FixtureRequest) -> Any:
+    return _tray(request.param)
+
+
+def test_one_that_is_not_frozen_can_be_changed_in_its_fields_alone(tray: Any) -> None:
+    one, other = tray(3), tray(width=3, marks=[])
+    assert (one, one.turns, one.marks is other.marks) == (other, 1, False)
+    one.width = 4
+    del one.marks
+    assert (one.width, hasattr(one, "marks"), hasattr(one, "__dict__")) == (4, False, False)
+    with pytest.raises(AttributeError):
+        one.depth = 1
+    with pytest.raises(TypeError):
+        tray()
+
+
+def test_one_that_is_not_frozen_is_no_key_and_else_a_dataclass(tray: Any) -> None:
+    one = tray(1, ["a"])
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+    assert repr(one).endswith("Tray(width=1, marks=['a'], turns=1)")
+    assert not tray.__dataclass_params__.frozen
+    assert [field.name for field in dataclasses.fields(tray)] == ["width", "marks", "turns"]
+    assert (copy.copy(one), copy.deepcopy(one)) == (one, one)
+    assert copy.copy(one) is not one
+
+
+def test_an_object_of_a_class_that_extends_one_can_be_changed_too() -> None:
+    @frozen.dataclass(slots=True)
+    class Cart:
+        load: int = 0
+
+    class Named(Cart):
+        pass
+
+    cart = Named(2)
+    cart.load += 1
+    assert (type(cart), cart.load, Named().load) == (Named, 3, 0)

@@ -11,7 +11,6 @@ import os
 import stat as stat_flags
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from holdfast.blobs.compress import Shape, Written, as_bytes_view, write_blob, write_small
@@ -24,6 +23,7 @@ from holdfast.formats import paths
 from holdfast.formats.appending import Batch
 from holdfast.formats.pack import Spot
 from holdfast.values import digest as digests
+from holdfast.values.frozen import dataclass
 
 # One sync of the file system costs as much as a few syncs of files; it is reliable on Linux alone (5.8 and later).
 _FEW_FILES = 8 if sys.platform.startswith("linux") else sys.maxsize

@@ -10,13 +10,13 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias, cast
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidValueError, SourceChangedError, SourceUnreadableError, StorageIOError
 from holdfast.index.select.sight import Token
 from holdfast.values import digest
+from holdfast.values.frozen import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.blobs.contract import BlobStore
 from holdfast.blobs.packs import PackedBlobs
@@ -23,6 +23,7 @@ from holdfast.formats.appending import prepare
 from holdfast.index.pending import Kept
 from holdfast.index.sql import SqlIndex
 from holdfast.values import digest as digests
+from holdfast.values.frozen import dataclass
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import ChainForkedError, FormatTooNewError, HoldfastError
@@ -19,6 +19,7 @@ from holdfast.index.sql import SqlIndex
 from holdfast.journal import Journal
 from holdfast.values import canon
 from holdfast.values.change import Head, Transaction
+from holdfast.values.frozen import dataclass
 
 log = logging.getLogger("holdfast.engine")
 Progress = Callable[[int, int | None, str, str], None]

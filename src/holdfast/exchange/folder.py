@@ -11,7 +11,7 @@ import contextlib
 import gc
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.blobs.ahead import Helper
 from holdfast.blobs.packs import PACK_UP_TO
@@ -27,6 +27,7 @@ from holdfast.exchange.seen import Seen
 from holdfast.exchange.walking import Folder, Met, Walk
 from holdfast.kinds.bulk import Bulk, Item, Outcome, uncollected
 from holdfast.values import names
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 
 BATCH_ITEMS = 4_000

@@ -13,7 +13,7 @@ import stat
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from holdfast.blobs.packs import PACK_UP_TO
@@ -33,6 +33,7 @@ from holdfast.kinds.bulk import Item
 from holdfast.kinds.media import ending, of_raw
 from holdfast.values import digest as digests
 from holdfast.values import names
+from holdfast.values.frozen import dataclass
 from holdfast.values.records import FileFacts
 
 LARGE_READERS = 2

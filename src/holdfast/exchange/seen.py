@@ -11,10 +11,9 @@ counts for nothing in another chain.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +29,7 @@ from holdfast.index.sightings import Part, Place, Run, Sightings
 from holdfast.kinds.bulk import Item, Origin, Outcome
 from holdfast.values import names
 from holdfast.values.change import Head
+from holdfast.values.frozen import dataclass
 
 GRAIN_NS = 2_000_000_000
 """Times of files may be as coarse as this (FAT: 2 s; ext4: some milliseconds)."""
@@ -185,7 +185,7 @@ class Seen:
     def prepare(self) -> None:
         """Inside a transaction of this add: give the index a token if it has none."""
         if self._rows is not None and not self._token:
-            self._token = secrets.token_hex(8)
+            self._token = os.urandom(8).hex()
             self._handle.index.set_meta(NOTED, self._token)
 
     def committed(self, unit: Unit, items: Sequence[Item]) -> None:

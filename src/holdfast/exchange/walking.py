@@ -11,13 +11,13 @@ import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from holdfast.exchange import hand, hands
 from holdfast.exchange.hands import Hands
 from holdfast.formats.looks import LOOKS, Facts, decode, encode
 from holdfast.values import names
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 
 TOGETHER = 1_000

@@ -14,10 +14,11 @@ import hashlib
 import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.formats import frame
 from holdfast.formats.frame import damage
+from holdfast.values.frozen import dataclass
 
 VERSION = 1
 MAX_BYTES = 256 * 1024 * 1024

@@ -1,6 +1,7 @@
-"""Statements for rows, composed by Peewee once for each shape in a process: a handful of shapes in all.
+"""Statements for rows, composed once for each shape in a process: a handful of shapes in all.
 
-Building a query costs thirty times as much as running it, so the texts are kept (docs/design/003).
+The names of tables and columns come from the migrations. Peewee would compose the same, which a test says, but a
+command that puts one file would wait longer for it than for all its statements (docs/design/048).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from holdfast.index import proof, tables
+from holdfast.index import proof
 from holdfast.index.rows import Cell, Cells
 from holdfast.values.frozen import dataclass
 
@@ -31,8 +32,7 @@ class Layout:
 @functools.cache
 def layout(table: str, given: tuple[str, ...]) -> Layout:
     """How cells for some columns of a table are laid out."""
-    every = tables.models().named(table)._meta.sorted_field_names
-    columns = tuple(sorted(given, key=every.index))
+    columns = tuple(sorted(given, key=proof.EVERY[table].index))
     places = {column: place for place, column in enumerate(columns)}
     signed = [places.get(column, len(columns)) for column in proof.COLUMNS.get(table, ())]
     return Layout(columns, _getter(columns), _getter(signed) if signed else None)
@@ -48,34 +48,26 @@ def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
 @functools.cache
 def insert(table: str, columns: tuple[str, ...], rows: int) -> str:
     """So many new rows with these columns, and the checksum if the table has one."""
-    model = tables.models().named(table)
     every = (*columns, proof.CHECKSUM) if table in proof.COLUMNS else columns
-    one = str(model.insert({model._meta.fields[c]: 0 for c in every}).sql()[0])
-    head, values, marks = one.rpartition(" VALUES ")
-    return head + values + ", ".join([marks] * rows)  # composing that many would take longer than most commands
+    named = ", ".join(f'"{column}"' for column in every)
+    one = f"({', '.join('?' * len(every))})"
+    return f'INSERT INTO "{table}" ({named}) VALUES {", ".join([one] * rows)}'
 
 
 @functools.cache
 def update(table: str, columns: tuple[str, ...], where: tuple[str, ...]) -> str:
     """New values for some columns, and the checksum that follows, where others have some values."""
-    from peewee import SQL  # noqa: PLC0415 - start-up time
-
-    model = tables.models().named(table)
-    fields = model._meta.fields
-    values: dict[Any, Any] = {fields[c]: 0 for c in columns}
+    values = [f'"{column}" = ?' for column in columns]
     if table in proof.COLUMNS:
-        values[fields[proof.CHECKSUM]] = SQL(proof.changed(table, columns))
-    query = model.update(values)
-    for column in where:
-        query = query.where(fields[column] == 0)
-    return str(query.sql()[0])
+        values.append(f'"{proof.CHECKSUM}" = {proof.changed(table, columns)}')
+    return f'UPDATE "{table}" SET {", ".join(values)} WHERE {_where(table, where)}'
 
 
 @functools.cache
 def delete(table: str, where: tuple[str, ...]) -> str:
     """No rows any more where some columns have some values."""
-    model = tables.models().named(table)
-    query = model.delete()
-    for column in where:
-        query = query.where(model._meta.fields[column] == 0)
-    return str(query.sql()[0])
+    return f'DELETE FROM "{table}" WHERE {_where(table, where)}'
+
+
+def _where(table: str, columns: tuple[str, ...]) -> str:
+    return " AND ".join(f'"{table}"."{column}" = ?' for column in columns)

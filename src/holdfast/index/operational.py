@@ -10,13 +10,13 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.disk import Disk
 from holdfast.errors import HoldfastError
 from holdfast.formats import paths
 from holdfast.index.database import mapped
+from holdfast.values.frozen import dataclass
 
 _VERSION = 4
 _TABLES = """

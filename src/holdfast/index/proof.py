@@ -27,22 +27,27 @@ _ADDED = re.compile(r'ALTER TABLE "(\w+)" ADD COLUMN "(\w+)".*', re.S)
 _COLUMN = re.compile(r'(?:^|, )"(\w+)" [A-Z]')
 
 
-def _columns() -> dict[str, tuple[str, ...]]:
-    """As the migrations make them, which tests compare with the models: making models takes longer than most reads."""
+def _columns() -> dict[str, list[str]]:
     every: dict[str, list[str]] = {}
     for statement in (one for step in MANIFEST for one in step.up):
         if made := _TABLE.fullmatch(statement):
             every[made[1]] = _COLUMN.findall(made[2])
         elif added := _ADDED.fullmatch(statement):
             every[added[1]].append(added[2])
-    return {
-        table: tuple(column for column in columns if column not in _BESIDES)
-        for table, columns in every.items()
-        if CHECKSUM in columns
-    }
+    return every
 
 
-COLUMNS = _columns()
+EVERY = _columns()
+"""All columns of each table, in order.
+
+As the migrations make them, which tests compare with the models: making models takes longer than most reads.
+"""
+
+COLUMNS = {
+    table: tuple(column for column in columns if column not in _BESIDES)
+    for table, columns in EVERY.items()
+    if CHECKSUM in columns
+}
 """The columns that a row's checksum covers, in order, for every table whose rows have one."""
 
 

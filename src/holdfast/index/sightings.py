@@ -10,10 +10,10 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from holdfast.formats.looks import LOOKS
 from holdfast.index.operational import StateFile
+from holdfast.values.frozen import dataclass
 
 PART = 1_000
 """So many files of a folder are noted together."""

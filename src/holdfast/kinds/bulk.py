@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from holdfast.kinds import ambient, collections, media, revising
 from holdfast.kinds.revising import Description
 from holdfast.values import moment
 from holdfast.values.change import Body
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 from holdfast.values.newcomers import Newcomers
 from holdfast.values.records import SYMLINK_MEDIA_TYPE, FileFacts

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Any
 
 from holdfast.errors import InvalidValueError
@@ -68,7 +67,11 @@ def canonical(text: str) -> JSON:
 
 
 def _parse_int(digits: str) -> int:
-    return int(digits) if len(digits) < 4_000 else int(Decimal(digits))
+    if len(digits) < 4_000:
+        return int(digits)
+    from decimal import Decimal  # noqa: PLC0415 - start-up time: hardly anybody has such numbers
+
+    return int(Decimal(digits))
 
 
 def _refuse_constant(name: str) -> JSON:
@@ -156,5 +159,7 @@ def _dump_big(value: JSON) -> str:
     if type(value) is list:
         return "[" + ",".join(map(_dump_big, value)) + "]"
     if type(value) is int and not -_BIG <= value <= _BIG:
+        from decimal import Decimal  # noqa: PLC0415 - as above
+
         return str(Decimal(value))
     return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,9 +1,9 @@
-"""Frozen dataclasses with slots, as `dataclasses` makes them, for a tenth of what making one costs there.
+"""Dataclasses with slots, as `dataclasses` makes them, for a tenth of what making one costs there.
 
 `dataclasses` compiles six methods for each class when a module is imported: a third of the time of a command that shows
-one record. Here what all classes have in common is shared, and `__init__` is compiled when the first object is made. It
-sets the fields of an object whose class has the same slots and is not frozen, which then becomes one of the class: a
-third of the time of as many calls of `object.__setattr__`. To everybody else the classes are dataclasses.
+one record. Here what all classes have in common is shared, and `__init__` is compiled when the first object is made. Of
+a frozen class it sets the fields of an object whose class has the same slots and is not frozen, which then becomes one
+of the class: a third of the time of as many calls of `object.__setattr__`. To everybody else they are dataclasses.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(**wanted):
-        """`dataclasses.dataclass`; with `frozen=True, slots=True` and nothing else, what this module is for."""
+        """`dataclasses.dataclass`; with `slots=True`, frozen or not, and nothing else, what this module is for."""
         plain = dataclasses.dataclass(**wanted)
-        if wanted != {"frozen": True, "slots": True}:
+        frozen = wanted.get("frozen", False)
+        if wanted | {"frozen": True} != {"frozen": True, "slots": True}:
             return plain
-        return lambda cls: _frozen(cls) if _is_simple(cls) else plain(cls)
+        return lambda cls: _made(cls, frozen=frozen) if _is_simple(cls) else plain(cls)
 
 
 def thawed(record: type) -> Any:
@@ -41,28 +42,31 @@ def _is_simple(cls: type) -> bool:
     return all(f.init and f.repr and f.compare and f.hash is None and f.kw_only is dataclasses.MISSING for f in said)
 
 
-def _frozen(cls: type) -> type:
+def _made(cls: type, *, frozen: bool) -> type:
     plain: Any = dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
     names = tuple(field.name for field in dataclasses.fields(plain))
     body = {name: one for name, one in vars(plain).items() if name not in (*names, "__dict__", "__weakref__")}
     if "__eq__" in body and body.get("__hash__") is None:  # what Python itself writes beside an `__eq__`
         body.pop("__hash__", None)
-    body = _methods(names) | body | {"__slots__": names, "__signature__": _Signature()}
+    methods = _methods(names) | (_frozen_methods(names) if frozen else {"__hash__": None})
+    body = methods | body | {"__slots__": names, "__signature__": _Signature()}
     made = type(cls)(cls.__name__, cls.__bases__, body)
     made.__qualname__ = cls.__qualname__
     if "__init__" not in vars(plain):
         made.__init__ = _compiled_later(made)  # type: ignore[misc]
     said = made.__dataclass_params__  # type: ignore[attr-defined]
-    said.init = said.repr = said.eq = said.frozen = True
+    said.init = said.repr = said.eq = True
+    said.frozen = frozen
     return made
 
 
-def _methods(names: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
+def _cells(names: tuple[str, ...]) -> Callable[[Any], Any]:
+    return attrgetter(*names) if len(names) > 1 else lambda one: [*map(one.__getattribute__, names)]
+
+
+def _methods(names: tuple[str, ...]) -> dict[str, Any]:
     """What is the same for all classes but for the names of the fields."""
-    fields = frozenset(names)
-    cells: Callable[[Any], Any] = (
-        attrgetter(*names) if len(names) > 1 else lambda one: [*map(one.__getattribute__, names)]
-    )
+    cells = _cells(names)
 
     def show(self: Any) -> str:
         said = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
@@ -70,6 +74,13 @@ def _methods(names: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
 
     def equal(self: Any, other: object) -> bool:
         return cells(self) == cells(other) if other.__class__ is self.__class__ else NotImplemented
+
+    return {"__repr__": show, "__eq__": equal}
+
+
+def _frozen_methods(names: tuple[str, ...]) -> dict[str, Any]:
+    """What frozen ones have besides."""
+    fields, cells = frozenset(names), _cells(names)
 
     def number(self: Any) -> int:
         return hash(tuple(cells(self)))
@@ -92,8 +103,8 @@ def _methods(names: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
             object.__setattr__(self, name, value)
 
     return {
-        "__repr__": show, "__eq__": equal, "__hash__": number, "__setattr__": refuse_to_set,
-        "__delattr__": refuse_to_delete, "__getstate__": state_of, "__setstate__": put_back,
+        "__hash__": number, "__setattr__": refuse_to_set, "__delattr__": refuse_to_delete,
+        "__getstate__": state_of, "__setstate__": put_back,
     }  # fmt: skip
 
 
@@ -120,14 +131,18 @@ def _compile(cls: Any) -> Callable[..., None]:
         head.append(text)
     slowly = [f"_set_(self, {field.name!r}, {field.name})" for field in fields] or ["pass"]
     lines = [f"def __init__({', '.join(['self', *head])}):", *made]
-    try:
-        known["_thawed_"] = thawed(cls)
-    except TypeError:  # a generic class cannot be extended so
-        lines += [f"  {line}" for line in slowly]
+    plainly = [f"self.{field.name} = {field.name}" for field in fields] or ["pass"]
+    if not cls.__dataclass_params__.frozen:
+        lines += [f"  {line}" for line in plainly]
     else:
-        quickly = ["_set_(self, '__class__', _thawed_)", *(f"self.{field.name} = {field.name}" for field in fields)]
-        lines += ["  if self.__class__ is _cls_:", *(f"    {line}" for line in [*quickly, "self.__class__ = _cls_"])]
-        lines += ["  else:", *(f"    {line}" for line in slowly)]
+        try:
+            known["_thawed_"] = thawed(cls)
+        except TypeError:  # a generic class cannot be extended so
+            lines += [f"  {line}" for line in slowly]
+        else:
+            quickly = ["_set_(self, '__class__', _thawed_)", *plainly, "self.__class__ = _cls_"]
+            lines += ["  if self.__class__ is _cls_:", *(f"    {line}" for line in quickly)]
+            lines += ["  else:", *(f"    {line}" for line in slowly)]
     lines.append("  self.__post_init__()" if hasattr(cls, "__post_init__") else "  return")
     exec("\n".join(lines), known)  # noqa: S102 - as `dataclasses` does, of names that are identifiers
     init: Callable[..., None] = known["__init__"]

@@ -6,7 +6,6 @@ import contextlib
 import enum
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from holdfast.blobs.chunks.folder import RecipeFolder
@@ -22,6 +21,7 @@ from holdfast.formats import paths, recipe
 from holdfast.formats.pack import Spot
 from holdfast.formats.recipe import Recipe
 from holdfast.values import digest as digests
+from holdfast.values.frozen import dataclass
 
 
 class ChunkPlaces(Places, Protocol):

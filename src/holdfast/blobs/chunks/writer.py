@@ -10,7 +10,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO
 
 from holdfast.blobs.chunks import cutter
@@ -20,6 +20,7 @@ from holdfast.blobs.packs.writer import PackWriter, Written
 from holdfast.formats.appending import Batch, prepare
 from holdfast.formats.pack import Spot
 from holdfast.formats.recipe import Recipe
+from holdfast.values.frozen import dataclass
 
 GROUP_BYTES = 1024 * 1024
 """New chunks are compressed and appended so much at a time."""

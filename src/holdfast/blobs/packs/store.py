@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO, Protocol
 
 from holdfast.blobs.compress import Shape, as_bytes_view, read_full
@@ -28,6 +28,7 @@ from holdfast.formats.appending import Batch, prepare, prepare_one
 from holdfast.formats.pack import Spot
 from holdfast.values import configuration
 from holdfast.values import digest as digests
+from holdfast.values.frozen import dataclass
 
 PACK_UP_TO = 64 * 1024
 """Content of up to so many bytes goes to packs; HOLDFAST_PACK_UP_TO makes it less. Measured: docs/design/013."""
