@@ -8,6 +8,7 @@ asked does the work himself, with the same result.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import heapq
 import marshal
 import os
@@ -16,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from holdfast.exchange import hand
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 MOST = 4
 _PATIENCE_S = 2.0
 _LONGEST = 1 << 30
+_PIPE_BYTES = 1 << 20
+"""A whole answer lies in the pipe: who gave it goes on, and who takes it waits for the interpreter once."""
+
 _SOON = frozenset({"look"})
 """What comes before other work: who asks for it waits for it soon, and without it asks for nothing else."""
 
@@ -152,10 +156,15 @@ def _started() -> Popen[bytes]:
     paths = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
     environment = {**kept, "PYTHONPATH": paths}
-    return subprocess.Popen(
+    child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
-        bufsize=1 << 20,
+        bufsize=_PIPE_BYTES,
     )  # fmt: skip
+    if (most := getattr(fcntl, "F_SETPIPE_SZ", None)) is not None:
+        for pipe in (child.stdin, child.stdout):
+            with contextlib.suppress(OSError):  # too many pipes of this user are large already
+                fcntl.fcntl(cast("IO[bytes]", pipe), most, _PIPE_BYTES)
+    return child
 
 
 def answer(asked: Future[Any], otherwise: Callable[[], Any]) -> Any:
