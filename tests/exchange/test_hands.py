@@ -17,7 +17,7 @@ import holdfast
 from holdfast import Store
 from holdfast.blobs.packs import PackFolder
 from holdfast.disk import Disk
-from holdfast.exchange import folder, hand, hands, reading, walking
+from holdfast.exchange import folder, hand, hands, looking, reading
 from holdfast.exchange.folder import AddReport
 from holdfast.exchange.hands import Hands
 
@@ -46,8 +46,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes are started at once, and are given little at a time."""
     monkeypatch.setattr(reading, "ALONE_GROUPS", 0)
     monkeypatch.setattr(reading, "TOGETHER_BYTES", 8_000)
-    monkeypatch.setattr(walking, "ALONE_FOLDERS", 0)
-    monkeypatch.setattr(walking, "AHEAD_FOLDERS", 2)
+    monkeypatch.setattr(looking, "ALONE_FOLDERS", 0)
+    monkeypatch.setattr(looking, "AHEAD_FOLDERS", 2)
 
 
 def what_is_in(store: Store) -> tuple[Any, ...]:
@@ -132,9 +132,9 @@ def test_a_process_that_is_killed_at_any_step_of_its_work_is_done_without(
 BUSY = """
 import signal, sys, holdfast
 signal.signal(signal.SIGINT, signal.default_int_handler)  # else it is ignored where the tests run in the background
-from holdfast.exchange import hand, hands, reading, walking
-reading.ALONE_GROUPS = walking.ALONE_FOLDERS = 0
-reading.TOGETHER_BYTES, walking.AHEAD_FOLDERS = 8_000, 2
+from holdfast.exchange import hand, hands, looking, reading
+reading.ALONE_GROUPS = looking.ALONE_FOLDERS = 0
+reading.TOGETHER_BYTES, looking.AHEAD_FOLDERS = 8_000, 2
 hand.__file__ = sys.argv[3]
 with holdfast.open(sys.argv[1]) as store:
     store.put("acknowledged", b"before")
@@ -261,10 +261,11 @@ def test_a_process_answers_as_the_function_does(tmp_path: Path) -> None:
     helpers = Hands(1)
     try:
         paths = [os.fsencode(tmp_path), os.fsencode(tmp_path / "folder"), b"/not there"]
-        found = helpers.ask("look", paths, 3).result()
-        assert found == hand.look_all(paths, 3)
-        assert (found[0][0][1], found[0][1]) == ([b"a", b"b", b"c\n"], [b"folder"])
-        assert found[2][0][0] == "No such file or directory"
+        found, left = helpers.ask("look", paths, 3, 100, (0, 0)).result()
+        assert (found, left) == hand.look_all(paths, 3, 100, (0, 0))
+        assert ([one for one, _ in found], left) == (paths, [])
+        assert (found[0][1][0][1], found[0][1][1]) == ([b"a", b"b", b"c\n"], [b"folder"])
+        assert found[2][1][0][0] == "No such file or directory"
     finally:
         helpers.close()
 

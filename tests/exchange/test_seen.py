@@ -15,7 +15,7 @@ import pytest
 import holdfast
 from holdfast import Store
 from holdfast.errors import StorageIOError
-from holdfast.exchange import folder, reading, seen, walking
+from holdfast.exchange import folder, looking, reading, seen, walking
 from holdfast.exchange.folder import AddReport
 from holdfast.index import sightings
 from holdfast.index.operational import StateFile
@@ -305,6 +305,7 @@ def test_no_name_path_or_digest_is_left_in_the_notes_by_redaction_and_never_a_di
 def test_the_notes_of_a_folder_with_many_files_are_asked_for_in_parts(
     store: Store, tree: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(looking, "TOGETHER", 7)
     monkeypatch.setattr(walking, "TOGETHER", 7)
     for n in range(40):
         os.close(os.open(os.fsencode(tree) + b"/\xff%d" % n, os.O_CREAT | os.O_WRONLY))

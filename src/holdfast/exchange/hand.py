@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
-from holdfast.formats.looks import A_FOLDER, encode
+from holdfast.formats.looks import A_FOLDER, decode, encode
 
 LENGTH = struct.Struct("<Q")
 
@@ -151,9 +151,31 @@ def look(path: bytes, names: Sequence[bytes] | None = None, most: int = 1 << 62)
     return ("", met, whole, plain, folders, troubles), list(names[most:])
 
 
-def look_all(paths: Sequence[bytes], most: int) -> list[tuple[Seen, list[bytes]]]:
-    """What lies in each of some folders."""
-    return [look(path, None, most) for path in paths]
+def below(path: bytes, seen: Seen, own: tuple[int, int]) -> list[bytes]:
+    """The folders in one, but for the one with the device and inode `own`."""
+    _, met, looks, _, folders, _ = seen
+    found = []
+    for number in folders:
+        facts = decode(looks, number)
+        if (facts.st_dev, facts.st_ino) != own:
+            found.append(os.path.join(path, met[number]))
+    return found
+
+
+def look_all(
+    paths: Sequence[bytes], most: int, enough: int, own: tuple[int, int]
+) -> tuple[list[tuple[bytes, tuple[Seen, list[bytes]]]], list[bytes]]:
+    """What lies in some folders and below them, depth first, until that is `enough`; and the folders not come to."""
+    found = []
+    waiting = list(reversed(paths))
+    count = 0
+    while waiting and count < enough:
+        path = waiting.pop()
+        looked = look(path, None, most)
+        found.append((path, looked))
+        count += len(looked[0][1]) + 1
+        waiting += reversed(below(path, looked[0], own))
+    return found, waiting[::-1]
 
 
 _WORK: dict[str, Callable[..., Any]] = {"take in": take_in, "look": look_all}

@@ -8,14 +8,16 @@ asked does the work himself, with the same result.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import heapq
 import marshal
 import os
 import select
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from holdfast.exchange import hand
 
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 MOST = 4
 _PATIENCE_S = 2.0
 _LONGEST = 1 << 30
+_PIPE_BYTES = 1 << 20
+"""A whole answer lies in the pipe: who gave it goes on, and who takes it waits for the interpreter once."""
+
+_SOON = frozenset({"look"})
+"""What comes before other work: who asks for it waits for it soon, and without it asks for nothing else."""
+
+_Asked = tuple[bool, int, str, tuple[Any, ...], "Future[Any]"]
+"""Whether it can wait, a number by age, the work, what it is given, its answer."""
 
 
 def wanted(said: int | None) -> int:
@@ -41,45 +51,64 @@ class Hands:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._own = threading.local()
-        self._guard = threading.Lock()
+        self._guard = threading.Condition()
         self._every: list[Popen[bytes]] = []
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: list[threading.Thread] = []
+        self._asked: list[_Asked] = []
+        self._idle = self._number = 0
+        self._closed = False
 
     def ask(self, work: str, *given: Any) -> Future[Any]:
         """Have something done. The future raises OSError, EOFError or ValueError if the process was lost."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.count, thread_name_prefix="holdfast-hand")
-        return self._threads.submit(self._done, work, given)
+        answer: Future[Any] = Future()
+        with self._guard:
+            self._number += 1
+            heapq.heappush(self._asked, (work not in _SOON, self._number, work, given, answer))
+            if len(self._asked) > self._idle and len(self._threads) < self.count:
+                thread = threading.Thread(target=self._serve, name="holdfast-hand", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._guard.notify()
+        return answer
 
-    def _done(self, work: str, given: tuple[Any, ...]) -> Any:
-        child = self._child()
-        assert child.stdin is not None
-        assert child.stdout is not None
-        question = marshal.dumps((work, given))
-        child.stdin.write(hand.LENGTH.pack(len(question)) + question)
-        child.stdin.flush()
-        head = child.stdout.read(hand.LENGTH.size)
-        length = hand.LENGTH.unpack(head)[0] if len(head) == hand.LENGTH.size else 0
-        if not 0 < length <= _LONGEST:
-            raise EOFError("a helping process has ended, or talks nonsense")
-        return marshal.loads(child.stdout.read(length))  # noqa: S302 - from our own child
+    def _serve(self) -> None:
+        """What a thread does for its process: one question after the other."""
+        child: Popen[bytes] | None = None
+        while (asked := self._next()) is not None:
+            _, _, work, given, answer = asked
+            try:
+                if child is None:
+                    child = self._started()
+                done = _done(child, work, given)
+            except BaseException as error:  # noqa: BLE001 - whoever waits for the answer is told
+                answer.set_exception(error)
+            else:
+                answer.set_result(done)
 
-    def _child(self) -> Popen[bytes]:
-        """This thread's process."""
-        child: Popen[bytes] | None = getattr(self._own, "child", None)
-        if child is None:
-            child = _started()
-            with self._guard:
-                self._every.append(child)
-            self._own.child = child
+    def _next(self) -> _Asked | None:
+        with self._guard:
+            self._idle += 1
+            while not self._asked and not self._closed:
+                self._guard.wait()
+            self._idle -= 1
+            return heapq.heappop(self._asked) if self._asked else None
+
+    def _started(self) -> Popen[bytes]:
+        child = _started()
+        with self._guard:
+            self._every.append(child)
         return child
 
     def close(self) -> None:
         """End them. What was asked for and not begun is given up."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=True, cancel_futures=True)
-            self._threads = None
+        with self._guard:
+            self._closed = True
+            for *_, answer in self._asked:
+                answer.cancel()
+            self._asked.clear()
+            self._guard.notify_all()
+        for thread in self._threads:
+            thread.join()
         for child in self._every:
             with contextlib.suppress(OSError):
                 if child.stdin is not None:
@@ -87,6 +116,19 @@ class Hands:
         for child in self._every:
             _end(child)
         self._every.clear()
+
+
+def _done(child: Popen[bytes], work: str, given: tuple[Any, ...]) -> Any:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    question = marshal.dumps((work, given))
+    child.stdin.write(hand.LENGTH.pack(len(question)) + question)
+    child.stdin.flush()
+    head = child.stdout.read(hand.LENGTH.size)
+    length = hand.LENGTH.unpack(head)[0] if len(head) == hand.LENGTH.size else 0
+    if not 0 < length <= _LONGEST:
+        raise EOFError("a helping process has ended, or talks nonsense")
+    return marshal.loads(child.stdout.read(length))  # noqa: S302 - from our own child
 
 
 def _end(child: Popen[bytes]) -> None:
@@ -114,10 +156,15 @@ def _started() -> Popen[bytes]:
     paths = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
     environment = {**kept, "PYTHONPATH": paths}
-    return subprocess.Popen(
+    child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
-        bufsize=1 << 20,
+        bufsize=_PIPE_BYTES,
     )  # fmt: skip
+    if (most := getattr(fcntl, "F_SETPIPE_SZ", None)) is not None:
+        for pipe in (child.stdin, child.stdout):
+            with contextlib.suppress(OSError):  # too many pipes of this user are large already
+                fcntl.fcntl(cast("IO[bytes]", pipe), most, _PIPE_BYTES)
+    return child
 
 
 def answer(asked: Future[Any], otherwise: Callable[[], Any]) -> Any:

@@ -39,8 +39,11 @@ from holdfast.values.records import FileFacts
 LARGE_READERS = 2
 """Files too large for packs are read by so many threads: each has compressing threads of its own."""
 
-AHEAD_BYTES = 8 << 20
-"""So many bytes are under way between the walk and whoever commits."""
+AHEAD_BYTES = 16 << 20
+"""So many bytes are under way between the walk and whoever commits: what helping processes have to do meanwhile."""
+
+GROUP_WEIGHT = 8 << 20
+"""Of files in one group, the large ones among them counted with what is held of each."""
 
 TOGETHER_BYTES = 1 << 20
 TOGETHER_ITEMS = 1_000
@@ -113,7 +116,7 @@ class Reader:
                     self._begin(folder, raw, look)
                     group = self._group
                     size, weight = group.size, group.weight
-                    if size >= TOGETHER_BYTES or len(group.items) >= TOGETHER_ITEMS or weight > AHEAD_BYTES:
+                    if size >= TOGETHER_BYTES or len(group.items) >= TOGETHER_ITEMS or weight > GROUP_WEIGHT:
                         self._send()
                         while self._waiting and (self._weight > AHEAD_BYTES or not self._hands.count):
                             yield from self._next()

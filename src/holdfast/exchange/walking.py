@@ -10,24 +10,18 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from holdfast.exchange import hand, hands
+from holdfast.exchange.hand import Seen
 from holdfast.exchange.hands import Hands
+from holdfast.exchange.looking import TOGETHER, Looking
 from holdfast.formats.looks import LOOKS, Facts, decode, encode
 from holdfast.values import names
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 
-TOGETHER = 1_000
-"""Entries of a folder that are looked at before any of them is taken in."""
-
-ALONE_FOLDERS = 24
-"""So many folders are looked at before helping processes are started."""
-
-AHEAD_FOLDERS = 16
-"""So many folders beside each other are looked at together, and as many ahead for each process."""
+EXPECTED = 16
+"""So many folders beside each other are told of together before they are gone into."""
 
 Tell = Callable[[bytes, str, str], None]
 """Is told of what cannot be taken in: path, code, reason."""
@@ -111,10 +105,8 @@ class Walk:
         self._own = own
         self._tell = tell
         self._unchanged = unchanged
-        self.expect = expect
-        self._hands = helpers or Hands(0)
-        self._folders = 0
-        self.ahead = max(1, self._hands.count)
+        self._expect = expect
+        self._looking = Looking(helpers or Hands(0), own)
 
     def all(self, sources: Iterable[str | bytes | os.PathLike[str]], into: tuple[Name, ...]) -> Iterator[Found]:
         """Neighbours in one piece; a folder before what lies in it; "." and the like without itself."""
@@ -156,7 +148,7 @@ class Walk:
 
     def _tree(self, top: Folder) -> Iterator[Found]:
         """Without recursion: a tree may be deeper than Python's stack."""
-        waiting = [self._entries(top, hand.look(top.path, None, TOGETHER))]
+        waiting = [self._entries(top)]
         while waiting:
             entry = next(waiting[-1], None)
             if entry is None:
@@ -164,22 +156,22 @@ class Walk:
             elif isinstance(entry, Found):
                 yield entry
             else:
-                waiting.append(self._entries(*entry))
+                waiting.append(self._entries(entry))
 
-    def _entries(self, folder: Folder, looked: Looked) -> Iterator[Found | tuple[Folder, Looked]]:
-        """What lies in a folder and needs a look; and each folder in it, looked at, behind itself.
+    def _entries(self, folder: Folder) -> Iterator[Found | Folder]:
+        """What lies in a folder and needs a look; and each folder in it, behind itself.
 
         Some at a time: a folder may hold a million files.
         """
-        seen, rest = looked
+        seen, rest = self._looking.at(folder.path)
         if seen[0]:
             self._tell(folder.path, "unreadable", seen[0])
             return
         yield from self._part(folder, seen)
         for start in range(0, len(rest), TOGETHER):
-            yield from self._part(folder, hand.look(folder.path, rest[start : start + TOGETHER])[0])
+            yield from self._part(folder, self._looking.more(folder.path, rest[start : start + TOGETHER]))
 
-    def _part(self, folder: Folder, seen: hand.Seen) -> Iterator[Found | tuple[Folder, Looked]]:
+    def _part(self, folder: Folder, seen: Seen) -> Iterator[Found | Folder]:
         _, raws, looks, plain, folders, troubles = seen
         for raw, code, reason in troubles:
             self._tell(folder.prefix + raw, code, reason)
@@ -188,16 +180,22 @@ class Walk:
         if not met.names:
             return
         known = self._unchanged(folder, met)
-        ahead = _Ahead(self, [folder.below(met.names[number]) for number in met.folders])
+        inner = self._inner(folder, met)
         if known is None:
-            yield from ahead
+            yield from inner
             return
-        inner, start = iter(ahead), 0
+        start = 0
         for number in met.folders:
             yield from _unknown(folder, met, range(start, number + 1), known)
             yield next(inner)
             start = number + 1
         yield from _unknown(folder, met, range(start, len(met.names)), known)
+
+    def _inner(self, folder: Folder, met: Met) -> Iterator[Folder]:
+        for start in range(0, len(met.folders), EXPECTED):
+            some = [folder.below(met.names[number]) for number in met.folders[start : start + EXPECTED]]
+            self._expect(some)
+            yield from some
 
     def _leave_own_out(self, folder: Folder, met: Met) -> None:
         for number in met.folders:
@@ -206,43 +204,6 @@ class Walk:
                 self._tell(folder.prefix + met.names[number], "store", "this is the store itself")
                 _drop(met, number)
                 return
-
-    def look(self, some: Sequence[Folder]) -> Future[list[Looked]] | list[Looked]:
-        """Have some folders looked at: by a process, if there are many in all."""
-        self._folders += len(some)
-        paths = [folder.path for folder in some]
-        if self._folders > ALONE_FOLDERS and self._hands.count:
-            return self._hands.ask("look", paths, TOGETHER)
-        return hand.look_all(paths, TOGETHER)
-
-
-Looked = tuple[hand.Seen, list[bytes]]
-
-
-class _Ahead:
-    """Folders beside each other, each with what lies in it; some of them are looked at before their turn."""
-
-    def __init__(self, walk: Walk, folders: list[Folder]) -> None:
-        self._walk = walk
-        self._folders = folders
-
-    def __iter__(self) -> Iterator[tuple[Folder, Looked]]:
-        starts = range(0, len(self._folders), AHEAD_FOLDERS)
-        parts = [self._folders[start : start + AHEAD_FOLDERS] for start in starts]
-        asked: list[Any] = []
-        for number, part in enumerate(parts):
-            while len(asked) < len(parts) and len(asked) <= number + self._walk.ahead:
-                asked.append(self._walk.look(parts[len(asked)]))
-            answer, asked[number] = asked[number], None
-            self._walk.expect(part)
-            yield from zip(part, _answered(answer, part), strict=True)
-
-
-def _answered(answer: Future[list[Looked]] | list[Looked], part: Sequence[Folder]) -> list[Looked]:
-    if isinstance(answer, list):
-        return answer
-    found: list[Looked] = hands.answer(answer, lambda: hand.look_all([folder.path for folder in part], TOGETHER))
-    return found
 
 
 def _unknown(folder: Folder, met: Met, which: range, known: Collection[bytes]) -> Iterator[Found]:

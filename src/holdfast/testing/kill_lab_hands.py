@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 
-from holdfast.exchange import reading, walking
+from holdfast.exchange import looking, reading
 from holdfast.testing.kill_lab_writers import Bench
 
 Work = Callable[[Bench], None]
@@ -23,8 +23,8 @@ def with_hands(work: Work) -> Work:
     """The same work with two helping processes, which are started at once and are given little at a time."""
 
     def run(bench: Bench) -> None:
-        reading.ALONE_GROUPS = walking.ALONE_FOLDERS = 0
-        reading.TOGETHER_BYTES, walking.AHEAD_FOLDERS = 2_000, 2
+        reading.ALONE_GROUPS = looking.ALONE_FOLDERS = 0
+        reading.TOGETHER_BYTES, looking.AHEAD_FOLDERS = 2_000, 2
         os.environ["HOLDFAST_HANDS"] = "2"
         os.environ[_WHOSE] = str(os.getpid())
         bench.rounds = max(1, bench.rounds // 4)  # each call starts both of them anew
