@@ -148,7 +148,7 @@ class ChainRows:
     def _compressor(self) -> zstandard.ZstdCompressor:
         found: zstandard.ZstdCompressor | None = getattr(self._compressors, "one", None)
         if found is None:
-            found = self._compressors.one = zstandard.ZstdCompressor(level=lines.LEVEL, write_checksum=True)
+            found = self._compressors.one = lines.compressor()
         return found
 
     @staticmethod
