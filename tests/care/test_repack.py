@@ -161,6 +161,24 @@ def test_revisions_of_one_artifact_share_frames_newest_first_and_frames_are_boun
     assert len({spot_of(store, f"notes/{n}.md").offset for n in range(60)}) <= 2
 
 
+def test_of_neighbours_the_small_ones_come_first_and_revisions_of_one_artifact_stay_together(store, root):
+    for n, length in enumerate([300, 20, 900, 4]):
+        store.put(f"notes/{n}.md", words(n, length))
+    for number in range(3):
+        store.put("docs/many.md", words(9, 100) + b" revision %d" % number)
+    store.repack()
+    ((members,),) = [frames(root, name).values() for name in repacked_names(root)]
+    owner = {
+        bytes.fromhex(revision.digest[7:]): (artifact.path, revision.number)
+        for artifact in store.find()
+        for revision in store.artifacts.revisions(artifact)
+    }
+    assert [owner[m.digest] for m in members] == [
+        ("notes/3.md", 1), ("notes/1.md", 1),
+        ("notes/0.md", 1), ("docs/many.md", 3), ("docs/many.md", 2), ("docs/many.md", 1), ("notes/2.md", 1),
+    ]  # fmt: skip
+
+
 def test_standard_tools_prove_every_member(store, root):
     fill(store)
     store.repack()
@@ -407,7 +425,7 @@ def test_an_interrupted_repack_is_gone_on_with_where_it_stopped(store, root, tin
 KILLED = """
 import os, signal, sys, holdfast
 from holdfast.care import repack
-repack._BATCH_BYTES, repack._AHEAD_BYTES = 20_000, 0
+repack._BATCH_BYTES, repack._AHEAD_BYTES, repack.NEIGHBOUR_BYTES = 20_000, 0, 2_000
 calls = []
 def kill(*told):
     calls.append(told)

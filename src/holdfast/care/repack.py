@@ -29,8 +29,9 @@ from holdfast.values import digest as digests
 SOLID_BYTES = 2 * 1024 * 1024
 """Revisions of one artifact share a frame up to so many bytes of content. Measured: docs/design/019."""
 
-NEIGHBOUR_BYTES = 128 * 1024
-"""Contents of different artifacts share a frame up to so many: to read one, all before it are decompressed."""
+NEIGHBOUR_BYTES = 256 * 1024
+"""Contents of different artifacts share a frame up to so many: to read one, all before it are decompressed. These are a
+quarter of it at the mean, for what is small comes first (docs/design/057)."""
 
 LOOSE_UP_TO = SOLID_BYTES // 2
 """Larger files stay as they are: two of them would not share a frame."""
@@ -207,12 +208,17 @@ def _frames(rows: Iterator[PlannedRow]) -> Iterator[list[PlannedRow]]:
     held = 0
     for row in rows:
         if kept and (len(kept) >= FRAME_MEMBERS or _ends(kept[-1], row, held)):
-            yield kept
+            yield _small_first(kept)
             kept, held = [], 0
         kept.append(row)
         held += row.size
     if kept:
-        yield kept
+        yield _small_first(kept)
+
+
+def _small_first(rows: list[PlannedRow]) -> list[PlannedRow]:
+    """Artifacts by the size of what they bring; revisions of one stay together, newest first."""
+    return sorted(rows, key=lambda row: row.whole)
 
 
 def _size(rows: list[PlannedRow]) -> int:
