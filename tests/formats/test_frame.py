@@ -1,7 +1,6 @@
 """A frame is ours only if every bit of its header is what this store writes; its length follows from its blocks."""
 
 import hashlib
-import os
 
 import pytest
 import zstandard
@@ -143,8 +142,15 @@ def test_many_frames_are_decoded_as_each_alone_would_be() -> None:
     assert frame.decode_many(damaged) == [*contents[1:9], None, None, None, None, None]
 
 
-def test_many_contents_at_once_give_the_frames_that_each_gives_alone() -> None:
-    contents = [b"", b"x", *(bytes([n]) * (n * 131) for n in range(1, 60)), os.urandom(70_000), b"text " * 20_000]
-    assert frame.encode_all(contents) == [frame.encode(content) for content in contents]
-    assert frame.encode_all([]) == []
-    assert frame.encode_all([b"one"]) == [frame.encode(b"one")]
+@pytest.mark.parametrize("size", [2, 16_384, 16_385, 32_768, 65_536, 65_537, 300_000])
+def test_of_a_frame_of_several_blobs_at_most_twice_what_is_wanted_is_decompressed(size: int) -> None:
+    content = b"".join(b"line %d of many\n" % (n * n) for n in range(20_000))[:size]
+    data = frame.encode_joined(content)
+    assert frame.encode_joined(content) == data
+    assert frame.decode(data) == content
+    assert frame.measure(data) == (size, len(data))
+    for end in (1, 16_384, 16_385, 32_768, 65_536):
+        if 2 * max(end, 8_192) < size:
+            at = len(data) - 5  # in the last block
+            harmed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+            assert frame.decode_part(harmed, end) == content[:end]

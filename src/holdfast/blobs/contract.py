@@ -104,7 +104,10 @@ class BlobStore(Protocol):
         ...
 
     def stage_batch(self, batch: Batch) -> list[Staged]:
-        """As `stage_all` of contents that somebody else has hashed and compressed; what is right about it, he says."""
+        """As `stage_all` of contents that somebody else has hashed and compressed; what is right about it, he says.
+
+        In the order in which the batch has them.
+        """
         ...
 
     def settle(self, staged: Sequence[Staged]) -> None:

@@ -20,3 +20,18 @@ def parts_of(source: bytes | memoryview | BinaryIO, length: int) -> Iterator[byt
         return
     while data := read_full(source, length):
         yield bytes(data)
+
+
+class Rejoined:
+    """What was read of a stream to see how long it is, then the rest of it."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head = memoryview(head)
+        self._rest = rest
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes."""
+        if not self._head:
+            return self._rest.read(size)
+        taken, self._head = bytes(self._head[:size]), self._head[size:]
+        return taken

@@ -183,7 +183,7 @@ def _unplaced(incoming: Sequence[Incoming], places: dict[str, Place], under_way:
 
 
 def stage_batch(handle: Handle, incoming: Sequence[Incoming], batch: Batch, under_way: set[str]) -> None:
-    """As `stage_all`, of content that was read, hashed and compressed elsewhere: `batch` has each of it once, in order.
+    """As `stage_all`, of content that was read, hashed and compressed elsewhere: `batch` has each of it once.
 
     If any of it is in the store already, what is left is compressed again: what is written does not depend on who did.
     """
@@ -196,7 +196,8 @@ def stage_batch(handle: Handle, incoming: Sequence[Incoming], batch: Batch, unde
         staged = handle.blobs.stage_all({one: contents[one] for one in fresh})
     else:
         staged = handle.blobs.stage_batch(batch)
-    for one, found in zip(fresh.values(), staged, strict=True):
+    for found in staged:
+        one = fresh[found.digest]
         one.staged, one.data = found, None
     under_way.update(fresh)
 

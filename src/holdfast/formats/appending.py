@@ -9,17 +9,21 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from holdfast.formats import frame, pack
-from holdfast.formats.frame import Effort, effort_for
+from holdfast.formats.frame import effort_for
 from holdfast.formats.pack import Header, Spot
 from holdfast.values.frozen import dataclass
 
-FRAME_BYTES = 32 * 1024
-"""Several blobs share a frame up to so many bytes of content: a read of one stays cheap."""
+FRAME_BYTES = 64 * 1024
+"""Several blobs share a frame up to so many bytes of content. A read of one decompresses what stands before it: little
+for most, because small ones come first (docs/design/057)."""
+
+ALONE_FROM = 32 * 1024
+"""A blob of more bytes has a frame of its own: it gains little from neighbours, and would stand behind all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Blobs made ready to be appended, in one or more frames.
+    """Blobs made ready to be appended, in one or more frames, in the order in which they will stand there.
 
     `frames`: (bytes stored, bytes of content) of each; `members`: (raw digest, size) of each; `stored`: all frames.
     """
@@ -46,19 +50,26 @@ def prepare_one(raw: bytes, content: bytes) -> Batch:
 
 
 def prepare(contents: Sequence[tuple[bytes, bytes]]) -> Batch:
-    """Compress (raw digest, content) of blobs in their order, neighbours together up to FRAME_BYTES. Takes no lock."""
-    groups = list(pack.group([len(content) for _, content in contents], FRAME_BYTES))
-    joined = [b"".join([one for _, one in contents[first:end]]) for first, end in groups]
-    efforts = [effort_for(content) for content in joined]
-    normal = [content for content, effort in zip(joined, efforts, strict=True) if effort is Effort.NORMAL]
-    encoded = iter(frame.encode_all(normal))
+    """Compress (raw digest, content) of blobs, neighbours together up to FRAME_BYTES. Takes no lock.
+
+    In each frame small ones come first, and large ones come after all: whoever knows blobs by their number must look
+    at `members`.
+    """
+    ordered = _frames([one for one in contents if len(one[1]) <= ALONE_FROM])
+    ordered += [[one] for one in contents if len(one[1]) > ALONE_FROM]
+    joined = [b"".join([content for _, content in group]) for group in ordered]
     stored = [
-        next(encoded) if effort is Effort.NORMAL else frame.encode(content, effort)
-        for content, effort in zip(joined, efforts, strict=True)
+        frame.encode_joined(content) if len(group) > 1 else frame.encode(content, effort_for(content))
+        for group, content in zip(ordered, joined, strict=True)
     ]
     frames = tuple((len(one), len(content)) for one, content in zip(stored, joined, strict=True))
-    members = tuple((raw, len(one)) for first, end in groups for raw, one in contents[first:end])
+    members = tuple((raw, len(content)) for group in ordered for raw, content in group)
     return Batch(frames, members, b"".join(stored))
+
+
+def _frames(contents: Sequence[tuple[bytes, bytes]]) -> list[list[tuple[bytes, bytes]]]:
+    groups = pack.group([len(content) for _, content in contents], FRAME_BYTES)
+    return [sorted(contents[first:end], key=lambda one: len(one[1])) for first, end in groups]
 
 
 def headed(batch: Batch, name: str, *, position: int, before: int) -> tuple[bytes, list[Spot]]:

@@ -11,7 +11,8 @@ import enum
 import functools
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import count, takewhile
 
 import zstandard
 
@@ -63,6 +64,8 @@ _BLOCK = 32 * 1024
 """So much content is a block of a dense frame: whoever wants the beginning need not decompress the rest. By itself zstd
 makes blocks of 128 KiB; these are smaller on the whole, as well, for each has symbols of its own (docs/design/041)."""
 
+_FIRST_BLOCK = 16 * 1024
+
 _WORTH_STOPPING = 0.75
 """Whoever wants more of a frame than that is better off with all of it: to stop early costs a stream to be set up."""
 
@@ -83,16 +86,25 @@ def encode(content: bytes | memoryview, effort: Effort = Effort.NORMAL) -> bytes
     far = effort is Effort.DENSE and len(content) >= _DENSE_FROM
     own = _own(effort, far=far)
     in_blocks = effort is Effort.DENSE and not far and len(content) > _BLOCK
-    return _in_blocks(own, content) if in_blocks else own.compress(content)
+    return _in_blocks(own, content, range(_BLOCK, len(content), _BLOCK)) if in_blocks else own.compress(content)
 
 
-def _in_blocks(own: zstandard.ZstdCompressor, content: bytes | memoryview) -> bytes:
-    made, size = own.compressobj(size=len(content)), len(content)
+def encode_joined(content: bytes) -> bytes:
+    """One frame of several blobs, one after the other, at normal effort: most of them can be had by a part of it.
+
+    A block ends at 16 KiB and wherever it is twice as far: what is wanted is at least half of what is decompressed.
+    """
+    ends = takewhile(lambda end: end < len(content), (_FIRST_BLOCK << n for n in count()))
+    return _in_blocks(_own(Effort.NORMAL, far=False), content, ends)
+
+
+def _in_blocks(own: zstandard.ZstdCompressor, content: bytes | memoryview, ends: Iterable[int]) -> bytes:
+    made, at = own.compressobj(size=len(content)), 0
     parts: list[bytes] = []
-    for at in range(0, size - _BLOCK, _BLOCK):
-        parts += made.compress(content[at : at + _BLOCK]), made.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
-    last = (size - 1) // _BLOCK * _BLOCK
-    return b"".join([*parts, made.compress(content[last:]), made.flush()])
+    for end in ends:
+        parts += made.compress(content[at:end]), made.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        at = end
+    return b"".join([*parts, made.compress(content[at:]), made.flush()])
 
 
 def effort_for(content: bytes | memoryview) -> Effort:
@@ -103,14 +115,6 @@ def effort_for(content: bytes | memoryview) -> Effort:
     step = (size - _SAMPLE_PIECE) // 4
     sample = b"".join(content[at : at + _SAMPLE_PIECE] for at in (step, 2 * step, 3 * step))
     return Effort.RAW if len(encode(sample)) > _WORTH * len(sample) else Effort.NORMAL
-
-
-def encode_all(contents: Sequence[bytes]) -> list[bytes]:
-    """One frame of each content at normal effort: the bytes that `encode` gives, without the interpreter's lock."""
-    if len(contents) < 2:
-        return [encode(content) for content in contents]
-    made = _own(Effort.NORMAL, far=False).multi_compress_to_buffer([*contents])
-    return [made[number].tobytes() for number in range(len(made))]
 
 
 def _own(effort: Effort, *, far: bool) -> zstandard.ZstdCompressor:

@@ -22,6 +22,7 @@ from holdfast.blobs.local import LocalBlobs
 from holdfast.blobs.packs import bulk
 from holdfast.blobs.packs.folder import PackFolder
 from holdfast.blobs.packs.writer import PackWriter, Written
+from holdfast.blobs.sources import Rejoined
 from holdfast.disk import Disk
 from holdfast.errors import BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
 from holdfast.formats.appending import Batch, prepare, prepare_one
@@ -76,7 +77,7 @@ class _Group:
     """Contents that become one append, and that another thread compresses meanwhile."""
 
     batch: Future[Batch]
-    members: list[_Small] = field(default_factory=list)
+    members: dict[str, _Small] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -119,7 +120,7 @@ class PackedBlobs(LocalBlobs):
         head = read_full(source, self.pack_up_to + 1) if self.pack_up_to else b""
         if 0 < len(head) <= self.pack_up_to:
             return self._stage_small(head, durable=durable)
-        return super().stage(_Rejoined(head, source), durable=durable)  # type: ignore[arg-type]
+        return super().stage(Rejoined(head, source), durable=durable)  # type: ignore[arg-type]
 
     def stage_to_keep(self, content: bytes, digest: str) -> Staged:
         """As `stage`; but what goes to a pack is durable only once the COMMIT that makes its row keeps it too.
@@ -130,17 +131,17 @@ class PackedBlobs(LocalBlobs):
             return self.stage(content)
         written = self.writer.append(prepare_one(digests.raw(digest), content), keep=True)
         place = _Small(_State.TO_BE_KEPT, spot=written.spots[0], waits=_Waiting(written, 1))
-        return Staged(digest, len(content), len(content), durable=False, place=place)
+        return _waiting(digest, len(content), place)
 
     def stage_all_to_keep(self, contents: Mapping[str, bytes]) -> dict[str, Staged]:
         """As `stage_to_keep` for each, by digest, in one append."""
         if not all(0 < len(one) <= self.pack_up_to for one in contents.values()):
             return {digest: self.stage_to_keep(one, digest) for digest, one in contents.items()}
-        batch = prepare([(digests.raw(digest), one) for digest, one in contents.items()])
+        batch = _prepared(contents)
         waits = _Waiting(self.writer.append(batch, keep=True), len(contents))
-        places = [_Small(_State.TO_BE_KEPT, spot=spot, waits=waits) for spot in waits.written.spots]
-        made = zip(contents.items(), places, strict=True)
-        return {digest: Staged(digest, len(one), len(one), durable=False, place=place) for (digest, one), place in made}
+        where = _spots(batch, waits.written).items()
+        made = {digest: _Small(_State.TO_BE_KEPT, spot=spot, waits=waits) for digest, spot in where}
+        return {digest: _waiting(digest, len(contents[digest]), place) for digest, place in made.items()}
 
     def stage_chunk(self, content: bytes) -> Staged:
         """Take one chunk in, into a pack whatever its size; not durable before `settle`."""
@@ -154,9 +155,8 @@ class PackedBlobs(LocalBlobs):
         if small:
             group = self._group(small)
             for digest, content in small.items():
-                place = _Small(_State.HELD, group=group)
-                group.members.append(place)
-                staged[digest] = Staged(digest, len(content), len(content), durable=False, place=place)
+                place = group.members[digest] = _Small(_State.HELD, group=group)
+                staged[digest] = _waiting(digest, len(content), place)
         return [staged[digest] for digest in contents]
 
     def stage_batch(self, batch: Batch) -> list[Staged]:
@@ -165,13 +165,10 @@ class PackedBlobs(LocalBlobs):
             return super().stage_batch(batch)
         ready: Future[Batch] = Future()
         ready.set_result(batch)
-        group = _Group(ready, [_Small(_State.HELD) for _ in batch.members])
-        for place in group.members:
-            place.group = group
-        return [
-            Staged(digests.text(raw), size, size, durable=False, place=place)
-            for (raw, size), place in zip(batch.members, group.members, strict=True)
-        ]
+        group = _Group(ready)
+        sizes = {digests.text(raw): size for raw, size in batch.members}
+        group.members.update((digest, _Small(_State.HELD, group=group)) for digest in sizes)
+        return [_waiting(digest, sizes[digest], place) for digest, place in group.members.items()]
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Small content is appended in the order in which it is given, neighbours together: one sync for all of it.
@@ -191,7 +188,7 @@ class PackedBlobs(LocalBlobs):
                 raise StorageIOError("a sync of a pack failed before", path="", operation="sync")
             elif place.state is _State.HELD:
                 small.append((item, place))
-        members = [place for group in groups for place in group.members if place.state is not _State.SPENT]
+        members = [place for group in groups for place in group.members.values() if place.state is not _State.SPENT]
         self._sync([self._append(group) for group in groups])
         for place in members:
             place.state = _State.DURABLE
@@ -303,10 +300,10 @@ class PackedBlobs(LocalBlobs):
         for part in _parts(waiting):
             fresh = {item.digest: place.content for item, place in part if item.digest not in spots}
             if fresh:
-                batch = prepare([(digests.raw(digest), content) for digest, content in fresh.items()])
+                batch = _prepared(fresh)
                 written = self.writer.append(batch)
                 waits = _Waiting(written)
-                spots |= {digest: (spot, waits) for digest, spot in zip(fresh, written.spots, strict=True)}
+                spots |= {digest: (spot, waits) for digest, spot in _spots(batch, written).items()}
                 last.append(written)
             for item, place in part:
                 place.spot, place.waits = spots[item.digest]
@@ -322,13 +319,13 @@ class PackedBlobs(LocalBlobs):
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(1, thread_name_prefix="holdfast-pack")
             pool = self._pool
-        return _Group(pool.submit(prepare, [(digests.raw(digest), content) for digest, content in contents.items()]))
+        return _Group(pool.submit(_prepared, contents))
 
     def _append(self, group: _Group) -> Written:
-        written = self.writer.append(group.batch.result())
+        written = self.writer.append(batch := group.batch.result())
         waits = _Waiting(written)
-        for place, spot in zip(group.members, written.spots, strict=True):
-            if place.state is not _State.SPENT:
+        for digest, spot in _spots(batch, written).items():
+            if (place := group.members[digest]).state is not _State.SPENT:
                 waits.left += 1
                 place.spot, place.waits, place.group, place.state = spot, waits, None, _State.UNKNOWN
         return written
@@ -351,6 +348,19 @@ class PackedBlobs(LocalBlobs):
                         done.append(waits.written)
         for written in done:
             self.writer.done(written)
+
+
+def _prepared(contents: Mapping[str, bytes]) -> Batch:
+    return prepare([(digests.raw(digest), content) for digest, content in contents.items()])
+
+
+def _spots(batch: Batch, written: Written) -> dict[str, Spot]:
+    """Where each blob of a batch went, by digest."""
+    return {digests.text(raw): spot for (raw, _), spot in zip(batch.members, written.spots, strict=True)}
+
+
+def _waiting(digest: str, size: int, place: _Small) -> Staged:
+    return Staged(digest, size, size, durable=False, place=place)
 
 
 def _live(item: Staged, place: _Small) -> _Small:
@@ -383,18 +393,3 @@ def pack_up_to_wanted() -> int:
     one = configuration.setting("pack_up_to")
     wanted = os.environ.get(one.environment, "")
     return int(configuration.parsed(one, wanted, one.environment) or 0) if wanted else PACK_UP_TO
-
-
-class _Rejoined:
-    """What was read of a stream to see how long it is, then the rest of it."""
-
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        self._head = memoryview(head)
-        self._rest = rest
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes."""
-        if not self._head:
-            return self._rest.read(size)
-        taken, self._head = bytes(self._head[:size]), self._head[size:]
-        return taken
