@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import holdfast
 from holdfast import Store, field
-from holdfast.index.select import sight
+from holdfast.errors import IndexDamagedError
+from holdfast.index.select import sight, usual
+from holdfast.values import canon
+from holdfast.values.records import Artifact
 
 _ANOTHER = """
 import sys, holdfast
@@ -80,3 +87,104 @@ def test_the_oldest_answers_go_first(filled: Path, monkeypatch: pytest.MonkeyPat
         kept = store._handle.index.sights.now().answers
         assert [{row[2] for row in rows} for rows in kept.values()] == [{"0", "1", "2"}] * 3
         assert len(list(store.find(under="d"))) == 3
+
+
+def _asking(store: Store, ask: Callable[[], object]) -> list[str]:
+    """The statements of a question, one line each."""
+    said: list[str] = []
+    connection = store._handle.index.database.raw()
+    connection.set_trace_callback(lambda sql: said.append(" ".join(sql.split())))
+    ask()
+    connection.set_trace_callback(None)
+    return said
+
+
+def test_what_came_by_one_put_each_is_not_a_statement_for_each(tmp_path: Path) -> None:
+    with holdfast.create(tmp_path / "s") as made:
+        for n in range(20):
+            made.put(f"d/{n}", str(n))
+        made.artifacts.set_metadata("d/3", {"n": 1})
+        made.artifacts.tag("d/5", "one")
+    with holdfast.open(tmp_path / "s", read_only=True) as store:
+        said = _asking(store, lambda: list(store.find(under="d")))
+        assert len([one for one in said if "FROM tx x" in one or "JOIN tx x" in one]) <= 3
+    with holdfast.open(tmp_path / "s", read_only=True) as one_by_one:
+        assert list(_times(one_by_one, (f"d/{n}" for n in range(20)))) == [
+            (a.created_at, a.updated_at, a.revision.created_at, a.revision.actor) for a in _found(tmp_path / "s")
+        ]
+
+
+def _times(store: Store, paths: Iterable[str]) -> Iterator[tuple[object, ...]]:
+    """What the transactions of some artifacts say of them, asked for one by one."""
+    for path in paths:
+        found = store.get(path)
+        yield found.created_at, found.updated_at, found.revision.created_at, found.revision.actor
+
+
+def _found(root: Path) -> list[Artifact]:
+    with holdfast.open(root, read_only=True) as store:
+        return list(store.find(under="d"))
+
+
+def test_a_transaction_that_is_not_what_was_written_is_found_out_in_a_list(tmp_path: Path) -> None:
+    with holdfast.create(tmp_path / "s") as made:
+        for n in range(5):
+            made.put(f"d/{n}", str(n))
+    index = sqlite3.connect(tmp_path / "s" / "index.sqlite3")
+    index.execute("UPDATE tx SET time_us = time_us + 1 WHERE first = (SELECT first FROM tx ORDER BY first LIMIT 1, 1)")
+    index.commit()
+    index.close()
+    with holdfast.open(tmp_path / "s", read_only=True) as store, pytest.raises(IndexDamagedError):
+        list(store.find(under="d"))
+
+
+def test_the_newest_of_a_collection_that_was_not_asked_before_are_five_statements(filled: Path) -> None:
+    with holdfast.open(filled, read_only=True) as store:
+        list(store.find(under="b", order="-created", limit=2))
+        said = _asking(store, lambda: list(store.find(under="a", order="-created", limit=2)))
+        assert len(said) <= 5, said
+
+
+def test_a_collection_below_that_comes_later_is_gone_into(filled: Path) -> None:
+    with holdfast.open(filled) as store, holdfast.open(filled) as other:
+        assert [one.path for one in store.find(under="b")] == ["b/three"]
+        other.put("b/below/four", "4")
+        assert [one.path for one in store.find(under="b")] == ["b/three", "b/below/four"]
+        other.collections.delete("b/below", contents="cascade")
+        assert [one.path for one in store.find(under="b")] == ["b/three"]
+        store.put("b/below/five", "5")
+        assert [one.path for one in store.find(under="b")] == ["b/three", "b/below/five"]
+
+
+def test_a_folder_that_was_made_in_a_transaction_that_is_undone_is_not_remembered(filled: Path) -> None:
+    with holdfast.open(filled) as store:
+        with contextlib.suppress(RuntimeError), store.transaction():
+            store.put("new/six", "6")
+            assert [one.path for one in store.find(under="new")] == ["new/six"]
+            raise RuntimeError
+        assert list(store.find(under="new")) == []
+        store.put("other/seven", "7")
+        assert [one.path for one in store.find(under="other")] == ["other/seven"]
+        assert list(store.find(under="new")) == []
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"author": "v"}, {"a": 1, "author": "v"}, {"author": "w"}, {"author": ["v"]}, {"author": 1}, {},
+        {"a": {"author": "v"}}, {"a": {"author": "v"}, "author": "w"}, {"a": 'x,"author":"v"'}, {"a": ',"author":"v"'},
+        {"a,": 1, "author": "v"}, {"a": ",", "author": "v"}, {"a": "{", "author": "v"}, {"a": "\\", "author": "v"},
+    ],
+)  # fmt: skip
+def test_a_member_is_seen_without_parsing_only_where_parsing_would_find_it(metadata: dict[str, Any]) -> None:
+    said, text = usual.member(("author",), "v"), canon.dumps(metadata)
+    assert said == '"author":"v"'
+    if usual.says(text, said):
+        assert metadata["author"] == "v"
+    assert usual.says(text, said) or metadata.get("author") != "v" or "{" in text[1:]
+
+
+@pytest.mark.parametrize("steps", [(":1,",), (0,), ("a", "b"), ("a b",), ('"',)])
+def test_what_only_parsing_can_tell_is_parsed(steps: tuple[str | int, ...]) -> None:
+    assert usual.member(steps, ":") == ""
+    assert not usual.says('{"a,":1,":":"v"}', "")

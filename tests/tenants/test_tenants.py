@@ -507,7 +507,7 @@ def test_what_concerns_the_whole_store_is_refused_to_one_tenant(name: str, mine:
 
 ROOMS = ("lookups", "collections", "artifacts", "contents", "ends", "relationships", "runs", "lineage", "finder")
 REACHED_FROM_ONES_OWN = {
-    "lookups": {"folder", "tags", "paths", "steps", "ids", "missed"},  # by key of what was found
+    "lookups": {"folder", "take_step", "tags", "paths", "steps", "ids", "missed"},  # by key of what was found
     "collections": {"child", "taken", "newest_deleted", "children", "below", "taken_along", "deleted_seq",
                     "artifact_keys", "count_artifacts", "parent_of", "records"},
     "artifacts": {"by_place", "is_free", "briefs", "prove_absent", "newest_deleted", "revision", "history",
@@ -520,13 +520,13 @@ REACHED_FROM_ONES_OWN = {
     "finder": {"in_collection"},
 }  # fmt: skip
 BY_WHAT_IS_GUARDED = {
-    "lookups": set(), "collections": {"down", "around", "subtree"}, "artifacts": {"key_of"}, "contents": set(),
+    "lookups": set(), "collections": {"down", "around", "subtree", "alone"}, "artifacts": {"key_of"}, "contents": set(),
     "ends": {"gone"}, "relationships": {"page", "touching", "count_touching"}, "runs": set(), "lineage": set(),
     "finder": {"by_digest"},
 }  # fmt: skip
 FACTS = {
-    "lookups": {"forget", "written", "open_transaction", "close_transaction", "time", "prove_times", "actor", "term",
-                "term_key", "is_committed", "deleted_at", "few_of"},
+    "lookups": {"forget", "written", "known", "gather", "open_transaction", "close_transaction", "time", "prove_times",
+                "actor", "term", "term_key", "is_committed", "deleted_at", "few_of"},
     "relationships": {"types"},
 }  # fmt: skip
 

@@ -101,9 +101,9 @@ class ScopedCollections(CollectionRows):
 
     guard: Guard
 
-    def root(self, tenant: str = "") -> int | None:  # noqa: ARG002 - there is one that is shown
+    def root(self, tenant: str = "", sight: Sight | None = None) -> int | None:  # noqa: ARG002 - one alone is shown
         """Key of the tenant's root."""
-        return super().root(self.guard.tenant)
+        return super().root(self.guard.tenant, sight)
 
     def by_key(self, key: int) -> Collection | None:
         """The collection with a key, if it is the tenant's."""

@@ -9,7 +9,7 @@ from holdfast.errors import InvalidNameError
 from holdfast.index import proof
 from holdfast.index.database import Database
 from holdfast.index.select import neighbours
-from holdfast.index.select.lookups import TIME_OF, Lookups
+from holdfast.index.select.lookups import STEP, TIME_OF, Lookups
 from holdfast.index.select.sight import MAX_FOLDERS, Sight
 from holdfast.values import canon, moment, names
 from holdfast.values.names import Name
@@ -24,9 +24,8 @@ _PROVEN = f"""SELECT c.key, c.parent, c.name, c.stray, r.id, r.changed,
 _TAKEN = f"""SELECT n.key, c.stray, {proof.proven("collection", "c")} FROM json_each(?) AS n CROSS JOIN collection c
              ON c.parent = json_extract(n.value, '$[0]') AND c.name = json_extract(n.value, '$[1]') AND c.live = 1"""
 _SELECT = f"SELECT {_COLUMNS} FROM collection c LEFT JOIN record r ON r.key = c.key"
-_ROW = f"SELECT key, parent, name, stray, live, tenant, {proof.proven('collection', 'c')} FROM collection c WHERE key ="
-_CHILD = f"{_ROW} (SELECT key FROM collection WHERE parent = ? AND name = ? AND stray = ? AND live = 1)"
-_ROOT = f"{_ROW} (SELECT key FROM collection WHERE parent IS NULL AND tenant = ?)"
+_CHILD = f"{STEP} (SELECT key FROM collection WHERE parent = ? AND name = ? AND stray = ? AND live = 1)"
+_ROOT = f"{STEP} (SELECT key FROM collection WHERE parent IS NULL AND tenant = ?)"
 _PARENTS = f"""SELECT key, parent, live, {proof.proven("collection", "c")} FROM collection c
                WHERE key IN (SELECT value FROM json_each(?))"""
 
@@ -38,29 +37,50 @@ class CollectionRows:
         self._db = database
         self._lookups = lookups
 
-    def root(self, tenant: str = "") -> int | None:
-        """Key of a tenant's root collection; None before its first write."""
+    def root(self, tenant: str = "", sight: Sight | None = None) -> int | None:
+        """Key of a tenant's root collection; None before its first write. In `sight`, it is remembered."""
+        kept = None if sight is None else sight.roots.get(tenant)
+        if kept is not None:
+            return kept
         term = self._lookups.term_key(tenant)
         row = self._db.one(_ROOT, (term,))
-        if row is None and term is not None:
-            neighbours.ROOTS.prove(self._db, (term,))
-        if row is not None and (row[1], row[5]) != (None, term):
-            raise proof.damaged("collection", row[0])
-        return None if row is None else int(row[0])
+        if row is None:
+            if term is not None:
+                neighbours.ROOTS.prove(self._db, (term,))
+            return None
+        key = self._lookups.take_step(row, sight)
+        if (row[1], row[2]) != (None, term):
+            raise proof.damaged("collection", key)
+        if sight is not None:
+            sight.roots[tenant] = key
+        return key
 
     def child(self, parent: int, name: Name, sight: Sight | None = None) -> int | None:
         """Key of the live collection of a name in another. In `sight`, that there are none at all is remembered."""
         if sight is not None and parent in sight.barren:
             return None
+        found = self._step(parent, name, sight)
+        if found is None and sight is not None:
+            self._is_barren(parent, sight)
+        return found
+
+    def _step(self, parent: int, name: Name, sight: Sight | None) -> int | None:
+        """One name down. Where it leads to is remembered in `sight`."""
         wanted = (parent, name.text, name.stray)
         row = self._db.one(_CHILD, wanted)
         if row is None:
             neighbours.COLLECTIONS.prove(self._db, wanted)
-            if sight is not None and not self._has_any(parent):
-                sight.keep_barren(parent)
-        elif row[1:5] != (*wanted, 1):
-            raise proof.damaged("collection", row[0])
-        return None if row is None else int(row[0])
+            return None
+        key = self._lookups.take_step(row, sight)
+        if (row[1], row[3], row[4], row[8]) != (*wanted, 1):
+            raise proof.damaged("collection", key)
+        return key
+
+    def _is_barren(self, parent: int, sight: Sight) -> bool:
+        """Whether no live collection lies right in another. That none does is remembered."""
+        if parent not in sight.barren and not self._has_any(parent):
+            sight.keep_barren(parent)
+        return parent in sight.barren
 
     def _has_any(self, parent: int) -> bool:
         """Whether a live collection lies right in another: the first entry behind it, which is proven, tells."""
@@ -82,13 +102,13 @@ class CollectionRows:
             proof.prove_all(self._db, "collection")
         return None if row is None else int(row[0])
 
-    def down(self, path: tuple[Name, ...], tenant: str = "") -> int | None:
-        """Key of the live collection that a path leads to."""
-        key = self.root(tenant)
+    def down(self, path: tuple[Name, ...], tenant: str = "", sight: Sight | None = None) -> int | None:
+        """Key of the live collection that a path leads to. In `sight`, the steps are remembered."""
+        key = self.root(tenant, sight)
         for name in path:
             if key is None:
                 return None
-            key = self.child(key, name)
+            key = self._step(key, name, sight)
         return key
 
     def around(self, path: str | bytes, sight: Sight) -> tuple[int | None, Name]:
@@ -104,7 +124,7 @@ class CollectionRows:
         parts = names.parse_path(path)
         if not parts:
             raise InvalidNameError("an artifact needs a name", name="", reason="empty")
-        key = self.down(parts[:-1])
+        key = self.down(parts[:-1], sight=sight)
         if key is not None and sight.has_places:
             sight.keep_way(folder, key)
         return key, parts[-1]
@@ -115,12 +135,27 @@ class CollectionRows:
         kept = sight.subtrees.get(path)
         if kept is not None:
             return kept
-        key = self.down(names.parse_path(path))
+        key = self._at(path, sight)
         keys = [] if key is None else [key, *self.below(key)]
         found = keys, frozenset(self._lookups.ids(keys).values())
         if sight.version is not None and len(keys) <= MAX_FOLDERS:
             sight.keep_subtree(path, found)
         return found
+
+    def alone(self, path: str) -> int | None:
+        """Key of the collection at a path, if no live one lies below it; None if one does, or there is none."""
+        sight = self._lookups.sights.now()
+        key = self._at(path, sight)
+        return key if key is not None and self._is_barren(key, sight) else None
+
+    def _at(self, path: str, sight: Sight) -> int | None:
+        """Key of the live collection at a path as `under` has it."""
+        key = sight.at.get(path)
+        if key is None:
+            key = self.down(names.parse_path(path), sight=sight)
+            if key is not None:
+                sight.keep_at(path, key)
+        return key
 
     def by_key(self, key: int) -> Collection | None:
         """The collection with a key, deleted or not."""
@@ -157,6 +192,8 @@ class CollectionRows:
                    WHERE c.live = 1)
                  SELECT key FROM below ORDER BY depth, key"""
         keys = [row[0] for row in self._db.rows(sql, (key,))]
+        if not keys:
+            return keys
         rows = {row[0]: row[1:3] for row in self._db.rows(_PARENTS, (canon.dumps(keys),))}
         inside = {key, *keys}
         # What an index led to is asked of the rows themselves.

@@ -166,11 +166,14 @@ class Finder:
             else:
                 asked = self._query(wanted, order, position, deleted=deleted, limit=fetch)
             rows = self._rows(asked, order, deleted=deleted)
-            for row, artifact in self._met(rows, meets, judged=usual is None):
-                if len(found) == limit:
-                    return Page(tuple(found), _encode(position, order))
-                found.append(artifact)
-                position = [row[_ORDER_AT[order.field]], row[0]]
+            met = self._met(rows, meets, judged=usual is None)
+            room = limit - len(found)
+            if met and room:
+                last = met[:room][-1][0]
+                position = [last[_ORDER_AT[order.field]], last[0]]
+                found += [artifact for _, artifact in met[:room]]
+            if len(met) > room:
+                return Page(tuple(found), _encode(position, order))
             if len(found) == limit and position is not None and rows and rows[-1][0] != position[1]:
                 return Page(tuple(found), _encode(position, order))
             if len(rows) < fetch:

@@ -7,6 +7,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from holdfast.errors import IndexDamagedError
 from holdfast.index import proof
@@ -33,9 +34,13 @@ _KEY = f"SELECT key, id, kind, {_RECORD} FROM record WHERE key = (SELECT key FRO
 _TERM_KEY = (
     f"SELECT key, text, {proof.proven('term', 'term')} FROM term WHERE key = (SELECT key FROM term WHERE text = ?)"
 )
-_STEP = f"""SELECT {proof.columns("collection", "c")}, {proof.columns("record", "r")}
-            FROM collection c LEFT JOIN record r ON r.key = c.key WHERE c.key = ?"""
+STEP = f"""SELECT {proof.columns("collection", "c")}, {proof.columns("record", "r")}
+           FROM collection c LEFT JOIN record r ON r.key = c.key WHERE c.key ="""
+"""A step of a path: the row of a collection and that of its record."""
+_STEP = f"{STEP} ?"
 _TX = f"SELECT {proof.columns('tx', 'x')} FROM tx x WHERE first <= ? ORDER BY first DESC LIMIT 1"
+_TXS = f"""SELECT {proof.columns("tx", "x")} FROM (SELECT DISTINCT (SELECT first FROM tx WHERE first <= s.value
+           ORDER BY first DESC LIMIT 1) AS first FROM json_each(?) s) n CROSS JOIN tx x ON x.first = n.first"""
 _TIMES = f"""SELECT s.value, s.value < x.first + x.count, {proof.proven("tx", "x")} FROM json_each(?) s
              JOIN tx x ON x.first = (SELECT first FROM tx WHERE first <= s.value ORDER BY first DESC LIMIT 1)"""
 
@@ -77,15 +82,28 @@ class Lookups:
         facts = getattr(self._open, "facts", None)
         if facts is not None and seq >= facts[0]:
             return Written(facts[0], _ALL, moment.to_datetime(facts[1]), facts[2])
+        return self.known(seq) or self._read_written(seq, self._db.one(_TX, (seq,)))
+
+    def gather(self, seqs: Iterable[int]) -> None:
+        """Have `written` ready for many seqs: one statement for all whose transactions are not known.
+
+        What is wrong with a row is told to whoever asks for it.
+        """
+        facts = getattr(self._open, "facts", None)
+        asked = [seq for seq in seqs if self.known(seq) is None and (facts is None or seq < facts[0])]
+        for start in range(0, len(asked), MARKS):
+            for row in self._db.rows(_TXS, (canon.dumps(asked[start : start + MARKS]),)):
+                if proof.is_true("tx", row[:6], row[6]):
+                    self._read_written(row[0], row)
+
+    def known(self, seq: int) -> Written | None:
+        """What `written` gives, if it was read before."""
         firsts, known = self._written
         at = bisect_right(firsts, seq)
         found = known.get(firsts[at - 1]) if at else None
-        if found is not None and found.first <= seq < found.end:
-            return found
-        return self._read_written(seq)
+        return found if found is not None and found.first <= seq < found.end else None
 
-    def _read_written(self, seq: int) -> Written:
-        row = self._db.one(_TX, (seq,))
+    def _read_written(self, seq: int, row: tuple[Any, ...] | None) -> Written:
         if row is None:
             raise proof.damaged("tx", seq)
         proof.prove("tx", row[:6], row[6])
@@ -102,6 +120,21 @@ class Lookups:
                 known[first] = found
                 insort(firsts, first)
         return found
+
+    def take_step(self, step: tuple[Any, ...], sight: Sight | None) -> int:
+        """The key of a row of STEP, which is proven. Where it lies is remembered in `sight`, if what it is in is known.
+
+        Its record is another's concern: where that is not what was written, nothing is remembered.
+        """
+        key: int = step[0]
+        proof.prove("collection", step[:9], step[9])
+        if sight is not None and key not in sight.folders and proof.is_true("record", step[10:18], step[18]):
+            above = None if step[1] is None else sight.folders.get(step[1])
+            if step[1] is None:
+                sight.keep_folder(key, Folder((), "", b"", moment.id_text(step[11])))
+            elif above is not None:
+                sight.keep_folder(key, below(above, Name(step[3], step[4]), moment.id_text(step[11])))
+        return key
 
     def folder(self, key: int, sight: Sight) -> Folder:
         """Where a collection lies, each step up proven by its row."""

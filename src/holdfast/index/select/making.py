@@ -63,14 +63,15 @@ class Maker:
         self, rows: Sequence[Row], tags: dict[int, tuple[str, ...]], before: dict[int, str], sight: Sight
     ) -> list[Artifact]:
         """Of rows of artifacts.COLUMNS. `tags` by key, `before`: digests before the newest revisions, by their keys."""
-        lookups, companies, made = self._lookups, sight.companies, []
+        lookups, companies = self._lookups, sight.companies
+        made: list[Artifact] = []
         written: Written | None = None
         for row in rows:
             key, newest, changed = row[0], row[_AT], row[14]
             named = (row[1], row[4], row[5], row[12], row[13], row[22], row[25])
             company = companies.get(named) or self._company(named, sight)
             if written is None or not written.first <= newest < written.end:
-                written = lookups.written(newest)
+                written = lookups.known(newest) or self._written(newest, rows[len(made) :] if made else ())
             created = written.when if key >= written.first else lookups.written(key).when
             updated = created if changed == key else lookups.written(changed).when
             deleted = lookups.deleted_at(row[15]) if row[15] else None
@@ -78,6 +79,15 @@ class Maker:
             facts = (row, company, tags.get(key, ()), created, updated, deleted)
             made.append(waiting(Artifact, (_fill, *facts, written, before.get(newest), run)))
         return made
+
+    def _written(self, seq: int, rest: Sequence[Row]) -> Written:
+        """The transaction that wrote a row. From the second one that is read on, those of the rest are read with it.
+
+        What came by one put each would be a statement for each else.
+        """
+        if len(rest) > 1:
+            self._lookups.gather({one for row in rest for one in (row[_AT], row[0], row[14])})
+        return self._lookups.written(seq)
 
     def _company(self, named: tuple[Any, ...], sight: Sight) -> Company:
         collection, *keys = named

@@ -57,8 +57,8 @@ class Sight:
     """
 
     __slots__ = (
-        "_answered", "answers", "barren", "companies", "declared", "facts", "folders", "has_places", "pages",
-        "subtrees", "version", "ways",
+        "_answered", "answers", "at", "barren", "companies", "declared", "facts", "folders", "has_places", "pages",
+        "roots", "subtrees", "version", "ways",
     )  # fmt: skip
 
     def __init__(self, version: tuple[int, int, int] | None) -> None:
@@ -66,6 +66,8 @@ class Sight:
         self.has_places = version is not None
         self.folders: dict[int, Folder] = {}
         self.ways: dict[str | bytes, int] = {}
+        self.at: dict[str, int] = {}
+        self.roots: dict[str, int] = {}
         self.barren: set[int] = set()
         self.facts: set[str] = set()
         self.subtrees: dict[str, tuple[list[int], frozenset[str]]] = {}
@@ -91,6 +93,7 @@ class Sight:
     def take_places(self, other: Sight) -> None:
         """What another one knows of collections holds here too."""
         self.folders, self.ways, self.barren, self.facts = other.folders, other.ways, other.barren, other.facts
+        self.at, self.roots = other.at, other.roots
         self.has_places = True
 
     def keep_folder(self, key: int, folder: Folder) -> None:
@@ -105,6 +108,12 @@ class Sight:
         if len(self.ways) >= MAX_FOLDERS:
             self.ways = {}
         self.ways[path] = key
+
+    def keep_at(self, path: str, key: int) -> None:
+        """Remember which live collection is at a path that somebody asks below."""
+        if len(self.at) >= MAX_FOLDERS:
+            self.at = {}
+        self.at[path] = key
 
     def keep_company(self, named: tuple[Any, ...], company: object) -> None:
         """Remember what rows name by the same keys (making.py)."""
