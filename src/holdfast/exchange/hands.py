@@ -76,6 +76,8 @@ class Hands:
         child: Popen[bytes] | None = None
         while (asked := self._next()) is not None:
             _, _, work, given, answer = asked
+            if not answer.set_running_or_notify_cancel():  # whoever asked has done it by now
+                continue
             try:
                 if child is None:
                     child = self._started()
