@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import itertools
@@ -14,7 +15,7 @@ import pytest
 
 from holdfast import FileFacts, Store
 from holdfast.errors import InvalidValueError, NameTakenError, SourceUnreadableError
-from holdfast.kinds import many
+from holdfast.kinds import many, seldom
 from holdfast.testing.faults import FaultyDisk
 
 Opener = Callable[..., Store]
@@ -73,7 +74,7 @@ def test_what_is_there_is_revised_or_left_as_it_is_by_the_rules_of_put(store: St
     assert store.read("twice") == b"second"
 
 
-def test_it_takes_contents_one_by_one_and_holds_no_more_than_a_batch(
+def test_it_takes_contents_one_by_one_and_a_full_batch_is_committed_when_the_next_is_full(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(many, "BATCH_ITEMS", 10)
@@ -83,7 +84,7 @@ def test_it_takes_contents_one_by_one_and_holds_no_more_than_a_batch(
         nonlocal taken
         for n in range(35):
             taken += 1
-            assert store.status().counts["artifact"] == n // 10 * 10
+            assert store.status().counts["artifact"] == max(0, n // 10 - 1) * 10
             yield f"{n:02}", b"%d" % (n % 20)
 
     assert counts(store.put_many(contents())) == (35, 0, 0)
@@ -179,3 +180,71 @@ def test_the_collector_of_cycles_works_while_the_caller_makes_items_and_is_set_a
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_what_the_callers_own_code_raises_leaves_the_full_batches(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "BATCH_ITEMS", 10)
+
+    def contents() -> Iterator[tuple[str, bytes]]:
+        for n in range(25):
+            yield f"{n:02}", b"%d" % n
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.put_many(contents())
+    assert store.status().counts["artifact"] == 20
+    assert os.listdir(store.path / "tmp") == []
+
+
+def test_in_a_transaction_each_full_batch_is_put_at_once_and_all_of_it_is_undone_together(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "BATCH_ITEMS", 10)
+    with contextlib.suppress(ZeroDivisionError), store.transaction():
+        store.put_many((f"{n:02}", b"%d" % (n % 7)) for n in range(35))
+        assert len(list(store.artifacts.list(""))) == 35
+        raise ZeroDivisionError
+    assert store.status().counts["artifact"] == 0
+
+
+def test_what_others_put_meanwhile_is_met(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full batch waits while the next is gathered: what is put under its names, or has its contents, comes first."""
+    monkeypatch.setattr(many, "BATCH_ITEMS", 10)
+
+    def contents() -> Iterator[tuple[str, bytes]]:
+        for n in range(10):
+            yield f"{n:02}", b"%d" % n
+        store.put("03", b"another's")
+        store.put("elsewhere", b"7")
+        yield "last", b"4"
+
+    assert counts(store.put_many(contents())) == (10, 1, 0)
+    assert store.get("03").revision.number == 2
+    assert [store.read(f"{n:02}") for n in range(10)] == [b"%d" % n for n in range(10)]
+    assert (store.read("last"), store.read("elsewhere")) == (b"4", b"7")
+    assert store.fsck().findings == ()
+
+
+def test_the_collector_looks_more_seldom_meanwhile_and_is_as_it_was_behind(store: Store) -> None:
+    before = gc.get_threshold()
+    met: list[tuple[int, int, int]] = []
+
+    def contents() -> Iterator[tuple[str, bytes]]:
+        for n in range(3):
+            met.append(gc.get_threshold())
+            if n == 1:
+                store.put_many([("inner", b"x")])
+            yield f"{n}", b"x"
+
+    store.put_many(contents())
+    assert met == [(max(before[0], seldom.NEW_OBJECTS), *before[1:])] * 3
+    assert gc.get_threshold() == before
+    for own in ((0, 10, 10), (seldom.NEW_OBJECTS * 2, 10, 10)):
+        gc.set_threshold(*own)
+        try:
+            store.put_many(contents())
+            assert gc.get_threshold() == own
+        finally:
+            gc.set_threshold(*before)

@@ -74,9 +74,10 @@ class Artifacts:
 
         `said`: the fields of `put` for all of them; `fields`, a dict, for one of them, first. Much faster than as many
         puts: content shares appends and syncs, and up to 4,000 items (or 64 MiB) make one transaction. Each is all or
-        nothing and durable before the next begins; an error undoes the one that it stops, and those before stay, so
-        the same call again goes on from there. Inside `transaction()` all of it is one. Holds no more than a batch.
-        Raises NameTakenError where a collection has the name, InvalidInputError, SourceError. Durable on return.
+        nothing and durable at the latest when the next is full; an error undoes the one that it stops, and those
+        before stay, so the same call again goes on from there. Inside `transaction()` all of it is one. Holds no more
+        than two. Durable on return. Raises NameTakenError where a collection has the name, InvalidInputError,
+        SourceError.
         """
         from holdfast.kinds import many
 

@@ -1,7 +1,11 @@
-"""Puts many contents with few syncs: in batches, each of them all or nothing."""
+"""Puts many contents with few syncs: in batches, each of them all or nothing.
+
+A batch is made durable by another thread while the next is gathered, and committed when that is full, or the last.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,10 +17,11 @@ from holdfast.engine import content, cutting
 from holdfast.engine.content import Incoming, Source
 from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
-from holdfast.engine.transaction import write
-from holdfast.errors import InvalidValueError
+from holdfast.engine.transaction import current, write
+from holdfast.errors import HoldfastError, InvalidValueError
 from holdfast.kinds import addresses, media, revising
 from holdfast.kinds.bulk import Bulk, Item, Outcome, uncollected
+from holdfast.kinds.seldom import seldom_collected
 from holdfast.values import digest as digests
 from holdfast.values import names
 from holdfast.values.names import Name
@@ -25,7 +30,7 @@ from holdfast.values.records import FileFacts
 BATCH_ITEMS = 4_000
 BATCH_BYTES = 64 << 20
 HELD_BYTES = 8 << 20
-"""A batch is committed with so many items, bytes in all, or bytes that wait in memory."""
+"""A batch is full with so many items, bytes in all, or bytes that wait in memory."""
 
 TOGETHER_BYTES = 1 << 20
 """So much content is hashed by another thread while the next is gathered, then staged together."""
@@ -52,7 +57,8 @@ class ManyResult:
 def put_many(handle: Handle, contents: Iterable[Given], said: dict[str, Any]) -> ManyResult:
     """As `Artifacts.put_many` says."""
     handle.writable()
-    return _Many(handle, said).run(contents)
+    with seldom_collected():
+        return _Many(handle, said).run(contents)
 
 
 class _Many:
@@ -61,6 +67,8 @@ class _Many:
         self._said = said
         self._common = revising.describe(said)
         self._batch: list[Item] = []
+        self._next: list[Item] = []  # full, and being settled
+        self._settling: Helper[None] = Helper("settle")
         self._under_way: set[str] = set()
         self._held: list[tuple[bytes, Incoming]] = []
         self._hashing: Helper[list[str]] = Helper("hash")
@@ -73,12 +81,19 @@ class _Many:
 
     def run(self, contents: Iterable[Given]) -> ManyResult:
         try:
-            for given in contents:
-                self._take(self._item(given))
-            self._commit()
+            try:
+                for given in contents:
+                    self._take(self._item(given))
+                self._hand_over()
+            except BaseException:
+                with contextlib.suppress(HoldfastError):
+                    self._commit_next()  # what stops one batch does not take the full one along that came before
+                raise
+            self._commit_next()
         finally:
             self._hashing.close()
-            content.discard(self._handle, [i.incoming for i in self._batch if i.incoming is not None])
+            self._settling.close()
+            content.discard(self._handle, _contents(self._batch))
         counts = self._counts
         return ManyResult(counts[Outcome.ADDED], counts[Outcome.REVISED], counts[Outcome.UNCHANGED], self._total)
 
@@ -123,7 +138,7 @@ class _Many:
         if self._held_bytes >= TOGETHER_BYTES:
             self._stage()
         if len(self._batch) >= BATCH_ITEMS or self._bytes >= BATCH_BYTES or self._in_memory >= HELD_BYTES:
-            self._commit()
+            self._hand_over()
 
     def _stage(self) -> None:
         """What was gathered is being hashed when this returns; what was being hashed before is staged."""
@@ -143,15 +158,36 @@ class _Many:
             incoming.digest = digest
         content.stage_all(self._handle, hashed, self._under_way)
 
-    def _commit(self) -> None:
+    def _hand_over(self) -> None:
+        """A full batch is settled while the one after it is gathered; the one before it is committed."""
         self._stage()
         self._finish()
-        batch = self._batch
-        if not batch:
-            return
-        incoming = [item.incoming for item in batch if item.incoming is not None]
+        self._commit_next()
+        batch = self._next = self._batch
+        self._batch, self._bytes, self._in_memory = [], 0, 0
+        if current(self._handle) is None:
+            self._settling.begin(lambda: self._settle(batch))
+        else:
+            self._settle(batch)  # only this thread sees the rows of its open transaction
+            self._commit_next()
+
+    def _settle(self, batch: list[Item]) -> None:
         with self._handle.watching_syncs():
-            self._handle.blobs.settle([one.staged for one in incoming if one.staged is not None])
+            self._handle.blobs.settle([one.staged for one in _contents(batch) if one.staged is not None])
+
+    def _commit_next(self) -> None:
+        batch, self._next = self._next, []
+        incoming = _contents(batch)
+        try:
+            if self._settling.busy:
+                self._settling.take()
+            if batch:
+                self._commit(batch)
+        finally:
+            content.discard(self._handle, incoming)
+        self._under_way.difference_update([one.digest for one in incoming])
+
+    def _commit(self, batch: list[Item]) -> None:
         with uncollected(), write(self._handle, what="put many") as unit:
             Bulk(unit).put(batch)
             for item in batch:
@@ -159,12 +195,14 @@ class _Many:
                     raise item.refused
         for item in batch:
             self._counts[item.outcome or Outcome.UNCHANGED] += 1
-            if item.incoming is not None and item.outcome is Outcome.REVISED:
-                cutting.follow(self._handle, item.incoming.digest, item.incoming.before)
-        self._total += self._bytes
-        self._batch, self._bytes, self._in_memory = [], 0, 0
-        self._under_way.clear()
-        content.discard(self._handle, incoming)
+            if item.incoming is not None:
+                self._total += item.incoming.size
+                if item.outcome is Outcome.REVISED:
+                    cutting.follow(self._handle, item.incoming.digest, item.incoming.before)
+
+
+def _contents(batch: list[Item]) -> list[Incoming]:
+    return [item.incoming for item in batch if item.incoming is not None]
 
 
 def _digests(contents: list[Incoming]) -> list[str]:

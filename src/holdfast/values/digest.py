@@ -12,6 +12,8 @@ PREFIX = "sha256:"
 HEX = 64
 """Digits of a whole one."""
 
+_BYTES = HEX // 2
+
 _FULL = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
 
@@ -29,6 +31,13 @@ def text(raw: bytes) -> str:
 @functools.lru_cache(maxsize=16_384)  # what is taken in is asked for at each step of its way
 def raw(digest: str) -> bytes:
     """`sha256:hex` (or bare hex) as 32 bytes; raises InvalidDigestError."""
+    try:
+        found = bytes.fromhex(digest[len(PREFIX) :])
+    except ValueError:
+        pass
+    else:  # in half the time of the pattern
+        if len(found) == _BYTES and text(found) == digest:
+            return found
     match = _FULL.fullmatch(digest)
     if match is None:
         raise InvalidDigestError(f"{digest!r} is not a digest", digest=digest)
