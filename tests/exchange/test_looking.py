@@ -130,3 +130,51 @@ def test_few_folders_are_asked_of_nobody(tmp_path: Path) -> None:
     (tmp_path / "one more").mkdir()
     list(walked(os.fsencode(tmp_path), Looking(helpers, (0, 0))))
     assert helpers.asked
+
+
+class Late(Hands):
+    """Never begins, or has begun when it is asked and answers when somebody waits."""
+
+    def __init__(self, *, begun: bool) -> None:
+        super().__init__(2)
+        self.answers: list[tuple[Future[Any], tuple[Any, ...]]] = []
+        self._begun = begun
+
+    def ask(self, work: str, *given: Any) -> Future[Any]:
+        """As the real one."""
+        answer: Future[Any] = Answered(given) if self._begun else Future()
+        self.answers.append((answer, given))
+        return answer
+
+
+class Answered(Future[Any]):
+    """Is under way until somebody waits for it."""
+
+    def __init__(self, given: tuple[Any, ...]) -> None:
+        super().__init__()
+        self._given = given
+        self.set_running_or_notify_cancel()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """As the real one."""
+        self.set_result(hand.look_all(*self._given))
+        return super().result(timeout)
+
+
+@pytest.mark.usefixtures("sizes")
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_nobody_has_begun_is_not_waited_for(tree: bytes, monkeypatch: pytest.MonkeyPatch, *, begun: bool) -> None:
+    alone = list(walked(tree, Looking(Hands(0), (0, 0))))
+    looked: list[bytes] = []
+    look = hand.look
+
+    def counted(path: bytes, names: Any = None, most: int = 1 << 62) -> Any:
+        if names is None:
+            looked.append(path)
+        return look(path, names, most)
+
+    monkeypatch.setattr(hand, "look", counted)
+    helpers = Late(begun=begun)
+    assert list(walked(tree, Looking(helpers, (0, 0)))) == alone
+    assert sorted(looked) == sorted({path for path, _ in alone})
+    assert {answer.cancelled() for answer, _ in helpers.answers} == {not begun}
