@@ -3,6 +3,9 @@
 # ruff: noqa: PT012 (a transaction that fails is more than one statement)
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -129,3 +132,29 @@ def test_an_add_that_is_stopped_ends_its_thread_and_loses_nothing(tmp_path: Path
         assert len(store.search("anchor", limit=200).hits) == len(list(store.find())) >= 50
         store.add(tree, searchable=True)
         assert seen_by_a_reader(tmp_path / "s", "anchor") == (120, True)
+
+
+_KILLED = """
+import os, signal, sys
+import holdfast
+from holdfast.engine import feeding
+from holdfast.exchange import folder
+folder.BATCH_ITEMS, feeding.BATCH, feeding.BATCH_BYTES = 10, 7, 100
+def stop(done, *_):
+    if done >= 60:
+        os.kill(os.getpid(), signal.SIGKILL)
+with holdfast.create(sys.argv[1]) as store:
+    store.search("nothing")
+    store.add(sys.argv[2], searchable=True, progress=stop)
+"""
+
+
+def test_after_a_kill_the_next_search_goes_on(tmp_path: Path, tree: Path) -> None:
+    root = tmp_path / "s"
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(root), str(tree)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with holdfast.open(root) as store:
+        there = {one.path for one in store.find()}
+        assert len(there) >= 50
+        assert {hit.artifact.path for hit in store.search("anchor", limit=200).hits} == there
+    assert holdfast.fsck(root).exit_code == 0
