@@ -182,15 +182,15 @@ class Store(OfTenants):
 
     def add(
         self, *paths: str | bytes | os.PathLike[str], into: str | bytes = "", atomic: bool = False,
-        checksum: bool = False, progress: Progress | None = None,
+        checksum: bool = False, searchable: bool = False, progress: Progress | None = None,
     ) -> AddReport:  # fmt: skip
         """Take files and folder trees in: see `holdfast.exchange.folder.add`.
 
-        `atomic`: all in one transaction; `checksum`: read every file, also those that look as when they were added.
+        `atomic`: all in one transaction; `checksum`: read files that look as they did, too; `searchable`: text as well.
         """
         from holdfast.exchange import folder
 
-        way = folder.Way(atomic=atomic, checksum=checksum)
+        way = folder.Way(atomic=atomic, checksum=checksum, searchable=searchable)
         return folder.add(self._handle, paths, into=into, way=way, progress=progress)
 
     def checkout(

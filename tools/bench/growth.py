@@ -65,7 +65,7 @@ class Grown:
 _MATCHES = "ten times the texts have ten times the matches, and each is ranked, in a bare table too"
 
 GROWN = (
-    Grown("P1", "add"), Grown("P1 warm", "add-warm"), Grown("P1 many", "put-many"), Grown("P1 text", "text"),
+    Grown("P1", "add"), Grown("P1 warm", "add-warm"), Grown("P1 many", "put-many"), Grown("P1 text", "add-text"),
     Grown("P1s", "kept", stored), Grown("P1s repack", "repacked", stored),
     Grown("P2", "again"), Grown("P3", "large"), Grown("P4", "read"), Grown("P4 bulk", "bulk"),
     Grown("P4 packed", "repacked-read"), Grown("P4 packed bulk", "repacked-bulk"),

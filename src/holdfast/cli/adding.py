@@ -23,7 +23,8 @@ AGAIN = (
 @click.option(
     "--checksum", is_flag=True, help="Read every file, also those that look as they did when they were added."
 )
-def add(inv: Invocation, paths: tuple[str, ...], into: str, checksum: bool) -> int:
+@click.option("--searchable", is_flag=True, help="Take in the text for search meanwhile; else the first search does.")
+def add(inv: Invocation, paths: tuple[str, ...], into: str, checksum: bool, searchable: bool) -> int:
     """Take in files and whole trees.
 
     Each of PATHS goes in under its own name: `holdfast add src` makes the collection src. Unchanged files make no new
@@ -33,7 +34,7 @@ def add(inv: Invocation, paths: tuple[str, ...], into: str, checksum: bool) -> i
     """
     inv.on_interrupt = AGAIN
     with inv.open() as store, inv.meter() as progress:
-        report = store.add(*paths, into=into, checksum=checksum, progress=progress)
+        report = store.add(*paths, into=into, checksum=checksum, searchable=searchable, progress=progress)
     _tell(inv, report)
     if not report.problems:
         return Exit.OK

@@ -15,19 +15,17 @@ from collections.abc import Iterator
 from holdfast.blobs.ahead import ahead
 from holdfast.engine.handle import Handle
 from holdfast.engine.locks import lock_at
-from holdfast.engine.recover import Progress, from_index
+from holdfast.engine.recover import Progress
 from holdfast.errors import DamageError, LockedError
 from holdfast.formats import paths
 from holdfast.search import text
 from holdfast.search.document import START, Document, LeftOut, Position
-from holdfast.values import canon
-from holdfast.values.change import Head
 from holdfast.values.records import Artifact, RevisionState
 
 log = logging.getLogger("holdfast.engine")
 
 BATCH = 1_000
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 4 << 20
 
 
 def drain(handle: Handle, progress: Progress | None = None) -> int:
@@ -80,9 +78,7 @@ def _sane(handle: Handle, position: Position) -> Position:
     """The cursor, if this store's chain has such a place; else START, after emptying the index."""
     if position == START:
         return START
-    transaction = handle.index.chain.at(position[0])
-    here = transaction is not None and (transaction.entry.next_seq - 1, transaction.entry.hash()) == position
-    if here and not handle.search.needs_compaction:
+    if handle.index.chain.end_of(position[0]) == position and not handle.search.needs_compaction:
         return position
     handle.search.reset(expected=position)
     return handle.search.position()
@@ -114,41 +110,27 @@ def _every(handle: Handle) -> Iterator[Document]:
 
 
 def _feed_changes(handle: Handle, position: Position, target: Position) -> bool:
-    ids: dict[str, None] = {}
-    upto = position
-    for transaction in from_index(handle.index, position[0] + 1):
-        if transaction.entry.first > target[0]:
-            break
-        for body in transaction.bodies:
-            change = canon.decode(body)
-            if change["kind"] == "artifact":
-                ids[change["id"]] = None
-        head: Head = transaction.head
-        upto = (head.next_seq - 1, head.hash)
-        if len(ids) >= BATCH:
-            break
-    live, removed = _now(handle, ids)
-    parts = list(_by_bytes(_documents(handle, live)))
-    for part in parts[:-1]:
-        if not handle.search.feed(part, expected=position, upto=position):
-            return False
-    return handle.search.feed(parts[-1] if parts else [], expected=position, upto=upto, removed=removed)
-
-
-def _now(handle: Handle, ids: dict[str, None]) -> tuple[list[tuple[int, Artifact]], list[int]]:
-    """The artifacts of some ids that are live, and the keys of the others."""
-    live: list[tuple[int, Artifact]] = []
+    """Take in the artifacts that the next changes are of, up to where a transaction ends."""
+    upto = handle.index.chain.end_of(min(position[0] + BATCH, target[0]))
+    if upto is None:
+        return False
     removed: list[int] = []
-    for artifact_id in ids:
-        rows = handle.index.everything
-        key, artifact = rows.lookups.key(artifact_id), rows.artifacts.by_id(artifact_id)
-        if key is None or artifact is None:
-            continue
-        if artifact.deleted_at is None:
-            live.append((key, artifact))
-        else:
-            removed.append(key)
-    return live, removed
+    waiting: list[Document] = []
+    changed = _changed(handle, handle.index.everything.artifacts.changed(position[0], upto[0]), removed)
+    with contextlib.closing(ahead(_by_bytes(changed), "texts")) as parts:
+        for part in parts:
+            if waiting and not handle.search.feed(waiting, expected=position, upto=position):
+                return False
+            waiting = part
+    return handle.search.feed(waiting, expected=position, upto=upto, removed=removed)
+
+
+def _changed(handle: Handle, keys: list[int], removed: list[int]) -> Iterator[Document]:
+    """Those of some records that are live artifacts; the keys of artifacts that are not go to `removed`."""
+    for start in range(0, len(keys), BATCH):
+        found = handle.index.everything.artifacts.many_by_key(keys[start : start + BATCH])
+        removed += [key for key, artifact in found.items() if artifact.deleted_at is not None]
+        yield from _documents(handle, [(key, one) for key, one in found.items() if one.deleted_at is None])
 
 
 def _documents(handle: Handle, artifacts: list[tuple[int, Artifact]]) -> Iterator[Document]:

@@ -16,6 +16,7 @@ from dataclasses import field
 from holdfast.blobs.ahead import Helper
 from holdfast.blobs.packs import PACK_UP_TO
 from holdfast.engine import configuration, content, cutting
+from holdfast.engine.following import Following
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import current, write
@@ -68,10 +69,14 @@ class AddReport:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How to add. `atomic`: all in one transaction; `checksum`: read every file, whatever was noted of it."""
+    """How to add. `atomic`: all in one transaction; `checksum`: read every file, whatever was noted of it.
+
+    `searchable`: text is taken in for search meanwhile. Within a transaction it is not: only what is committed is.
+    """
 
     atomic: bool = False
     checksum: bool = False
+    searchable: bool = False
 
 
 def add(
@@ -82,8 +87,9 @@ def add(
 
     Each batch is all or nothing, and durable at the latest when the next is full; with `way.atomic` the whole is one
     transaction, of at most ATOMIC_ITEMS files. A file that looks as it did when it was added last, by size, times,
-    inode, device and mode, is not read again, unless `way.checksum` asks for it (see `holdfast.exchange.seen`). Raises
-    what stops the store itself; what is wrong with single files is in the report.
+    inode, device and mode, is not read again, unless `way.checksum` asks for it (see `holdfast.exchange.seen`). With
+    `way.searchable` all text is taken in for search on return. Raises what stops the store itself; what is wrong with
+    single files is in the report.
     """
     handle.writable()
     return _Add(handle, names.parse_path(into), way or Way(), progress).run(sources)
@@ -103,11 +109,16 @@ class _Add:
         self._next: list[Item] = []
         self._seen = Seen(handle, asked=not way.checksum)
         self._shown = self._commits = 0
+        self._text = Following(handle, progress) if way.searchable and self._may_lock else None
         self._hands = configuration.value("hands", root=handle.root, disk=handle.disk)
 
     def run(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> AddReport:
         own = self._handle.facts()
-        with contextlib.closing(Hands(hands.wanted(self._hands))) as helpers, self._seen:
+        with (
+            self._text or contextlib.nullcontext(),
+            contextlib.closing(Hands(hands.wanted(self._hands))) as helpers,
+            self._seen,
+        ):
             walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged, helpers, expect=self._seen.expect)
             reader = Reader(self._handle, self._problem, self._under_way, helpers=helpers, may_lock=self._may_lock)
             with uncollected(), contextlib.closing(reader.items(walk.all(sources, self._into))) as items:
@@ -187,6 +198,8 @@ class _Add:
             self._seen.prepare()
         self._under_way.difference_update([item.incoming.digest for item in batch if item.incoming is not None])
         self._seen.committed(unit, batch)
+        if self._text:
+            self._text.committed()
         self._report.collections += bulk.collections_made
         for item in batch:
             self._count(item)

@@ -56,8 +56,13 @@ class ChainRows:
 
     def hash_at(self, seq: int) -> bytes | None:
         """The hash of the transaction that holds change `seq`; None if the chain has none."""
+        found = self.end_of(seq)
+        return None if found is None else found[1]
+
+    def end_of(self, seq: int) -> tuple[int, bytes] | None:
+        """(last seq, hash) of the transaction that holds change `seq`; None if the chain has none."""
         row = self._db.one(_HASH_AT, (seq,))
-        return bytes(row[2]) if row is not None and row[0] <= seq < row[0] + row[1] else None
+        return (row[0] + row[1] - 1, bytes(row[2])) if row is not None and row[0] <= seq < row[0] + row[1] else None
 
     def append(self, transaction: Transaction, data: bytes) -> None:
         """Add a transaction's row; `data` is what the journal gets."""

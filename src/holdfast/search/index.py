@@ -39,9 +39,11 @@ _RANKED_HITS = f"""
 SELECT doc.key, doc.revision, -bm25(words, {NAME_WEIGHT}, {METADATA_WEIGHT}, {TEXT_WEIGHT}) AS score
 FROM words CROSS JOIN doc ON doc.id = words.rowid
 WHERE words MATCH ? AND words.rowid >= ? ORDER BY score DESC, doc.key LIMIT ? OFFSET ?"""
+# Ranked and counted at once: FTS5 goes over all that match for either.
 _BEST = f"""
-SELECT rowid, bm25(words, {NAME_WEIGHT}, {METADATA_WEIGHT}, {TEXT_WEIGHT}) AS worse
-FROM words WHERE words MATCH ? AND rowid >= ? ORDER BY worse LIMIT ?"""
+WITH found AS MATERIALIZED (SELECT rowid AS place, bm25(words, {NAME_WEIGHT}, {METADATA_WEIGHT}, {TEXT_WEIGHT}) AS worse
+FROM words WHERE words MATCH ? AND rowid >= ? LIMIT ?)
+SELECT place, worse, (SELECT count(*) FROM found) FROM found ORDER BY worse LIMIT ?"""
 _DOCUMENTS = "SELECT id, key, revision FROM doc WHERE id IN (SELECT value FROM json_each(?))"
 _OLDER_HITS = """
 SELECT doc.key, doc.revision, 0.0 FROM words CROSS JOIN doc ON doc.id = words.rowid
@@ -138,9 +140,9 @@ class SearchIndex:
         with self._connections.reading() as connection:
             if connection is None:
                 return []
-            first = _first_ranked(connection, match)
-            rows = _best(connection, match, first, (limit, offset))
+            first, rows = _best(connection, match, (limit, offset))
             if rows is None:
+                first = _first_ranked(connection, match)
                 rows = connection.execute(_RANKED_HITS, (match, first, limit, offset)).fetchall()
             if first and len(rows) < limit:
                 (ranked,) = connection.execute(_RANKED_COUNT, (match, first)).fetchone()
@@ -295,36 +297,47 @@ def _first_ranked(connection: sqlite3.Connection, match: str) -> int:
     """The row from which on matches are ranked; 0 if all are. Counting them is cheaper than going through them."""
     if connection.execute(_COUNT_TO_RANK, (RANKED, match)).fetchone()[0] <= RANKED:
         return 0
+    return _beyond_ranked(connection, match)
+
+
+def _beyond_ranked(connection: sqlite3.Connection, match: str) -> int:
     found = connection.execute(_FIRST_RANKED, (match, RANKED)).fetchone()
     return 0 if found is None else found[0] + 1
 
 
 def _best(
-    connection: sqlite3.Connection, match: str, first: int, part: tuple[int, int]
-) -> list[tuple[int, int, float]] | None:
-    """What _RANKED_HITS gives for a limit and an offset, with a look at the documents of the best rows only.
+    connection: sqlite3.Connection, match: str, part: tuple[int, int]
+) -> tuple[int, list[tuple[int, int, float]] | None]:
+    """The first row that is ranked, and what _RANKED_HITS gives for a limit and an offset.
 
-    Rows that share the last place are fetched too, for another may have the smaller key. None where too many do, or too
-    many of the best are dead.
+    Only the documents of the best rows are looked at. Rows that share the last place are fetched too, for another may
+    have the smaller key. None where too many do, too many of the best are dead, or too many are wanted.
     """
     limit, offset = part
-    wanted = limit + offset
+    wanted, first = limit + offset, 0
     if wanted > _FEW:
-        return None
+        return first, None
+    best = connection.execute(_BEST, (match, first, RANKED + 1, _TIED))
+    rows = best.fetchmany(wanted + _SPARE)
+    if rows and rows[0][2] > RANKED:
+        best.close()
+        first = _beyond_ranked(connection, match)
+        best = connection.execute(_BEST, (match, first, RANKED + 1, _TIED))
+        rows = best.fetchmany(wanted + _SPARE)
     live: list[tuple[float, int, int]] = []
-    with contextlib.closing(connection.execute(_BEST, (match, first, _TIED))) as best:
-        fetched = 0
-        while rows := best.fetchmany(wanted + _SPARE):
-            named = connection.execute(_DOCUMENTS, (str([row for row, _ in rows]),))
+    fetched = 0
+    with contextlib.closing(best):
+        while rows:
+            named = connection.execute(_DOCUMENTS, (str([row for row, *_ in rows]),))
             documents = {row: (key, revision) for row, key, revision in named}
-            live += [(worse, *documents[row]) for row, worse in rows if row in documents]
+            live += [(worse, *documents[row]) for row, worse, _ in rows if row in documents]
             fetched += len(rows)
             if len(live) >= wanted and (wanted == 0 or live[wanted - 1][0] < rows[-1][1]):
                 break
-        else:
-            if fetched == _TIED:
-                return None
-    return [(key, revision, -worse) for worse, key, revision in sorted(live)[offset:wanted]]
+            rows = best.fetchmany(wanted + _SPARE)
+    if not rows and fetched == _TIED:
+        return first, None
+    return first, [(key, revision, -worse) for worse, key, revision in sorted(live)[offset:wanted]]
 
 
 def _check_pages(connection: sqlite3.Connection) -> list[str]:

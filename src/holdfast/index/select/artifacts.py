@@ -80,6 +80,9 @@ _MANY_AT = f"""SELECT n.key, {COLUMNS} FROM json_each(?) n CROSS JOIN artifact t
 _MANY_OF = f"""SELECT n.key, {COLUMNS} FROM json_each(?1) n CROSS JOIN record r ON r.id = substr(?2, n.key * 16 + 1, 16)
     CROSS JOIN artifact t1 ON t1.key = r.key {OTHERS}"""
 _MANY_KEYS = f"""SELECT n.key, {COLUMNS} FROM json_each(?) n CROSS JOIN artifact t1 ON t1.key = n.value {OTHERS}"""
+_CHANGED = f"""SELECT key FROM artifact WHERE key > ?1 AND key <= ?2
+    UNION SELECT artifact FROM revision WHERE key > ?1 AND key <= ?2 AND number > 1
+    UNION SELECT record FROM change c WHERE seq > ?1 AND seq <= ?2 AND {proof.proven("change", "c")} ORDER BY 1"""
 _REVISIONS = f"SELECT {_REVISION_COLUMNS} FROM revision t3 LEFT JOIN content t4 ON t4.key = t3.content WHERE"
 _LAST_NUMBER = """SELECT coalesce((SELECT max(number) FROM revision WHERE artifact = ?1 AND number > 1),
     (SELECT number FROM revision WHERE key = ?1))"""
@@ -282,6 +285,10 @@ class ArtifactRows:
         """(key, seq of the last change, artifact) of live ones by key beyond one, for whoever goes through all."""
         rows = self.page(f"{SELECT} WHERE t1.live = 1 AND t1.key > ? ORDER BY t1.key LIMIT ?", (after_key, limit))
         return [(row[0], row[14], one) for row, one in zip(rows, self.records(rows), strict=True)]
+
+    def changed(self, after: int, upto: int) -> list[int]:
+        """Keys of artifacts that changes beyond seq `after`, up to `upto`, are of; and of other records among them."""
+        return [key for (key,) in self._db.rows(_CHANGED, (after, upto))]
 
     def records(self, rows: Sequence[Row]) -> list[Artifact]:
         """Rows of `page` as artifacts."""
