@@ -118,7 +118,7 @@ def test_a_batch_is_one_append_with_one_sync_and_neighbours_share_frames(tmp_pat
     store = WithRows(str(tmp_path), disk)
     put(store, b"first")
     disk.calls.clear()
-    found = put(store, *(bytes([n]) * 1000 for n in range(80)))
+    found = put(store, *(bytes([n]) * 1000 for n in range(120)))
     assert (disk.calls["write"], disk.calls["fsync"], disk.calls["fsync_dir"]) == (1, 1, 0)
     assert len({stat.spot.offset for stat in found}) == 2
     store.close()
@@ -358,7 +358,7 @@ def test_an_append_of_one_blob_is_the_same_bytes_as_any_other_append(content: by
 
 
 def test_neighbours_share_frames_the_small_ones_first_and_large_ones_stand_alone() -> None:
-    sizes = [9_000, 40_000, 20, 700, 30_000, 32_768, 32_769, 500, 64, 25_000, 1]
+    sizes = [9_000, 40_000, 20, 700, 30_000, 32_768, 32_769, 500, 64, 26_000, 1]
     contents = [bytes([number]) * size for number, size in enumerate(sizes)]
     batch = prepare([(hashlib.sha256(one).digest(), one) for one in contents])
     assert dict(batch.contents()) == {hashlib.sha256(one).digest(): one for one in contents}
@@ -367,7 +367,7 @@ def test_neighbours_share_frames_the_small_ones_first_and_large_ones_stand_alone
         frames.append([])
         while sum(frames[-1]) < content:
             frames[-1].append(held.pop(0))
-    assert frames == [[20, 700, 9_000, 30_000], [1, 64, 500, 25_000, 32_768], [40_000], [32_769]]
+    assert frames == [[20, 64, 500, 700, 9_000, 30_000, 32_768], [1, 26_000], [40_000], [32_769]]
 
 
 def test_members_must_fill_the_frames_of_their_header():

@@ -45,7 +45,7 @@ AHEAD_BYTES = 16 << 20
 GROUP_WEIGHT = 8 << 20
 """Of files in one group, the large ones among them counted with what is held of each."""
 
-TOGETHER_BYTES = 1 << 20
+TOGETHER_BYTES = 2 << 20
 TOGETHER_ITEMS = 1_000
 """Small files are taken in together up to so many bytes or items: one look at the index, one append."""
 

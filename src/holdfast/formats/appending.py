@@ -13,7 +13,7 @@ from holdfast.formats.frame import effort_for
 from holdfast.formats.pack import Header, Spot
 from holdfast.values.frozen import dataclass
 
-FRAME_BYTES = 64 * 1024
+FRAME_BYTES = 96 * 1024
 """Several blobs share a frame up to so many bytes of content. A read of one decompresses what stands before it: little
 for most, because small ones come first (docs/design/057)."""
 

@@ -32,7 +32,7 @@ BATCH_BYTES = 64 << 20
 HELD_BYTES = 8 << 20
 """A batch is full with so many items, bytes in all, or bytes that wait in memory."""
 
-TOGETHER_BYTES = 1 << 20
+TOGETHER_BYTES = 2 << 20
 """So much content is hashed by another thread while the next is gathered, then staged together."""
 
 HASHED_HERE = 16
