@@ -16,7 +16,8 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
 from holdfast.errors import InvalidValueError
 from holdfast.kinds import addresses, media, revising
-from holdfast.kinds.bulk import Bulk, Item, Outcome, uncollected
+from holdfast.kinds.bulk import Bulk, Item, Outcome
+from holdfast.kinds.collecting import uncollected
 from holdfast.values import digest as digests
 from holdfast.values import names
 from holdfast.values.names import Name
