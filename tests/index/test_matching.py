@@ -117,6 +117,10 @@ ALTERED = {
     "no revision": "DELETE FROM revision WHERE key = (SELECT max(key) FROM revision)",
     "no record": "DELETE FROM record WHERE key = (SELECT max(key) FROM record)",
     "a link": "DELETE FROM run_link",
+    "a cell of one new among many": "UPDATE artifact SET status = status + 1 WHERE name = '63'",
+    "a checksum of one new among many": "UPDATE record SET crc = crc + 1 WHERE key = (SELECT max(key) FROM record)",
+    "a checksum of a content": "UPDATE content SET crc = crc + 1 WHERE key = (SELECT max(key) FROM content)",
+    "a number that is none": "UPDATE revision SET state = x'30' WHERE key = (SELECT max(key) FROM revision)",
     "a content too many": "INSERT INTO content (key, digest, size, crc) VALUES (100000, zeroblob(32), 1, 0)",
     "a term too many": "INSERT INTO term (key, text, crc) VALUES (900000, 'unheard of', 0)",
 }

@@ -45,6 +45,13 @@ def test_every_json_value_comes_back_as_it_was(value: Any) -> None:
 
 
 @given(VALUES)
+@example([1, 1.0, True, 1e16, 10**16])
+@example(-(10**5000))
+def test_text_that_was_proven_gives_the_same_value_more_quickly(value: Any) -> None:
+    assert same(canon.canonical(canon.dumps(value)), value)
+
+
+@given(VALUES)
 def test_equal_values_have_one_encoding_whatever_their_history(value: Any) -> None:
     again = canon.decode(canon.encode(value))
 

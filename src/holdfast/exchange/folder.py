@@ -26,7 +26,8 @@ from holdfast.exchange.hands import Hands
 from holdfast.exchange.reading import Reader
 from holdfast.exchange.seen import Seen
 from holdfast.exchange.walking import Folder, Met, Walk
-from holdfast.kinds.bulk import Bulk, Item, Outcome, uncollected
+from holdfast.kinds.bulk import Bulk, Item, Outcome
+from holdfast.kinds.collecting import uncollected
 from holdfast.values import names
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name

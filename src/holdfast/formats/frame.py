@@ -250,10 +250,13 @@ def _whole(data: bytes, content: int) -> bytes:
 
 
 def decode_many(frames: Sequence[bytes]) -> list[bytes | None]:
-    """The contents of many frames, None for each that `decode` would refuse; by two threads of the library at once."""
+    """The contents of many frames, None for each that `decode` would refuse; by one call that lets the interpreter go.
+
+    In this thread alone: who has many asks from a thread that works beside another, and two cores have no third one.
+    """
     try:
-        if len(frames) >= _WORTH_THREADS and all(map(_is_one, frames)):
-            found = _contexts.decompressor.multi_decompress_to_buffer(list(frames), threads=2)
+        if len(frames) > 1 and all(map(_is_one, frames)):
+            found = _contexts.decompressor.multi_decompress_to_buffer(list(frames))
             return [found[number].tobytes() for number in range(len(found))]
     except (BlobDamagedError, zstandard.ZstdError):
         pass  # one after the other, to see which

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.errors import HoldfastError
 from holdfast.formats.pack import Spot
@@ -25,6 +25,7 @@ from holdfast.index.tables import LOOSE, RECIPES, STATE_KEPT
 from holdfast.values.names import Name, join
 
 _PAGE = 1_000
+_NO_PACKS = (None, LOOSE, RECIPES)
 _CHAIN_PAGE = 64
 
 
@@ -41,8 +42,7 @@ class ChainRow:
     data: bytes | None  # None: it does not decompress
 
 
-@dataclass(frozen=True, slots=True)
-class ContentRow:
+class ContentRow(NamedTuple):
     """A known content. `stored_bytes`: None if no row says that it is present; `wanted`: a kept revision has it.
 
     `spot`: its place in a pack; None if it has a file of its own, or no row. `cut`: that file is a recipe.
@@ -270,7 +270,7 @@ def _objects_wanted() -> dict[str, tuple[Any, ...]]:
 def _content(row: tuple[Any, ...]) -> ContentRow:
     key, digest, size, stored_bytes, frames, condemned_us, wanted, container, offset, start, name = row
     spot = None
-    if container not in (None, LOOSE, RECIPES) and {type(one) for one in (offset, stored_bytes, start, size)} == {int}:
+    if container not in _NO_PACKS and type(offset) is type(stored_bytes) is type(start) is type(size) is int:
         spot = Spot(name if isinstance(name, str) else "", offset, stored_bytes, start, size)
     return ContentRow(key, digest, size, stored_bytes, frames, condemned_us, bool(wanted), spot, container == RECIPES)
 

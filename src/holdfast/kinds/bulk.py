@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import field
 from enum import StrEnum
 from typing import Protocol
@@ -30,21 +28,6 @@ class Outcome(StrEnum):
     REVISED = "revised"
     UNCHANGED = "unchanged"
     REFUSED = "refused"
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Python's collector of cycles waits meanwhile: among thousands of new objects it took a quarter of the time.
-
-    What is made here has no cycles. Code of a caller should not run in it for long.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class Origin(Protocol):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from holdfast.engine.handle import Handle
 from holdfast.formats.pack import Spot
 from holdfast.index.select.contents import Held
 from holdfast.kinds import addresses, revising
 from holdfast.kinds.addresses import ArtifactRef
+from holdfast.kinds.collecting import uncollected
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, Revision
 
@@ -23,8 +24,9 @@ K = TypeVar("K")
 BATCH = 500
 """So many rows are asked for with one query."""
 
-WINDOW = 32_000
-"""So many contents are put in order of their places at a time; a few hundred bytes are held for each."""
+WINDOW = 64_000
+"""So many contents are put in order of their places at a time; some 400 bytes are held for each. What is asked for at
+random has its frames opened once for each window: with half of it 50,000 contents cost a fifth more CPU."""
 
 _TOGETHER = 2_000
 """So many revisions are asked for with one query."""
@@ -63,8 +65,10 @@ def contents(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, bytes]]:
     """(ref, content) for each of `refs`, in the order that reads them quickest, each checked against its digest."""
     waiting = iter(refs)
     while window := list(islice(waiting, WINDOW)):
-        for number, data in handle.blobs.read_many(_places(handle, window)):
-            yield window[number], data
+        with uncollected():
+            order, places = _in_order(handle, window)
+        for number, data in handle.blobs.read_many(places):
+            yield window[order[number]], data
 
 
 def files(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, io.BufferedReader]]:
@@ -73,35 +77,49 @@ def files(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, io.BufferedRea
 
     waiting = iter(refs)
     while batch := list(islice(waiting, BATCH)):
-        for ref, (digest, _) in zip(batch, _places(handle, batch), strict=True):
+        for number, (digest, _) in sorted(zip(*_in_order(handle, batch), strict=True)):
             with buffered(handle.blobs.open(digest)) as file:
-                yield ref, file
+                yield batch[number], file
 
 
-def _places(handle: Handle, refs: Sequence[ContentRef]) -> list[tuple[str, Spot | None]]:
-    """(digest, spot) of each; what cannot be read raises, and says why."""
+def _in_order(handle: Handle, refs: Sequence[ContentRef]) -> tuple[list[int], list[tuple[str, Spot | None]]]:
+    """The number and (digest, spot) of each, in two columns, by the order of their rows; what is gone raises.
+
+    What was made together stands together in the index, and lies about so in packs: in this order pages of both are
+    used while they are at hand, and what is made for one content is next to what is made for its neighbour.
+    """
     handle.alive()
     rows = handle.index.contents
-    # In the order of their rows: pages of the index are read once, and neighbours together.
-    pinned = sorted((ref.seq, number) for number, ref in enumerate(refs) if isinstance(ref, Revision))
-    found: list[Held | None] = [None] * len(refs)
-    for start in range(0, len(pinned), _TOGETHER):
-        numbers = [number for _, number in pinned[start : start + _TOGETHER]]
-        asked = [ref for ref in map(refs.__getitem__, numbers) if isinstance(ref, Revision)]
-        for number, held in rows.many_revisions(asked).items():
-            found[numbers[number]] = held
-    if len(pinned) < len(refs):
-        # Ids and paths in order too: what was made together, or lies together, stands together in the index.
-        others = sorted((_named(ref), number) for number, ref in enumerate(refs) if not isinstance(ref, Revision))
-        for start in range(0, len(others), _TOGETHER):
-            numbers = [number for _, number in others[start : start + _TOGETHER]]
-            more = _resolved(handle, [refs[number] for number in numbers], rows.many_at, rows.many_of)
-            for number, held in more.items():
-                found[numbers[number]] = held
-    return [
-        (_long_way(handle, ref), None) if one is None else (one.digest, one.spot)
-        for one, ref in zip(found, refs, strict=True)
-    ]
+    order = [number for _, number in sorted((r.seq, n) for n, r in enumerate(refs) if isinstance(r, Revision))]
+    places: list[tuple[str, Spot | None] | None] = []
+    for part in _parts(order):
+        asked: Sequence[Any] = [refs[number] for number in part]
+        places += _placed(rows.many_revisions(asked), len(part))
+    if len(order) < len(refs):
+        named = [
+            number for _, number in sorted((_named(r), n) for n, r in enumerate(refs) if not isinstance(r, Revision))
+        ]
+        for part in _parts(named):
+            places += _placed(
+                _resolved(handle, [refs[number] for number in part], rows.many_at, rows.many_of), len(part)
+            )
+        order += named
+    long_way = {
+        n: (_long_way(handle, refs[n]), None)
+        for n in sorted(n for n, one in zip(order, places, strict=True) if not one)
+    }
+    return order, [long_way[n] if one is None else one for n, one in zip(order, places, strict=True)]
+
+
+def _placed(found: dict[int, Held], count: int) -> Iterator[tuple[str, Spot | None] | None]:
+    """(digest, spot) of what was found, None of each other number."""
+    for number in range(count):
+        one = found.get(number)
+        yield None if one is None else (one.digest, one.spot)
+
+
+def _parts(numbers: list[int]) -> Iterator[list[int]]:
+    return (numbers[start : start + _TOGETHER] for start in range(0, len(numbers), _TOGETHER))
 
 
 def _named(ref: ContentRef) -> str:

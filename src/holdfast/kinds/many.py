@@ -20,8 +20,8 @@ from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import current, write
 from holdfast.errors import HoldfastError, InvalidValueError
 from holdfast.kinds import addresses, media, revising
-from holdfast.kinds.bulk import Bulk, Item, Outcome, uncollected
-from holdfast.kinds.seldom import seldom_collected
+from holdfast.kinds.bulk import Bulk, Item, Outcome
+from holdfast.kinds.collecting import seldom_collected, uncollected
 from holdfast.values import digest as digests
 from holdfast.values import names
 from holdfast.values.names import Name

@@ -58,9 +58,9 @@ def decode(text: str | bytes) -> JSON:
 
 
 def canonical(text: str) -> JSON:
-    """The value of text that `dumps` made and that was proven since: as `decode`, at half the price."""
+    """The value of text that `dumps` made and that was proven since: as `decode`, at a third of the price."""
     try:
-        found, end = _DECODER.raw_decode(text)
+        found, end = _USUAL.raw_decode(text)
     except (ValueError, RecursionError):
         end = -1
     return found if end == len(text) else decode(text)
@@ -80,6 +80,9 @@ def _refuse_constant(name: str) -> JSON:
 
 _DECODER = json.JSONDecoder(parse_int=_parse_int, parse_constant=_refuse_constant)
 """Made once: `json.loads` with these would make one for each call, at twice the price of reading a short text."""
+
+_USUAL = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Makes whole numbers itself, instead of calling Python for each; it refuses those of more than 4,300 digits."""
 
 _TEXT = frozenset({str})
 _SCALARS = frozenset({bool, type(None)})

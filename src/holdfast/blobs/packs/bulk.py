@@ -1,5 +1,8 @@
 """Many members at once: in the order of the packs, neighbours with one read, what shares a frame decompressed once.
 
+What is asked for is kept as tuples of nothing but numbers and text, one for each member: Python's collector of cycles
+lets go of these, and would else go through all that the caller holds, again and again.
+
 Another thread reads and decompresses the next frames while the caller's hashes those before: it costs more CPU than
 it saves, since the interpreter is handed over and back, and brings the answer a fifth sooner (docs/design/041).
 """
@@ -10,6 +13,7 @@ import contextlib
 import hashlib
 import itertools
 from collections.abc import Generator, Iterator, Sequence
+from typing import NamedTuple
 
 from holdfast.blobs.ahead import ahead
 from holdfast.blobs.packs.folder import LARGEST_FRAME, PackFolder
@@ -29,9 +33,20 @@ GAP_BYTES = 32 * 1024
 _WORTH_A_THREAD = 64
 """With fewer members, starting a thread costs more than it saves."""
 
-_Asked = tuple[str, int, int, int, int, int]  # pack, offset and stored bytes of the frame, start, size, number
-_Piece = tuple[int, int, int]  # start, size, number
-_Held = tuple[bytes | None, list[_Piece]]  # the content of a frame, None if it is damaged; what was asked for of it
+_Asked = tuple[str, int, int, int, int, int]  # the five fields of a spot, and the number
+
+
+class _Frame(NamedTuple):
+    """A frame of which something was asked for: `first`, `end`: who asked, of all in the order of the packs."""
+
+    pack: str
+    offset: int
+    stored_bytes: int
+    first: int
+    end: int
+
+
+_Held = tuple[bytes | None, _Frame]  # the content of a frame, None if it cannot be had
 
 
 def members(packs: PackFolder, wanted: Sequence[tuple[str, Spot | None]]) -> Iterator[tuple[int, bytes | None]]:
@@ -39,75 +54,87 @@ def members(packs: PackFolder, wanted: Sequence[tuple[str, Spot | None]]) -> Ite
 
     None for one that is not where its spot says: it has no spot, it was moved, or it is damaged.
     """
-    asked: list[_Asked] = []
-    for number, (_, spot) in enumerate(wanted):
-        if spot is not None:
-            pack, offset, stored, start, size = spot
-            if 0 < stored <= LARGEST_FRAME and offset >= 0 and start >= 0 and size >= 0:
-                asked.append((pack, offset, stored, start, size, number))
-                continue
-        yield number, None
+    asked: list[_Asked] = [(*spot, number) for number, (_, spot) in enumerate(wanted) if spot is not None]
+    if len(asked) < len(wanted):
+        yield from ((number, None) for number, (_, spot) in enumerate(wanted) if spot is None)
     asked.sort()
+    frames = list(_frames(asked))
+    if not all(map(_can_be, frames)):
+        yield from ((one[5], None) for it in frames if not _can_be(it) for one in asked[it.first : it.end])
+        frames = [*filter(_can_be, frames)]
     sha256 = hashlib.sha256
-    each = _frames(packs, asked)
+    each = _contents(packs, frames)
     with contextlib.closing(each if len(asked) < _WORTH_A_THREAD else ahead(each, "frames")) as found:
-        for content, pieces in itertools.chain.from_iterable(found):
+        for content, (_, _, _, first, end) in itertools.chain.from_iterable(found):
             if content is None:
-                for _, _, number in pieces:
-                    yield number, None
+                yield from ((one[5], None) for one in asked[first:end])
                 continue
-            for start, size, number in pieces:
+            for _, _, _, start, size, number in asked[first:end]:
                 piece = content[start : start + size]
                 yield number, piece if sha256(piece).hexdigest() == wanted[number][0][-64:] else None
 
 
-def _frames(packs: PackFolder, asked: list[_Asked]) -> Generator[list[_Held]]:
-    """Frames in the order of the packs, some at a time."""
+def _frames(asked: Sequence[_Asked]) -> Iterator[_Frame]:
+    """What was asked for, frame by frame."""
+    before, first = ("", -1, -1), 0
+    for number, (pack, offset, stored, _, _, _) in enumerate(asked):
+        if offset != before[1] or stored != before[2] or pack != before[0]:
+            if number:
+                yield _Frame(*before, first, number)
+            before, first = (pack, offset, stored), number
+    if asked:
+        yield _Frame(*before, first, len(asked))
+
+
+def _can_be(frame_of: _Frame) -> bool:
+    """Whether there can be a frame there. Cells that no checksum proved must not say how much memory it takes."""
+    return 0 < frame_of.stored_bytes <= LARGEST_FRAME and frame_of.offset >= 0
+
+
+def _contents(packs: PackFolder, frames: Sequence[_Frame]) -> Generator[list[_Held]]:
+    """The contents of frames in the order of the packs, some at a time."""
     stored: list[bytes] = []
-    pieces: list[list[_Piece]] = []
+    held: list[_Frame] = []
     size = 0
-    for data, begin, span in _read(packs, asked):
-        before = (-1, -1)
-        for _, offset, length, start, wanted, number in span:
-            if (offset, length) != before:
-                if size >= CONTENT_BYTES:
-                    yield list(zip(frame.decode_many(stored), pieces, strict=True))
-                    stored, pieces, size = [], [], 0
-                before = offset, length
-                stored.append(data[offset - begin : offset - begin + length])
-                own: list[_Piece] = []
-                pieces.append(own)
-                size += frame.claimed(stored[-1])
-            own.append((start, wanted, number))
-    yield list(zip(frame.decode_many(stored), pieces, strict=True))
+    for data, begin, span in _read(packs, frames):
+        for one in span:
+            if size >= CONTENT_BYTES:
+                yield list(zip(frame.decode_many(stored), held, strict=True))
+                stored, held, size = [], [], 0
+            stored.append(data[one.offset - begin : one.offset - begin + one.stored_bytes])
+            held.append(one)
+            size += frame.claimed(stored[-1])
+    yield list(zip(frame.decode_many(stored), held, strict=True))
 
 
-def _read(packs: PackFolder, asked: list[_Asked]) -> Iterator[tuple[bytes, int, list[_Asked]]]:
-    """(bytes, where in the pack they begin, who is in them) of each span; no bytes if they cannot be had."""
-    spans = _spans(asked)
+def _read(packs: PackFolder, frames: Sequence[_Frame]) -> Iterator[tuple[bytes, int, Sequence[_Frame]]]:
+    """(bytes, where in the pack they begin, what is in them) of each span; no bytes if they cannot be had."""
+    spans = _spans(frames)
     following = next(spans, None)
     while following is not None:
         span, following = following, next(spans, None)
         if following is not None:
-            packs.expect(following[0][0], following[0][1], _length(following))
+            packs.expect(following[0].pack, following[0].offset, _length(following))
         data = b""
         with contextlib.suppress(HoldfastError):  # whoever asks for it alone is told what it is
-            data = packs.span(span[0][0], span[0][1], _length(span))
-        yield data, span[0][1], span
+            data = packs.span(span[0].pack, span[0].offset, _length(span))
+        yield data, span[0].offset, span
 
 
-def _length(span: list[_Asked]) -> int:
-    return max(one[1] + one[2] for one in span) - span[0][1]
+def _length(span: Sequence[_Frame]) -> int:
+    return max(one.offset + one.stored_bytes for one in span) - span[0].offset
 
 
-def _spans(asked: list[_Asked]) -> Iterator[list[_Asked]]:
+def _spans(frames: Sequence[_Frame]) -> Iterator[Sequence[_Frame]]:
     """Cut into neighbours that one read gets."""
     first = end = 0
-    for number, (pack, offset, stored, *_) in enumerate(asked):
-        begin = asked[first]
-        if number > first and (pack != begin[0] or offset - end > GAP_BYTES or offset + stored - begin[1] > SPAN_BYTES):
-            yield asked[first:number]
+    for number, (pack, offset, stored, _, _) in enumerate(frames):
+        begin = frames[first]
+        if number > first and (
+            pack != begin.pack or offset - end > GAP_BYTES or offset + stored - begin.offset > SPAN_BYTES
+        ):
+            yield frames[first:number]
             first, end = number, 0
         end = max(end, offset + stored)
-    if asked:
-        yield asked[first:]
+    if frames:
+        yield frames[first:]

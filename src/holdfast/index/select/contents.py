@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from zlib import crc32
 
 from holdfast.formats import paths
@@ -65,7 +65,7 @@ class Pinned(Protocol):
 
 
 _BYTES = f"{proof.columns('revision', 't3')}, {proof.columns('content', 't4')}"
-_WHERE = "b.offset, b.stored_bytes, b.start, k.name"
+_WHERE = "k.name, b.offset, b.stored_bytes, b.start"
 _FILES = f"LEFT JOIN blob b ON b.content = t4.key LEFT JOIN container k ON k.key = b.container AND k.key <> {LOOSE}"
 _THERE = f"LEFT JOIN revision t3 ON t3.key = t1.newest LEFT JOIN content t4 ON t4.key = t3.content {_FILES}"
 _ARTIFACT = proof.columns("artifact", "t1")
@@ -79,13 +79,15 @@ _MANY_OF = f"""SELECT n.key, {_WHERE}, {_BYTES}, {_ARTIFACT}, {proof.columns("re
     CROSS JOIN record t2 ON t2.id = substr(?2, n.key * 16 + 1, 16) CROSS JOIN artifact t1 ON t1.key = t2.key {_THERE}"""
 _IN_COLLECTION = f"""SELECT {_WHERE}, {_BYTES}, {_ARTIFACT} FROM artifact t1 {_THERE}
     WHERE t1.collection = ? AND t1.live = 1 AND (t1.name, t1.stray) > (?, ?) ORDER BY t1.name, t1.stray LIMIT ?"""
-_MANY_REVISIONS = f"""SELECT n.key, {_WHERE}, t4.digest, t4.size, {proof.columns("revision", "t3")}
+_MANY_REVISIONS = f"""SELECT n.key, t4.digest, {_WHERE}, t4.size, {proof.columns("revision", "t3")}
     FROM json_each(?) n CROSS JOIN revision t3 ON t3.key = n.value LEFT JOIN content t4 ON t4.key = t3.content
     {_FILES}"""
 _REVISION = proof.FORMS["revision"]
 _STATE = 7 + proof.COLUMNS["revision"].index("state")
 """Where it stands in a row of _MANY_REVISIONS."""
 _APART = b"\x1f"
+_made = tuple.__new__
+"""A named tuple of cells as they are, in half the time of a call of its class."""
 
 
 def _form(*names: str) -> bytes:
@@ -156,12 +158,11 @@ class Contents:
         """
         found: dict[int, Held] = {}
         for row in self._db.rows(_MANY_REVISIONS, (str([one.seq for one in revisions]),)):
-            number, offset, stored, start, pack, raw, size = row[:7]
             if crc32(_REVISION % row[7:-1]) != row[-1]:
                 raise proof.damaged("revision", row[7])
-            wanted = revisions[number].digest
-            if row[_STATE] == STATE_KEPT and type(raw) is bytes and raw.hex() == wanted[-64:] and type(size) is int:
-                found[number] = Held(wanted, size, _spot(offset, stored, start, pack, size))
+            raw, wanted = row[1], revisions[row[0]].digest
+            if row[_STATE] == STATE_KEPT and type(raw) is bytes and raw.hex() == wanted[-64:] and type(row[6]) is int:
+                found[row[0]] = _made(Held, (wanted, row[6], _spot_of(row[2:7])))
         return found
 
 
@@ -201,14 +202,14 @@ def _held(row: Row, revision: bytes, content: bytes, *, read_next: bool) -> Held
     if crc32(revision) != row[17]:
         raise proof.damaged("revision", row[4])
     raw, size = row[19:21]
-    offset, stored, start, pack = row[:4]
-    spot = _spot(offset, stored, start, pack, size) if type(size) is int else None
+    spot = _spot_of((*row[:4], size)) if type(size) is int else None
     if (not read_next or spot is None or type(raw) is not bytes) and crc32(content) != row[21]:
         raise proof.damaged("content", row[18])
     return Held(digest.text(raw), size, spot) if row[16] == STATE_KEPT else None
 
 
-def _spot(offset: Any, stored: Any, start: Any, pack: Any, size: int) -> Spot | None:
-    """A place, of cells that are not proven; None if they cannot be one."""
+def _spot_of(cells: Row) -> Spot | None:
+    """A place, of cells in its order that are not proven, but for the size; None if they cannot be one."""
+    pack, offset, stored, start, _ = cells
     usable = type(offset) is type(stored) is type(start) is int and is_pack(pack)
-    return Spot(pack, offset, stored, start, size) if usable else None
+    return _made(Spot, cells) if usable else None
