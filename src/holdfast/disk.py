@@ -136,10 +136,12 @@ class Disk:
 
     def write(self, fd: int, data: bytes | bytearray | memoryview, path: str) -> None:
         """Write all of `data`, however many calls it takes."""
-        view = memoryview(data)
-        with typed("write", path):
-            while view:
-                view = view[os.write(fd, view) :]
+        try:
+            done = os.write(fd, data)
+            while done < len(data):
+                done += os.write(fd, memoryview(data)[done:])
+        except OSError as error:
+            raise_typed(error, "write", path)
 
     def overwrite(self, path: str, data: bytes, offset: int) -> None:
         """Write at a place of a file: for the torn end of a pack alone, for nothing that was ever acknowledged."""
@@ -276,10 +278,11 @@ class Disk:
     def stat(self, path: str) -> os.stat_result | None:
         """What is at `path`, links not followed; None if nothing is."""
         try:
-            with typed("look at", path):
-                return os.lstat(path)
+            return os.lstat(path)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise_typed(error, "look at", path)
 
     def listdir(self, path: str) -> list[str]:
         """Names in a folder, sorted; empty if it is not there."""

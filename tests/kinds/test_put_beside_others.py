@@ -118,7 +118,7 @@ def test_a_folder_made_in_a_transaction_taken_back_is_not_carried_over(store: St
 
 def test_content_that_another_handle_puts_between_staging_and_commit_is_kept_once(store: Store, other: Store) -> None:
     with content.staging(store._handle, b"the same") as incoming:
-        assert incoming.absent is not None
+        assert incoming.staged is None
         other.put("theirs", b"the same")
         before = store._handle.index.physical.spot(incoming.digest)
         store.put("ours", b"the same")

@@ -20,6 +20,7 @@ from typing import Any
 
 PUT_BYTES = 2_000
 PUTS = 1_000
+WRITERS = 8
 
 
 def _say(**facts: Any) -> None:
@@ -106,13 +107,14 @@ def kept(root: str) -> None:
     _say(bytes=sizes(Path(root))["blobs, packs, index and sealed journal"])
 
 
-def put(root: str, names: str = "a") -> None:
+def put(root: str, names: str = "a", start: Callable[[], object] = int) -> None:
     """Durable puts of 2 KB, one after the other, each with its revision, rows, chain and journal."""
     import holdfast
 
     rnd = random.Random(names)
     with holdfast.open(root) as store:
         times = []
+        start()
         for number in range(PUTS):
             content = rnd.randbytes(PUT_BYTES // 2).hex().encode()
             began = time.perf_counter()
@@ -134,19 +136,27 @@ def put_many(root: str, tree: str) -> None:
 
 def put_eight(root: str) -> None:
     """The same by eight processes at once; `count` is all of theirs."""
-    began = time.perf_counter()
-    workers = [multiprocessing.Process(target=_quiet_put, args=(root, f"w{n}")) for n in range(8)]
+    eight(_quiet_put, root)
+
+
+def eight(body: Callable[..., object], where: str) -> None:
+    """`body(where, number, start)` in eight processes. Time runs from when all have called `start`, as it does for one
+    alone: none has Python to begin, or the store to open."""
+    ready = multiprocessing.Barrier(WRITERS + 1)
+    workers = [multiprocessing.Process(target=body, args=(where, n, ready.wait)) for n in range(WRITERS)]
     for worker in workers:
         worker.start()
+    ready.wait()
+    began = time.perf_counter()
     for worker in workers:
         worker.join()
     assert all(worker.exitcode == 0 for worker in workers)
-    _say(seconds=time.perf_counter() - began, count=8 * PUTS)
+    _say(seconds=time.perf_counter() - began, count=WRITERS * PUTS)
 
 
-def _quiet_put(root: str, names: str) -> None:
+def _quiet_put(root: str, number: int, start: Callable[[], object]) -> None:
     sys.stdout = open(os.devnull, "w", encoding="ascii")  # noqa: SIM115 — for the life of this process
-    put(root, names)
+    put(root, f"w{number}", start)
 
 
 def put_floor(folder: str) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -85,14 +84,7 @@ def ours(work: Path, url: str, body: str) -> None:
 def raw(work: Path, url: str, body: str) -> None:  # noqa: ARG001 - as `ours`
     """psycopg alone."""
     if body == "put_eight":
-        began = time.perf_counter()
-        workers = [multiprocessing.Process(target=raw_puts, args=(url, n)) for n in range(8)]
-        for one in workers:
-            one.start()
-        for one in workers:
-            one.join()
-        assert all(one.exitcode == 0 for one in workers)
-        print(json.dumps({"seconds": time.perf_counter() - began, "count": 8 * children.PUTS}))
+        children.eight(raw_puts, url)
     elif body == "put":
         times = sorted(raw_puts(url, 0))
         said = {"p50_ms": times[len(times) // 2] * 1e3, "p99_ms": times[int(len(times) * 0.99)] * 1e3}
@@ -101,11 +93,12 @@ def raw(work: Path, url: str, body: str) -> None:  # noqa: ARG001 - as `ours`
         raw_query(url, body)
 
 
-def raw_puts(url: str, worker: int) -> list[float]:
+def raw_puts(url: str, worker: int, start: Callable[[], object] = int) -> list[float]:
     """As many rows as a put of ours, one transaction each, under the lock of one row; what each took, in seconds."""
     rnd = random.Random(worker)
     times = []
     with psycopg.connect(url) as link:
+        start()
         for number in range(children.PUTS):
             row = (worker << 56 | time.time_ns() >> 10, rnd.randbytes(32), rnd.randbytes(150), f"a/{number}")
             began = time.perf_counter()

@@ -106,9 +106,13 @@ class FileLock:
         self._write(_signature(what), _INFO_BYTES, 0)
 
     def _write(self, text: str, length: int, offset: int) -> None:
-        with self._guard, disk.typed("write", self.path):
-            if not self._dead:
+        with self._guard:
+            if self._dead:
+                return
+            try:
                 os.pwrite(self._fd, text.encode().ljust(length)[:length], offset)
+            except OSError as error:
+                disk.raise_typed(error, "write", self.path)
 
     def _read(self, length: int, offset: int) -> bytes:
         with self._guard:
@@ -231,11 +235,16 @@ class HandlesLock(FileLock):
 
 def _signature(what: str) -> str:
     since = moment.to_text(time.time_ns() // 1000)
-    return f'{{"pid": {os.getpid()}, "host": {_quoted(_host()[:64])}, "since": "{since}", "doing": {_quoted(what)}}}'
+    return f'{{{_who(os.getpid())}, "since": "{since}", "doing": {_quoted(what)}}}'
 
 
 _quoted = functools.lru_cache(32)(json.dumps)
 """A text as JSON. Each write signs the lock, and says nearly always the same."""
+
+
+@functools.lru_cache(1)
+def _who(process: int) -> str:
+    return f'"pid": {process}, "host": {_quoted(_host()[:64])}'
 
 
 def _host() -> str:

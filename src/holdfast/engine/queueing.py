@@ -184,6 +184,8 @@ class Seat:
 
     def withdraw(self) -> bool:
         """Take the order back; False if somebody has taken it, or answered."""
+        if self.state() != POSTED:  # only its owner can make it so again
+            return False
         with self._queue.guarded() as memory:
             if memory[self.number] != POSTED:
                 return False

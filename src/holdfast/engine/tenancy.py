@@ -50,8 +50,7 @@ def root_first(handle: Handle, bodies: Sequence[Body], now_us: int) -> Body | No
 def bound(handle: Handle, bodies: Sequence[Body]) -> Sequence[Body]:
     """The changes, each with its tenant. Raises for one that concerns, or refers to, a record of another tenant."""
     own = handle.tenant
-    plain = isinstance(bodies, Newcomers) or not any("tenant" in b.get("new", ()) for b in bodies)
-    if own is None and plain and not handle.index.tenancy.in_use():
+    if own is None and _is_plain(bodies) and not handle.index.tenancy.in_use():
         return bodies
     known: dict[str, str] = {}
     for body in bodies:
@@ -63,6 +62,13 @@ def bound(handle: Handle, bodies: Sequence[Body]) -> Sequence[Body]:
     for body in bodies:
         found.append(_bound(body, known, own))
     return found
+
+
+def _is_plain(bodies: Sequence[Body]) -> bool:
+    """Whether none says a tenant."""
+    if type(bodies) is Newcomers:
+        return True
+    return all("tenant" not in body.get("new", ()) for body in bodies)
 
 
 def _bound(body: Body, known: dict[str, str], own: str | None) -> Body:

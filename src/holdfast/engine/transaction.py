@@ -1,7 +1,7 @@
 """The unit of work: changes that are wholly there or wholly absent, in index and journal alike.
 
 Order of the durable steps (DESIGN, section 3):
-1. content is staged, no lock held            (content.py)
+1. content is staged, no lock held            (content.py); what is small only when it is published
 2. the writer lock; BEGIN IMMEDIATE; index and journal are seen to be level (recover.found_level). If they are not, the
    transaction is given up, they are made so (recover.level), and it begins again
 3. the kinds read, check their rules and make changes
@@ -121,33 +121,36 @@ class Unit:
 
     def publish(self, incoming: list[Incoming]) -> None:
         """See to it that content is durable under its name, before the changes that speak of it are made."""
+        wanted = self._absent(self._each_once(incoming))
+        with self.handle.watching_syncs():
+            for one in wanted:
+                if one.staged is None:
+                    if one.data is None:
+                        raise BlobMissingError(f"no file holds {one.digest}", digest=one.digest)
+                    one.staged = stage_durably(self.handle, one.data, one.digest)
+            stats = self.handle.blobs.publish([one.staged for one in wanted if one.staged is not None])
+        for one, stat in zip(wanted, stats, strict=True):
+            one.staged = None
+            self._awaiting_rows[stat.digest] = stat
+
+    def _each_once(self, incoming: list[Incoming]) -> list[Incoming]:
+        """One of each content that has not been published here; one that is staged, if any is."""
         first: dict[str, Incoming] = {}
         for one in incoming:
             if one.digest not in self._awaiting_rows:
                 other = first.setdefault(one.digest, one)
                 if other.staged is None and one.staged is not None:
                     first[one.digest] = one
-        wanted = self._absent([*first.values()])
-        for one in wanted:
-            if one.staged is None:
-                if one.data is None:
-                    raise BlobMissingError(f"no file holds {one.digest}", digest=one.digest)
-                one.staged = stage_durably(self.handle, one.data, one.digest)
-        with self.handle.watching_syncs():
-            stats = self.handle.blobs.publish([one.staged for one in wanted if one.staged is not None])
-        for one, stat in zip(wanted, stats, strict=True):
-            one.staged = None
-            self._awaiting_rows[stat.digest] = stat
+        return [*first.values()]
 
     def _absent(self, incoming: list[Incoming]) -> list[Incoming]:
-        """Those that no row says are here. Where nobody has written since that was looked at, it is not asked again."""
-        token, index = self.handle.index.sights.token(), self.handle.index
-        asked = {one.digest for one in incoming if one.absent is None or one.absent != token} - self.fresh
-        index.executor.unspoken |= {one.digest for one in incoming if one.unspoken and one.digest not in asked}
+        """Those that no row says are here. Of most contents no change ever spoke, which a smaller query tells."""
+        index = self.handle.index
+        asked = {one.digest for one in incoming} - self.fresh
+        if not asked:
+            return incoming
         if len(asked) == 1 and index.physical.content_key(*asked) is None:
             index.executor.unspoken |= asked
-            return incoming
-        if not asked:
             return incoming
         spoken = index.physical.spoken(asked)
         index.executor.unspoken |= asked - spoken

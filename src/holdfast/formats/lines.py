@@ -58,7 +58,7 @@ def compressor() -> zstandard.ZstdCompressor:
 
 def encode(transaction: Transaction) -> bytes:
     """The bytes of a transaction, as they stand in the journal and (compressed) in its row of the index."""
-    return b"".join([*(line + b"\n" for line in encode_bodies(transaction)), encode_last(transaction)])
+    return b"\n".join([*encode_bodies(transaction), encode_last(transaction)])
 
 
 def encode_bodies(transaction: Transaction) -> list[bytes]:

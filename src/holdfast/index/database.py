@@ -115,6 +115,12 @@ def _is_at_work(thread: threading.Thread) -> bool:
     return False
 
 
+# Of a value that is not exactly an int, float, str or bytearray, sqlite3 asks how it wants to be stored, and makes two
+# AttributeErrors on the way: 0.3 µs for each. These say that they are what they are, to all of the process.
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(type(None), lambda none: none)
+
+
 class Database:
     """An SQLite file that hands each thread a connection of its own and can close all of them.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from holdfast.formats.pack import Spot
-from holdfast.index import columnar, proof, revised
+from holdfast.index import columnar, composing, proof, revised
 from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED, PackRows
 from holdfast.index.pending import PendingRows
@@ -84,6 +85,12 @@ Row = tuple[int | None, ...]
 _AGAIN = """ ON CONFLICT (content) DO UPDATE SET container = excluded.container, offset = excluded.offset,
     start = excluded.start, stored_bytes = excluded.stored_bytes, frames = excluded.frames, condemned_us = NULL,
     crc = excluded.crc"""
+
+
+@functools.cache
+def _placing() -> str:
+    """The statement for one row."""
+    return composing.insert("blob", proof.COLUMNS["blob"], 1) + _AGAIN
 
 
 def _place(row: tuple[Any, ...]) -> Place:
@@ -221,6 +228,9 @@ class PhysicalRows:
         self._write(rows)
 
     def _write(self, rows: list[Row]) -> None:
+        if len(rows) == 1:  # what a row has in common with none need not be looked for
+            self._db.run(_placing(), (*rows[0], proof.checksum("blob", *rows[0])))
+            return
         with self._db.errors():
             columnar.write(self._db.raw(), "blob", rows, _AGAIN)
 

@@ -45,7 +45,7 @@ class Artifacts:
         Content: bytes, str (UTF-8), a pathlib.Path, or a binary file object, of any size.
         Raises ExpectationError, NameTakenError, InvalidInputError. Durable when it returns.
         """
-        from holdfast.engine import cutting
+        from holdfast.engine.cutting import Grown, follow
 
         described = revising.describe(said)
         if self._handle.writer.is_crowded():
@@ -55,7 +55,7 @@ class Artifacts:
             if isinstance(done, PutResult):
                 return done
             tx = done.tx
-        grown = cutting.Grown(self._handle, lambda: addresses.newest_digest(self._handle, path))
+        grown = Grown(self._handle, lambda: addresses.newest_digest(self._handle, path))
         with staging(self._handle, content, cutter=grown) as incoming:
             revising.foresee(self._handle, path, incoming.digest)
             try:
@@ -66,7 +66,7 @@ class Artifacts:
 
                 assert tx is not None
                 return repeats.put_before(self._handle, tx, path, incoming)
-        cutting.follow(self._handle, incoming.digest, incoming.before)
+        follow(self._handle, incoming.digest, incoming.before)
         return result
 
     def put_many(self, contents: Iterable[many.Given], **said: Any) -> many.ManyResult:

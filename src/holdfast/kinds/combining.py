@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast.engine import content, together
 from holdfast.engine.content import Incoming, Source
@@ -30,6 +30,9 @@ from holdfast.values import moment, names
 from holdfast.values.change import Actor
 from holdfast.values.moment import SystemClock
 from holdfast.values.records import PutResult
+
+if TYPE_CHECKING:
+    from holdfast.engine.transaction import Unit
 
 MOST_TOGETHER = 24
 """Puts that one COMMIT makes durable, at most: the first of them waits for the last."""
@@ -152,7 +155,7 @@ def _done(handle: Handle, wanted: Wanted, answer: bytes) -> PutResult | Undone:
     media_type = said.media_type or media.detect(name.text, incoming.head)
     body = revising.creation(found["id"], folder.id, name, incoming, said, media_type, run=wanted.run)
     artifact = revising.made(Maker(found["seq"], found["time"], wanted.actor.name), folder, name, body)
-    return PutResult(artifact, created=True, changed=True, left_out=revising.left_out(artifact))
+    return PutResult(artifact, created=True, changed=True, left_out=revising.left_out(artifact, incoming.size))
 
 
 def _read(answer: bytes) -> dict[str, Any]:
@@ -175,7 +178,7 @@ def _lead(handle: Handle, queue: Queue, own: Wanted) -> PutResult | Undone:
         with together.at_once(handle) as series:
             more = queue.take(MOST_TOGETHER - 1)
             taken += more
-            _make(handle, series, [(own, mine), *_asked(handle, more, answers)])
+            _make(handle, series, [(own, lambda result, _: mine.append(result)), *_asked(handle, more, answers)])
             while len(taken) < MOST_TOGETHER and (more := queue.take(MOST_TOGETHER - len(taken))):
                 taken += more
                 _make(handle, series, _asked(handle, more, answers))
@@ -196,25 +199,24 @@ def _lead(handle: Handle, queue: Queue, own: Wanted) -> PutResult | Undone:
     return Undone(own.tx) if result is None else result
 
 
-Told = list[Any]
-"""Gets what became of an order: the result, the error, or None for a transaction that was there before."""
+Told = Callable[[PutResult | HoldfastError | None, "Unit | None"], None]
+"""Gets what became of an order: the result, the error, or None for a transaction that was there before; and in what."""
 
 
-class _Answer(Told):
+def _telling(answers: dict[int, bytes], seat: int, tx: str) -> Told:
     """Writes the answer for somebody else."""
 
-    def __init__(self, answers: dict[int, bytes], seat: int, tx: str) -> None:
-        super().__init__()
-        self._answers, self._seat, self._tx = answers, seat, tx
+    def tell(result: PutResult | HoldfastError | None, unit: Unit | None) -> None:
+        if unit is not None and isinstance(result, PutResult) and result.changed:
+            answers[seat] = _answer(tx, result, unit)
 
-    def append(self, result: object) -> None:
-        if isinstance(result, PutResult) and result.changed:
-            self._answers[self._seat] = _answer(self._tx, result)
+    return tell
 
 
-def _answer(tx: str, result: PutResult) -> bytes:
+def _answer(tx: str, result: PutResult, unit: Unit) -> bytes:
+    """Of a new artifact all is said that only the transaction knows, in which it is the last change."""
     made = result.artifact
-    said = {"tx": tx, "id": made.id, "seq": made.revision.seq, "time": moment.from_datetime(made.created_at)}
+    said = {"tx": tx, "id": made.id, "seq": unit.next_seq - 1, "time": unit.now_us}
     return json.dumps(said | {"folder": made.collection_id if result.created else ""}).encode()
 
 
@@ -225,7 +227,7 @@ def _asked(handle: Handle, orders: Sequence[Order], answers: dict[int, bytes]) -
             wanted = _decoded(order.data, handle.marker.store_id)
         except (ValueError, TypeError, KeyError):
             continue  # not to be read, or not for this store: who left it goes the ordinary way
-        found.append((wanted, _Answer(answers, order.seat, wanted.tx)))
+        found.append((wanted, _telling(answers, order.seat, wanted.tx)))
     return found
 
 
@@ -236,7 +238,7 @@ def _make(handle: Handle, series: Series, orders: Sequence[tuple[Wanted, Told]])
     try:
         for wanted, told in orders:
             if not wanted.is_new and handle.index.chain.find(wanted.tx) is not None:
-                told.append(None)
+                told(None, None)
                 continue
             try:
                 with series.transaction(wanted.actor, tx=wanted.tx) as unit, unit.nested():
@@ -244,9 +246,9 @@ def _make(handle: Handle, series: Series, orders: Sequence[tuple[Wanted, Told]])
                         unit.fresh = fresh
                     made = revising.put_staged(unit, wanted.path, wanted.incoming, wanted.said, expect=wanted.expect)
             except HoldfastError as error:
-                told.append(error)
+                told(error, None)
             else:
-                told.append(made)
+                told(made, unit)
     finally:
         content.discard(handle, [wanted.incoming for wanted, _ in orders])
 

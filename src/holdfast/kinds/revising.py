@@ -11,7 +11,7 @@ from holdfast.errors import ContentPurgedError, ExpectationError, InvalidValueEr
 from holdfast.index.select.sight import Folder
 from holdfast.kinds import addresses, ambient, checks, collections, labels, media
 from holdfast.kinds.addresses import ArtifactRef
-from holdfast.values import canon, digest, moment, names, newcomers
+from holdfast.values import canon, digest, late, moment, names, newcomers
 from holdfast.values.change import Body
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
@@ -99,7 +99,7 @@ def put_staged(
     else:
         collections.refuse_collection(unit, parent, name)
     made = create(unit, parent, name, incoming, said)
-    return PutResult(made, created=True, changed=True, left_out=left_out(made))
+    return PutResult(made, created=True, changed=True, left_out=left_out(made, incoming.size))
 
 
 def foresee(handle: Handle, path: ArtifactRef, content_digest: str) -> None:
@@ -122,14 +122,16 @@ def foresee(handle: Handle, path: ArtifactRef, content_digest: str) -> None:
         index.foresee(lambda: index.artifacts.is_free(parent, name), having=(parent, name.text, name.stray))
 
 
-def left_out(found: Artifact) -> str:
-    """Why the text of the newest revision will not be searched; "" if it will, or if it is no text at all."""
-    from holdfast.search import text  # noqa: PLC0415 - start-up time: only puts ask
+def left_out(found: Artifact, size: int) -> str:
+    """Why the text of the newest revision, of so many bytes, will not be searched; "" if it will, or if it is none."""
+    from holdfast.search.text import MAX_TEXT_BYTES  # noqa: PLC0415 - start-up time: only puts ask
+
+    if size <= MAX_TEXT_BYTES:
+        return ""
+    from holdfast.search import text  # noqa: PLC0415
     from holdfast.search.document import LeftOut  # noqa: PLC0415
 
-    if found.size <= text.MAX_TEXT_BYTES:
-        return ""
-    reason = text.left_out(found.media_type, found.name, found.size)
+    reason = text.left_out(found.media_type, found.name, size)
     return str(reason) if reason is LeftOut.TOO_LARGE else ""
 
 
@@ -170,14 +172,34 @@ class Maker(NamedTuple):
 
 
 def made(by: Maker, folder: Folder, name: Name, body: Body) -> Artifact:
-    """The artifact that a creation has just made, as reading it again would give it."""
+    """The artifact that a creation has just made, as reading it again would give it.
+
+    Filled when somebody looks at more than the ids of it and of its collection.
+    """
+    metadata = body["new"]["revision"].get("metadata")
+    known = canon.decode(canon.encode(metadata)) if metadata else {}  # whoever gave it may change it
+    waiting: Artifact = late.waiting(Artifact, (_fill, by, folder, name, body, known))
+    _SETTERS["id"](waiting, body["id"])
+    _SETTERS["collection_id"](waiting, folder.id)
+    return waiting
+
+
+_SETTERS = dict(zip(vars(Artifact)["__slots__"], late.setters(Artifact), strict=True))
+
+
+def _fill(waiting: Artifact, _: str, known: tuple[Any, ...]) -> None:
+    whole = _made(*known[1:])
+    for field, put in _SETTERS.items():
+        put(waiting, getattr(whole, field))
+
+
+def _made(by: Maker, folder: Folder, name: Name, body: Body, metadata: dict[str, Any]) -> Artifact:
     new, when = body["new"], moment.to_datetime(by.time_us)
     revision, own = new["revision"], name.raw
     path, raw = (f"{folder.text}/{name.text}", folder.raw + b"/" + own) if folder.names else (name.text, own)
-    metadata = revision.get("metadata")
     first = Revision(
         body["id"], 1, revision["digest"], revision["size"], revision["media_type"],
-        canon.decode(canon.encode(metadata)) if metadata else {}, when, by.actor, by.seq, None,
+        metadata, when, by.actor, by.seq, None,
         revision.get("message", ""), revision.get("source", ""),
         FileFacts(revision.get("mode"), revision.get("mtime_ns")), body.get("run"),
     )  # fmt: skip
@@ -228,7 +250,7 @@ def revise(
     if pairs:
         unit.change({"kind": "artifact", "action": "update", "id": found.id, "set": pairs})
     fresh = again(unit, found) if changed or pairs else found
-    return PutResult(fresh, created=False, changed=changed, left_out=left_out(fresh))
+    return PutResult(fresh, created=False, changed=changed, left_out=left_out(fresh, fresh.size))
 
 
 def revision(

@@ -145,7 +145,7 @@ class _Own(threading.local):
     connection: sqlite3.Connection | None = None
     mark: object = None
     left: Token | None = None
-    asked: int | None = None
+    met: bool = True
     lasting: tuple[Sight, int] | None = None
 
 
@@ -191,7 +191,10 @@ class Sights:
             if own.began != changes:
                 return self._moved(None)  # a roll-back would not show in the version
             known = own.known
-        version = (self._epoch, self._version(connection) if known is None else known, changes)
+        return self._as_of((self._epoch, self._version(connection) if known is None else known, changes))
+
+    def _as_of(self, version: tuple[int, int, int]) -> Sight:
+        own = self._own
         sight: Sight | None = own.sight
         if sight is None or sight.version != version:
             sight = own.sight = Sight(version)
@@ -202,18 +205,19 @@ class Sights:
 
         The version of the database, which nobody else changes until `end`.
         """
-        connection = self._db.raw()
-        self._own.began = connection.total_changes
-        self._own.left = None
-        version = self._own.known = self._version(connection)
+        own, connection = self._own, self._db.raw()
+        version = own.known = self._version(connection)
+        own.met = own.left is None or own.left[2] != version
+        own.began, own.left = connection.total_changes, None
         self._mark(connection)
-        self._own.steady = None if self._own.held is not None else self.now()
+        own.steady = None
+        if own.held is None:
+            own.steady = self._as_of((self._epoch, version, own.began))
         return version
 
     def is_behind(self) -> bool:
-        """Whether others have committed since this thread did, as far as it knows without asking."""
-        left = self._own.left
-        return left is None or left[2] != self._own.asked
+        """Whether others may have committed since this thread did: a guess, without asking. They had the last time."""
+        return self._own.left is None or self._own.met
 
     def lately(self) -> Sight | None:
         """What this thread saw last: true then, and a hint now."""
@@ -296,7 +300,6 @@ class Sights:
             found: int = connection.execute(_VERSION).fetchone()[0]
         except Exception as error:
             raise mapped(error, self._db.path) from error
-        self._own.asked = found
         return found
 
     def forget(self) -> None:
