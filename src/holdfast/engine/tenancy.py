@@ -12,7 +12,6 @@ from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidValueError, NotFoundError, StoreWideError
 from holdfast.values import moment
 from holdfast.values.change import Body
-from holdfast.values.newcomers import Newcomers
 
 SHARED = frozenset({"relationship-type", "metadata-index"})
 """Kinds of records that belong to the store as a whole."""
@@ -50,6 +49,8 @@ def root_first(handle: Handle, bodies: Sequence[Body], now_us: int) -> Body | No
 def bound(handle: Handle, bodies: Sequence[Body]) -> Sequence[Body]:
     """The changes, each with its tenant. Raises for one that concerns, or refers to, a record of another tenant."""
     own = handle.tenant
+    from holdfast.values.newcomers import Newcomers  # noqa: PLC0415 - start-up time: who reads makes none
+
     plain = isinstance(bodies, Newcomers) or not any("tenant" in b.get("new", ()) for b in bodies)
     if own is None and plain and not handle.index.tenancy.in_use():
         return bodies
