@@ -29,7 +29,7 @@ AT_START_UP = {
     "index/sql.py", "index/tables.py", "kinds/artifacts.py", "kinds/clauses.py",
     "kinds/fetching.py", "kinds/media.py", "kinds/readings.py", "kinds/relationships.py", "kinds/revising.py",
     "kinds/writing.py", "stores.py", "tenants.py", "values/canon.py", "values/frozen.py", "values/vocabulary.py",
-    "care/backup/calls.py", "engine/queueing.py",
+    "care/backup/calls.py", "engine/queueing.py", "engine/tenancy.py", "values/query.py",
 }  # fmt: skip
 
 

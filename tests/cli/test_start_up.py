@@ -20,6 +20,12 @@ WRITES = {
 }  # fmt: skip
 ROOMS = {"holdfast.blobs", "holdfast.care", "holdfast.exchange", "holdfast.search", "holdfast.serializers"}
 ASKS = {"holdfast.index.select.finding", "holdfast.index.select.whole", "holdfast.index.select.runs"}
+UNASKED = {
+    "decimal", "difflib", "fnmatch", "getpass", "holdfast.formats.generation", "holdfast.formats.pack",
+    "holdfast.index.select.contents", "holdfast.kinds.paging", "holdfast.values.fields", "holdfast.values.newcomers",
+    "holdfast.values.vocabulary",
+}  # fmt: skip
+"""What only numbers of very many digits, near misses, globs, backups, contents, pages and types need."""
 STORE = {"holdfast.engine", "holdfast.kinds", "holdfast.store", "sqlite3", "zstandard"}
 
 RUN = """
@@ -52,7 +58,7 @@ def test_help_opens_no_store_and_imports_nothing_of_one() -> None:
 
 
 def test_show_imports_what_reads_one_record_and_nothing_that_writes_or_reads_contents(folder: Path) -> None:
-    assert imported("-C", str(folder), "show", "notes/a.txt") & (HEAVY | WRITES | ROOMS | ASKS) == set()
+    assert imported("-C", str(folder), "show", "notes/a.txt") & (HEAVY | WRITES | ROOMS | ASKS | UNASKED) == set()
 
 
 def test_a_listing_imports_what_asks_and_nothing_that_writes_or_reads_contents(folder: Path) -> None:
@@ -69,3 +75,23 @@ def test_adding_a_file_a_first_time_and_again_composes_without_peewee(folder: Pa
         found = imported("-C", str(folder), "add", str(file))
         assert "holdfast.index.execute" in found
         assert found & {"peewee", "holdfast.index.models", "decimal", "mimetypes", "asyncio"} == set()
+
+
+END = """
+import gc
+from holdfast.__main__ import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code and gc.isenabled() and gc.get_freeze_count() > 10_000, gc.get_freeze_count()
+"""
+
+
+def test_what_a_command_has_loaded_is_not_looked_through_for_garbage_when_it_ends() -> None:
+    subprocess.run([sys.executable, "-c", END, "--help"], capture_output=True, check=True)
+
+
+@pytest.mark.parametrize("said", [["-C", "{}"], ["-C{}"], ["--store", "{}"], ["--store={}"]])
+def test_the_store_is_named_in_every_way_that_click_knows(said: list[str], folder: Path) -> None:
+    words = [one.format(folder) for one in said]
+    assert "holdfast.store" in imported(*words, "show", "notes/a.txt")

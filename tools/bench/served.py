@@ -125,7 +125,7 @@ def raw_query(url: str, query: str) -> None:
             "name": (f"{every} name = %s", [queries.path_of(n) for n in numbers]),
             "digest": (f"{every} digest = %s", [digests.get(n) for n in numbers]),
             "newest": (f"{every} collection = %s ORDER BY created DESC LIMIT 50", [n // queries.EACH for n in numbers]),
-            "metadata": (f"{every} metadata ->> 'author' = %s", [f"user{n % 50_000}" for n in numbers]),
+            "metadata": (f"{every} metadata ->> 'author' = %s", [queries.author_of(n, count) for n in numbers]),
             "search": (
                 "SELECT id FROM body, plainto_tsquery('simple', %s) q WHERE words @@ q ORDER BY ts_rank(words, q) DESC LIMIT 20",
                 queries._asked(numbers),  # noqa: SLF001 - as above

@@ -91,11 +91,15 @@ def actor() -> Any:
 
 
 def _login() -> str:
-    import getpass  # noqa: PLC0415
-
+    """What `getpass.getuser` says, without what that imports to read passwords."""
+    named = next(filter(None, map(os.environ.get, ("LOGNAME", "USER", "LNAME", "USERNAME"))), None)
+    if named is not None:
+        return named
     try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container without an entry for this user
+        import pwd  # noqa: PLC0415
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, OSError, KeyError):  # a container without an entry for this user
         return f"uid-{os.getuid()}"
 
 

@@ -139,6 +139,8 @@ class Root(click.Group):
     ) -> NoReturn:
         """Run, and end the process with the exit code that the table in `exits` gives. No traceback ever."""
         given = list(sys.argv[1:] if args is None else args)
+        if given[:1] == ["-C"]:
+            given[0] = "--store"  # the same; for a short option click first compares it with all that are longer
         invocation = Invocation()
         invocation.json = "--json" in given[: given.index("--") if "--" in given else None]
         code: int

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import click
 
 from holdfast.errors import InvalidValueError
-from holdfast.values import canon
+from holdfast.values import canon, patterns
 
-_DIGITS = re.compile(r"[0-9]{1,20}")
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d|w|days?|weeks?|hours?)?")
+_DIGITS = patterns.later(r"[0-9]{1,20}")
+_SPAN = patterns.later(r"(\d+(?:\.\d+)?)\s*(s|min|h|d|w|days?|weeks?|hours?)?")
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400, "w": 604800, "week": 604800}
 
 

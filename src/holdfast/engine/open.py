@@ -22,7 +22,7 @@ from holdfast.errors import (
     ReadOnlyError,
     StoreExistsError,
 )
-from holdfast.formats import generation, marker, paths
+from holdfast.formats import marker, paths
 from holdfast.formats.marker import Marker
 from holdfast.index.sql import SqlIndex
 from holdfast.index.sqlite import SqliteIndex
@@ -103,7 +103,11 @@ def read_marker(root: str, disk: Disk, *, served: bool = False, elsewhere: bool 
 
 def place_of(path: str) -> str:
     """The folder of the store that a path stands for: of a folder of backups, its newest generation that is whole."""
-    if os.path.lexists(os.path.join(path, paths.MARKER)) or not os.path.isfile(os.path.join(path, generation.MARKER)):
+    if os.path.lexists(os.path.join(path, paths.MARKER)):
+        return path
+    from holdfast.formats import generation  # noqa: PLC0415 - start-up time: what is opened is hardly ever a backup
+
+    if not os.path.isfile(os.path.join(path, generation.MARKER)):
         return path
     names = Disk().listdir(os.path.join(path, generation.FOLDER))
     numbers = [number for name in names if (number := generation.number_of(name)) is not None]
@@ -112,6 +116,8 @@ def place_of(path: str) -> str:
 
 def demand_no_backup(root: str) -> None:
     """Raise ReadOnlyError for a backup, or a generation of one: whoever wrote to it would write to others too."""
+    from holdfast.formats import generation  # noqa: PLC0415 - as above
+
     root = os.path.abspath(root)
     above = os.path.dirname(root)
     is_one = os.path.basename(above) == generation.FOLDER and os.path.lexists(

@@ -12,7 +12,6 @@ from holdfast.engine.handle import Handle
 from holdfast.errors import InvalidValueError, NotFoundError, StoreWideError
 from holdfast.values import moment
 from holdfast.values.change import Body
-from holdfast.values.newcomers import Newcomers
 
 SHARED = frozenset({"relationship-type", "metadata-index"})
 """Kinds of records that belong to the store as a whole."""
@@ -66,6 +65,8 @@ def bound(handle: Handle, bodies: Sequence[Body]) -> Sequence[Body]:
 
 def _is_plain(bodies: Sequence[Body]) -> bool:
     """Whether none says a tenant."""
+    from holdfast.values.newcomers import Newcomers  # noqa: PLC0415 - start-up time: who reads makes none
+
     if type(bodies) is Newcomers:
         return True
     return all("tenant" not in body.get("new", ()) for body in bodies)

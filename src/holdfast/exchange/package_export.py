@@ -21,11 +21,19 @@ from holdfast.errors import ContentPurgedError, DamageError, IndexDamagedError, 
 from holdfast.exchange import bag, crate, doings, naming, parcel
 from holdfast.exchange.crate import About, Entity
 from holdfast.exchange.folder import Problem
-from holdfast.kinds import revising
 from holdfast.kinds import view as views
 from holdfast.kinds.view import View
 from holdfast.values import canon
-from holdfast.values.records import Artifact, Collection, Endpoint, FileFacts, RevisionState, RunLink
+from holdfast.values.records import (
+    DEFAULT_STATUS,
+    DEFAULT_TYPE,
+    Artifact,
+    Collection,
+    Endpoint,
+    FileFacts,
+    RevisionState,
+    RunLink,
+)
 from holdfast.version import __version__
 
 IN_MEMORY_BYTES = 1 << 20
@@ -231,8 +239,8 @@ class _Packing:
     def _told(self, one: Artifact | Collection, own: str, written: str) -> list[Entity]:
         if isinstance(one, Artifact):
             more = {"owner": one.owner, "source": one.revision.source}
-            more |= {"type": one.type} if one.type != revising.DEFAULT_TYPE else {}
-            more |= {"status": one.status} if one.status != revising.DEFAULT_STATUS else {}
+            more |= {"type": one.type} if one.type != DEFAULT_TYPE else {}
+            more |= {"status": one.status} if one.status != DEFAULT_STATUS else {}
             facts = crate.facts(one.name_bytes, written, one.revision.file, **more)
         else:
             facts = crate.facts(one.name_bytes, written, one.file)

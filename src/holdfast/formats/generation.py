@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import field
 from typing import Any
 
 from holdfast.errors import BackupDamagedError, FormatTooNewError, InvalidValueError, NotABackupError
 from holdfast.formats import paths
-from holdfast.values import canon, moment
+from holdfast.values import canon, moment, patterns
 from holdfast.values.change import Head
 from holdfast.values.frozen import dataclass
 
@@ -30,8 +29,8 @@ UNSEEN = "-"
 SUSPECT = "0"
 """What stands for `seen` where a file was damaged in the store: the next backup looks at it again."""
 
-_RECORD = re.compile(r"([0-9]{6,})\.json")
-_LINE = re.compile(r"([0-9a-f]{64}) ([0-9]+) ([0-9:]+|-) ([a-z0-9./]+)")
+_RECORD = patterns.later(r"([0-9]{6,})\.json")
+_LINE = patterns.later(r"([0-9a-f]{64}) ([0-9]+) ([0-9:]+|-) ([a-z0-9./]+)")
 
 
 def folder_of(number: int) -> str:

@@ -7,7 +7,6 @@ A redacted change is a line `{"left":{…},"redacted":"…"}`, and the entry's l
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,14 +14,14 @@ from typing import Any
 import zstandard
 
 from holdfast.errors import ChainBrokenError, FormatTooNewError, InvalidValueError
-from holdfast.values import canon, moment
+from holdfast.values import canon, moment, patterns
 from holdfast.values.change import LINE_VERSION, Actor, Entry, Head, Redacted, Transaction
 from holdfast.values.frozen import dataclass
 
 _HASH_BYTES = 32
 _ENTRY_START = b'{"entry":'
 _LINE_STARTS = (_ENTRY_START, b'{"action":"', b'{"left":{"action":"')
-_FOLLOWS = re.compile(rb'"first":([0-9]{1,18}),"prev":"([0-9a-f]*)')
+_FOLLOWS = patterns.later(rb'"first":([0-9]{1,18}),"prev":"([0-9a-f]*)')
 _LEVEL, _HASH_LOG = 1, 12
 """How zstd compresses lines. They repeat each other at length, and between stand digests and ids: what looks for short
 matches finds some in these, which cost more than they save (docs/design/034). So does what remembers too many places:

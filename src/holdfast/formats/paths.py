@@ -5,7 +5,7 @@ Names are short, lower case and independent of anything a user typed, so that th
 
 from __future__ import annotations
 
-import re
+from holdfast.values import patterns
 
 MARKER = "holdfast.json"
 INDEX = "index.sqlite3"
@@ -28,10 +28,10 @@ SEARCH_DAMAGED = "search.sqlite3.damaged"
 FOLDERS = (BLOBS, PACKS, RECIPES, JOURNAL, QUARANTINE, TMP, LOCKS)
 DATABASES = (INDEX, STATE, SEARCH, OUTBOX)
 
-_BLOB = re.compile(r"([0-9a-f]{64})\.zst")
-_PACK = re.compile(r"([0-9a-f]{16})\.zst")
+_BLOB = patterns.later(r"([0-9a-f]{64})\.zst")
+_PACK = patterns.later(r"([0-9a-f]{16})\.zst")
 _REPACKED = "0"
-_SEGMENT = re.compile(r"([0-9]{16})\.jsonl(\.zst)?")
+_SEGMENT = patterns.later(r"([0-9]{16})\.jsonl(\.zst)?")
 
 
 def blob_folder(raw_digest: bytes) -> str:

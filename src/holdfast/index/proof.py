@@ -6,7 +6,6 @@ that changes is verified as it was before it gets the checksum of what it is now
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import zlib
 from collections.abc import Sequence
@@ -22,18 +21,17 @@ _BESIDES = frozenset({CHECKSUM, "data"})
 SEPARATOR = "\x1f"
 
 
-_TABLE = re.compile(r'CREATE TABLE "(\w+)" \((.*)\)(?: WITHOUT ROWID)?', re.S)
-_ADDED = re.compile(r'ALTER TABLE "(\w+)" ADD COLUMN "(\w+)".*', re.S)
-_COLUMN = re.compile(r'(?:^|, )"(\w+)" [A-Z]')
-
-
 def _columns() -> dict[str, list[str]]:
+    """Cut out where tools/schema_sql.py puts words together: patterns would take longer to compile."""
     every: dict[str, list[str]] = {}
     for statement in (one for step in MANIFEST for one in step.up):
-        if made := _TABLE.fullmatch(statement):
-            every[made[1]] = _COLUMN.findall(made[2])
-        elif added := _ADDED.fullmatch(statement):
-            every[added[1]].append(added[2])
+        verb, _, rest = statement.partition(' TABLE "')
+        table, _, said = rest.partition('"')
+        if verb == "CREATE":
+            parts = (part.partition('" ') for part in said.partition('("')[2].split(', "'))
+            every[table] = [name for name, _, kind in parts if kind[:1].isupper()]
+        elif verb == "ALTER" and said.startswith(' ADD COLUMN "'):
+            every[table].append(said.split('"')[1])
     return every
 
 

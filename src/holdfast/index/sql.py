@@ -19,19 +19,17 @@ from holdfast.index.chain import ChainRows
 from holdfast.index.database import Database
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
-from holdfast.index.select.contents import Contents
 from holdfast.index.select.ends import EndRows
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.sight import Sights
 from holdfast.index.select.tenancy import Tenancy
-from holdfast.values.frozen import dataclass
-from holdfast.values.newcomers import Newcomers
 
 # Rooms that a get does not go through are imported when they are used: a command must not wait for them.
 # ruff: noqa: PLC0415
 if TYPE_CHECKING:
     from holdfast.index.execute import Executor
     from holdfast.index.physical import PhysicalRows
+    from holdfast.index.select.contents import Contents
     from holdfast.index.select.declared import DeclaredRows
     from holdfast.index.select.finding import Finder
     from holdfast.index.select.lineage import LineageRows
@@ -47,13 +45,20 @@ _TOGETHER = 1_000
 """Changes that are turned into rows together: some hundreds of bytes each are held meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
 class Everything:
     """Rows of all tenants, for what serves them all, whoever asks (see scoped.py)."""
 
-    artifacts: ArtifactRows
-    contents: Contents
-    lookups: Lookups
+    def __init__(self, database: Database, artifacts: ArtifactRows, lookups: Lookups) -> None:
+        self._db = database
+        self.artifacts = artifacts
+        self.lookups = lookups
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What reading contents needs."""
+        from holdfast.index.select.contents import Contents
+
+        return Contents(self._db, self.lookups)
 
 
 class SqlIndex(abc.ABC):
@@ -77,11 +82,15 @@ class SqlIndex(abc.ABC):
         self.tenancy = Tenancy(self.database, self.lookups)
         self.collections = CollectionRows(self.database, self.lookups)
         self.artifacts = ArtifactRows(self.database, self.lookups)
-        self.contents = Contents(self.database, self.lookups)
         self.ends = EndRows(self.database)
-        self.everything = Everything(self.artifacts, self.contents, self.lookups)
+        self.everything = Everything(self.database, self.artifacts, self.lookups)
 
     # -- rooms that are made when somebody uses them -------------------------------------------------------------------
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What reading contents needs."""
+        return self.everything.contents
 
     @cached_property
     def executor(self) -> Executor:
@@ -274,6 +283,8 @@ class SqlIndex(abc.ABC):
 
     def apply_all(self, first: int, bodies: Iterable[Body]) -> None:
         """Turn changes from seq `first` on into rows: the same rows as one by one, in less time."""
+        from holdfast.values.newcomers import Newcomers
+
         if isinstance(bodies, Newcomers) and len(bodies) <= _TOGETHER:
             self.executor.create_all(first, bodies)
             return

@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.engine.handle import Handle
-from holdfast.formats.pack import Spot
-from holdfast.index.select.contents import Held
 from holdfast.kinds import addresses, revising
 from holdfast.kinds.addresses import ArtifactRef
 from holdfast.kinds.collecting import uncollected
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, Revision
+
+if TYPE_CHECKING:
+    from holdfast.formats.pack import Spot
+    from holdfast.index.select.contents import Held
 
 ContentRef = ArtifactRef | Revision
 R = TypeVar("R", bound=ContentRef)

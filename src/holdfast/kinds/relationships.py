@@ -2,52 +2,62 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.engine.handle import Handle
 from holdfast.errors import ConflictError, InvalidValueError, NameTakenError, NotFoundError
 from holdfast.index.select import keyset
 from holdfast.index.select.relationships import Wanted, beside
-from holdfast.kinds import ambient, checks, endpoints, labels, paging
+from holdfast.kinds import ambient, checks, endpoints, labels
 from holdfast.kinds.clauses import upheld
 from holdfast.kinds.endpoints import Linkable
 from holdfast.kinds.writing import write
-from holdfast.values import moment, vocabulary
+from holdfast.values import moment
 from holdfast.values.change import Body
-from holdfast.values.fields import Fields
-from holdfast.values.query import Condition
 from holdfast.values.records import Endpoint, Page, Relationship
-from holdfast.values.vocabulary import Family, RelationshipType
 
+# What only some verbs need is imported when these are called: a command must not wait for it.
+# ruff: noqa: PLC0415
 if TYPE_CHECKING:
     from holdfast.engine.transaction import Unit
+    from holdfast.kinds import paging
+    from holdfast.values.fields import Fields
     from holdfast.values.lineage import Lineage
+    from holdfast.values.query import Condition
+    from holdfast.values.vocabulary import RelationshipType
 
 LINEAGE_LIMIT = 10_000
 """Nodes, and edges, that one walk keeps unless told otherwise: some megabytes."""
 
+_PROVENANCE = "provenance"
 RelationshipRef = Relationship | str
 Way = Literal["both", "out", "in"]
 
-FIELDS: Fields[Relationship] = Fields(
-    "relationships",
-    {
-        "id": lambda r: r.id,
-        "type": lambda r: r.type,
-        # An end is met by its id, as `kind:id`, and with its revision as `kind:id@revision`.
-        "source": lambda r: _spellings(r.source),
-        "target": lambda r: _spellings(r.target),
-        "tag": lambda r: r.tags,
-        "tenant": lambda r: r.tenant,
-        "owner": lambda r: r.owner,
-        "created": lambda r: r.created_at,
-        "updated": lambda r: r.updated_at,
-    },
-    {"metadata": lambda r: r.metadata},
-)
+
+@functools.cache
+def _fields() -> Fields[Relationship]:
+    """What conditions may ask of relationships."""
+    from holdfast.values.fields import Fields
+
+    return Fields(
+        "relationships",
+        {
+            "id": lambda r: r.id,
+            "type": lambda r: r.type,
+            # An end is met by its id, as `kind:id`, and with its revision as `kind:id@revision`.
+            "source": lambda r: _spellings(r.source),
+            "target": lambda r: _spellings(r.target),
+            "tag": lambda r: r.tags,
+            "tenant": lambda r: r.tenant,
+            "owner": lambda r: r.owner,
+            "created": lambda r: r.created_at,
+            "updated": lambda r: r.updated_at,
+        },
+        {"metadata": lambda r: r.metadata},
+    )
 
 
 def _spellings(end: Endpoint) -> tuple[str, ...]:
@@ -144,10 +154,12 @@ class Relationships:
     def _answer(
         self, where: Condition | None, wanted: Wanted, order: str, *, deleted: bool
     ) -> paging.Answer[Relationship]:
+        from holdfast.kinds import paging
+
         rows = self._handle.index.relationships
         return paging.answer(
-            FIELDS,
-            partial(rows.page, wanted),
+            _fields(),
+            functools.partial(rows.page, wanted),
             where,
             order=order,
             keep=lambda found: (found.deleted_at is not None) == deleted,
@@ -164,7 +176,7 @@ class Relationships:
         An artifact stands for all its revisions, a Revision for itself. At most `limit` nodes and edges each;
         `truncated` tells if there was more. Raises NotFoundError, UnknownTypeError, InvalidValueError.
         """
-        from holdfast.kinds import lineage  # noqa: PLC0415 - start-up time
+        from holdfast.kinds import lineage
 
         self._handle.alive()
         start = endpoints.existing(self._handle, record, role="record")
@@ -187,14 +199,14 @@ class Relationships:
         metadata.
         """
         said = checks.object_of(metadata, "metadata")
-        from holdfast.kinds import repeats  # noqa: PLC0415 - start-up time
+        from holdfast.kinds import repeats
 
         made = repeats.made_before(self._handle, tx, "relationship")
         if made is not None:
             return self.get(made, deleted=True)
         with write(self._handle, tx=tx, note=note, what="relate") as unit:
             known = self._type(type)
-            pin = known.family is Family.PROVENANCE
+            pin = known.family.value == _PROVENANCE
             ends = (
                 endpoints.existing(self._handle, source, role="source", pin=pin),
                 endpoints.existing(self._handle, target, role="target", pin=pin),
@@ -239,7 +251,7 @@ class Relationships:
     def _refuse_type(self, found: Relationship, new: RelationshipType) -> None:
         _refuse_self(new.name, found.source, found.target)
         loose = [end for end in (found.source, found.target) if end.kind == "artifact" and end.revision is None]
-        if new.family is Family.PROVENANCE and loose:
+        if new.family.value == _PROVENANCE and loose:
             raise ConflictError(
                 f"{new.name} names revisions, and relationship {found.id} does not", id=found.id,
                 remedy="Delete it and relate the revisions anew.",
@@ -282,6 +294,8 @@ class Relationships:
 
     def types(self) -> tuple[RelationshipType, ...]:
         """The known types: the built-in ones by family, then those registered in this store, by age."""
+        from holdfast.values import vocabulary
+
         self._handle.alive()
         added = (vocabulary.extension(name, family, text) for name, family, text, _ in self._added())
         return (*vocabulary.BUILT_IN, *added)
@@ -292,6 +306,8 @@ class Relationships:
         `family`: structural, intent, validation or provenance. Registering the same again changes nothing.
         Raises InvalidValueError, NameTakenError if the name means something else.
         """
+        from holdfast.values import vocabulary
+
         new = vocabulary.extension(name, family, description)
         with write(self._handle, note=note, what="register type") as unit:
             holder = next((record_id for held, _, _, record_id in self._added() if held == name), "vocabulary")
@@ -313,6 +329,8 @@ class Relationships:
     # -- shared ------------------------------------------------------------------------------------------------------
 
     def _type(self, name: str) -> RelationshipType:
+        from holdfast.values import vocabulary
+
         known = {one.name: one for one in self.types()}
         if name not in known:
             raise vocabulary.unknown(name, known)
@@ -329,6 +347,8 @@ class Relationships:
 
 def _refuse_self(type_name: str, source: Endpoint, target: Endpoint) -> None:
     """Two revisions of one artifact are two things, but not for `contains`: nothing is a part of its later self."""
+    from holdfast.values import vocabulary
+
     if type_name not in vocabulary.IRREFLEXIVE or (source.kind, source.id) != (target.kind, target.id):
         return
     apart = None not in (source.revision, target.revision) and source.revision != target.revision

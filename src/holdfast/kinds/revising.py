@@ -11,17 +11,23 @@ from holdfast.errors import ContentPurgedError, ExpectationError, InvalidValueEr
 from holdfast.index.select.sight import Folder
 from holdfast.kinds import addresses, ambient, checks, collections, labels, media
 from holdfast.kinds.addresses import ArtifactRef
-from holdfast.values import canon, digest, late, moment, names, newcomers
+from holdfast.values import canon, digest, late, moment, names
 from holdfast.values.change import Body
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
-from holdfast.values.records import Artifact, FileFacts, PutResult, Revision, RevisionState
+from holdfast.values.records import (
+    DEFAULT_STATUS,
+    DEFAULT_TYPE,
+    Artifact,
+    FileFacts,
+    PutResult,
+    Revision,
+    RevisionState,
+)
 
 if TYPE_CHECKING:
     from holdfast.engine.content import Incoming
     from holdfast.engine.transaction import Unit
-
-DEFAULT_TYPE, DEFAULT_STATUS = newcomers.TYPE, newcomers.STATUS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from holdfast.values import canon
 from holdfast.values.change import Body
-from holdfast.values.newcomers import STATUS, TYPE, Newcomers
+from holdfast.values.newcomers import Newcomers
+from holdfast.values.records import DEFAULT_STATUS, DEFAULT_TYPE
 
 _quoted = encode_basestring
 _PLAIN = 4
@@ -46,7 +47,7 @@ def encode_all(bodies: Sequence[Body]) -> list[bytes]:
 
 def _newcomers(new: Newcomers) -> list[bytes]:
     quoted = _quoted
-    end = f',"status":"{STATUS}","type":"{TYPE}"}}}}'
+    end = f',"status":"{DEFAULT_STATUS}","type":"{DEFAULT_TYPE}"}}}}'
     modes = ["" if mode is None else f',"mode":{mode}' for mode in new.modes]
     mtimes = ["" if mtime is None else f',"mtime_ns":{mtime}' for mtime in new.mtimes]
     sources = [f',"source":{quoted(source)}' if source else "" for source in new.sources]

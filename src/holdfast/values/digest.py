@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 
 from holdfast.errors import InvalidDigestError
+from holdfast.values import patterns
 
 PREFIX = "sha256:"
 HEX = 64
@@ -14,8 +14,8 @@ HEX = 64
 
 _BYTES = HEX // 2
 
-_FULL = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
+_FULL = patterns.later(r"(?:sha256:)?([0-9a-f]{64})")
+_PREFIX = patterns.later(r"(?:sha256:)?([0-9a-f]{4,64})")
 
 
 def of(data: bytes | bytearray | memoryview) -> str:

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 from holdfast.values.change import Body
-
-TYPE, STATUS = "file", "active"
-"""Of an artifact of which nothing else is said."""
+from holdfast.values.records import DEFAULT_STATUS, DEFAULT_TYPE
 
 _NUMBERS = {int, type(None)}
 
@@ -57,7 +55,7 @@ class Newcomers(Sequence[Body]):
         said = {"source": self.sources[number] or None, "mode": self.modes[number], "mtime_ns": self.mtimes[number]}
         revision |= {name: value for name, value in said.items() if value is not None}
         new = {
-            "collection": self.collections[number], "name": self.names[number], "type": TYPE, "status": STATUS,
-            "revision": revision,
+            "collection": self.collections[number], "name": self.names[number], "type": DEFAULT_TYPE,
+            "status": DEFAULT_STATUS, "revision": revision,
         }  # fmt: skip
         return {"kind": "artifact", "action": "create", "id": self.ids[number], "new": new}

@@ -7,14 +7,13 @@ comparison but `!=`. Backends may narrow a search as they can; what they cannot 
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from holdfast.errors import InvalidQueryError, InvalidValueError
-from holdfast.values import canon
+from holdfast.values import canon, patterns
 from holdfast.values.frozen import dataclass
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "glob", "exists")
@@ -263,10 +262,12 @@ def _holds(found: Any, op: str, value: Any) -> bool:
 
 
 def _glob(pattern: str) -> re.Pattern[str]:
+    import fnmatch  # noqa: PLC0415 - start-up time
+
     return re.compile(fnmatch.translate(pattern))
 
 
-_STEP = re.compile(r'"((?:[^"\\]|\\.)*)"|\[([0-9]{1,18})\]|([^.\[\]"]+)', re.S)
+_STEP = patterns.later(r'"((?:[^"\\]|\\.)*)"|\[([0-9]{1,18})\]|([^.\[\]"]+)', re.S)
 
 
 def _unquoted(quoted: str, field_name: str) -> str:

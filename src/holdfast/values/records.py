@@ -16,6 +16,9 @@ from holdfast.values.late import Late
 
 R = TypeVar("R")
 
+DEFAULT_TYPE, DEFAULT_STATUS = "file", "active"
+"""Of an artifact of which nothing else is said."""
+
 SYMLINK_MEDIA_TYPE = "inode/symlink"
 """A symbolic link is an artifact of this media type; its content is the link's target, byte for byte."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from holdfast.errors import InvalidValueError, UnknownTypeError
+from holdfast.values import patterns
 from holdfast.values.frozen import dataclass
 
 
@@ -71,7 +72,7 @@ MADE_BY, USED = "made_by", "used"
 IRREFLEXIVE = frozenset({"contains", "part_of", "supersedes", "derived_from"})
 """Types that nothing can have to itself."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_NAME = patterns.later(r"[a-z][a-z0-9_]{0,63}")
 _NEAREST = 3
 
 

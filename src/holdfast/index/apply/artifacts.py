@@ -23,7 +23,8 @@ from holdfast.index.tables import (
 )
 from holdfast.values import moment
 from holdfast.values.change import Body
-from holdfast.values.newcomers import STATUS, TYPE, Newcomers
+from holdfast.values.newcomers import Newcomers
+from holdfast.values.records import DEFAULT_STATUS, DEFAULT_TYPE
 
 _KIND = KIND_CODES["artifact"]
 _OWN = 5
@@ -92,8 +93,8 @@ def creations(first: int, new: Newcomers, names: Names) -> dict[str, list[list[A
     keys = list(range(first, first + len(new)))
     zeros, ones, nones = [0] * len(keys), [1] * len(keys), [None] * len(keys)
     kinds, statuses = (
-        _terms(keys, [TYPE] * len(keys), SLOT_TYPE, names),
-        _terms(keys, [STATUS] * len(keys), SLOT_STATUS, names),
+        _terms(keys, [DEFAULT_TYPE] * len(keys), SLOT_TYPE, names),
+        _terms(keys, [DEFAULT_STATUS] * len(keys), SLOT_STATUS, names),
     )
     media_types = _terms(keys, new.media_types, SLOT_MEDIA, names)
     folders = [folder_of(source) for source in new.sources]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right, insort
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from holdfast.index.select import neighbours
 from holdfast.index.select.sight import DEEPEST_KEPT, Folder, Sight, Sights
 from holdfast.index.tables import KIND_CODES, SLOTS
 from holdfast.values import canon, moment, names
+from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
 
 _CACHED = 20_000
@@ -45,7 +45,7 @@ _TIMES = f"""SELECT s.value, s.value < x.first + x.count, {proof.proven("tx", "x
              JOIN tx x ON x.first = (SELECT first FROM tx WHERE first <= s.value ORDER BY first DESC LIMIT 1)"""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Written:
     """Which seqs a transaction wrote ([first, end)), when, and who; `kind`: of actor."""
 
