@@ -20,6 +20,7 @@ from holdfast.engine import open as opening
 from holdfast.engine import repacking
 from holdfast.engine.settings import Settings
 from holdfast.errors import BlobDamagedError, HandleDeadError, NoSpaceError, StorageIOError
+from holdfast.formats.appending import FRAME_BYTES
 from holdfast.formats.pack import Header
 from holdfast.index.tables import LOGICAL
 from holdfast.stores import rebuild_store, repair_store
@@ -565,14 +566,15 @@ def test_frames_of_a_batch_hold_neighbours_and_none_is_larger_than_it_should_be(
     tree = tmp_path / "tree"
     tree.mkdir()
     for n in range(300):
-        (tree / f"{n:03d}").write_text(f"file {n} " * (n % 90 + 1))
+        (tree / f"{n:03d}").write_text(f"file {n} " * 10 * (n % 90 + 1))
     with holdfast.create(root) as store:
         store.add(tree)
     (path,) = packs(root)
     with PackFolder(root, Disk()).scan(path.stem) as scan:
         frames = [frame for part in scan.parts() if isinstance(part, Header) for frame in part.frames]
-    assert len(frames) < 10
-    assert max(content for _, content in frames) <= 32 * 1024
+    assert sum(content for _, content in frames) > 10 * FRAME_BYTES
+    assert len(frames) < 20
+    assert max(content for _, content in frames) <= FRAME_BYTES
 
 
 # -- a disk that fails -------------------------------------------------------------------------------------------------
