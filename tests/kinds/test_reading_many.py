@@ -120,6 +120,19 @@ def test_a_row_that_errs_about_the_place_is_found_out_by_the_digest(filled: Stor
                 ask()
 
 
+@pytest.mark.parametrize("said", ["offset = -1", "stored_bytes = 1 << 40", "stored_bytes = 0", "start = 'far'"])
+def test_a_place_that_can_be_none_is_asked_for_again_with_proof(filled: Store, said: str) -> None:
+    revision, root = filled.get("docs/twin").revision, filled.path
+    filled.close()
+    with sqlite3.connect(root / "index.sqlite3") as connection:
+        connection.execute(f"UPDATE blob SET {said} WHERE container > 0")
+    connection.close()
+    with holdfast.open(root) as store:
+        for ref in ("docs/twin", revision):
+            with pytest.raises(IndexDamagedError):
+                list(store.artifacts.read_many([ref]))
+
+
 @pytest.mark.parametrize("table", ["artifact", "record", "revision", "content"])
 def test_rows_that_are_not_what_was_written_are_refused_in_bulk_too(filled: Store, table: str) -> None:
     columns = {"artifact": "status", "record": "owner", "revision": "mtime_ns", "content": "size"}

@@ -27,7 +27,6 @@ from holdfast.exchange.folder import Problem
 from holdfast.exchange.ground import Ground, InTheWayError, There
 from holdfast.exchange.outgoing import Entry
 from holdfast.exchange.staging import Staging
-from holdfast.formats.pack import Spot
 from holdfast.index.select.contents import Held
 from holdfast.values.records import SYMLINK_MEDIA_TYPE
 
@@ -158,13 +157,13 @@ class Delivery:
 
     def _staged(self, staging: Staging, wanted: list[tuple[Entry, Held]]) -> Iterator[tuple[Entry, bytes]]:
         """Files with content, mode and time, and no name yet."""
-        small = [(entry, held) for entry, held in wanted if held.size <= IN_MEMORY_BYTES]
+        small = [(entry, held) for entry, held in wanted if entry.revision.size <= IN_MEMORY_BYTES]
         for number, data in self._contents(small):
             passing = self._made(staging, small[number][0], data)
             if passing is not None:
                 yield small[number][0], passing
         for entry, held in wanted:
-            if held.size > IN_MEMORY_BYTES and (passing := self._made(staging, entry, held)) is not None:
+            if entry.revision.size > IN_MEMORY_BYTES and (passing := self._made(staging, entry, held)) is not None:
                 yield entry, passing
 
     def _contents(self, wanted: list[tuple[Entry, Held]]) -> Iterator[tuple[int, bytes]]:
@@ -173,7 +172,7 @@ class Delivery:
         full = [number for number, (_, held) in enumerate(wanted) if held.digest != _EMPTY]
         left = dict.fromkeys(full)
         try:
-            for place, data in self._handle.blobs.read_many([_where(wanted[number][1]) for number in full]):
+            for place, data in self._handle.blobs.read_many([wanted[number][1] for number in full]):
                 del left[full[place]]
                 yield full[place], data
         except _DAMAGE:
@@ -194,7 +193,7 @@ class Delivery:
         try:
             if entry.revision.media_type == SYMLINK_MEDIA_TYPE:
                 if not isinstance(content, bytes):
-                    raise ValueError(f"a link to {content.size} bytes")
+                    raise ValueError(f"a link to {entry.revision.size} bytes")
                 return staging.link(content, entry.revision.file)
             return staging.write(self._filling(content), entry.revision.file)
         except _DAMAGE as error:
@@ -253,10 +252,6 @@ class Delivery:
     def problem(self, path: str, code: str, reason: str) -> None:
         """Note what could not be written."""
         self.report.problems.append(Problem(path, code, reason))
-
-
-def _where(held: Held) -> tuple[str, Spot | None]:
-    return held.digest, held.spot
 
 
 def _compared(ground: Ground, entry: Entry) -> There:

@@ -226,15 +226,15 @@ class Tree:
             steps, key = waiting.pop()
             inner, own = named_in(self.index, key)
             entries: Entries = {name: None for name, _, _ in inner}
-            entries |= {name: self._content(one.held) for name, one in own if one.held is not None}
+            entries |= {name: self._content(one.held, one.size) for name, one in own if one.held is not None}
             yield steps, entries
             inner.sort(key=lambda one: one[2], reverse=True)
             waiting += [((*steps, name), child) for name, child, _ in inner]
 
-    def _content(self, held: Held) -> Leaf:
-        if held.size <= self.shape.large_from:
-            return Leaf(held.digest, held.size, spot=held.spot)
-        data = b"version https://git-lfs.github.com/spec/v1\noid %s\nsize %d\n" % (held.digest.encode(), held.size)
+    def _content(self, held: Held, size: int) -> Leaf:
+        if size <= self.shape.large_from:
+            return Leaf(held.digest, size, spot=held.spot)
+        data = b"version https://git-lfs.github.com/spec/v1\noid %s\nsize %d\n" % (held.digest.encode(), size)
         return Leaf(_digest(data), len(data), data, stands_for=held.digest)
 
     def _contents(self) -> Iterator[tuple[Steps, Entries]]:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from holdfast.engine.handle import Handle
+from holdfast.index.select.contents import Held
 from holdfast.kinds import addresses, revising
 from holdfast.kinds.addresses import ArtifactRef
 from holdfast.kinds.collecting import uncollected
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, Revision
-
-if TYPE_CHECKING:
-    from holdfast.formats.pack import Spot
-    from holdfast.index.select.contents import Held
 
 ContentRef = ArtifactRef | Revision
 R = TypeVar("R", bound=ContentRef)
@@ -84,40 +81,31 @@ def files(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, io.BufferedRea
                 yield batch[number], file
 
 
-def _in_order(handle: Handle, refs: Sequence[ContentRef]) -> tuple[list[int], list[tuple[str, Spot | None]]]:
-    """The number and (digest, spot) of each, in two columns, by the order of their rows; what is gone raises.
+def _in_order(handle: Handle, refs: Sequence[ContentRef]) -> tuple[list[int], list[Held]]:
+    """The number and the place of each, in two columns, by the order of their rows; what is gone raises.
 
     What was made together stands together in the index, and lies about so in packs: in this order pages of both are
     used while they are at hand, and what is made for one content is next to what is made for its neighbour.
     """
     handle.alive()
     rows = handle.index.contents
-    order = [number for _, number in sorted((r.seq, n) for n, r in enumerate(refs) if isinstance(r, Revision))]
-    places: list[tuple[str, Spot | None] | None] = []
+    seqs = {number: ref.seq for number, ref in enumerate(refs) if isinstance(ref, Revision)}
+    order = sorted(seqs, key=seqs.__getitem__)
+    places: list[Held | None] = []
     for part in _parts(order):
         asked: Sequence[Any] = [refs[number] for number in part]
-        places += _placed(rows.many_revisions(asked), len(part))
+        places += map(rows.many_revisions(asked).get, range(len(part)))
     if len(order) < len(refs):
         named = [
             number for _, number in sorted((_named(r), n) for n, r in enumerate(refs) if not isinstance(r, Revision))
         ]
         for part in _parts(named):
-            places += _placed(
-                _resolved(handle, [refs[number] for number in part], rows.many_at, rows.many_of), len(part)
-            )
+            found = _resolved(handle, [refs[number] for number in part], rows.many_at, rows.many_of)
+            places += map(found.get, range(len(part)))
         order += named
-    long_way = {
-        n: (_long_way(handle, refs[n]), None)
-        for n in sorted(n for n, one in zip(order, places, strict=True) if not one)
-    }
+    missing = sorted(n for n, one in zip(order, places, strict=True) if one is None)
+    long_way = {n: Held(_long_way(handle, refs[n]), None) for n in missing}
     return order, [long_way[n] if one is None else one for n, one in zip(order, places, strict=True)]
-
-
-def _placed(found: dict[int, Held], count: int) -> Iterator[tuple[str, Spot | None] | None]:
-    """(digest, spot) of what was found, None of each other number."""
-    for number in range(count):
-        one = found.get(number)
-        yield None if one is None else (one.digest, one.spot)
 
 
 def _parts(numbers: list[int]) -> Iterator[list[int]]:

@@ -26,10 +26,12 @@ from holdfast.values.records import FileFacts
 
 
 class Held(NamedTuple):
-    """The content of a kept revision. `spot`: where it should be; None: in a file of its own, or nobody knows."""
+    """The content of a kept revision, as `BlobStore.read_many` wants it.
+
+    `spot`: where it should be; None: in a file of its own, or nobody knows.
+    """
 
     digest: str
-    size: int
     spot: Spot | None
 
 
@@ -161,15 +163,18 @@ class Contents:
             if crc32(_REVISION % row[7:-1]) != row[-1]:
                 raise proof.damaged("revision", row[7])
             raw, wanted = row[1], revisions[row[0]].digest
-            if row[_STATE] == STATE_KEPT and type(raw) is bytes and raw.hex() == wanted[-64:] and type(row[6]) is int:
-                found[row[0]] = _made(Held, (wanted, row[6], _spot_of(row[2:7])))
+            if row[_STATE] == STATE_KEPT and type(raw) is bytes and raw.hex() == wanted[-64:]:
+                found[row[0]] = _made(Held, (wanted, _spot_of(row[2:7])))
         return found
 
 
 @functools.lru_cache(1024)
-def is_pack(name: object) -> bool:
-    """Whether a cell that is not proven names a pack, and not another file."""
-    return isinstance(name, str) and paths.parse_pack(f"{name}.zst") == name
+def pack_named(name: object) -> str | None:
+    """The name of a pack that a cell holds which is not proven; None if it is another file's, or none.
+
+    The same text for the same pack: whoever puts thousands of places in order compares it by where it is.
+    """
+    return name if isinstance(name, str) and paths.parse_pack(f"{name}.zst") == name else None
 
 
 def _keep(found: dict[int, Held], number: int, held: Held | None) -> None:
@@ -202,14 +207,15 @@ def _held(row: Row, revision: bytes, content: bytes, *, read_next: bool) -> Held
     if crc32(revision) != row[17]:
         raise proof.damaged("revision", row[4])
     raw, size = row[19:21]
-    spot = _spot_of((*row[:4], size)) if type(size) is int else None
+    spot = _spot_of((*row[:4], size))
     if (not read_next or spot is None or type(raw) is not bytes) and crc32(content) != row[21]:
         raise proof.damaged("content", row[18])
-    return Held(digest.text(raw), size, spot) if row[16] == STATE_KEPT else None
+    return _made(Held, (digest.text(raw), spot)) if row[16] == STATE_KEPT else None
 
 
 def _spot_of(cells: Row) -> Spot | None:
-    """A place, of cells in its order that are not proven, but for the size; None if they cannot be one."""
-    pack, offset, stored, start, _ = cells
-    usable = type(offset) is type(stored) is type(start) is int and is_pack(pack)
-    return _made(Spot, cells) if usable else None
+    """A place, of cells in its order that are not proven; None if they cannot be one."""
+    name, offset, stored, start, size = cells
+    if type(offset) is type(stored) is type(start) is type(size) is int and (pack := pack_named(name)) is not None:
+        return _made(Spot, (pack, offset, stored, start, size))
+    return None
