@@ -150,6 +150,15 @@ class Finder:
         with self._declared.lookups.sights.held():
             return self._page(condition, order, limit=limit, token=token, deleted=deleted)
 
+    def foresee(self, condition: Condition | None, order: Order, *, limit: int, deleted: bool = False) -> None:
+        """Read what `page` will ask for first, if what this thread saw last is enough to tell; see SqlIndex.foresee."""
+        seen = self._declared.lookups.sights.lately()
+        usual = self._usual.guess(condition, seen) if seen is not None and order.field == "created" else None
+        if seen is not None and usual is not None:
+            asked = _usually(usual, order, None, deleted=deleted, limit=min(limit + 1, _FETCH))
+            if asked not in seen.answers:
+                self._db.whole(artifacts.COLUMNS, *asked)
+
     def _page(
         self, condition: Condition | None, order: Order, *, limit: int, token: str | None, deleted: bool
     ) -> Page[Artifact]:
