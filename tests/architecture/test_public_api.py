@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import pickle
+import pkgutil
 import re
 import subprocess
 import sys
@@ -36,6 +38,17 @@ def test_the_stub_for_type_checkers_names_the_same_as_the_lazy_loader() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         holdfast.nonsense  # noqa: B018
+
+
+def test_no_name_that_a_package_loads_when_it_is_used_is_one_of_its_modules() -> None:
+    """Importing such a module puts it where the name is looked for; whoever comes later would get the module."""
+    lazy = 0
+    for file in sorted(Path(holdfast.__file__).parent.rglob("__init__.py")):
+        package = ".".join(file.relative_to(Path(holdfast.__file__).parents[1]).parent.parts)
+        names = getattr(importlib.import_module(package), "_HOMES", {})
+        lazy += bool(names)
+        assert not set(names) & {module.name for module in pkgutil.iter_modules([str(file.parent)])}, package
+    assert lazy >= 3
 
 
 @pytest.mark.parametrize("module", ["holdfast", "holdfast.cli.main", "holdfast.store", "holdfast.testing"])

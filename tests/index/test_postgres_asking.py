@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import holdfast
+from holdfast import Store, field
 from holdfast.errors import ConflictError, InvalidValueError, LockedError, NameTakenError, StorageIOError
 from holdfast.index.postgres import merging
 from holdfast.index.postgres.dialect import translated
@@ -91,6 +92,47 @@ def test_a_search_is_three_messages_whatever_it_finds(url: str, root: str, messa
         assert len(messages) == 3
         store.put("late.txt", b"word at last")
         assert store.search("last", snippets=False).hits[0].artifact.path == "late.txt"
+
+
+def test_a_usual_question_is_one_message_while_what_was_seen_holds(
+    url: str, root: str, messages: list[list[str]]
+) -> None:
+    with holdfast.create(url, blobs=root) as store, holdfast.open(url, blobs=root) as other:
+        made = [store.put(f"c{n % 2}/{n}.txt", f"{n}", metadata={"n": n % 3}).artifact for n in range(9)]
+        store.indexes.declare("metadata.n")
+        questions: list[dict[str, Any]] = [
+            {"where": field("metadata.n") == 1}, {"under": "c1", "order": "-created"}, {"digest": made[4].digest},
+        ]  # fmt: skip
+
+        def found(asking: Store) -> list[list[str]]:
+            return [[one.path for one in asking.find(**one)] for one in questions]
+
+        expected = [["c1/1.txt", "c0/4.txt", "c1/7.txt"], [f"c1/{n}.txt" for n in (7, 5, 3, 1)], ["c0/4.txt"]]
+        assert found(other) == expected
+        for one, number in zip(questions[:2], (2, 0), strict=True):
+            list(other.find(**one))  # declared indexes and collections are known; the very answers are not
+            messages.clear()
+            list(other.find(**(one | ({"where": field("metadata.n") == number} if "where" in one else {"limit": 2}))))
+            assert len(messages[0]) == 2
+            assert [said for said in messages[1:] if "artifact" in str(said)] == []
+        messages.clear()
+        assert found(other) == expected  # from memory: only whether that still holds is asked
+        assert [len(said) for said in messages] == [1, 1, 1]
+
+        store.put("c1/1.txt", "other", metadata={"n": 2})
+        store.put("c1/below/x.txt", "x", metadata={"n": 1})
+        store.put("c0/4.txt", "5")
+        expected = [["c0/4.txt", "c1/7.txt", "c1/below/x.txt"], [f"c1/{n}.txt" for n in ("below/x", 7, 5, 3, 1)], []]
+        assert found(other) == expected == found(store)
+
+        store.indexes.drop("metadata.n")
+        assert found(other) == expected
+        with other.transaction():
+            other.put("c0/8.txt", "8", metadata={"n": 1})
+            assert found(other)[0] == ["c0/4.txt", "c1/7.txt", "c0/8.txt", "c1/below/x.txt"]
+            found(other)
+        store.artifacts.delete("c0/8.txt")
+        assert found(other)[0] == ["c0/4.txt", "c1/7.txt", "c1/below/x.txt"]
 
 
 def test_a_message_of_many_statements_stops_at_the_first_that_fails(link: Link) -> None:

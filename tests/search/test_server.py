@@ -240,3 +240,21 @@ def test_the_newest_are_ranked_and_older_ones_follow_in_order_of_age(
     assert [hit.key for page in pages for hit in page] == [hit.key for hit in hits]
     server.reset()
     assert server.query("word", limit=10) == []
+
+
+def test_matches_are_not_looked_for_among_the_keys_of_all_documents(server: ServerSearch, postgres: str) -> None:
+    """The server plans a prepared statement for any number: half of all documents would be newer than it."""
+    server.reset()
+    documents = [Document(n, 1, "", None, f"word w{n}") for n in range(1, 500)]
+    server.feed(documents, expected=START, upto=(499, b"x"))
+    said = server_module._RANKED.format(parts="SELECT doc FROM search_words WHERE many AND words @@ %s::tsquery")
+    for number in range(1, said.count("%s") + 1):
+        said = said.replace("%s", f"${number}", 1)
+    with psycopg.connect(postgres, autocommit=True) as link:
+        schema = server._server.direct("SELECT current_schema()")[0][0]
+        link.execute(f"SET search_path = {schema}; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off")
+        link.execute(f"PREPARE ranked AS {said}")
+        given = "'word', 'word', 0, 'word', 'word', 0, 20, 0"
+        plan = "\n".join(row[0] for row in link.execute(f"EXPLAIN EXECUTE ranked ({given})").fetchall())
+    assert "search_words_whole" in plan
+    assert "doc >=" not in plan

@@ -529,6 +529,7 @@ FACTS = {
                 "actor", "term", "term_key", "is_committed", "deleted_at", "few_of"},
     "relationships": {"types"},
     "artifacts": {"changed"},  # keys, which say nothing of a record: whoever feeds the full text asks for all tenants
+    "finder": {"foresee"},  # gives nothing
 }  # fmt: skip
 
 
@@ -560,6 +561,7 @@ GUARDS: dict[str, Callable[[Refs, SqliteIndex], tuple[Any, ...]]] = {
     "artifacts.many_of": lambda r, i: ([r.artifact.id],),
     "artifacts.many_by_key": lambda r, i: ([i.lookups.key(r.artifact.id)],),
     "artifacts.live_from": lambda r, i: (0, 10),
+    "artifacts.changed": lambda r, i: (0, 10),
     "contents.of": lambda r, i: (r.artifact.id,),
     "contents.many_of": lambda r, i: ([r.artifact.id],),
     "contents.many_revisions": lambda r, i: ([r.revision],),
@@ -654,15 +656,18 @@ def test_records_get_their_tenant_and_each_tenant_its_own_names(mine: Store, the
 def test_equal_content_of_two_tenants_is_stored_once_and_nobody_is_told(
     mine: Store, theirs: Store, refs: Refs, store: Store
 ) -> None:
+    # Not the content that `refs` asks for: who had one once is not told any more that nobody ever had it.
+    other = theirs.get(f"{MARK}/other.txt")
+    assert other.digest != refs.digest
     before = store.status().blobs
-    made = mine.put("same.txt", refs.content)
+    made = mine.put("same.txt", theirs.read(other))
     assert made.created
-    assert made.revision.digest == refs.digest
+    assert made.revision.digest == other.digest
     assert store.status().blobs == before
-    assert [one.path for one in mine.find(digest=refs.digest)] == ["same.txt"]
+    assert [one.path for one in mine.find(digest=other.digest)] == ["same.txt"]
     mine.artifacts.delete("same.txt")
     mine.artifacts.purge("same.txt")
-    assert theirs.read(refs.path) == refs.content
+    assert theirs.read(other) == f"{MARK} three".encode()
 
 
 def test_who_keeps_the_store_cannot_tie_tenants_together_either(mine: Store, theirs: Store, store: Store) -> None:

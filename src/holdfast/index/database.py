@@ -7,6 +7,7 @@ automatic checkpoints; no memory map; a connection inherited by a forked child i
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 import sys
@@ -123,6 +124,18 @@ sqlite3.register_adapter(bytes, bytes)
 sqlite3.register_adapter(type(None), lambda none: none)
 
 
+def _taking(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Where the rows of statements of `_handed_over` go."""
+    taken: list[tuple[Any, ...]] = []
+    connection.create_function("taken", -1, lambda *cells: taken.append(cells))
+    return taken
+
+
+@functools.lru_cache(512)
+def _handed_over(columns: str, rest: str) -> str:
+    return f"SELECT count(taken({columns})) {rest}"
+
+
 class Database:
     """An SQLite file that hands each thread a connection of its own and can close all of them.
 
@@ -198,6 +211,28 @@ class Database:
             return self.raw().execute(sql, parameters).fetchall()
         except _ERRORS as error:
             raise self._failed(error, sql, parameters) from error
+
+    def whole(self, columns: str, rest: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """As `rows` of SELECT `columns` `rest`, where rows have many cells. GROUP, ORDER and LIMIT stand inside only.
+
+        Python asks SQLite for each cell by itself, and lets go of its own lock meanwhile; the arguments of a function
+        come all at once. Half the time for rows of 36 cells.
+        """
+        try:
+            connection = self.raw()
+            taken: list[tuple[Any, ...]] | None = getattr(self._own, "taken", None)
+            if taken is None:
+                taken = self._own.taken = _taking(connection)
+            try:
+                connection.execute(_handed_over(columns, rest), parameters).fetchone()
+                return taken.copy()
+            finally:
+                taken.clear()
+        except _ERRORS as error:
+            if str(error) == _A_FUNCTION_RAISED:
+                self.rows(f"SELECT {columns} {rest}", parameters)  # if a row is not true, that is told once more
+                raise KeyboardInterrupt from error  # else a signal came, of which SQLite does not say what it raised
+            raise mapped(error, self.path) from error
 
     def one(self, sql: str, parameters: tuple[Any, ...] | list[Any] = ()) -> tuple[Any, ...] | None:
         """The first row, or None; errors typed."""

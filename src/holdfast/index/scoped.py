@@ -139,6 +139,10 @@ class ScopedArtifacts(ArtifactRows):
         """Goes through all there are."""
         raise StoreWideError(f"all artifacts from {after_key} on, {limit} at a time: the handle is of one tenant")
 
+    def changed(self, after: int, upto: int) -> NoReturn:
+        """Names the records of everybody."""
+        raise StoreWideError(f"all that changed from {after + 1} to {upto}: the handle is of one tenant")
+
 
 class ScopedContents(Contents):
     """Contents of one's own artifacts."""

@@ -152,9 +152,7 @@ class Artifacts(artifacts.Artifacts):
         condition = self._condition(where, fields)
         while left is None or left > 0:
             wanted = _PAGE if left is None else min(left, _PAGE)
-            page = self._handle.index.finder.page(
-                condition, query.order(order), limit=wanted, token=token, deleted=deleted
-            )
+            page = self._page(condition, order, limit=wanted, token=token, deleted=deleted)
             yield from page.items
             if not page.items and token is None:
                 self._refuse_unknown(fields)
@@ -171,10 +169,18 @@ class Artifacts(artifacts.Artifacts):
         if limit < 1:
             raise InvalidQueryError(f"a page of {limit}", query=str(limit), reason="limit")
         condition = self._condition(where, fields)
-        found = self._handle.index.finder.page(condition, query.order(order), limit=limit, token=token, deleted=deleted)
+        found = self._page(condition, order, limit=limit, token=token, deleted=deleted)
         if not found.items and token is None:
             self._refuse_unknown(fields)
         return found
+
+    def _page(
+        self, condition: Condition | None, order: str, *, limit: int, token: str | None, deleted: bool
+    ) -> Page[Artifact]:
+        index, said = self._handle.index, query.order(order)
+        if index.is_far and token is None and self._handle.tenant is None:
+            index.foresee(lambda: index.finder.foresee(condition, said, limit=limit, deleted=deleted))
+        return index.finder.page(condition, said, limit=limit, token=token, deleted=deleted)
 
     def _refuse_unknown(self, fields: dict[str, Any]) -> None:
         """Nothing was found: InvalidDigestError if that is because nothing ever had the digest."""

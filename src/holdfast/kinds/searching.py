@@ -11,7 +11,7 @@ from holdfast.engine.recover import Progress
 from holdfast.errors import HoldfastError, IndexDamagedError
 from holdfast.search import query, text
 from holdfast.search.document import START, Found, Hit, LeftOut
-from holdfast.search.snippet import snippet
+from holdfast.search.snippets import snippet
 from holdfast.values.records import Artifact
 
 SNIPPET_WIDTH = 160

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from holdfast.search.index import SearchIndex
     from holdfast.search.query import Query, Term, parse
     from holdfast.search.schema import Condition
-    from holdfast.search.snippet import snippet
+    from holdfast.search.snippets import snippet
     from holdfast.search.text import MAX_TEXT_BYTES, extract, left_out
 
 _HOMES = {
@@ -31,7 +31,7 @@ _HOMES = {
     "extract": "holdfast.search.text",
     "left_out": "holdfast.search.text",
     "parse": "holdfast.search.query",
-    "snippet": "holdfast.search.snippet",
+    "snippet": "holdfast.search.snippets",
 }
 
 __all__ = [

@@ -25,11 +25,14 @@ _MOST = 2**62
 _CURSOR = "SELECT seq, chain FROM search_meta"
 _WEIGHTS = f"ARRAY[0, {TEXT_WEIGHT / NAME_WEIGHT}, {METADATA_WEIGHT / NAME_WEIGHT}, 1]::float4[]"
 _WHOLE = "NOT many AND words @@ %s::tsquery"
+_NEW_ENOUGH = "doc + 0 >= %s"
+"""By no index: a plan that is made for any number goes through the keys of nearly all documents (0.28 of 0.40 ms)."""
 _FOUND = f"SELECT doc FROM search_words WHERE {_WHOLE} UNION ALL SELECT doc FROM ({{parts}}) p"
 _RANKED = f"""WITH found AS (
-SELECT doc, key, ts_rank({_WEIGHTS}, words, %s::tsquery)::float8 AS score FROM search_words WHERE {_WHOLE} AND doc >= %s
+SELECT doc, key, ts_rank({_WEIGHTS}, words, %s::tsquery)::float8 AS score FROM search_words
+WHERE {_WHOLE} AND {_NEW_ENOUGH}
 UNION ALL SELECT doc, key, sum(ts_rank({_WEIGHTS}, words, %s::tsquery))::float8 FROM search_words
-WHERE doc IN ({{parts}}) AND doc >= %s GROUP BY doc, key),
+WHERE doc IN ({{parts}}) AND {_NEW_ENOUGH} GROUP BY doc, key),
 best AS (SELECT doc, key, score FROM found ORDER BY score DESC, key LIMIT %s OFFSET %s)
 SELECT b.key, d.revision, b.score FROM best b JOIN search_doc d ON d.id = b.doc ORDER BY b.score DESC, b.key"""
 _OLDER = f"""SELECT d.key, d.revision, 0.0::float8 FROM search_doc d WHERE d.id < %s AND d.id IN ({_FOUND})

@@ -58,6 +58,10 @@ class PostgresDatabase:
         """All rows of one statement, which must bound its result itself; errors typed."""
         return self.raw().execute(sql, parameters).fetchall()
 
+    def whole(self, columns: str, rest: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """As `rows` of SELECT `columns` `rest`."""
+        return self.rows(f"SELECT {columns} {rest}", parameters)
+
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row, or None; errors typed."""
         said = translated(sql)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
-from zlib import crc32
 
 from holdfast.index import proof, revised
 from holdfast.index.database import Database
 from holdfast.index.select import neighbours
 from holdfast.index.select.lookups import Lookups
 from holdfast.index.select.making import Maker
+from holdfast.index.select.proving import prove_all
 from holdfast.index.select.sight import MAX_CHARACTERS, Row, Sight
 from holdfast.index.tables import STATE_KEPT
 from holdfast.values import canon, digest, moment
@@ -47,39 +48,25 @@ class Brief:
 # Aliases in every query: t1 artifact, t2 record, t3 the revision, t4 its content. Rows are fetched whole, each with its
 # checksum, so that one reading gives them and proves them: where a cell came from an index, it is proven with its row.
 
-_WHOLE = frozenset({
-    "key", "collection", "type", "status", "newest", "kind", "tenant", "owner", "changed", "deleted", "tags",
-    "artifact", "number", "content", "media_type", "state", "size",
-})  # fmt: skip
-"""Columns of these tables that hold a whole number in every row: `%d` writes it as `%a` does, in half the time."""
-
-
-def _form(table: str) -> bytes:
-    """What proof.FORMS has for a table, in quicker words."""
-    cells = ", ".join("%d" if column in _WHOLE else "%a" for column in proof.COLUMNS[table])
-    return f"('{table}', {cells})".encode()
-
-
-_ARTIFACT, _RECORD, _REVISION, _CONTENT = map(_form, ("artifact", "record", "revision", "content"))
-_PARTS = (("artifact", 0, 8), ("record", 9, 17), ("revision", 18, 31), ("content", 32, 35))
-"""Where in a row each of the four begins, and where its checksum stands."""
-
 REVISION_AT = 18
 _REVISION_COLUMNS = f"{proof.columns('revision', 't3')}, {proof.columns('content', 't4')}"
 COLUMNS = f"{proof.columns('artifact', 't1')}, {proof.columns('record', 't2')}, {_REVISION_COLUMNS}"
 OTHERS = """LEFT JOIN record t2 ON t2.key = t1.key LEFT JOIN revision t3 ON t3.key = t1.newest
     LEFT JOIN content t4 ON t4.key = t3.content"""
 """Outer joins: an artifact whose other rows cannot be reached is an error, not one artifact less."""
-SELECT = f"SELECT {COLUMNS} FROM artifact t1 {OTHERS}"
-_BY_ID = f"SELECT {COLUMNS} FROM record r CROSS JOIN artifact t1 ON t1.key = r.key {OTHERS} WHERE r.id = ?"
-_BY_KEY = f"{SELECT} WHERE t1.key = ?"
-_BY_PLACE = f"{SELECT} WHERE {PLACE}"
-_MANY_AT = f"""SELECT n.key, {COLUMNS} FROM json_each(?) n CROSS JOIN artifact t1
+OF_KEYS = f"CROSS JOIN artifact t1 ON t1.key = k.key {OTHERS}"
+"""Behind a query for keys, k, which has put them in order and knows how many there may be."""
+_BY_ID = f"FROM record r CROSS JOIN artifact t1 ON t1.key = r.key {OTHERS} WHERE r.id = ?"
+_BY_KEY = f"FROM artifact t1 {OTHERS} WHERE t1.key = ?"
+_BY_PLACE = f"FROM artifact t1 {OTHERS} WHERE {PLACE}"
+_NUMBERED = f"n.key, {COLUMNS}"
+_MANY_AT = f"""FROM json_each(?) n CROSS JOIN artifact t1
     ON t1.collection = json_extract(n.value, '$[0]') AND t1.name = json_extract(n.value, '$[1]') AND t1.live = 1
     {OTHERS}"""
-_MANY_OF = f"""SELECT n.key, {COLUMNS} FROM json_each(?1) n CROSS JOIN record r ON r.id = substr(?2, n.key * 16 + 1, 16)
+_MANY_OF = f"""FROM json_each(?1) n CROSS JOIN record r ON r.id = substr(?2, n.key * 16 + 1, 16)
     CROSS JOIN artifact t1 ON t1.key = r.key {OTHERS}"""
-_MANY_KEYS = f"""SELECT n.key, {COLUMNS} FROM json_each(?) n CROSS JOIN artifact t1 ON t1.key = n.value {OTHERS}"""
+_MANY_KEYS = f"FROM json_each(?) n CROSS JOIN artifact t1 ON t1.key = n.value {OTHERS}"
+_LIVE = f"""FROM (SELECT key FROM artifact WHERE live = 1 AND key > ? ORDER BY key LIMIT ?) k {OF_KEYS}"""
 _CHANGED = f"""SELECT key FROM artifact WHERE key > ?1 AND key <= ?2
     UNION SELECT artifact FROM revision WHERE key > ?1 AND key <= ?2 AND number > 1
     UNION SELECT record FROM change c WHERE seq > ?1 AND seq <= ?2 AND {proof.proven("change", "c")} ORDER BY 1"""
@@ -134,15 +121,16 @@ class ArtifactRows:
         place = (collection, name.text, name.stray)
         return neighbours.ARTIFACTS.prove(self._db, place) != place
 
-    def _first(self, sql: str, parameters: tuple[Any, ...], asked: Any, sight: Sight) -> Row | None:
-        """The row that a query gives, proven; from memory if nobody has written since."""
+    def _first(self, rest: str, parameters: tuple[Any, ...], asked: Any, sight: Sight) -> Row | None:
+        """The row of SELECT COLUMNS `rest`, proven; from memory if nobody has written since."""
         kept = sight.pages.get(asked)
         if kept is not None:
             return kept
-        row = self._db.one(sql, parameters)
-        if row is None:
+        rows = self._db.whole(COLUMNS, rest, parameters)
+        if not rows:
             return None
-        prove(row)
+        prove_all(rows)
+        row = rows[0]
         if sight.version is not None and len(row[23] or "") <= MAX_CHARACTERS:
             sight.keep(asked, row)
         return row
@@ -234,18 +222,17 @@ class ArtifactRows:
 
     # -- many ------------------------------------------------------------------------------------------------------
 
-    def page(self, sql: str, parameters: tuple[Any, ...]) -> list[Row]:
-        """The rows of a query with COLUMNS, which must bound its result; proven."""
+    def page(self, rest: str, parameters: tuple[Any, ...]) -> list[Row]:
+        """The rows of SELECT COLUMNS `rest`, which must bound its result inside; proven, in any order."""
         sight = self._lookups.sights.now()
-        asked = (sql, parameters)
+        asked = (rest, parameters)
         kept = sight.answers.get(asked)
         if kept is not None:
             return list(kept)
-        rows = self._db.rows(sql, parameters)
-        for row in rows:
-            prove(row)
+        rows = self._db.whole(COLUMNS, rest, parameters)
+        prove_all(rows)
         few = sight.version is not None and len(rows) <= _KEPT_TOGETHER
-        if few and all(len(row[23] or "") <= MAX_CHARACTERS for row in rows):
+        if few and max([len(row[23] or "") for row in rows], default=0) <= MAX_CHARACTERS:
             sight.keep_answer(asked, tuple(rows))
         return rows
 
@@ -253,7 +240,7 @@ class ArtifactRows:
         """Live artifacts at many places (collection, name), by number; places where nothing is found are left out."""
         asked = canon.dumps([[collection, name.text] for collection, name in places])
         found: dict[int, Row] = {}
-        for number, *cells in self._db.rows(_MANY_AT, (asked,)):
+        for number, *cells in self._db.whole(_NUMBERED, _MANY_AT, (asked,)):
             collection, name = places[number]
             if cells[3] == name.stray:
                 found[number] = tuple(cells)
@@ -264,7 +251,7 @@ class ArtifactRows:
     def many_of(self, artifact_ids: Sequence[str]) -> dict[int, Artifact]:
         """Live artifacts with many ids, by number; ids that nothing is found for are left out."""
         raws = [moment.id_bytes(one) for one in artifact_ids]
-        rows = self._db.rows(_MANY_OF, (str(list(range(len(raws)))), b"".join(raws)))
+        rows = self._db.whole(_NUMBERED, _MANY_OF, (str(list(range(len(raws)))), b"".join(raws)))
         found = {row[0]: row[1:] for row in rows}
         for number, row in found.items():
             if row[10] != raws[number]:
@@ -273,17 +260,16 @@ class ArtifactRows:
 
     def many_by_key(self, keys: Sequence[int]) -> dict[int, Artifact]:
         """Artifacts with some keys, deleted or not, by key; keys of nothing are left out."""
-        rows = self._db.rows(_MANY_KEYS, (str(list(keys)),))
+        rows = self._db.whole(_NUMBERED, _MANY_KEYS, (str(list(keys)),))
         return self._many({row[1]: row[1:] for row in rows})
 
     def _many(self, found: dict[int, Row]) -> dict[int, Artifact]:
-        for row in found.values():
-            prove(row)
+        prove_all(found.values())
         return dict(zip(found, self.records(list(found.values())), strict=True))
 
     def live_from(self, after_key: int, limit: int) -> list[tuple[int, int, Artifact]]:
         """(key, seq of the last change, artifact) of live ones by key beyond one, for whoever goes through all."""
-        rows = self.page(f"{SELECT} WHERE t1.live = 1 AND t1.key > ? ORDER BY t1.key LIMIT ?", (after_key, limit))
+        rows = sorted(self.page(_LIVE, (after_key, limit)), key=itemgetter(0))
         return [(row[0], row[14], one) for row, one in zip(rows, self.records(rows), strict=True)]
 
     def changed(self, after: int, upto: int) -> list[int]:
@@ -312,29 +298,6 @@ class ArtifactRows:
         """Whether a record has changed since a row was read: then the two readings may differ, and both be right."""
         now = self._db.one("SELECT changed FROM record WHERE key = ?", (row[0],))
         return now is not None and now[0] != row[14]
-
-
-def prove(row: Row) -> None:
-    """IndexDamagedError unless the four rows that make an artifact are what was written, and belong together."""
-    try:
-        proven = (
-            crc32(_ARTIFACT % row[:8]) == row[8]
-            and crc32(_RECORD % row[9:17]) == row[17]
-            and crc32(_REVISION % row[18:31]) == row[31]
-            and crc32(_CONTENT % row[32:35]) == row[35]
-            and row[19] == row[0]
-        )
-    except (TypeError, ValueError, OverflowError):  # where a whole number belongs stands something else
-        proven = False
-    if not proven:
-        _accuse(row)
-
-
-def _accuse(row: Row) -> None:
-    """Say which of the rows is not what was written."""
-    for table, first, end in _PARTS:
-        proof.prove(table, row[first:end], row[end])
-    raise proof.damaged("artifact", row[0])
 
 
 def _prove_revision(row: Row) -> None:

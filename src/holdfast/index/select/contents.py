@@ -71,19 +71,20 @@ _WHERE = "k.name, b.offset, b.stored_bytes, b.start"
 _FILES = f"LEFT JOIN blob b ON b.content = t4.key LEFT JOIN container k ON k.key = b.container AND k.key <> {LOOSE}"
 _THERE = f"LEFT JOIN revision t3 ON t3.key = t1.newest LEFT JOIN content t4 ON t4.key = t3.content {_FILES}"
 _ARTIFACT = proof.columns("artifact", "t1")
-_AT = f"SELECT {_WHERE}, {_BYTES}, {_ARTIFACT} FROM artifact t1 {_THERE} WHERE {PLACE}"
-_OF = f"""SELECT {_WHERE}, {_BYTES}, {_ARTIFACT}, {proof.columns("record", "t2")} FROM record t2
-    CROSS JOIN artifact t1 ON t1.key = t2.key {_THERE} WHERE t2.id = ?"""
-_MANY_AT = f"""SELECT n.key, {_WHERE}, {_BYTES}, {_ARTIFACT} FROM json_each(?) n CROSS JOIN artifact t1
+_OF_PLACE = f"{_WHERE}, {_BYTES}, {_ARTIFACT}"
+_OF_ID = f"{_OF_PLACE}, {proof.columns('record', 't2')}"
+_AT = f"FROM artifact t1 {_THERE} WHERE {PLACE}"
+_OF = f"FROM record t2 CROSS JOIN artifact t1 ON t1.key = t2.key {_THERE} WHERE t2.id = ?"
+_MANY_AT = f"""FROM json_each(?) n CROSS JOIN artifact t1
     ON t1.collection = json_extract(n.value, '$[0]') AND t1.name = json_extract(n.value, '$[1]') AND t1.live = 1
     {_THERE}"""
-_MANY_OF = f"""SELECT n.key, {_WHERE}, {_BYTES}, {_ARTIFACT}, {proof.columns("record", "t2")} FROM json_each(?1) n
+_MANY_OF = f"""FROM json_each(?1) n
     CROSS JOIN record t2 ON t2.id = substr(?2, n.key * 16 + 1, 16) CROSS JOIN artifact t1 ON t1.key = t2.key {_THERE}"""
-_IN_COLLECTION = f"""SELECT {_WHERE}, {_BYTES}, {_ARTIFACT} FROM artifact t1 {_THERE}
+_IN_COLLECTION = f"""SELECT {_OF_PLACE} FROM artifact t1 {_THERE}
     WHERE t1.collection = ? AND t1.live = 1 AND (t1.name, t1.stray) > (?, ?) ORDER BY t1.name, t1.stray LIMIT ?"""
-_MANY_REVISIONS = f"""SELECT n.key, t4.digest, {_WHERE}, t4.size, {proof.columns("revision", "t3")}
-    FROM json_each(?) n CROSS JOIN revision t3 ON t3.key = n.value LEFT JOIN content t4 ON t4.key = t3.content
-    {_FILES}"""
+_OF_REVISION = f"n.key, t4.digest, {_WHERE}, t4.size, {proof.columns('revision', 't3')}"
+_MANY_REVISIONS = f"""FROM json_each(?) n CROSS JOIN revision t3 ON t3.key = n.value
+    LEFT JOIN content t4 ON t4.key = t3.content {_FILES}"""
 _REVISION = proof.FORMS["revision"]
 _STATE = 7 + proof.COLUMNS["revision"].index("state")
 """Where it stands in a row of _MANY_REVISIONS."""
@@ -110,20 +111,20 @@ class Contents:
     def at(self, collection: int, name: Name) -> Held | None:
         """Of the newest revision of the live artifact of a name in a collection."""
         place = (collection, name.text, name.stray)
-        row = self._db.one(_AT, place)
-        return None if row is None else _placed(row, place, read_next=True)
+        rows = self._db.whole(_OF_PLACE, _AT, place)
+        return _placed(rows[0], place, read_next=True) if rows else None
 
     def of(self, artifact_id: str) -> Held | None:
         """Of the newest revision of a live artifact."""
         raw = moment.id_bytes(artifact_id)
-        row = self._db.one(_OF, (raw,))
-        return None if row is None else _owned(row, raw, read_next=True)
+        rows = self._db.whole(_OF_ID, _OF, (raw,))
+        return _owned(rows[0], raw, read_next=True) if rows else None
 
     def many_at(self, places: Sequence[tuple[int, Name]]) -> dict[int, Held]:
         """The same of many places, by number."""
         found: dict[int, Held] = {}
         asked = canon.dumps([[collection, name.text] for collection, name in places])
-        for row in self._db.rows(_MANY_AT, (asked,)):
+        for row in self._db.whole(f"n.key, {_OF_PLACE}", _MANY_AT, (asked,)):
             collection, name = places[row[0]]
             if row[26] == name.stray:
                 _keep(found, row[0], _placed(row[1:], (collection, name.text, name.stray)))
@@ -133,7 +134,7 @@ class Contents:
         """The same of many ids, by number."""
         raws = [moment.id_bytes(one) for one in artifact_ids]
         found: dict[int, Held] = {}
-        for row in self._db.rows(_MANY_OF, (_numbers(len(raws)), b"".join(raws))):
+        for row in self._db.whole(f"n.key, {_OF_ID}", _MANY_OF, (_numbers(len(raws)), b"".join(raws))):
             _keep(found, row[0], _owned(row[1:], raws[row[0]]))
         return found
 
@@ -159,7 +160,7 @@ class Contents:
         other proof. Those that are near each other in the index are best asked for together.
         """
         found: dict[int, Held] = {}
-        for row in self._db.rows(_MANY_REVISIONS, (str([one.seq for one in revisions]),)):
+        for row in self._db.whole(_OF_REVISION, _MANY_REVISIONS, (str([one.seq for one in revisions]),)):
             if crc32(_REVISION % row[7:-1]) != row[-1]:
                 raise proof.damaged("revision", row[7])
             raw, wanted = row[1], revisions[row[0]].digest

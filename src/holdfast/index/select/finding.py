@@ -59,16 +59,16 @@ _READ: dict[str, Callable[[Artifact], Any]] = {
     "collection": lambda a: a.path.rpartition("/")[0],
     "metadata": lambda a: a.metadata,
 }
-_KEY = itemgetter(0)
 _ORDER_AT = {"created": 0, "updated": 14, "name": 2, "size": 34}
 """Where in a row of artifacts.COLUMNS the value stands by which is ordered."""
+_PLACE = {field: itemgetter(at, 0) if at else itemgetter(0) for field, at in _ORDER_AT.items()}
 _JOINS = {
     "t2.": "LEFT JOIN record t2 ON t2.key = t1.key",
     "t3.": "LEFT JOIN revision t3 ON t3.key = t1.newest",
     "t4.": "LEFT JOIN revision t3 ON t3.key = t1.newest LEFT JOIN content t4 ON t4.key = t3.content",
 }
-_IN_COLLECTION = f"""{artifacts.SELECT} WHERE t1.collection = ? AND t1.live = 1 AND (t1.name, t1.stray) > (?, ?)
-    ORDER BY t1.name, t1.stray LIMIT ?"""
+_IN_COLLECTION = f"""FROM (SELECT key FROM artifact WHERE collection = ? AND live = 1 AND (name, stray) > (?, ?)
+    ORDER BY name, stray LIMIT ?) k {artifacts.OF_KEYS}"""
 
 
 def reader(artifact: Artifact) -> Callable[[str], Any]:
@@ -150,6 +150,15 @@ class Finder:
         with self._declared.lookups.sights.held():
             return self._page(condition, order, limit=limit, token=token, deleted=deleted)
 
+    def foresee(self, condition: Condition | None, order: Order, *, limit: int, deleted: bool = False) -> None:
+        """Read what `page` will ask for first, if what this thread saw last is enough to tell; see SqlIndex.foresee."""
+        seen = self._declared.lookups.sights.lately()
+        usual = self._usual.guess(condition, seen) if seen is not None and order.field == "created" else None
+        if seen is not None and usual is not None:
+            asked = _usually(usual, order, None, deleted=deleted, limit=min(limit + 1, _FETCH))
+            if asked not in seen.answers:
+                self._db.whole(artifacts.COLUMNS, *asked)
+
     def _page(
         self, condition: Condition | None, order: Order, *, limit: int, token: str | None, deleted: bool
     ) -> Page[Artifact]:
@@ -184,8 +193,7 @@ class Finder:
     def _rows(self, asked: tuple[str, tuple[Any, ...]], order: Order, *, deleted: bool) -> list[Row]:
         """Proven rows in the order that was asked for."""
         rows = self._artifacts.page(*asked)
-        if order.field == "created":
-            rows.sort(key=_KEY, reverse=order.descending)
+        rows.sort(key=_PLACE[order.field], reverse=order.descending)
         for row in rows:
             if (row[7] is None) is not deleted:
                 raise proof.damaged("artifact", row[0])
@@ -203,8 +211,8 @@ class Finder:
         """How `page` would ask for the first of them."""
         _check_order(order)
         wanted = None if condition is None else checked(condition)
-        sql, parameters = self._query(wanted, order, None, deleted=deleted, limit=_FETCH)
-        return plans.read(self._db, sql, parameters, self._declared.fields())
+        rest, parameters = self._query(wanted, order, None, deleted=deleted, limit=_FETCH)
+        return plans.read(self._db, f"SELECT {artifacts.COLUMNS} {rest}", parameters, self._declared.fields())
 
     def _judge(self, condition: Condition | None) -> Callable[[Artifact], bool]:
         """What decides whether an artifact meets a condition."""
@@ -227,11 +235,11 @@ class Finder:
         return with_subtrees
 
     def _query(
-        self, condition: Condition | None, order: Order, position: list[Any] | None, *, deleted: bool, limit: int
+        self, condition: Condition | None, said: Order, position: list[Any] | None, *, deleted: bool, limit: int
     ) -> tuple[str, tuple[Any, ...]]:
-        """The text and parameters of a query. The same shape gives the same text, which SQLite then knows prepared."""
-        column, sign = ORDERS[order.field], "<" if order.descending else ">"
-        turned = "DESC" if order.descending else "ASC"
+        """What is behind SELECT COLUMNS, and parameters. The same shape is the same text: SQLite knows it prepared."""
+        column, sign = ORDERS[said.field], "<" if said.descending else ">"
+        turned = "DESC" if said.descending else "ASC"
         by_age = column == "t1.key"
         first = self._narrower.first(condition, limit) if by_age else None
         parts = [SQL("t1.live IS NULL" if deleted else "t1.live = 1")]
@@ -247,15 +255,14 @@ class Finder:
         elif position is not None:
             parts.append(SQL(f"({column}, t1.key) {sign} (?, ?)", tuple(position)))
         where = " AND ".join(part.sql for part in parts)
-        sql = f"{artifacts.SELECT} WHERE {where} ORDER BY {column} {turned}, t1.key {turned} LIMIT ?"
-        if by_age:
-            sql = _by_key(where, turned, first and first[1].alias)
-        return sql, (*(cell for part in parts for cell in part.params), limit)
+        order = f"{column} {turned}" if by_age else f"{column} {turned}, t1.key {turned}"
+        rest = _narrowed(where, order, first and first[1].alias)
+        return rest, (*(cell for part in parts for cell in part.params), limit)
 
     def in_collection(self, collection: int, *, after: Name | None, limit: int) -> list[Artifact]:
         """Live artifacts right in a collection, by name, beyond a name."""
         beyond = (after.text, after.stray) if after else ("", b"")
-        rows = self._artifacts.page(_IN_COLLECTION, (collection, *beyond, limit))
+        rows = sorted(self._artifacts.page(_IN_COLLECTION, (collection, *beyond, limit)), key=itemgetter(2, 3))
         for row in rows:
             if (row[1], row[7]) != (collection, 1):
                 raise proof.damaged("artifact", row[0])
@@ -311,26 +318,25 @@ def _usual_text(usual: tuple[str, str, str], *said: bool) -> str:
     parts = ["t1.live IS NULL" if deleted else "t1.live = 1", where]
     if positioned:
         parts.append(f"{key} {'<' if descending else '>'} ?")
-    return _in_order(source, key, " AND ".join(parts), "DESC" if descending else "ASC")
+    return _in_order(source, " AND ".join(parts), f"{key} {'DESC' if descending else 'ASC'}")
 
 
 @functools.lru_cache(256)
-def _by_key(where: str, way: str, first: str | None) -> str:
-    """In the order of keys; artifacts come from the index of an alias, if one is given."""
-    needed = [alias for alias in _JOINS if alias in where and not (alias == "t3." and "t4." in where)]
+def _narrowed(where: str, order: str, first: str | None) -> str:
+    """In an order; artifacts come from the index of an alias, if one is given."""
+    said = f"{where} {order}"
+    needed = [alias for alias in _JOINS if alias in said and not (alias == "t3." and "t4." in said)]
     joins = "".join(f" {_JOINS[alias]}" for alias in needed)
-    if first is None:
-        return _in_order(f"artifact t1{joins}", "t1.key", where, way)
-    source = f"metadata_value {first} CROSS JOIN artifact t1 ON t1.key = {first}.artifact{joins}"
-    return _in_order(source, f"{first}.artifact", where, way)
+    indexed = f"metadata_value {first} CROSS JOIN artifact t1 ON t1.key = {first}.artifact"
+    source = "artifact t1" if first is None else indexed
+    return _in_order(source + joins, where, order)
 
 
-def _in_order(source: str, key: str, where: str, way: str) -> str:
+def _in_order(source: str, where: str, order: str) -> str:
     """The keys are found first, from indexes if these have all that is asked: what makes an artifact is fetched only
     for those. They are put in order once more when they have come: SQLite would sort them with all their cells.
     """
-    return f"""SELECT {artifacts.COLUMNS} FROM (SELECT t1.key AS key FROM {source} WHERE {where}
-        ORDER BY {key} {way} LIMIT ?) k CROSS JOIN artifact t1 ON t1.key = k.key {artifacts.OTHERS}"""
+    return f"FROM (SELECT t1.key AS key FROM {source} WHERE {where} ORDER BY {order} LIMIT ?) k {artifacts.OF_KEYS}"
 
 
 def _encode(position: list[Any] | None, order: Order) -> str:

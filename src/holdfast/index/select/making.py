@@ -7,6 +7,7 @@ somebody asks for the field (values/late.py). Rows that name the same things by 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from holdfast.index.select.lookups import Lookups, Written
@@ -28,6 +29,9 @@ _ASKED_IN_BULK = frozenset({"seq", "digest"})
 """What names a content: whoever reads many asks for nothing else of their revisions."""
 _AT = 18
 """Where in a row of artifacts.COLUMNS the columns of the revision begin."""
+_keys = itemgetter(0, _AT, 14, 15, 29)
+_named = itemgetter(1, 4, 5, 12, 13, 22, 25)
+"""What a row names by keys; those of them that rows share."""
 
 (
     _set_id, _set_path, _set_path_bytes, _set_name, _set_name_bytes, _set_collection_id, _set_type, _set_status,
@@ -65,17 +69,18 @@ class Maker:
         """Of rows of artifacts.COLUMNS. `tags` by key, `before`: digests before the newest revisions, by their keys."""
         lookups, companies = self._lookups, sight.companies
         made: list[Artifact] = []
-        written: Written | None = None
+        named, company, first, end = None, None, 0, 0
         for row in rows:
-            key, newest, changed = row[0], row[_AT], row[14]
-            named = (row[1], row[4], row[5], row[12], row[13], row[22], row[25])
-            company = companies.get(named) or self._company(named, sight)
-            if written is None or not written.first <= newest < written.end:
+            key, newest, changed, gone, run = _keys(row)
+            if named != (now := _named(row)):
+                named, company = now, companies.get(now) or self._company(now, sight)
+            if not first <= newest < end:
                 written = lookups.known(newest) or self._written(newest, rows[len(made) :] if made else ())
-            created = written.when if key >= written.first else lookups.written(key).when
+                first, end = written.first, written.end
+            created = written.when if key >= first else lookups.written(key).when
             updated = created if changed == key else lookups.written(changed).when
-            deleted = lookups.deleted_at(row[15]) if row[15] else None
-            run = None if row[29] is None else lookups.ids([row[29]]).get(row[29])
+            deleted = lookups.deleted_at(gone) if gone else None
+            run = None if run is None else lookups.ids([run]).get(run)
             facts = (row, company, tags.get(key, ()), created, updated, deleted)
             made.append(waiting(Artifact, (_fill, *facts, written, before.get(newest), run)))
         return made
@@ -105,8 +110,11 @@ class Maker:
 
 
 def _fill(made: Artifact, name: str, known: tuple[Any, ...]) -> None:
-    """Set the newest revision of an artifact, which waits in turn; or all other fields."""
+    """Set whether an artifact is deleted (each get asks); its newest revision, which waits too; or all other fields."""
     _, row, company, tags, created, updated, deleted, written, before, run = known
+    if name == "deleted_at":
+        _set_deleted_at(made, deleted)
+        return
     artifact_id = moment.id_text(row[10])
     if name == "revision":
         facts = (row[_AT:], artifact_id, company.media_type, company.source, written, before, run)

@@ -14,7 +14,7 @@ from holdfast.index import revised
 from holdfast.index.metadata import key_of, steps_of
 from holdfast.index.select.collections import CollectionRows
 from holdfast.index.select.declared import DeclaredRows
-from holdfast.index.select.sight import Row
+from holdfast.index.select.sight import Row, Sight
 from holdfast.values import canon, digest, query
 from holdfast.values.frozen import dataclass
 from holdfast.values.query import All, Compare, Condition
@@ -26,6 +26,7 @@ _OF_VALUE = "{0}.declared = ? AND {0}.value = ?"
 _NOW = f"""content c CROSS JOIN revision v ON {revised.of_content("v", "c.key")}
     CROSS JOIN artifact t1 ON t1.key = v.artifact AND t1.newest = v.key"""
 _OF_DIGEST = "substr(c.digest, 1, 4) = ? AND c.digest = ?"
+Steps = tuple[str | int, ...]
 _COLLECTION, _METADATA, _DIGEST = 1, 23, 33
 """Where these stand in a row of artifacts.COLUMNS."""
 
@@ -57,42 +58,57 @@ class UsualQuestions:
 
     def of(self, condition: Condition | None) -> Usual | None:
         """How to ask what a condition says; None if that is no usual question."""
-        one = only(condition)
-        if not isinstance(one, Compare) or one.op != "=":
-            return None
-        if one.field.startswith("metadata."):
-            return self._value(one)
-        if type(one.value) is not str or not one.value.isascii():
-            return None
-        if one.field == "digest":
-            return _content(one.value)
-        return self._in_one(one.value) if one.field == "under" else None
+        return _usual(condition, self._declared.index_of, self._collections.alone)
 
-    def _in_one(self, path: str) -> Usual | None:
-        """What lies in a collection that has none below it."""
-        key = self._collections.alone(path)
-        if key is None:
-            return None
-        return Usual(_PLAIN, "t1.key", _IN_ONE, (key,), lambda row: row[_COLLECTION] == key)
+    def guess(self, condition: Condition | None, seen: Sight) -> Usual | None:
+        """What `of` gives, if `seen` still holds and is enough to tell; nothing is read."""
 
-    def _value(self, one: Compare) -> Usual | None:
-        """What has a value in a field of metadata that is indexed."""
-        value = one.value
-        if type(value) is str and not value.isascii():
-            return None
-        steps = steps_of(one.field)
-        index, key = self._declared.index_of(steps), key_of(value)
-        if index is None or key is None:
-            return None
+        def index_of(steps: Steps) -> int | None:
+            found = (seen.declared or {}).get(steps)
+            return None if found is None else found[0]
 
-        said = member(steps, value)
+        def alone(path: str) -> int | None:
+            key = seen.at.get(path)
+            return key if key in seen.barren else None
 
-        def meets(row: Row) -> bool:
-            text = row[_METADATA]
-            return bool(text) and (says(text, said) or query.equal(query.dig(canon.canonical(text), steps), value))
+        return _usual(condition, index_of, alone)
 
-        alias = f"d{index}"
-        return Usual(_INDEXED.format(alias), f"{alias}.artifact", _OF_VALUE.format(alias), (index, key), meets)
+
+def _usual(
+    condition: Condition | None, index_of: Callable[[Steps], int | None], alone: Callable[[str], int | None]
+) -> Usual | None:
+    """`index_of`: the key of an index on a path of metadata; `alone`: that of a collection without others below."""
+    one = only(condition)
+    if not isinstance(one, Compare) or one.op != "=":
+        return None
+    if one.field.startswith("metadata."):
+        return _value(one, index_of)
+    if type(one.value) is not str or not one.value.isascii():
+        return None
+    if one.field == "digest":
+        return _content(one.value)
+    key = alone(one.value) if one.field == "under" else None
+    return None if key is None else Usual(_PLAIN, "t1.key", _IN_ONE, (key,), lambda row: row[_COLLECTION] == key)
+
+
+def _value(one: Compare, index_of: Callable[[Steps], int | None]) -> Usual | None:
+    """What has a value in a field of metadata that is indexed."""
+    value = one.value
+    if type(value) is str and not value.isascii():
+        return None
+    steps = steps_of(one.field)
+    index, key = index_of(steps), key_of(value)
+    if index is None or key is None:
+        return None
+
+    said = member(steps, value)
+
+    def meets(row: Row) -> bool:
+        text = row[_METADATA]
+        return bool(text) and (says(text, said) or query.equal(query.dig(canon.canonical(text), steps), value))
+
+    alias = f"d{index}"
+    return Usual(_INDEXED.format(alias), f"{alias}.artifact", _OF_VALUE.format(alias), (index, key), meets)
 
 
 def member(steps: tuple[str | int, ...], value: Any) -> str:
