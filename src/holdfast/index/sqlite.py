@@ -170,7 +170,10 @@ class SqliteIndex(SqlIndex):
         return self._checkpoint_at == CHECKPOINT_BYTES or self._moved_ns != self._written_ns()
 
     def _written_ns(self) -> int:
-        return os.stat(self.path).st_mtime_ns
+        try:
+            return os.stat(self.database.path).st_mtime_ns
+        except OSError:
+            return -1
 
     def _sign_log(self, *, kept: int) -> None:
         """Say in a fresh write-ahead log what it follows: the mark that stands in the database it belongs to.

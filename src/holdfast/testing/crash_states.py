@@ -4,9 +4,9 @@ The rules, stricter than ext4 and XFS are:
 - bytes not synced since may be missing from any point on, and sectors of 512 bytes among them may read as zeros;
 - names not synced since: in mode `ordered` any prefix of the changes of names is there (a journal of metadata), in mode
   `folders` a prefix for each folder on its own, in mode `any` each change by itself. A rename is never half there;
-- a COMMIT that returned is in the write-ahead log; of one that did not, any sectors may be, beside what an older log
-  has left there; one that begins the log anew has synced its head before. A checkpoint that did not return left any pages,
-  torn or whole, with the whole log beside them; afterwards the log may still be uncut;
+- a COMMIT that returned is in the write-ahead log; of one that did not, any sectors may be, beside what an older
+  log has left there; one that begins the log anew has synced its head before. A checkpoint that did not return left
+  any pages, torn or whole, with the whole log beside them; afterwards the log may still be uncut;
 - with a rollback journal, a COMMIT that did not return left any pages beside the whole journal, or old pages beside a
   torn one; one that returned may be undone by a journal that comes back, unless SQLite synced its removal;
 - the index may be gone altogether, if nothing else is lost (losing both is the one double failure that is documented).
