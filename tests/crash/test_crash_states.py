@@ -13,6 +13,7 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,33 @@ def test_the_lab_notices_a_commit_that_a_rollback_journal_may_undo(base: str) ->
         replace(e, removal_synced=False) if isinstance(e, IndexSeen) else e for e in trace.recording.events
     ]
     assert explore(trace, base, tries=100, seed=1, enough=1).failures
+
+
+@pytest.mark.parametrize("how", ["append", "anew"])
+def test_commits_write_over_what_an_older_log_has_left_and_begin_it_anew(how: str, base: str) -> None:
+    """Else the states that these may leave would not be among those that are tried."""
+    trace = record(BY_NAME["put into packs"], base, seed=1)
+    seen = [event for event in trace.recording.events if isinstance(event, IndexSeen)]
+    pairs = [(one, then) for one, then in pairwise(seen) if then.how == how and not then.log.startswith(one.log)]
+    assert pairs
+    rnd = random.Random(1)
+    for one, then in pairs:
+        found = crash_states.point(Recording("", events=[replace(one, how="whole"), then]), 1)
+        logs = {state.log for state in (crash_choices.drawn(found, rnd).index for _ in range(40)) if state}
+        assert len(logs) > 2  # a commit of a page or two changes a few sectors
+        assert all(log in (one.log, then.log) or log.startswith(then.log[:32]) for log in logs)
+
+
+def test_the_lab_notices_a_log_that_is_written_over_before_its_pages_were_moved(base: str) -> None:
+    trace = record(BY_NAME["puts that wait for a sync of their packs"], base, seed=1)
+    assert forget(trace.recording, "bytes of journal") > 0  # else the journal has what the index lost
+    before: bytes | None = None
+    for place, event in enumerate(trace.recording.events):
+        if isinstance(event, IndexSeen):
+            if event.how in ("anew", "append") and before is not None:
+                trace.recording.events[place] = replace(event, database=before)
+            before = before or event.database
+    assert explore(trace, base, tries=200, seed=1, enough=1).failures
 
 
 def test_an_index_that_was_renamed_before_it_was_synced_is_derived_anew(base: str) -> None:

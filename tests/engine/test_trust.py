@@ -119,7 +119,7 @@ def test_a_log_that_a_reader_kept_from_being_emptied_stays_the_indexs_own(
         bare = Database(store._handle.index.path, read_only=True, without_log=True)
         [(in_the_database,)] = bare.rows("SELECT value FROM meta WHERE key = 'log'")
         bare.close_every()
-        assert marks[0] == in_the_database.split()[-1], "what the log follows is not forgotten"
+        assert in_the_database.split()[-1] in marks, "what the log follows is not forgotten"
         assert store._handle.index.log_is_own()
         reading.close()
         for number in range(40):

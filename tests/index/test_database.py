@@ -54,24 +54,6 @@ def test_every_connection_is_set_up_alike(index: SqliteIndex) -> None:
     }  # fmt: skip
 
 
-def test_the_log_is_checkpointed_when_it_has_grown_and_starts_small_again(
-    index: SqliteIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("holdfast.index.sqlite.CHECKPOINT_BYTES", 2 << 20)
-    monkeypatch.setattr(index, "_checkpoint_at", 2 << 20)
-    log = Path(index.path + "-wal")
-    sizes = []
-    for n in range(40):
-        index.begin()
-        index.set_meta(f"fact {n}", "x" * 200_000)
-        index.commit()
-        index.checkpoint()
-        sizes.append(log.stat().st_size)
-
-    assert max(sizes) < 4 << 20
-    assert min(sizes[20:]) <= databases.WAL_KEPT_BYTES, "else every later commit would checkpoint"
-
-
 def test_each_thread_has_its_own_connection_and_those_of_dead_threads_are_closed(index: SqliteIndex) -> None:
     seen = []
     for _ in range(20):

@@ -317,6 +317,79 @@ def test_processes_side_by_side_get_all_their_puts(tmp_path: Any) -> None:
         assert not store.fsck().findings
 
 
+def test_who_has_met_nobody_leaves_its_order_when_it_is_first_refused(
+    crowd: tuple[Store, Store, Waiting], held: Callable[[], None]
+) -> None:
+    _, other, _ = crowd
+    assert not other._handle.writer.is_crowded()
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(other.put, f"f/{n}", b"content") for n in range(2)]
+        until(lambda: posted(other) == 2)
+        held()
+        assert all(one.result(timeout=60).created for one in found)
+
+
+def test_what_cannot_be_left_waits_for_as_long_as_ever(
+    crowd: tuple[Store, Store, Waiting], held: Callable[[], None]
+) -> None:
+    _, other, _ = crowd
+    with ThreadPoolExecutor(2) as pool:
+        large = pool.submit(other.put, "f/large", bytes(queueing.MOST_BYTES))
+        by_id = pool.submit(other.put, other.get("f/first"), b"second")
+        assert not large.done()
+        until(other._handle.writer.is_crowded)
+        held()
+        assert large.result(timeout=60).created
+        assert by_id.result(timeout=60).revision.number == 2
+
+
+_ALWAYS = """
+import itertools, sys, holdfast
+with holdfast.open(sys.argv[1]) as store:
+    for n in itertools.count():
+        store.put(f"{sys.argv[2]}/{n}", b"always")
+"""
+_SELDOM = """
+import json, sys, time, holdfast
+from holdfast.engine import queueing
+from holdfast.engine.locks import WriterLock
+looks, left = [], []
+look, post = WriterLock._now, queueing.Seat.post
+def looked(self, what):
+    looks.append(look(self, what))
+    return looks[-1]
+WriterLock._now, queueing.Seat.post = looked, lambda self, data: (left.append(1), post(self, data))[1]
+with holdfast.open(sys.argv[1]) as store:
+    for number in range(4):
+        time.sleep(1.1)
+        assert not store._handle.writer.is_crowded()
+        looks.clear()
+        left.clear()
+        store.put(f"seldom/{number}", f"seldom {number}")
+        print(json.dumps([looks[0], len(left)]), flush=True)
+"""
+
+
+def test_a_process_that_comes_seldom_is_not_left_behind_by_those_that_combine(tmp_path: Any) -> None:
+    """Each that finds the lock taken leaves its order at once: nobody polls while others get their turn."""
+    with holdfast.create(tmp_path / "store") as store:
+        crowd = [subprocess.Popen([sys.executable, "-c", _ALWAYS, store.path, str(n)]) for n in range(3)]
+        try:
+            until(lambda: len(list(store.changes.list(limit=20))) > 10)
+            done = subprocess.run(
+                [sys.executable, "-c", _SELDOM, store.path], check=True, capture_output=True, timeout=300
+            )
+        finally:
+            for one in crowd:
+                one.kill()
+                one.wait()
+        each = [json.loads(line) for line in done.stdout.splitlines()]
+        assert all(at_once or left for at_once, left in each), "one was refused, and waited for the lock to be free"
+        assert len(each) == 4
+        assert [store.read(f"seldom/{number}") for number in range(4)] == [b"seldom %d" % n for n in range(4)]
+    assert not holdfast.fsck(store.path).findings
+
+
 def test_an_order_that_is_not_whole_or_for_another_store_is_not_made(
     crowd: tuple[Store, Store, Waiting], held: Callable[[], None], tmp_path: Any
 ) -> None:

@@ -40,7 +40,6 @@ def commit_rows(handle: Handle, data: bytes) -> None:
         handle.poison(error)
     try:
         if handle.index.checkpoint_due():
-            handle.journal.settle()  # an empty log says that the journal needs no looking after (torn.py)
             handle.index.checkpoint()
     except StorageIOError as error:
         handle.poison(error)  # the commit stands; but what a failed sync wrote is not to be trusted by a later one

@@ -32,7 +32,7 @@ from holdfast.values import configuration
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 16 * 1024
 WAL_KEPT_BYTES = 1 << 20
-"""A checkpointed write-ahead log is cut to this when it starts anew; its size then tells when the next is due."""
+"""A checkpointed write-ahead log is cut to this when it starts anew, if nobody says otherwise (sqlite.py does)."""
 
 _PRAGMAS = {
     "synchronous": 3,  # EXTRA: a commit is on disk when it returns, and no rollback journal comes back to undo it

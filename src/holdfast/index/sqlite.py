@@ -19,10 +19,12 @@ from holdfast.index.sql import HOME as HOME  # noqa: PLC0414 - others ask for it
 from holdfast.index.sql import SqlIndex
 
 CHECKPOINT_BYTES = 16 << 20
-"""A write-ahead log beyond this is checkpointed after the commit that made it so: of some 270 small puts one waits."""
+"""A write-ahead log beyond this is checkpointed after the commit that made it so: of some 270 small puts one waits.
 
-_PER_CHANGE = 16 << 10
-"""Bytes that a change of a row adds to the log, at most, if it is not very long."""
+So much of the file stays, to be written over: a sync of bytes that are on the disk already has no new size and no new
+blocks to write down beside them. SQLite cuts it to this with the commit that begins the log anew. So its length says
+whether a checkpoint is due, to all processes alike: it is longer than this again as soon as so much has been written.
+"""
 
 _MOST_MARKS = 200
 
@@ -33,6 +35,8 @@ class SqliteIndex(SqlIndex):
     def __init__(self, path: str, *, read_only: bool = False, database: Database | None = None) -> None:
         super().__init__(path, database or database_at(path, read_only=read_only), read_only=read_only)
         self._checkpoint_at = CHECKPOINT_BYTES
+        self._moved_ns = 0
+        """When pages of the log last went into the database, as far as this handle knows, if a reader held the log."""
         self._before = (-1, 0)
         """Bytes of the log, and changes of the connection, when the last transaction began."""
 
@@ -93,8 +97,9 @@ class SqliteIndex(SqlIndex):
 
     def commit(self) -> None:
         """The point of no return: durable when it returns."""
-        if not self._before[0] and self._before[1] != self.database.raw().total_changes:
-            self._sign_log(kept=1)  # a transaction that changed nothing leaves no byte behind
+        size, changes = self._before
+        if self._may_begin_anew(size) and changes != self.database.raw().total_changes:
+            self._sign_log(kept=_MOST_MARKS if size else 1)  # a transaction that changed nothing leaves no byte behind
         self.database.run("COMMIT")
         self._own.commits = getattr(self._own, "commits", 0) + 1
         self.sights.committed()
@@ -118,13 +123,8 @@ class SqliteIndex(SqlIndex):
         return waiting.polled(self.version, seen, timeout_s)
 
     def checkpoint_due(self) -> bool:
-        """Whether the write-ahead log has grown so much that `checkpoint` would do something.
-
-        Not looked at where the last transaction found it small and changed a few rows: the next one tells.
-        """
-        size, changes = self._before
-        few = (self.database.raw().total_changes - changes) * _PER_CHANGE
-        return size + few > self._checkpoint_at and self._log_bytes() > self._checkpoint_at
+        """Whether the write-ahead log has grown so much that `checkpoint` would do something."""
+        return self._log_bytes() > self._checkpoint_at
 
     def has_log(self) -> bool:
         """Whether there is a write-ahead log with something in it."""
@@ -140,19 +140,40 @@ class SqliteIndex(SqlIndex):
         """Move the write-ahead log into the database if it has grown (or `force`). Under the writer lock.
 
         Readers are not waited for: while one holds old pages the log goes on growing, and it is tried again later.
+        `force` empties the file; else what is in it stays until it is written over, and the log begins anew.
         """
         size = self._log_bytes()
         if size < 0 or (not force and size <= self._checkpoint_at):
             return
         self.database.run("PRAGMA busy_timeout = 0")
         try:
-            busy = self.database.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
+            busy = self.database.rows(f"PRAGMA wal_checkpoint({'TRUNCATE' if force else 'RESTART'})")[0][0]
         finally:
             self.database.run(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         self._checkpoint_at = size + CHECKPOINT_BYTES if busy else CHECKPOINT_BYTES
         if busy:
             # It may be all in the database, and the next writer would start it anew, unseen.
             self._sign_log(kept=_MOST_MARKS)
+            self._moved_ns = self._written_ns()
+        elif not force:
+            self.database.run(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES}")
+            self._sign_log(kept=1)  # this is the commit that begins it anew, and cuts it
+
+    def _may_begin_anew(self, size: int) -> bool:
+        """Whether the next commit may be the first of a log of so many bytes, and nobody has signed it.
+
+        It is empty; or longer than it is kept: whoever checkpointed it may have died before it signed. If a reader is
+        known to hold it, it begins anew only after pages have been moved once more.
+        """
+        if size <= CHECKPOINT_BYTES:
+            return not size
+        return self._checkpoint_at == CHECKPOINT_BYTES or self._moved_ns != self._written_ns()
+
+    def _written_ns(self) -> int:
+        try:
+            return os.stat(self.database.path).st_mtime_ns
+        except OSError:
+            return -1
 
     def _sign_log(self, *, kept: int) -> None:
         """Say in a fresh write-ahead log what it follows: the mark that stands in the database it belongs to.

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.engine.handle import Handle
+from holdfast.engine.queueing import MOST_BYTES
 from holdfast.errors import (
     ConflictError,
+    LockedError,
     NotFoundError,
     TransactionReusedError,
 )
@@ -45,21 +47,34 @@ class Artifacts:
         Content: bytes, str (UTF-8), a pathlib.Path, or a binary file object, of any size.
         Raises ExpectationError, NameTakenError, InvalidInputError. Durable when it returns.
         """
+        described = revising.describe(said)
+        writer = self._handle.writer
+        if not writer.is_crowded():
+            may_leave_it = isinstance(content, (bytes, str)) and len(content) < MOST_BYTES
+            try:
+                return self._put(path, content, described, expect=expect, tx=tx, wait_s=0.0 if may_leave_it else None)
+            except LockedError:
+                if not (may_leave_it and writer.is_crowded()):
+                    raise
+        from holdfast.kinds import combining
+
+        done = combining.put(self._handle, path, content, described, expect=expect, tx=tx)
+        if isinstance(done, PutResult):
+            return done
+        return self._put(path, content, described, expect=expect, tx=done.tx)
+
+    def _put(
+        self, path: ArtifactRef, content: Source, described: revising.Description, *, expect: int | None,
+        tx: str | None, wait_s: float | None = None,
+    ) -> PutResult:  # fmt: skip
+        """In a transaction of its own, or in the one that is open. `wait_s`: for the lock, if not as ever."""
         from holdfast.engine.cutting import Grown, follow
 
-        described = revising.describe(said)
-        if self._handle.writer.is_crowded():
-            from holdfast.kinds import combining
-
-            done = combining.put(self._handle, path, content, described, expect=expect, tx=tx)
-            if isinstance(done, PutResult):
-                return done
-            tx = done.tx
         grown = Grown(self._handle, lambda: addresses.newest_digest(self._handle, path))
         with staging(self._handle, content, cutter=grown) as incoming:
             revising.foresee(self._handle, path, incoming.digest)
             try:
-                with write(self._handle, tx=tx, what="put") as unit:
+                with write(self._handle, tx=tx, what="put", wait_s=wait_s) as unit:
                     result = revising.put_staged(unit, path, incoming, described, expect=expect)
             except TransactionReusedError:
                 from holdfast.kinds import repeats

@@ -14,13 +14,14 @@ import random
 from collections.abc import Iterator
 
 from holdfast.testing.crash_states import SECTOR, Change, File, Point, State, state_of
-from holdfast.testing.index_watch import IndexSeen
+from holdfast.testing.index_watch import WAL_HEAD, IndexSeen
 from holdfast.testing.rollback import half_written, torn_journal
 
 CORNERS = (
     "all kept", "all lost", "names kept, bytes lost", "names kept, bytes zero", "names lost, bytes kept", "index gone",
 )  # fmt: skip
 MODES = ("ordered", "folders", "any")
+_WRITES_LOG = ("append", "anew")
 
 
 def log2_states(found: Point) -> float:
@@ -43,6 +44,8 @@ def _index_count(found: Point) -> float:
         return count
     if then.how == "append" and then.log.startswith(now.log):
         return count + 2.0 ** min(1000, -(-(len(then.log) - len(now.log)) // SECTOR) + 1) - 2
+    if then.how in _WRITES_LOG:
+        return count + 2.0 ** min(1000, len(_changed(now.log, then.log)))
     if then.how in ("checkpoint", "commit"):
         return count + 2.0 ** min(1000, len(_changed(now.database or b"", then.database or b"")) + 1) - 1
     return count
@@ -84,9 +87,14 @@ def _indexes(found: Point) -> Iterator[IndexSeen | None]:
     if then is None or not found.index or _index_count(found) == len(found.index):
         return
     now = found.index[-1]
-    if then.how == "append":
+    if then.how == "append" and then.log.startswith(now.log):
         for data in itertools.islice(_contents(File(bytearray(then.log), len(now.log))), 1, None):
             yield IndexSeen("torn", now.database, data, now.identity)
+        return
+    if then.how in _WRITES_LOG:
+        changed = _changed(now.log, then.log)
+        for kept in itertools.product((True, False), repeat=len(changed)):
+            yield _written_over(now, then, [start for start, keep in zip(changed, kept, strict=True) if keep])
         return
     changed = _changed(now.database or b"", then.database or b"")
     for size in {len(now.database or b""), len(then.database or b"")}:
@@ -162,12 +170,25 @@ def _drawn_index(found: Point, rnd: random.Random) -> IndexSeen | None:
         end = rnd.randint(len(now.log), len(then.log))
         log = _torn(then.log[:end], len(now.log), rnd.choice([0.0, 0.0, 0.3]), rnd)
         return IndexSeen("torn", now.database, log, now.identity)
+    if then.how in _WRITES_LOG and then.database == now.database:
+        share = rnd.choice([0.1, 0.5, 0.9, 1.0])
+        return _written_over(now, then, [at for at in _changed(now.log, then.log) if rnd.random() < share])
     if then.how in ("checkpoint", "commit") and now is found.index[-1] and now.database and then.database:
         if then.how == "commit" and rnd.random() < 0.3:
             return torn_journal(now, then, rnd)
         starts = [start for start in _changed(now.database, then.database) if rnd.random() < 0.5]
         return half_written(now, then, starts, rnd.choice([len(now.database), len(then.database)]), SECTOR)
     return now
+
+
+def _written_over(now: IndexSeen, then: IndexSeen, starts: list[int]) -> IndexSeen:
+    """The log while a COMMIT writes to it, with these sectors new. Not cut yet; its head is new and sure, if it is."""
+    log = bytearray(now.log.ljust(len(then.log), b"\0"))
+    for start in starts:
+        piece = then.log[start : start + SECTOR]
+        log[start : start + len(piece)] = piece
+    log[:WAL_HEAD] = then.log[:WAL_HEAD]
+    return IndexSeen("torn", now.database, bytes(log), now.identity)
 
 
 def _changed(old: bytes, new: bytes) -> list[int]:

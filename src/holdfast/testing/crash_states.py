@@ -4,8 +4,9 @@ The rules, stricter than ext4 and XFS are:
 - bytes not synced since may be missing from any point on, and sectors of 512 bytes among them may read as zeros;
 - names not synced since: in mode `ordered` any prefix of the changes of names is there (a journal of metadata), in mode
   `folders` a prefix for each folder on its own, in mode `any` each change by itself. A rename is never half there;
-- a COMMIT that returned is in the write-ahead log; of one that did not, any sectors may be. A checkpoint that did not
-  return left any pages, torn or whole, with the whole log beside them; afterwards the log may still be uncut;
+- a COMMIT that returned is in the write-ahead log; of one that did not, any sectors may be, beside what an older
+  log has left there; one that begins the log anew has synced its head before. A checkpoint that did not return left
+  any pages, torn or whole, with the whole log beside them; afterwards the log may still be uncut;
 - with a rollback journal, a COMMIT that did not return left any pages beside the whole journal, or old pages beside a
   torn one; one that returned may be undone by a journal that comes back, unless SQLite synced its removal;
 - the index may be gone altogether, if nothing else is lost (losing both is the one double failure that is documented).
@@ -138,10 +139,11 @@ def _index_seen(found: Point, event: IndexSeen) -> None:
     plain = IndexSeen(event.how, event.database, event.log, event.identity)
     if event.how == "names":
         found.index += [*_renamed_too_early(found, event), event]
-    elif event.how == "checkpoint" and found.index:
-        # The cut of the log is not synced: it may come back whole, beside the new database.
-        uncut = IndexSeen("uncut", event.database, found.index[-1].log, event.identity)
-        found.index = [uncut, event]
+    elif event.how in ("checkpoint", "anew") and found.index:
+        # The cut of the log is not synced: what was cut may come back, beside the new database.
+        before = found.index[-1].log
+        uncut = before if event.how == "checkpoint" else event.log + before[len(event.log) :]
+        found.index = [IndexSeen("uncut", event.database, uncut, event.identity), event]
     elif event.how == "commit" and found.index and not event.removal_synced:
         # The rollback journal may come back and undo what was acknowledged.
         journal = journal_of(found.index[-1].database or b"", event.database or b"")

@@ -13,7 +13,7 @@ from holdfast.index import sqlite
 
 WAL = paths.INDEX + "-wal"
 ROLLBACK = paths.INDEX + "-journal"
-_WAL_HEAD = 32
+WAL_HEAD = 32
 _MODE = 18
 _ROLLS_BACK = b"\1"
 """The byte of a database's header that says how it is written, and what it says with a rollback journal."""
@@ -21,15 +21,12 @@ _ROLLS_BACK = b"\1"
 _READER = """
 import sys
 for line in sys.stdin.buffer:
-    path, _, offset = line[:-1].rpartition(b" ")
     try:
-        with open(path, "rb") as file:
-            head = file.read(32)
-            file.seek(int(offset))
+        with open(line[:-1], "rb") as file:
             data = file.read()
     except FileNotFoundError:
-        head, data = b"", b""
-    sys.stdout.buffer.write(b"%d %d\\n" % (len(head), len(data)) + head + data)
+        data = b""
+    sys.stdout.buffer.write(b"%d\\n" % len(data) + data)
     sys.stdout.buffer.flush()
 """
 
@@ -38,10 +35,12 @@ for line in sys.stdin.buffer:
 class IndexSeen:
     """The index's files at one moment. `database`: None if absent; `log`: bytes of the write-ahead log.
 
-    `how` it came about: `append` (a COMMIT: synced by SQLite), `checkpoint` (pages of the log went into the database,
-    synced, then the log was cut), `commit` (a COMMIT with a rollback journal, whose removal SQLite has synced or not:
-    `removal_synced`), `names` (a file was removed or replaced through `Disk`), `whole` (anything else). `journal`: the
-    rollback journal that lies beside the database of a state.
+    `how` it came about: `append` (a COMMIT: synced by SQLite; behind the last one, or over what an older log has left
+    there), `anew` (the same from the beginning of the log: its head is synced first, and what is longer than is kept
+    may be cut), `checkpoint` (pages of the log went into the database, synced; then the log was cut, or not), `commit`
+    (a COMMIT with a rollback journal, whose removal SQLite has synced or not: `removal_synced`), `names` (a file was
+    removed or replaced through `Disk`), `whole` (anything else). `journal`: the rollback journal that lies beside the
+    database of a state.
     """
 
     how: str
@@ -71,26 +70,25 @@ class IndexWatch:
 
     def read(self, path: str) -> bytes:
         """A file's bytes; none if it is not there."""
-        return self._ask(path, 0)[1]
-
-    def _ask(self, path: str, offset: int) -> tuple[bytes, bytes]:
         assert self._helper.stdin is not None
         assert self._helper.stdout is not None
-        self._helper.stdin.write(os.fsencode(path) + b" %d\n" % offset)
+        self._helper.stdin.write(os.fsencode(path) + b"\n")
         self._helper.stdin.flush()
-        head, data = map(int, self._helper.stdout.readline().split())
-        return self._helper.stdout.read(head), self._helper.stdout.read(data)
+        return self._helper.stdout.read(int(self._helper.stdout.readline()))
 
-    def look(self, how: str) -> IndexSeen | None:
-        """What is new since the last look; None if nothing is. `how`: if the caller knows how it came about."""
+    def look(self, how: str, *, surely: bool = False) -> IndexSeen | None:
+        """What is new since the last look; None if nothing is. `how`: if the caller knows how it came about.
+
+        `surely`: a log may be written over twice in what is one moment to the file system's clock.
+        """
         stats = (_facts(self._path), _facts(self._path + "-wal"))
-        if stats == self._stats and how != "names":
+        if stats == self._stats and how != "names" and not surely:
             return None
         before, self._stats = self._stats, stats
         database = self._database
         if not before or stats[0] != before[0]:
             database = None if stats[0] is None else self.read(self._path)
-        log = self._new_log()
+        log = self.read(self._path + "-wal")
         if (database, log) == (self._database, self._log):
             return None
         how = how if how in ("names", "whole") else self._how(database, log)
@@ -98,18 +96,13 @@ class IndexWatch:
         identity = "" if database is None else sqlite.file_identity(self._path)
         return IndexSeen(how, database, log, identity, removal_synced=self.removal_synced)
 
-    def _new_log(self) -> bytes:
-        known = len(self._log)
-        head, more = self._ask(self._path + "-wal", known)
-        if head == self._log[:_WAL_HEAD] and known >= _WAL_HEAD:
-            return self._log + more if more else self._log
-        return self.read(self._path + "-wal")
-
     def _how(self, database: bytes | None, log: bytes) -> str:
         before = self._database
         if database == before:
-            return "append" if log.startswith(self._log) else "whole"
-        if database is None or before is None or log:
+            if not log:
+                return "whole"
+            return "append" if log.startswith(self._log[:WAL_HEAD]) else "anew"
+        if database is None or before is None or log not in (b"", self._log):
             return "whole"
         if self._log:
             return "checkpoint"

@@ -34,9 +34,10 @@ commit index (in transaction)           | all applied, before COMMIT
 half commit index (in transaction)      | in COMMIT: half of it in the write-ahead log
 write segment (committed)               | after COMMIT, before the journal
 half write segment (committed)          | journal half written
-fsync segment (committed)               | journal written, before its sync for a checkpoint | put transaction
 checkpoint index (committed)            | before a checkpoint
 half checkpoint index (committed)       | in a checkpoint: half of the pages moved
+row index (committed)                   | checkpointed, before the commit that begins the log anew | put transaction
+fsync segment (committed)               | at rest: packs settled, before the last segment is synced | put_into_packs
 release writer lock (committed)         | all written, before the writer lock is let go | put history relations runs
 acknowledge call                        | returned, not yet acknowledged
 fsync segment                           | in the background: before the journal is synced

@@ -29,7 +29,7 @@ OUTSIDE, LOCKED, OPEN, COMMITTED = "", "locked", "in transaction", "committed"
 
 _STATEMENTS = {
     "BEGIN IMMEDIATE": "begin", "COMMIT": "commit", "ROLLBACK": "rollback",
-    "PRAGMA WAL_CHECKPOINT(TRUNCATE)": "checkpoint", "PRAGMA JOURNAL_MODE": "journal mode", "VACUUM": "vacuum",
+    "PRAGMA WAL_CHECKPOINT": "checkpoint", "PRAGMA JOURNAL_MODE": "journal mode", "VACUUM": "vacuum",
 }  # fmt: skip
 _ROWS = ("INSERT", "UPDATE", "DELETE", "CREATE", "DROP")
 _PAGE = 4096
@@ -286,7 +286,7 @@ def _verb(sql: str) -> str:
 @contextlib.contextmanager
 def _ended_by_size(path: str, verb: str) -> Iterator[None]:
     """The system ends the process when it writes beyond a size: after a frame of the log, or half-way in the pages."""
-    limit = _size(path + "-wal") + _FRAME + _FRAME // 2 if verb == "commit" else _half_moved(path)
+    limit = _log_end(path) + _FRAME + _FRAME // 2 if verb == "commit" else _half_moved(path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     before = signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -298,16 +298,29 @@ def _ended_by_size(path: str, verb: str) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, before)
 
 
+def _frames(path: str) -> tuple[int, int, int]:
+    """How many frames of the log are valid, how many pages the database then has, and how many frames were moved to it:
+    from the header of the log's index (https://www.sqlite.org/walformat.html). FileNotFoundError."""
+    with open(path + "-shm", "rb") as shared:
+        header = shared.read(100)
+    return *struct.unpack_from("=II", header, 16), *struct.unpack_from("=I", header, 96)
+
+
+def _log_end(path: str) -> int:
+    """Where the next frame is written: behind the last valid one, or at the beginning if all of them were moved."""
+    with contextlib.suppress(FileNotFoundError):
+        valid, _, moved = _frames(path)
+        return _LOG_HEAD + (0 if moved == valid else valid) * _FRAME
+    return 0
+
+
 def _half_moved(path: str) -> int:
     """The size at which about half of the pages in the log are in the database, and one of them in part.
 
-    How many frames are valid, how many pages the database then has (pages beyond are not moved) and how many frames
-    were moved before is in the header of the log's index (https://www.sqlite.org/walformat.html).
+    Pages beyond what the database then has are not moved.
     """
-    with contextlib.suppress(FileNotFoundError), open(path + "-wal", "rb") as log, open(path + "-shm", "rb") as shared:
-        header = shared.read(100)
-        valid, size = struct.unpack_from("=II", header, 16)
-        (done,) = struct.unpack_from("=I", header, 96)
+    with contextlib.suppress(FileNotFoundError), open(path + "-wal", "rb") as log:
+        valid, size, done = _frames(path)
         log.seek(_LOG_HEAD + done * _FRAME)
         frames = (int.from_bytes(log.read(_FRAME)[:4]) for _ in range(done, valid))
         pages = sorted({page for page in frames if page <= size})

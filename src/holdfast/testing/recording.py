@@ -83,10 +83,10 @@ class RecordingDisk(Disk):
             self.observe()
             self.recording.events.append(Operation("mark", what))
 
-    def observe(self, how: str = "") -> None:
-        """See what SQLite did since."""
+    def observe(self, how: str = "", *, surely: bool = False) -> None:
+        """See what SQLite did since. `surely`: it did something."""
         with self._guard:
-            seen = self._watch.look(how)
+            seen = self._watch.look(how, surely=surely)
             if seen is not None:
                 self.recording.events.append(seen)
 
@@ -257,19 +257,19 @@ def recording(root: str) -> Iterator[RecordingDisk]:
     """
     disk = RecordingDisk(root)
     watched = os.path.join(disk.recording.root, paths.INDEX)
-    real = {name: getattr(SqliteIndex, name) for name in ("commit", "checkpoint", "close")}
+    real = {name: getattr(SqliteIndex, name) for name in ("commit", "checkpoint", "_sign_log", "close")}
 
     def wrap(name: str) -> Callable[..., Any]:
         def method(self: SqliteIndex, **options: Any) -> Any:
             if self.path != watched:
                 return real[name](self, **options)
-            disk.observe()
+            disk.observe(surely=name == "_sign_log")  # in a checkpoint: pages were moved, and the log is as it was
             if name == "commit":
                 disk.removals_are_synced(self)
             try:
                 return real[name](self, **options)
             finally:
-                disk.observe()
+                disk.observe(surely=True)
 
         return method
 
