@@ -29,6 +29,9 @@ from pathlib import Path
 
 SEED = 20261121
 MIB = 1 << 20
+DRAWN = 64 * MIB
+"""So many random bytes at once: 256 MiB are more bits than one call of Python's `random` can count."""
+
 SNAPSHOTS = {"growing": 100, "checkpoint": 10}
 Run = Callable[[list[str]], None]
 
@@ -57,7 +60,8 @@ def growing(scale: float) -> Iterator[bytes]:
 
 def weights_of(rnd: random.Random, size: int) -> bytes:
     """Like float32 weights: three bytes at random, and an exponent out of a few."""
-    found = bytearray(rnd.randbytes(size // 4 * 4))
+    whole = size // 4 * 4
+    found = bytearray().join(rnd.randbytes(min(DRAWN, whole - at)) for at in range(0, whole, DRAWN))
     exponents = bytes(random.Random(1).choices((0x3C, 0xBC, 0x3B, 0xBB, 0x3D, 0xBD), (8, 8, 4, 4, 1, 1), k=256))
     found[3::4] = bytes(found[3::4]).translate(exponents)
     return bytes(found)
