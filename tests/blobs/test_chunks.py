@@ -21,7 +21,9 @@ from holdfast.blobs.chunks.expected import Expected
 from holdfast.blobs.chunks.intake import Intake
 from holdfast.blobs.chunks.writer import Appended
 from holdfast.engine import cutting
+from holdfast.engine.transaction import write
 from holdfast.errors import InvalidValueError, MissingDependencyError, StorageIOError
+from holdfast.formats.pack import Spot
 from holdfast.formats.recipe import Recipe
 from holdfast.values import digest as digests
 
@@ -291,6 +293,26 @@ def test_an_edited_content_is_stored_as_if_it_were_cut_whole(store, tmp_path):
     assert lists[0] == lists[1]
     assert store.read("a") == edited
     assert store.fsck().exit_code == 0
+
+
+def test_rows_of_chunks_that_come_together_are_those_of_each(store):
+    handle = store._handle
+    physical = handle.index.physical
+
+    def spots(pack, *numbers):
+        return [(hashlib.sha256(b"%d" % n).digest(), Spot(pack, 100 + n, 50, 0, 70)) for n in numbers]
+
+    with write(handle, what="one"):
+        for raw, spot in spots("a" * 32, 0, 1):
+            physical.register_chunk(digests.text(raw), spot)
+    with write(handle, what="many"):
+        physical.register_chunks([*spots("b" * 32, *range(1, 40)), *spots("c" * 32, 39, 40)])
+    found = {n: physical.chunk(digests.of(b"%d" % n)) for n in range(42)}
+    assert [spot and (spot.pack[0], spot.offset) for spot in found.values()] == [
+        ("a", 100), *(("b", 100 + n) for n in range(1, 39)), ("c", 139), ("c", 140), None
+    ]  # fmt: skip
+    with write(handle, what="none"):
+        physical.register_chunks([])
 
 
 # -- reading what comes ------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ DRAWN = 64 * MIB
 
 SNAPSHOTS = {"growing": 100, "checkpoint": 10}
 
+
 def growing(scale: float) -> Iterator[bytes]:
     """Lines of a log, so many more with each snapshot."""
     rnd = random.Random(SEED)
