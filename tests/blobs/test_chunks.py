@@ -17,9 +17,14 @@ from hypothesis import strategies as st
 
 import holdfast
 from holdfast.blobs.chunks import CUT_FROM, cutter
+from holdfast.blobs.chunks.expected import Expected
+from holdfast.blobs.chunks.intake import Intake
 from holdfast.blobs.chunks.writer import Appended
 from holdfast.engine import cutting
-from holdfast.errors import MissingDependencyError
+from holdfast.engine.transaction import write
+from holdfast.errors import InvalidValueError, MissingDependencyError, StorageIOError
+from holdfast.formats.pack import Spot
+from holdfast.formats.recipe import Recipe
 from holdfast.values import digest as digests
 
 MIB = 1 << 20
@@ -181,12 +186,13 @@ def test_what_is_put_is_read_after_any_edits(tmp_path_factory, data):
 # -- cutting -----------------------------------------------------------------------------------------------------------
 
 
-def cuts(content):
-    file = io.BytesIO(content)
-    passed = hashlib.sha256()
-    found = [bytes(one) for one in cutter.cut(file.read, passed.update)]
+def cuts(content, old=None):
+    with Intake(io.BytesIO(content)) as intake:
+        pairs = [(raw, bytes(one)) for raw, one in cutter.cut(intake.window, expected=Expected(old))]
+        assert intake.digest() == hashlib.sha256(content).digest()
+    found = [one for _, one in pairs]
     assert b"".join(found) == content
-    assert passed.digest() == hashlib.sha256(content).digest()
+    assert [raw for raw, _ in pairs] == [hashlib.sha256(one).digest() for one in found]
     return found
 
 
@@ -203,6 +209,162 @@ def test_chunks_are_neither_small_nor_large_and_grow_with_the_offset():
     assert [cutter.average(offset << 30) for offset in (0, 1, 2, 4, 8, 16, 32, 64, 1 << 20)] == [
         size << 10 for size in (64, 64, 128, 256, 512, 1024, 2048, 2048, 2048)
     ]
+
+
+# -- chunks that an older content leads to expect ----------------------------------------------------------------------
+
+
+def recipe_of(found, digest=b""):
+    made = Recipe(digest)
+    for one in found:
+        made.add(hashlib.sha256(one).digest(), len(one))
+    return made
+
+
+EDITS = st.lists(
+    st.tuples(st.integers(0, 200_000), st.integers(0, 20_000), st.integers(0, 20_000), st.integers(0, 9)), max_size=4
+)
+"""(where, bytes taken out, bytes put in, which): several in one content."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(edits=EDITS)
+def test_an_older_recipe_never_changes_where_content_is_cut(edits):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cutter, "AVERAGE", 1024)
+        patch.setattr(cutter, "_WINDOW", 16 * 1024)
+        base = (
+            random.Random(5).randbytes(90_000) + bytes(40_000) + b"again" * 8_000 + random.Random(6).randbytes(60_000)
+        )
+        content = bytearray(base)
+        for at, gone, come, which in edits:
+            content[at : at + gone] = random.Random(which).randbytes(come) if which else base[:come]
+        old = recipe_of(cuts(base))
+        assert cuts(bytes(content), old) == cuts(bytes(content))
+
+
+def test_where_chunks_grow_only_those_are_expected_that_were_cut_for_the_same_size(monkeypatch):
+    monkeypatch.setattr(cutter, "AVERAGE", 256)
+    monkeypatch.setattr(cutter, "_WINDOW", 1024)
+    base = random.Random(7).randbytes(9 * MIB)  # they double at 8 MiB
+    old = recipe_of(cuts(base))
+    for moved in (b"", b"x" * 100, b"y" * 40_000):
+        for content in (moved + base, base[len(moved) :], base[: 7 * MIB] + moved + base[7 * MIB :]):
+            assert cuts(content, old) == cuts(content)
+
+
+def test_what_is_expected_is_not_cut(monkeypatch):
+    counted = []
+    real = cutter._maker()
+
+    class Counting(real):
+        def cut_buf(self, view):
+            for chunk in super().cut_buf(view):
+                counted.append(chunk.length)
+                yield chunk
+
+    content = random.Random(8).randbytes(24 * MIB)
+    old = recipe_of(cuts(content))
+    monkeypatch.setattr(cutter, "_maker", lambda: Counting)
+    changed = (
+        b"inserted" + content[: 10 * MIB] + b"here too" + content[10 * MIB : 20 * MIB] + b"!" + content[-4 * MIB :]
+    )
+    cuts(changed, old)
+    assert sum(counted) < 5 * 2 * 4 * cutter.AVERAGE, "some chunks behind each edit, not the rest of the content"
+
+
+def test_a_foreign_recipe_of_huge_chunks_leads_to_nothing_being_held():
+    content = random.Random(9).randbytes(10 * MIB)
+    old = Recipe()
+    for _ in range(3):
+        old.add(bytes(32), 1 << 29)
+    assert cuts(content, old) == cuts(content)
+
+
+def test_an_edited_content_is_stored_as_if_it_were_cut_whole(store, tmp_path):
+    content = random.Random(10).randbytes(9 * MIB)
+    edited = content[:1000] + b"in" + content[1000 : 5 * MIB] + b"rewritten" + content[5 * MIB + 9 :]
+    for one in (content, content + b"2", edited):
+        store.put("a", one)
+    with holdfast.create(tmp_path / "other") as other:
+        other.put("a", b"something small")
+        other.put("a", edited)
+        lists = [list(one._handle.blobs.recipes.read(digests.of(edited))[0]) for one in (store, other)]
+    assert lists[0] == lists[1]
+    assert store.read("a") == edited
+    assert store.fsck().exit_code == 0
+
+
+def test_rows_of_chunks_that_come_together_are_those_of_each(store):
+    handle = store._handle
+    physical = handle.index.physical
+
+    def spots(pack, *numbers):
+        return [(hashlib.sha256(b"%d" % n).digest(), Spot(pack, 100 + n, 50, 0, 70)) for n in numbers]
+
+    with write(handle, what="one"):
+        for raw, spot in spots("a" * 32, 0, 1):
+            physical.register_chunk(digests.text(raw), spot)
+    with write(handle, what="many"):
+        physical.register_chunks([*spots("b" * 32, *range(1, 40)), *spots("c" * 32, 39, 40)])
+    found = {n: physical.chunk(digests.of(b"%d" % n)) for n in range(42)}
+    assert [spot and (spot.pack[0], spot.offset) for spot in found.values()] == [
+        ("a", 100), *(("b", 100 + n) for n in range(1, 39)), ("c", 139), ("c", 140), None
+    ]  # fmt: skip
+    with write(handle, what="none"):
+        physical.register_chunks([])
+
+
+# -- reading what comes ------------------------------------------------------------------------------------------------
+
+
+class Drips(io.RawIOBase):
+    """Gives a few bytes at a time."""
+
+    def __init__(self, content, most):
+        self._file, self._most = io.BytesIO(content), most
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self._file.readinto(memoryview(buffer)[: self._most])
+
+
+def test_windows_are_whole_whatever_a_source_gives_at_once():
+    content = random.Random(11).randbytes(100_000)
+    with Intake(Drips(content, 7_001)) as intake:
+        first = bytes(intake.window(60_000))
+        second = bytes(intake.window(60_000, first[-10:]))
+        assert (first, second) == (content[:60_000], content[59_990:])
+        assert bytes(intake.window(10)) == b""
+        assert intake.digest() == hashlib.sha256(content).digest()
+
+
+def test_a_source_that_has_only_read_or_lies_or_fails(monkeypatch):
+    class Reads:
+        def __init__(self, given):
+            self._given = given
+
+        def read(self, length):
+            return self._given.pop(0)[:length]
+
+    class Fills:
+        def __init__(self, count):
+            self._count = count
+
+        def readinto(self, buffer):
+            if self._count == "fails":
+                raise OSError(5, "no")
+            return self._count
+
+    with Intake(Reads([b"abc", b"def", b""])) as intake:
+        assert bytes(intake.window(100)) == b"abcdef"
+    for lie in (-1, 101, None, "many"):
+        with Intake(Fills(lie)) as intake, pytest.raises(InvalidValueError):
+            intake.window(100)
+    with Intake(Fills("fails")) as intake, pytest.raises(StorageIOError):
+        intake.window(100)
 
 
 def test_chunks_that_were_kept_early_need_no_open_packs(store, monkeypatch):
@@ -261,9 +423,9 @@ def cut_bytes(monkeypatch):
     real = cutter.cut
 
     def cut(*arguments, **options):
-        for chunk in real(*arguments, **options):
+        for raw, chunk in real(*arguments, **options):
             counted[0] += len(chunk)
-            yield chunk
+            yield raw, chunk
 
     monkeypatch.setattr(cutter, "cut", cut)
     return counted

@@ -122,7 +122,7 @@ def _step(step: Step, folder: Path, words: dict[str, str], runs: int) -> dict[st
         "step": step.name, "who": step.who, "runs": len(taken), "cold": middle.cold,
         **middle.said, **spread, **kept,
         "seconds": middle.seconds, "fastest": taken[0].seconds, "slowest": taken[-1].seconds,
-        "cpu_s": middle.said.get("cpu_s", middle.cpu_s), "rss_mb": max(one.rss_mb for one in taken), "other_cpus": middle.other_cpus,
+        "cpu_s": middle.said.get("cpu_s", middle.cpu_s), "rss_mb": max(one.said.get("rss_mb", one.rss_mb) for one in taken), "other_cpus": middle.other_cpus,
     }  # fmt: skip
 
 

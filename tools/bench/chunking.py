@@ -5,8 +5,8 @@
 Each snapshot is put by a process of its own (`holdfast add`, `restic backup`, `borg create`), at one path that is
 overwritten. At scale 1 the log grows from 1 to 200 MB in 100 snapshots, and a checkpoint has 256 MiB, of which 2 % are
 rewritten and 100 bytes inserted for each of nine more. FOLDER must lie on the disk in question; it is filled and not
-removed. Prints one JSON line for each run: CPU seconds (user and system) and wall seconds of all puts, bytes of all
-files then, bytes after `holdfast gc --grace 0`, which removes what recipes have superseded, CPU seconds to read the
+removed. Prints one JSON line for each run: CPU seconds (user and system) and wall seconds of all puts, the peak memory
+of the one that took most, bytes of all files then, bytes after `holdfast gc --grace 0`, which removes what recipes have superseded, CPU seconds to read the
 last and the middle snapshot back, and how busy others kept the machine. Last, a line for each mark: bytes at most those
 of each peer (after gc, and without), time at most half of restic's, in CPU seconds and, on a quiet machine only, by the clock.
 """
@@ -16,9 +16,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -26,11 +26,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 SEED = 20261121
 MIB = 1 << 20
+DRAWN = 64 * MIB
+"""So many random bytes at once: 256 MiB are more bits than one call of Python's `random` can count."""
+
 SNAPSHOTS = {"growing": 100, "checkpoint": 10}
-Run = Callable[[list[str]], None]
 
 
 def growing(scale: float) -> Iterator[bytes]:
@@ -57,7 +63,8 @@ def growing(scale: float) -> Iterator[bytes]:
 
 def weights_of(rnd: random.Random, size: int) -> bytes:
     """Like float32 weights: three bytes at random, and an exponent out of a few."""
-    found = bytearray(rnd.randbytes(size // 4 * 4))
+    whole = size // 4 * 4
+    found = bytearray().join(rnd.randbytes(min(DRAWN, whole - at)) for at in range(0, whole, DRAWN))
     exponents = bytes(random.Random(1).choices((0x3C, 0xBC, 0x3B, 0xBB, 0x3D, 0xBD), (8, 8, 4, 4, 1, 1), k=256))
     found[3::4] = bytes(found[3::4]).translate(exponents)
     return bytes(found)
@@ -97,23 +104,48 @@ def measure(who: str, which: str, folder: Path, scale: float) -> dict[str, objec
     shutil.rmtree(store, ignore_errors=True)
     init, put = commands(who, store, file)
     busy = idle()
-    cpu = wall = logical = 0.0
-    digests = []
+    logical = 0
+    digests, puts = [], []
     run(init)
-    for content in CORPORA[which](scale):
-        file.write_bytes(content)
-        os.sync()
-        logical += len(content)
-        digests.append("sha256:" + hashlib.sha256(content).hexdigest())
-        taken = run(put)
-        cpu, wall = cpu + taken[0], wall + taken[1]
+    for size, digest in snapshots(which, scale, file):
+        logical += size
+        digests.append(digest)
+        puts.append(run(put))
+    cpu = sum(one.cpu_s for one in puts)
     found: dict[str, object] = {
-        "who": who, "corpus": which, "scale": scale, "cpu_s": round(cpu, 2), "seconds": round(wall, 2),
-        "logical": int(logical), "bytes": bytes_in(store),
+        "who": who, "corpus": which, "scale": scale, "cpu_s": round(cpu, 2),
+        "seconds": round(sum(one.wall_s for one in puts), 2), "rss_mb": round(max(one.rss_mb for one in puts)),
+        "logical": logical, "bytes": bytes_in(store),
     }  # fmt: skip
     if who == "holdfast":
         found |= own(store, digests)
     return found | {"others_busy": round(busy(cpu), 2)}
+
+
+def snapshots(which: str, scale: float, file: Path) -> Iterator[tuple[int, str]]:
+    """(bytes, digest) of each snapshot, which then is the file.
+
+    A process of its own makes them: what a command is said to take of memory begins with what the one has that starts
+    it, and three checkpoints are more than any of the programs takes.
+    """
+    ours, theirs = multiprocessing.get_context("fork").Pipe()
+    maker = multiprocessing.get_context("fork").Process(target=make, args=(theirs, which, scale, file))
+    maker.start()
+    theirs.close()
+    while (made := ours.recv()) is not None:
+        yield made
+        ours.send("next")
+    maker.join()
+
+
+def make(end: Connection, which: str, scale: float, file: Path) -> None:
+    """Write one snapshot after the other, each when it is asked for; None is the last word."""
+    for content in CORPORA[which](scale):
+        file.write_bytes(content)
+        os.sync()
+        end.send((len(content), "sha256:" + hashlib.sha256(content).hexdigest()))
+        end.recv()
+    end.send(None)
 
 
 def own(store: Path, digests: list[str]) -> dict[str, object]:
@@ -125,21 +157,32 @@ def own(store: Path, digests: list[str]) -> dict[str, object]:
     checked = run([*HOLDFAST, "--store", str(store), "fsck"])
     return {
         "bytes_after_gc": bytes_in(store), "parts": {name: size for name, size in sorted(parts.items()) if size > 4096},
-        "verify_two_cpu_s": round(read[0], 2), "fsck_cpu_s": round(checked[0], 2),
+        "verify_two_cpu_s": round(read.cpu_s, 2), "fsck_cpu_s": round(checked.cpu_s, 2),
     }  # fmt: skip
 
 
-def run(command: list[str]) -> tuple[float, float]:
-    """(CPU seconds, wall seconds) of a command."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+class Taken(NamedTuple):
+    """What a command took; `cpu_s`, `rss_mb`: with all that it started."""
+
+    cpu_s: float
+    wall_s: float
+    rss_mb: float
+
+
+def run(command: list[str]) -> Taken:
+    """Run a command to its end; RuntimeError if it fails."""
     # As it is installed: compiled code is kept. Without that each start of ours compiles all of it anew.
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     kept.setdefault("PYTHONPYCACHEPREFIX", os.path.join(tempfile.gettempdir(), "holdfast-bench-pycache"))
     environment = {**kept, "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu, time.perf_counter() - began
+    began = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    _, status, used = os.wait4(child.pid, 0)
+    wall = time.perf_counter() - began
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise RuntimeError(f"{command}: exit {child.returncode}")
+    return Taken(used.ru_utime + used.ru_stime, wall, used.ru_maxrss / 1024)
 
 
 def bytes_in(folder: Path) -> int:

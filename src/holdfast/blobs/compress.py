@@ -125,6 +125,32 @@ def read_full(source: BinaryIO, length: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def read_into(source: BinaryIO, view: memoryview) -> int:
+    """Fill a buffer from a stream; how many bytes, fewer than it has only at the end. Raises as `read_full`."""
+    fill: object = getattr(source, "readinto", None)
+    if not callable(fill):
+        data = read_full(source, len(view))
+        view[: len(data)] = data
+        return len(data)
+    got = 0
+    while got < len(view):
+        try:
+            count: object = fill(view[got:])
+        except OSError as error:
+            raise StorageIOError(
+                f"cannot read the source: {error}", path="", operation="read source", errno=error.errno
+            ) from error
+        if not isinstance(count, int) or not 0 <= count <= len(view) - got:
+            raise InvalidValueError(
+                f"the source filled {count!r} of {len(view) - got} bytes", where="source", reason="read",
+                remedy="Give bytes, or a blocking stream opened in binary mode.",
+            )  # fmt: skip
+        if not count:
+            break
+        got += count
+    return got
+
+
 @dataclass(slots=True)
 class _Stream:
     """One blob of many frames on its way to `emit`."""

@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -198,15 +198,22 @@ def copy_to(reader: BlobReader, write: Callable[[bytes], object]) -> None:
         # Proven at open.
         write(reader.content)
         return
-    each = (_parts_at(reader, offset, PIECE) for offset in range(0, reader.size, PIECE))
-    pieces = ahead(each, "frames") if reader.size > PIECE else each
-    with contextlib.closing(Hashing()) as sha, contextlib.closing(pieces):
-        for parts in pieces:
+    with contextlib.closing(Hashing()) as sha, contextlib.closing(pieces(reader)) as each:
+        for parts in each:
             sha.update(*parts)
             for part in parts:
                 write(part)
         found = sha.digest()
     _prove(reader, found)
+
+
+def pieces(reader: BlobReader) -> Generator[list[bytes]]:
+    """The whole content in order, up to 1 MiB at a time in the parts in which it is stored. To be closed by the caller.
+
+    A thread decompresses the next while one is used. Checked by frame alone.
+    """
+    each = (_parts_at(reader, offset, PIECE) for offset in range(0, reader.size, PIECE))
+    return ahead(each, "frames") if reader.size > PIECE else each
 
 
 def _parts_at(reader: BlobReader, offset: int, length: int) -> list[bytes]:

@@ -42,5 +42,5 @@ def place_all(physical: PhysicalRows, stats: Sequence[BlobStat], known: Mapping[
 
 def register(physical: PhysicalRows, fresh: Sequence[tuple[bytes, Spot]]) -> None:
     """Rows for chunks that are durable in packs."""
-    for raw, spot in fresh:
-        physical.register_chunk(digests.text(raw), spot)
+    if fresh:
+        physical.register_chunks(fresh)

@@ -329,6 +329,8 @@ class _Joined(io.RawIOBase):
         return taken
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        if self._at >= len(self._head) and self._rewinds:  # a file of ours: others may have no `readinto`
+            return cast("io.FileIO", self._rest).readinto(buffer)
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)

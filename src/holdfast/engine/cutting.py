@@ -5,18 +5,25 @@ How content is stored is no change of it: what is done to the revision before co
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
-from typing import BinaryIO, cast
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from holdfast.blobs.chunks import CUT_FROM, ChunkedBlobs, available, cutter
-from holdfast.blobs.contract import BlobReader, Staged
+from holdfast.blobs.chunks.expected import Expected
+from holdfast.blobs.reader import pieces
 from holdfast.engine import chunk_rows
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
 from holdfast.errors import DamageError, HoldfastError
 from holdfast.formats.pack import Spot
 from holdfast.formats.recipe import Recipe
+
+if TYPE_CHECKING:
+    from holdfast.blobs.contract import Staged
+    from holdfast.index.physical import Place
 
 log = logging.getLogger("holdfast.engine")
 
@@ -81,28 +88,26 @@ def follow(handle: Handle, digest: str, before: str) -> bool:
     try:
         if not before or before == digest or not physical.is_cut(digest):
             return False
-        return cut_whole(handle, before)
+        return cut_whole(handle, before, like=digest)
     except HoldfastError as error:
         log.warning("not-cut", extra={"holdfast": {"code": error.code}})
         return False
 
 
-def cut_whole(handle: Handle, digest: str) -> bool:
+def cut_whole(handle: Handle, digest: str, *, like: str) -> bool:
     """Cut content that is stored whole, if enough of it is stored as chunks already; whether it was. Durable on return.
 
-    Its file stays: gc removes it when the grace period is over. Raises what reading and writing raise.
+    `like`: a content that was cut and may have much of it. The file stays: gc removes it when the grace period is over.
+    Raises what reading and writing raise.
     """
     blobs, place = cuts(handle), handle.index.physical.place(digest)
     if blobs is None or place is None or place.cut or place.spot is not None or place.size < CUT_FROM:
         return False
-    if place.condemned_us is not None or not _is_worth_it(handle, blobs, digest):
+    other = _recipe(handle, blobs, like)
+    if place.condemned_us is not None or not _is_worth_it(handle, blobs, place, other):
         return False
-    reader = blobs.open(digest)
-    try:
-        source = cast("BinaryIO", _Reading(reader))
-        staged = blobs.stage_cut(source, keep=lambda fresh: keep(handle, fresh))
-    finally:
-        reader.close()
+    with _reading(blobs, digest) as source:
+        staged = blobs.stage_cut(source, keep=lambda fresh: keep(handle, fresh), old=other)
     try:
         with write(handle, what="cut"):
             again = handle.index.physical.place(digest)
@@ -115,32 +120,49 @@ def cut_whole(handle: Handle, digest: str) -> bool:
     return True
 
 
-def _is_worth_it(handle: Handle, blobs: ChunkedBlobs, digest: str) -> bool:
+def _is_worth_it(handle: Handle, blobs: ChunkedBlobs, place: Place, other: Recipe | None) -> bool:
     """Whether enough is shared: only cut and hashed, and no further than the answer needs."""
     known = passed = 0
-    reader = blobs.open(digest)
-    try:
-        for raw, size in cutter.digests_of(_Reading(reader).read):
-            passed += size
-            known += size if handle.index.physical.has_chunk(raw) else 0
-            if known * WORTH >= reader.size:
+    size, expected = place.size, Expected(other)
+    with _reading(blobs, place.digest) as source:
+        for raw, chunk in cutter.cut(cutter.unhashed(source), expected=expected):
+            passed += len(chunk)
+            known += len(chunk) if expected.shared or handle.index.physical.has_chunk(raw) else 0
+            if known * WORTH >= size:
                 return True
-            if (known + reader.size - passed) * WORTH < reader.size:
+            if (known + size - passed) * WORTH < size:
                 return False
-    finally:
-        reader.close()
     return False
+
+
+@contextlib.contextmanager
+def _reading(blobs: ChunkedBlobs, digest: str) -> Iterator[BinaryIO]:
+    """The bytes of a blob, read ahead."""
+    with contextlib.closing(blobs.open(digest)) as reader, contextlib.closing(pieces(reader)) as each:
+        yield cast("BinaryIO", _Reading(each))
 
 
 class _Reading:
     """A blob read from its beginning, without a second digest: what comes of it is compared as a whole."""
 
-    def __init__(self, reader: BlobReader) -> None:
-        self._reader = reader
-        self._at = 0
+    def __init__(self, each: Iterator[Sequence[bytes]]) -> None:
+        self._pieces = each
+        self._parts = deque[memoryview]()
 
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes."""
-        data = self._reader.read_at(self._at, size)
-        self._at += len(data)
-        return data
+    def seekable(self) -> bool:
+        """It goes forwards."""
+        return False
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Some of what comes next; 0 at the end."""
+        while not self._parts:
+            parts = next(self._pieces, None)
+            if parts is None:
+                return 0
+            self._parts.extend(map(memoryview, parts))
+        part = self._parts.popleft()
+        count = min(len(part), len(buffer))
+        buffer[:count] = part[:count]
+        if count < len(part):
+            self._parts.appendleft(part[count:])
+        return count

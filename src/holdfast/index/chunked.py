@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from holdfast.formats.pack import Spot
-from holdfast.index import proof, revised
+from holdfast.index import columnar, proof, revised
 from holdfast.index.database import Database
 from holdfast.index.tables import LOOSE, RECIPES, STATE_KEPT
 from holdfast.values import digest as digests
@@ -85,6 +85,29 @@ class ChunkRows:
         assert last is not None
         cells = (int(last[0]), raw, *place)
         self._db.run("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*cells, proof.checksum("chunk", *cells)))
+
+    def register_all(self, found: Mapping[bytes, Spot], packs: Mapping[str, int]) -> None:
+        """As `register`, of many, by raw digests; `packs`: keys by name. Those that have no row get theirs together."""
+        here = set(self._here(b"".join(found)))
+        for raw in here:
+            self.register(digests.text(raw), found[raw], packs[found[raw].pack])
+        last = self._db.one("SELECT coalesce(max(key), 0) FROM chunk")
+        assert last is not None
+        fresh = [(raw, spot) for raw, spot in found.items() if raw not in here]
+        rows: list[tuple[object, ...]] = [
+            (key, raw, spot.size, packs[spot.pack], spot.offset, spot.start, spot.stored_bytes, None)
+            for key, (raw, spot) in enumerate(fresh, int(last[0]) + 1)
+        ]
+        with self._db.errors():
+            columnar.write(self._db.raw(), "chunk", rows)
+
+    def _here(self, raws: bytes) -> Iterator[bytes]:
+        """Of raw digests, one after the other, those that have a row."""
+        for numbers, part in _parts(raws):
+            sql = f"""SELECT j.value FROM json_each(?1) j WHERE EXISTS (SELECT 1 FROM chunk h
+                      WHERE substr(h.digest, 1, 4) = {_FOUR} AND h.digest = {_WHOLE})"""
+            for (number,) in self._db.rows(sql, (numbers, part)):
+                yield part[number * 32 : number * 32 + 32]
 
     def revive(self, key: int) -> None:
         """A condemned chunk is wanted again."""

@@ -186,6 +186,11 @@ class PhysicalRows:
         """A chunk is there: its row, or its new place; no longer condemned."""
         self.chunks.register(chunk_digest, spot, self.packs.key_of(spot.pack))
 
+    def register_chunks(self, fresh: Sequence[tuple[bytes, Spot]]) -> None:
+        """The same of many, by raw digests."""
+        found = dict(fresh)
+        self.chunks.register_all(found, {name: self.packs.key_of(name) for name in {s.pack for s in found.values()}})
+
     def register(
         self, content_digest: str, stored_bytes: int, frames: int, *, spot: Spot | None = None, cut: bool = False
     ) -> bool:

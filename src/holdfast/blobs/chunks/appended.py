@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import BinaryIO
 
+from holdfast.blobs.chunks.intake import Intake
 from holdfast.blobs.compress import read_full
 from holdfast.formats.recipe import Recipe
 
@@ -35,21 +36,19 @@ def seems_appended(source: BinaryIO, old: Recipe) -> bool:
     return True
 
 
-def shared(source: BinaryIO, old: Recipe, whole: hashlib._Hash) -> bytes | None:
-    """Read and hash as many bytes as an older content has; what its last chunk is, if they are that content.
+def shared(intake: Intake, old: Recipe) -> bytes | None:
+    """Take in as many bytes as an older content has; what its last chunk is, if they are that content.
 
-    None: they are not. Then the source is anywhere, and `whole` of no use.
+    None: they are not. Then the source is anywhere.
     """
     left = old.starts[-2]
     while left:
-        piece = read_full(source, min(left, _PIECE))
+        piece = len(intake.window(min(left, _PIECE)))
         if not piece:
             return None
-        whole.update(piece)
-        left -= len(piece)
-    last = read_full(source, old.size - old.starts[-2])
-    whole.update(last)
-    return last if whole.copy().digest() == old.digest else None
+        left -= piece
+    last = bytes(intake.window(old.size - old.starts[-2]))
+    return last if intake.digest() == old.digest else None
 
 
 def begun(old: Recipe) -> Recipe:

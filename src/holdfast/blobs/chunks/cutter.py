@@ -10,9 +10,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
+from holdfast.blobs.chunks.expected import Expected
+from holdfast.blobs.chunks.intake import Window
+from holdfast.blobs.compress import read_into
 from holdfast.errors import MissingDependencyError
 from holdfast.formats import seekable
 
@@ -47,38 +50,64 @@ def average(offset: int) -> int:
 
 
 def cut(
-    read: Callable[[int], bytes], passed: Callable[[bytes], object], *, held: bytes = b"", start: int = 0
-) -> Iterator[memoryview]:
-    """The chunks of what `read(length)` gives until it gives less, in order. A chunk is valid until the next one.
+    window: Window, *, expected: Expected | None = None, held: bytes = b"", start: int = 0
+) -> Iterator[tuple[bytes, memoryview]]:
+    """(raw digest, bytes) of the chunks of what windows give until one is not full. The bytes are valid until the next.
 
-    `passed` gets all bytes once, in order, as they are read. `held`: what was read before, and is the content from
-    the byte `start` on. MissingDependencyError if nothing here can cut.
+    `expected`: chunks of an older content, that need be looked for no border. `held`: what was read before, and is the
+    content from the byte `start` on. MissingDependencyError if nothing here can cut.
     """
-    maker = _maker()
-    if maker is None:
+    if not available():
         raise MissingDependencyError(
             "content cannot be cut: pyfastcdc is missing, or lacks its compiled part", library="pyfastcdc", extra="",
             remedy="Install pyfastcdc from a wheel. Without it large content is stored whole, and all can be read.",
         )  # fmt: skip
-    ends = False
+    expected = expected or Expected(None)
+    ends, size, rest = False, 0, memoryview(held)
     while not ends:
-        size = average(start)
-        wanted = max(_WINDOW, 8 * size)
-        piece = read(wanted)
-        ends = len(piece) < wanted
-        passed(piece)
-        view = memoryview(held + piece if held else piece)
+        if size != average(start):
+            size = average(start)
+            wanted = max(_WINDOW, 8 * size)
+            expected.allow(size, average, most=4 * size, slack=wanted + 4 * size)
+        view = window(wanted, rest)
+        ends = len(view) - len(rest) < wanted
         at = 0
-        for chunk in maker(size).cut_buf(view):
-            # Where the window ends is no place that the bytes chose, unless the content ends there too.
-            if at + chunk.length == len(view) and not ends:
-                break
-            yield view[at : at + chunk.length]
+        for raw, length in _pieces(view, size, expected, ends=ends):
+            yield raw, view[at : at + length]
+            at += length
+        rest, start = view[at:], start + at
+
+
+def _pieces(view: memoryview, size: int, expected: Expected, *, ends: bool) -> Iterator[tuple[bytes, int]]:
+    """(raw digest, bytes) of the chunks in a window. Its end is no place that the bytes chose, unless all `ends`."""
+    at, end = 0, len(view)
+    while at < end:
+        length = expected.length
+        if length and at + length >= end and not ends:
+            return
+        if length and at + length <= end:
+            raw = hashlib.sha256(view[at : at + length]).digest()
+            if expected.is_next(raw):
+                yield raw, length
+                at += length
+                continue
+        for chunk in _maker()(size).cut_buf(view[at:]):
+            if at + chunk.length == end and not ends:
+                return
+            raw = hashlib.sha256(view[at : at + chunk.length]).digest()
+            known = expected.find(raw)
+            yield raw, chunk.length
             at += chunk.length
-        held, start = bytes(view[at:]), start + at
+            if known:
+                break
 
 
-def digests_of(read: Callable[[int], bytes]) -> Iterator[tuple[bytes, int]]:
-    """(raw digest, bytes) of each chunk of what `read` gives; nothing is stored."""
-    for chunk in cut(read, len):
-        yield hashlib.sha256(chunk).digest(), len(chunk)
+def unhashed(source: BinaryIO) -> Window:
+    """Windows of a source of which nobody needs the digest."""
+
+    def window(length: int, held: bytes | memoryview) -> memoryview:
+        view = memoryview(bytearray(len(held) + length))
+        view[: len(held)] = held
+        return view[: len(held) + read_into(source, view[len(held) :])]
+
+    return window

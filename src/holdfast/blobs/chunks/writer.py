@@ -6,7 +6,6 @@ them is limited in bytes.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,8 @@ from typing import BinaryIO
 
 from holdfast.blobs.chunks import cutter
 from holdfast.blobs.chunks.appended import begun, seems_appended, shared
-from holdfast.blobs.compress import read_full
+from holdfast.blobs.chunks.expected import Expected
+from holdfast.blobs.chunks.intake import Intake
 from holdfast.blobs.packs.writer import PackWriter, Written
 from holdfast.formats.appending import Batch, prepare
 from holdfast.formats.pack import Spot
@@ -29,7 +29,6 @@ KEEP_BYTES = 1024 * 1024 * 1024
 """So many bytes of new chunks get their rows before the rest is read: until then each pack they are in stays open."""
 
 _GROUPS_AHEAD = 8
-_HASHES_AHEAD = 2
 
 Fresh = list[tuple[bytes, Spot]]
 Keep = Callable[[Sequence[tuple[bytes, Spot]]], None]
@@ -62,46 +61,23 @@ class ChunkWriter:
 
         Without `keep` the packs of all that is new stay open until the content is published.
         """
-        recipe, whole, held = _begin(source, old)
-        written = set[bytes]()
         with (
-            ThreadPoolExecutor(1, thread_name_prefix="holdfast-sha256") as hasher,
+            Intake(source) as intake,
             ThreadPoolExecutor(self._workers, thread_name_prefix="holdfast-zstd") as pool,
         ):
-            jobs: deque[Future[Batch]] = deque()
-            hashing: deque[Future[None]] = deque()
-
-            def passed(piece: bytes) -> None:
-                hashing.append(hasher.submit(whole.update, piece))
-                if len(hashing) > _HASHES_AHEAD:
-                    hashing.popleft().result()
-
-            group: list[tuple[bytes, bytes]] = []
-            waiting = 0
-            pieces = cutter.cut(lambda size: read_full(source, size), passed, held=held, start=recipe.size)
-            for chunk in pieces:
-                raw = hashlib.sha256(chunk).digest()
+            recipe, held = _begin(source, intake, old)
+            expected = Expected(old, met=len(recipe))
+            new = _New(self._packs, pool, appended)
+            for raw, chunk in cutter.cut(intake.window, expected=expected, held=held, start=recipe.size):
                 recipe.add(raw, len(chunk))
-                if raw in written or has(raw):
+                if expected.shared or raw in new.written or has(raw):
                     continue
-                written.add(raw)
-                group.append((raw, bytes(chunk)))
-                waiting += len(chunk)
-                if waiting >= GROUP_BYTES:
-                    jobs.append(pool.submit(prepare, group))
-                    group, waiting = [], 0
-                    if len(jobs) > _GROUPS_AHEAD:
-                        self._append(jobs.popleft().result(), appended)
-                    if keep is not None and appended.bytes >= KEEP_BYTES:
-                        self._keep_early(appended, keep)
-                        written.clear()  # they have rows now
-            while jobs:
-                self._append(jobs.popleft().result(), appended)
-            if group:
-                self._append(prepare(group), appended)
-            for job in hashing:
-                job.result()
-        recipe.digest = whole.digest()
+                new.add(raw, chunk)
+                if keep is not None and appended.bytes >= KEEP_BYTES:
+                    self._keep_early(appended, keep)
+                    new.written.clear()  # they have rows now
+            new.finish()
+            recipe.digest = intake.digest()
         return recipe
 
     def sync(self, appended: Appended) -> None:
@@ -116,12 +92,6 @@ class ChunkWriter:
         for one in waits:
             self._packs.done(one)
 
-    def _append(self, batch: Batch, appended: Appended) -> None:
-        written = self._packs.append(batch)
-        appended.waits.append(written)
-        appended.fresh += zip([raw for raw, _ in batch.members], written.spots, strict=True)
-        appended.bytes += len(batch.stored)
-
     def _keep_early(self, appended: Appended, keep: Keep) -> None:
         self.sync(appended)
         keep(appended.fresh)
@@ -129,12 +99,48 @@ class ChunkWriter:
         appended.fresh, appended.bytes = [], 0
 
 
-def _begin(source: BinaryIO, old: Recipe | None) -> tuple[Recipe, hashlib._Hash, bytes]:
-    """(the recipe, the running digest, bytes read and not cut yet) to go on with: behind `old` if the source has it."""
+class _New:
+    """Chunks on their way to packs, compressed by others a group at a time. `written`: their raw digests."""
+
+    def __init__(self, packs: PackWriter, pool: ThreadPoolExecutor, appended: Appended) -> None:
+        self.written = set[bytes]()
+        self._packs = packs
+        self._pool = pool
+        self._appended = appended
+        self._group: list[tuple[bytes, bytes]] = []
+        self._waiting = 0
+        self._jobs: deque[Future[Batch]] = deque()
+
+    def add(self, raw: bytes, chunk: memoryview) -> None:
+        """One more."""
+        self.written.add(raw)
+        self._group.append((raw, bytes(chunk)))
+        self._waiting += len(chunk)
+        if self._waiting >= GROUP_BYTES:
+            self._jobs.append(self._pool.submit(prepare, self._group))
+            self._group, self._waiting = [], 0
+            if len(self._jobs) > _GROUPS_AHEAD:
+                self._append(self._jobs.popleft().result())
+
+    def finish(self) -> None:
+        """Append what is under way."""
+        while self._jobs:
+            self._append(self._jobs.popleft().result())
+        if self._group:
+            self._append(prepare(self._group))
+
+    def _append(self, batch: Batch) -> None:
+        written = self._packs.append(batch)
+        self._appended.waits.append(written)
+        self._appended.fresh += zip([raw for raw, _ in batch.members], written.spots, strict=True)
+        self._appended.bytes += len(batch.stored)
+
+
+def _begin(source: BinaryIO, intake: Intake, old: Recipe | None) -> tuple[Recipe, bytes]:
+    """(the recipe, bytes read and not cut yet) to go on with: behind `old` if the source has it."""
     if old is not None and len(old) and seems_appended(source, old):
-        whole = hashlib.sha256()
-        last = shared(source, old, whole)
+        last = shared(intake, old)
         if last is not None:
-            return begun(old), whole, last
-        source.seek(0)
-    return Recipe(), hashlib.sha256(), b""
+            return begun(old), last
+        intake.again()
+    return Recipe(), b""
