@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdfast.blobs.packs import PackedBlobs
+from holdfast.care import compacting
 from holdfast.care.repack_sources import is_due, sources
 from holdfast.engine import configuration, repacking
 from holdfast.engine.handle import Handle
@@ -141,6 +142,7 @@ class _Run:
                 mover.finish()
         with write(self._handle, what="repack") as unit:
             emptied = self._handle.index.physical.packs.condemn(unit.now_us)
+        compacting.after_moving(self._handle, mover.moved)
         return RepackReport(
             dry_run=False, contents=mover.moved, content_bytes=mover.moved_bytes,
             stored_before=self._found.stored_bytes, stored_after=mover.writer.stored_bytes, packs=mover.writer.packs,

@@ -82,7 +82,7 @@ class _Contexts(threading.local):
     """zstd contexts are costly to make and must not be shared by threads."""
 
     def __init__(self) -> None:
-        self.compressors: dict[tuple[int, bool], zstandard.ZstdCompressor] = {}
+        self.compressors: dict[tuple[Effort, bool], zstandard.ZstdCompressor] = {}
         self.decompressor = zstandard.ZstdDecompressor()
 
 
