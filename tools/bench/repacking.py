@@ -199,7 +199,7 @@ def _sealed_size(segment: Path) -> int:
     """Bytes of a segment of the journal as it will be when it is sealed."""
     if segment.suffix == ".zst":
         return segment.stat().st_size
-    made = lines.compressor().compressobj()
+    made = lines.sealing_compressor().compressobj()
     with segment.open("rb") as file:
         return sum(len(made.compress(block)) for block in iter(lambda: file.read(1 << 20), b"")) + len(made.flush())
 

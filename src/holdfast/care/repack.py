@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdfast.blobs.packs import PackedBlobs
+from holdfast.care import compacting
 from holdfast.care.repack_sources import is_due, sources
 from holdfast.engine import configuration, repacking
 from holdfast.engine.handle import Handle
@@ -29,9 +30,9 @@ from holdfast.values import digest as digests
 SOLID_BYTES = 2 * 1024 * 1024
 """Revisions of one artifact share a frame up to so many bytes of content. Measured: docs/design/019."""
 
-NEIGHBOUR_BYTES = 256 * 1024
+NEIGHBOUR_BYTES = 320 * 1024
 """Contents of different artifacts share a frame up to so many: to read one, all before it are decompressed. These are a
-quarter of it at the mean, for what is small comes first (docs/design/057)."""
+quarter of it at the mean, for what is small comes first (docs/design/057, 060)."""
 
 LOOSE_UP_TO = SOLID_BYTES // 2
 """Larger files stay as they are: two of them would not share a frame."""
@@ -141,6 +142,7 @@ class _Run:
                 mover.finish()
         with write(self._handle, what="repack") as unit:
             emptied = self._handle.index.physical.packs.condemn(unit.now_us)
+        compacting.after_moving(self._handle, mover.moved)
         return RepackReport(
             dry_run=False, contents=mover.moved, content_bytes=mover.moved_bytes,
             stored_before=self._found.stored_bytes, stored_after=mover.writer.stored_bytes, packs=mover.writer.packs,

@@ -194,6 +194,9 @@ class KeptIndex(SqliteIndex):
 
     # -- a file's cares that this one has not --------------------------------------------------------------------------
 
+    def compact(self, *, up_to_bytes: int) -> None:
+        """The copy goes with the handle."""
+
     def _log_bytes(self) -> int:
         try:
             return os.stat(f"{self.database.path}-wal").st_size

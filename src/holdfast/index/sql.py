@@ -214,6 +214,10 @@ class SqlIndex(abc.ABC):
         """Move such a log into the database if it has grown (or `force`). Under the writer lock."""
 
     @abc.abstractmethod
+    def compact(self, *, up_to_bytes: int) -> None:
+        """Give back what lies empty between the rows of a file that has no more bytes. Under the writer lock."""
+
+    @abc.abstractmethod
     def log_is_own(self) -> bool:
         """Whether such a log belongs to the database. Only while nobody else has it open."""
 

@@ -175,6 +175,20 @@ class SqliteIndex(SqlIndex):
         except OSError:
             return -1
 
+    def compact(self, *, up_to_bytes: int) -> None:
+        """Write every page anew, filled, as one commit, and empty the log. Under the writer lock; readers go on.
+
+        A larger file stays as it is, and one without a log, which shuts readers out while it is written. Takes as much
+        room as the file in SQLite's temporary folder, and in the log. NoSpaceError: nothing was changed.
+        """
+        pages, size = self.database.one("SELECT * FROM pragma_page_count, pragma_page_size") or (0, 0)
+        if not self.keeps_bytes or pages * size > up_to_bytes:
+            return
+        if self._log_bytes() <= 0:
+            self._sign_log(kept=1)  # pages move: what a later log changes must not be laid over those of before
+        self.database.run("VACUUM")
+        self.checkpoint(force=True)
+
     def _sign_log(self, *, kept: int) -> None:
         """Say in a fresh write-ahead log what it follows: the mark that stands in the database it belongs to.
 

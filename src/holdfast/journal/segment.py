@@ -41,7 +41,7 @@ def seal(disk: Disk, path: str, temporary: str, target: str) -> None:
     """Make the sealed successor of a plain segment: durable and read back before it gets its name `target`."""
     fd = disk.create(temporary)
     try:
-        compressor = lines.compressor().compressobj()
+        compressor = lines.sealing_compressor().compressobj()
         for block in blocks(disk, path):
             disk.write(fd, compressor.compress(block), temporary)
         disk.write(fd, compressor.flush(), temporary)

@@ -215,6 +215,9 @@ class PostgresIndex(SqlIndex):
     def checkpoint(self, *, force: bool = False) -> None:
         """The server sees to its log."""
 
+    def compact(self, *, up_to_bytes: int) -> None:
+        """The server sees to its tables."""
+
     def log_is_own(self) -> bool:
         """The server sees to its log."""
         return True
