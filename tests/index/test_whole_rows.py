@@ -74,7 +74,7 @@ def test_a_statement_that_fails_leaves_nothing_to_the_next_one(tmp_path: Path) -
     database.run("CREATE TABLE t (v)")
     database.run("INSERT INTO t VALUES (1), (CAST(x'ff' AS TEXT))")
 
-    with pytest.raises(IndexDamagedError, match="decode"):
+    with pytest.raises(IndexDamagedError):
         database.whole("v", "FROM t")
     assert database.whole("v", "FROM t WHERE v = 1") == [(1,)]
     database.close_every()

@@ -229,10 +229,7 @@ class Database:
             finally:
                 taken.clear()
         except _ERRORS as error:
-            if str(error) == _A_FUNCTION_RAISED:
-                self.rows(f"SELECT {columns} {rest}", parameters)  # if a row is not true, that is told once more
-                raise KeyboardInterrupt from error  # else a signal came, of which SQLite does not say what it raised
-            raise mapped(error, self.path) from error
+            raise self._failed(error, f"SELECT {columns} {rest}", parameters) from error
 
     def one(self, sql: str, parameters: tuple[Any, ...] | list[Any] = ()) -> tuple[Any, ...] | None:
         """The first row, or None; errors typed."""
