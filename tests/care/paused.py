@@ -1,13 +1,16 @@
 """Another process that puts or collects, and stops before a step of its own until it is told to go on.
 
 `runpy` runs it in a process that is forked from one which has imported all of this: starting Python would take longer
-than the test. SAID is (root, "put" or "gc", operation, part of a path), CONNECTION what it speaks through, ENVIRONMENT
-what it finds there. It says `paused` when it stands before the named disk operation (at once, if that is `start`;
-before it takes the writer lock, if it is `lock`), waits for a word to go on, and says `done` or the code of its error.
+than the test. SAID is (root, work, operation, part of a path), CONNECTION what it speaks through, ENVIRONMENT
+what it finds there. Work is "gc", "put" of a stream, which is staged before the lock is taken, or "put at hand" of
+bytes, which are looked for and appended by the transaction. It says `paused` when it stands before the named disk
+operation (at once, if that is `start`; before it takes the writer lock, if it is `lock`), waits for a word to go on,
+and says `done` or the code of its error.
 """
 
 from __future__ import annotations
 
+import io
 import os
 from multiprocessing.connection import Connection
 
@@ -47,6 +50,8 @@ def main(other: Connection, root: str, work: str, operation: str, part: str) -> 
             disk.before(operation, pause, path=part)
         try:
             if work == "put":
+                store.put("again", io.BytesIO(CONTENT))
+            elif work == "put at hand":
                 store.put("again", CONTENT)
             else:
                 Gc(store._handle, grace_s=0).run()

@@ -436,6 +436,7 @@ PAUSES = {
     "publish": ("files", "link", "/blobs/"),  # inside its transaction: about to publish
     "append": ("packs", "write", "/packs/"),  # looked for a hit, nothing appended
     "appended": ("packs", "lock", ""),  # appended, not durable
+    "at hand": ("packs", "write", "/packs/"),  # inside its transaction: content at hand is about to be appended
     "journal": ("", "write", "/journal/"),  # committed, not yet in the journal
 }
 """(only in that form, operation, on which files) before which the other process stops."""
@@ -457,12 +458,12 @@ def test_a_put_of_another_process_that_stops_anywhere_is_safe_beside_a_whole_gc(
     if only:
         # There is nothing to hit: it must stage and publish.
         store.gc(grace_s=0)
-    child = another("put", operation, part)
+    child = another("put at hand" if moment == "at hand" else "put", operation, part)
     assert child.line() == "paused"
     reports: list[GcReport] = []
     collector = threading.Thread(target=lambda: reports.append(store.gc(grace_s=0)))
     collector.start()
-    waits = moment in ("publish", "published", "journal")
+    waits = moment in ("publish", "published", "at hand", "journal")
     collector.join(0.3 if waits else 30)
     held = collector.is_alive()
     child.go_on()

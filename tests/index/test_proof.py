@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 import holdfast
 from holdfast.engine import trust
 from holdfast.errors import IndexDamagedError
+from holdfast.index import proof
 from holdfast.testing import damage
 
 A = "docs/a.md"
@@ -157,4 +160,44 @@ def test_pages_of_a_small_index_are_checked_when_it_is_opened(root):
     damage.flip(root / "index.sqlite3", at)
     with holdfast.open(root, read_only=True) as store:
         assert store.get("docs/same.txt").name == "same.txt"
+        assert store.opened.rebuilt
+
+
+@pytest.mark.parametrize("what", [KeyboardInterrupt, MemoryError])
+def test_what_stops_a_proof_from_outside_is_no_damage_and_nothing_is_made_anew(root, monkeypatch, what):
+    def stopped(_: bytes) -> int:
+        raise what
+
+    with monkeypatch.context() as patch:
+        patch.setattr(proof, "zlib", SimpleNamespace(crc32=stopped))
+        with pytest.raises(what):
+            holdfast.open(root)
+    with holdfast.open(root) as store:
+        assert not store.opened.rebuilt
+        assert store.fsck().exit_code == 0
+
+
+def test_an_interrupt_before_the_first_line_of_a_proof_is_told_from_cells_that_are_no_text(root, monkeypatch):
+    """SQLite says of both that a function raised, and ours noted nothing."""
+    calls = []
+    real = proof.asked_by_sqlite
+
+    def early(function):
+        def asked(*cells):
+            calls.append(function)
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+            return real(function)(*cells)
+
+        return asked
+
+    with monkeypatch.context() as patch:
+        patch.setattr(proof, "asked_by_sqlite", early)
+        with pytest.raises(KeyboardInterrupt):
+            holdfast.open(root)
+    with holdfast.open(root) as store:
+        assert not store.opened.rebuilt
+    with damage.sql(root) as connection:
+        connection.execute("UPDATE meta SET value = CAST(x'ff' AS TEXT)")
+    with holdfast.open(root) as store:
         assert store.opened.rebuilt

@@ -15,7 +15,7 @@ import pytest
 
 from holdfast import FileFacts, Store
 from holdfast.errors import InvalidValueError, NameTakenError, SourceUnreadableError
-from holdfast.kinds import many, seldom
+from holdfast.kinds import collecting, many
 from holdfast.testing.faults import FaultyDisk
 
 Opener = Callable[..., Store]
@@ -239,9 +239,9 @@ def test_the_collector_looks_more_seldom_meanwhile_and_is_as_it_was_behind(store
             yield f"{n}", b"x"
 
     store.put_many(contents())
-    assert met == [(max(before[0], seldom.NEW_OBJECTS), *before[1:])] * 3
+    assert met == [(max(before[0], collecting.NEW_OBJECTS), *before[1:])] * 3
     assert gc.get_threshold() == before
-    for own in ((0, 10, 10), (seldom.NEW_OBJECTS * 2, 10, 10)):
+    for own in ((0, 10, 10), (collecting.NEW_OBJECTS * 2, 10, 10)):
         gc.set_threshold(*own)
         try:
             store.put_many(contents())

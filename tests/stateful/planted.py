@@ -182,7 +182,7 @@ FAULTS: dict[str, Plant] = {
         query.Not, "matches", lambda _: lambda self, read: self.part.matches(read)
     ),
     "full text takes in one artifact at a time": instead(
-        feeding, "_now", lambda real: lambda handle, ids: real(handle, dict(list(ids.items())[:1]))
+        feeding, "_changed", lambda real: lambda handle, keys, removed: real(handle, keys[:1], removed)
     ),
     "a transaction id is not remembered": instead(ChainRows, "find", lambda _: lambda self, tx: None),
     "a repeated put gives the newest revision": instead(repeats, "replace", lambda _: lambda found, **fields: found),

@@ -528,6 +528,7 @@ FACTS = {
     "lookups": {"forget", "written", "known", "gather", "open_transaction", "close_transaction", "time", "prove_times",
                 "actor", "term", "term_key", "is_committed", "deleted_at", "few_of"},
     "relationships": {"types"},
+    "artifacts": {"changed"},  # keys, which say nothing of a record: whoever feeds the full text asks for all tenants
 }  # fmt: skip
 
 

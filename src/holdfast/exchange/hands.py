@@ -15,6 +15,7 @@ import os
 import select
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 MOST = 4
 _PATIENCE_S = 2.0
+_LAST_S = 5.0
+"""So long an answer that nobody waits for any more is waited for: who is interrupted wants to end."""
+
 _LONGEST = 1 << 30
 _PIPE_BYTES = 1 << 20
 """A whole answer lies in the pipe: who gave it goes on, and who takes it waits for the interpreter once."""
@@ -51,7 +55,9 @@ class Hands:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._guard = threading.Condition()
+        # Taken as it is: an interrupt while a Condition is entered, which is Python, would leave it held.
+        self._guard = threading.Lock()
+        self._moved = threading.Condition(self._guard)
         self._every: list[Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
         self._asked: list[_Asked] = []
@@ -68,7 +74,7 @@ class Hands:
                 thread = threading.Thread(target=self._serve, name="holdfast-hand", daemon=True)
                 self._threads.append(thread)
                 thread.start()
-            self._guard.notify()
+            self._moved.notify()
         return answer
 
     def _serve(self) -> None:
@@ -91,7 +97,7 @@ class Hands:
         with self._guard:
             self._idle += 1
             while not self._asked and not self._closed:
-                self._guard.wait()
+                self._moved.wait()
             self._idle -= 1
             return heapq.heappop(self._asked) if self._asked else None
 
@@ -108,10 +114,14 @@ class Hands:
             for *_, answer in self._asked:
                 answer.cancel()
             self._asked.clear()
-            self._guard.notify_all()
+            self._moved.notify_all()
+        until = time.monotonic() + _LAST_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
+        late = any(thread.is_alive() for thread in self._threads)
         for child in self._every:
+            if late:  # else closing its pipes would wait for whoever reads from them
+                child.kill()
             with contextlib.suppress(OSError):
                 if child.stdin is not None:
                     child.stdin.close()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from holdfast.errors import HoldfastError
 from holdfast.formats.pack import Spot
-from holdfast.index import migrating, revised, tables
+from holdfast.index import migrating, proof, revised, tables
 from holdfast.index.chain import ChainRows
 from holdfast.index.database import mapped
 from holdfast.index.invariants import INVARIANTS, Invariant, id_bytes
@@ -75,7 +75,7 @@ class Audit:
         connection = self._db.raw()
         connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         with self._db.errors():
-            connection.create_function("id_bytes", 1, id_bytes, deterministic=True)
+            connection.create_function("id_bytes", 1, proof.asked_by_sqlite(id_bytes), deterministic=True)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -59,7 +59,7 @@ _A_FUNCTION_RAISED = "user-defined function raised exception"
 
 
 def mapped(error: Exception, path: str) -> HoldfastError:
-    """The typed error for an error of SQLite."""
+    """The typed error for an error of SQLite. Raises what came from outside while SQLite asked a function of ours."""
     if isinstance(error, HoldfastError):
         return error
     text = str(error)
@@ -76,6 +76,8 @@ def mapped(error: Exception, path: str) -> HoldfastError:
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(error, UnicodeDecodeError):
         return IndexDamagedError(f"{path} is damaged: {text}", reason=text)
     if text == _A_FUNCTION_RAISED:
+        if (other := proof.interruption()) is not None:
+            raise other
         return IndexDamagedError(f"a row of {path} is not what its checksum says", reason="row checksum")
     if isinstance(error, sqlite3.IntegrityError):
         return ConflictError(f"a row of {path} clashes: {text}", reason=text)
@@ -188,22 +190,30 @@ class Database:
         try:
             return self.raw().execute(sql, parameters)
         except _ERRORS as error:
-            raise mapped(error, self.path) from error
+            raise self._failed(error, sql, parameters) from error
 
     def rows(self, sql: str, parameters: tuple[Any, ...] | list[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of one statement, which must bound its result itself; errors typed."""
         try:
             return self.raw().execute(sql, parameters).fetchall()
         except _ERRORS as error:
-            raise mapped(error, self.path) from error
+            raise self._failed(error, sql, parameters) from error
 
     def one(self, sql: str, parameters: tuple[Any, ...] | list[Any] = ()) -> tuple[Any, ...] | None:
         """The first row, or None; errors typed."""
         try:
             row: tuple[Any, ...] | None = self.raw().execute(sql, parameters).fetchone()
         except _ERRORS as error:
-            raise mapped(error, self.path) from error
+            raise self._failed(error, sql, parameters) from error
         return row
+
+    def _failed(self, error: Exception, sql: str, parameters: tuple[Any, ...] | list[Any]) -> HoldfastError:
+        """`mapped`; if a function of ours never began, asking again tells an interrupt from cells that are no text."""
+        if str(error) == _A_FUNCTION_RAISED and proof.is_silent():
+            with contextlib.suppress(*_ERRORS):
+                self.raw().execute(sql, parameters).fetchall()
+                raise KeyboardInterrupt
+        return mapped(error, self.path)
 
     @contextlib.contextmanager
     def committed(self) -> Iterator[sqlite3.Connection]:

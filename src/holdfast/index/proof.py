@@ -7,8 +7,9 @@ that changes is verified as it was before it gets the checksum of what it is now
 from __future__ import annotations
 
 import sqlite3
+import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from holdfast.errors import IndexDamagedError
@@ -51,6 +52,9 @@ COLUMNS = {
 
 FORMS = {table: b"('%b', %b)" % (table.encode(), b", ".join([b"%a"] * len(cells))) for table, cells in COLUMNS.items()}
 """What becomes the text of a row when its cells, a tuple, are put in: what `ascii` gives, in two thirds of the time."""
+
+
+_raised = threading.local()
 
 
 def checksum(table: str, *cells: Any) -> int:
@@ -123,10 +127,40 @@ def changed(table: str, columns: Sequence[str], first: int = 1) -> str:
 
 def install(connection: sqlite3.Connection) -> None:
     """Make the functions known that the expressions use."""
-    connection.create_function("row_checksum", -1, checksum, deterministic=True)
-    connection.create_function("proven", -1, _proven)
-    connection.create_function("tags_proven", 2, _tags_proven)
-    connection.create_function("resigned", -1, _resigned)
+    connection.create_function("row_checksum", -1, asked_by_sqlite(checksum), deterministic=True)
+    connection.create_function("proven", -1, asked_by_sqlite(_proven))
+    connection.create_function("tags_proven", 2, asked_by_sqlite(_tags_proven))
+    connection.create_function("resigned", -1, asked_by_sqlite(_resigned))
+
+
+def asked_by_sqlite(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, and `interruption` knows what it raised: SQLite says only that one did, not what."""
+
+    def asked(*cells: Any) -> Any:
+        try:
+            return function(*cells)
+        except (MemoryError, OverflowError):
+            raise  # of these SQLite says what they are
+        except BaseException as error:
+            _raised.last = error
+            raise
+
+    return asked
+
+
+def interruption() -> BaseException | None:
+    """
+    What has nothing to do with rows, and made a function of this thread fail just now; None where a row is at fault.
+
+    Ctrl-C, which may come while one runs, was taken for a damaged row: lost, and the index made anew.
+    """
+    error: BaseException | None = vars(_raised).pop("last", None)
+    return None if isinstance(error, Exception) else error
+
+
+def is_silent() -> bool:
+    """Whether the function that failed just now never began: its cells are no text, or Ctrl-C came first."""
+    return not hasattr(_raised, "last") and threading.current_thread() is threading.main_thread()
 
 
 def _proven(stored: Any, *cells: Any) -> int:

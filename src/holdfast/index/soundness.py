@@ -36,7 +36,7 @@ def doubts(index: SqlIndex) -> list[str]:
 
 def broken_rules(index: SqlIndex) -> list[str]:
     """Which rules the rows break that followed from a chain of unknown origin, in a few words each."""
-    index.database.raw().create_function("id_bytes", 1, id_bytes, deterministic=True)
+    index.database.raw().create_function("id_bytes", 1, proof.asked_by_sqlite(id_bytes), deterministic=True)
     return _first_of(index, {f"not so: {one.rule}": one.query for one in INVARIANTS})
 
 

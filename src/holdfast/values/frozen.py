@@ -144,7 +144,8 @@ def _compile(cls: Any) -> Callable[..., None]:
             lines += ["  if self.__class__ is _cls_:", *(f"    {line}" for line in quickly)]
             lines += ["  else:", *(f"    {line}" for line in slowly)]
     lines.append("  self.__post_init__()" if hasattr(cls, "__post_init__") else "  return")
-    exec("\n".join(lines), known)  # noqa: S102 - as `dataclasses` does, of names that are identifiers
+    # Compiled apart: after Ctrl-C within `exec` of a text Python ends by that signal, whatever was made of it.
+    exec(compile("\n".join(lines), "<made>", "exec"), known)  # noqa: S102 - as `dataclasses` does, of identifiers
     init: Callable[..., None] = known["__init__"]
     init.__qualname__, init.__module__ = f"{cls.__qualname__}.__init__", cls.__module__
     init.__annotations__ = {field.name: field.type for field in fields} | {"return": None}
