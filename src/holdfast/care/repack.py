@@ -30,7 +30,7 @@ from holdfast.values import digest as digests
 SOLID_BYTES = 2 * 1024 * 1024
 """Revisions of one artifact share a frame up to so many bytes of content. Measured: docs/design/019."""
 
-NEIGHBOUR_BYTES = 320 * 1024
+NEIGHBOUR_BYTES = 352 * 1024
 """Contents of different artifacts share a frame up to so many: to read one, all before it are decompressed. These are a
 quarter of it at the mean, for what is small comes first (docs/design/057, 060)."""
 

@@ -56,9 +56,9 @@ class Effort(enum.Enum):
 NORMAL_LEVEL = 3
 _RAW_LEVEL = -5
 
-_FAR_FROM = 320 * 1024 + 1
+_FAR_FROM = 352 * 1024 + 1
 _FAR = {"compression_level": 6, "window_log": 21, "enable_ldm": True}
-"""A dense frame of more than 320 KiB holds much of one artifact, most often its revisions. What they share is found by
+"""A dense frame of more than 352 KiB holds much of one artifact, most often its revisions. What they share is found by
 long-distance matching, in a window of 2 MiB; a higher level costs half as much again for 1 % (docs/design/019)."""
 
 _NEAR = {
