@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from holdfast.disk import Disk
 from holdfast.exchange import folder, hand, hands, looking, reading
 from holdfast.exchange.folder import AddReport
 from holdfast.exchange.hands import Hands
+from holdfast.formats.looks import encode
 
 from . import mortal_hand
 
@@ -244,14 +246,14 @@ def test_few_files_start_no_process(store: Store, tree: Path, monkeypatch: pytes
 def test_a_file_that_looks_otherwise_by_now_is_not_taken_for_the_one_that_was_seen(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"before")
-    facts = path.stat()
-    looks = (os.fsencode(path), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
-    assert hand.read_all([looks, b"given"]) == [b"before", b"given"]
+    raw, look = os.fsencode(path), encode(path.stat()) or b""
+    assert hand.read_all([raw, b"given"], [look, b""]) == [b"before", b"given"]
     path.write_bytes(b"after!")
-    assert hand.read_all([looks]) == [None]
+    assert hand.read_all([raw], [look]) == [None]
     path.unlink()
-    found = hand.take_in([looks, b"given", b"other"], b"\1\1\0", 3)[0]
-    assert [one and one[1:] for one in found] == [None, (5, b"giv"), (5, b"")]
+    found, first, _ = hand.take_in([raw, b"given", b"other"], [look, b"", b""], b"\1\1\0", 3)
+    assert found == [None, *(hashlib.sha256(one).digest() for one in (b"given", b"other"))]
+    assert first == {1: b"giv"}
 
 
 def test_a_process_answers_as_the_function_does(tmp_path: Path) -> None:

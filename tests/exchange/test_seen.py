@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from holdfast.exchange import folder, looking, reading, seen, walking
 from holdfast.exchange.folder import AddReport
 from holdfast.index import sightings
 from holdfast.index.operational import StateFile
+from holdfast.kinds.bulk import Item
 
 Opener = Callable[..., Store]
 
@@ -41,15 +42,19 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of files that were taken a look into."""
     found: list[str] = []
-    real = reading.Reader._begin
+    real = reading.Reader.items
 
-    def begin(self: reading.Reader, folder: walking.Folder, raw: bytes, look: bytes) -> None:
-        path = folder.prefix + raw
-        if not os.path.isdir(path) or os.path.islink(path):
-            found.append(os.fsdecode(raw))
-        real(self, folder, raw, look)
+    def items(self: reading.Reader, every: Iterable[walking.Found]) -> Iterator[Item]:
+        return real(self, map(noted, every))
 
-    monkeypatch.setattr(reading.Reader, "_begin", begin)
+    def noted(some: walking.Found) -> walking.Found:
+        for raw, _ in some.entries:
+            path = some.folder.prefix + raw
+            if not os.path.isdir(path) or os.path.islink(path):
+                found.append(os.fsdecode(raw))
+        return some
+
+    monkeypatch.setattr(reading.Reader, "items", items)
     return found
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.index import columnar, proof
+from holdfast.index.rows import Alike
 from holdfast.index.sqlite import SqliteIndex
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -54,6 +55,23 @@ def test_every_row_stands_as_it_was_given_and_proves_itself(index: SqliteIndex, 
     connection.execute("BEGIN")
     try:
         columnar.write(connection, "revision", list(rows))
+        found = connection.execute(f"SELECT {', '.join(proof.COLUMNS['revision'])}, crc FROM revision ORDER BY key")
+        assert [tuple(row) for row in found] == [(*row, proof.checksum("revision", *row)) for row in rows]
+    finally:
+        connection.execute("ROLLBACK")
+
+
+@settings(max_examples=40)
+@given(rows=revisions())
+def test_what_is_said_to_be_alike_stands_as_what_is_found_to_be(
+    index: SqliteIndex, rows: list[tuple[Any, ...]]
+) -> None:
+    keys, *others = [[*column] for column in zip(*rows, strict=True)]
+    said = [Alike(one[0]) if one == one[:1] * len(rows) else keys if one == keys else one for one in others]
+    connection = index.database.raw()
+    connection.execute("BEGIN")
+    try:
+        columnar.write_columns(connection, "revision", [keys, *said])
         found = connection.execute(f"SELECT {', '.join(proof.COLUMNS['revision'])}, crc FROM revision ORDER BY key")
         assert [tuple(row) for row in found] == [(*row, proof.checksum("revision", *row)) for row in rows]
     finally:

@@ -105,3 +105,33 @@ def test_a_time_of_any_zone_means_the_same_instant_and_one_without_a_zone_is_ref
     for bad in ("2025-01-01T12:00:00", "yesterday", ""):
         with pytest.raises(InvalidValueError):
             moment.from_text(bad)
+
+
+HEXES = st.binary(min_size=32, max_size=32).map(bytes.hex)
+WRITTEN = HEXES.map(lambda digits: f"sha256:{digits}")
+
+
+@given(st.lists(WRITTEN | HEXES, max_size=4))
+def test_many_digests_are_what_each_is_alone(every: list[str]) -> None:
+    assert digest.raws(every) == [digest.raw(one) for one in every]
+    assert digest.texts(digest.raws(every)) == [digest.text(digest.raw(one)) for one in every]
+
+
+@given(st.lists(WRITTEN, max_size=2), WRITTEN, st.integers(0, 70), st.sampled_from(" Agx\n:"))
+def test_among_many_what_is_no_digest_is_refused(every: list[str], one: str, at: int, wrong: str) -> None:
+    bad = one[:at] + wrong + one[at + 1 :]
+    with pytest.raises(InvalidDigestError):
+        digest.raws([*every, bad if bad != one else bad[1:], *every])
+
+
+@given(st.lists(st.uuids().map(str), max_size=4), st.integers(0, 35), st.sampled_from(" Ag-\n"))
+def test_many_ids_are_what_each_is_alone(every: list[str], at: int, wrong: str) -> None:
+    assert moment.ids_bytes(every) == [moment.id_bytes(one) for one in every]
+    for one in every:
+        bad = one[:at] + wrong + one[at + 1 :]
+        if bad != one:
+            with pytest.raises(InvalidValueError):
+                moment.ids_bytes([*every, bad])
+    if every:
+        with pytest.raises(InvalidValueError):
+            moment.ids_bytes([every[0] + every[0][:1], every[0][1:]])

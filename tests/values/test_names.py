@@ -79,3 +79,8 @@ def test_what_is_taken_is_what_this_file_system_takes(tmp_path: Path) -> None:
     for raw in (b"\xff\xfe", b"\n", b" ", b"a\\b", "\U0001f600".encode(), b"x" * 255):
         (tmp_path / os.fsdecode(raw)).touch()
         assert names.parse(raw).raw in os.listdir(os.fsencode(tmp_path))
+
+
+@given(st.lists(RAW_NAMES | st.text(min_size=1).map(str.encode).filter(lambda raw: b"/" not in raw), max_size=5))
+def test_many_names_are_what_each_is_alone(raws: list[bytes]) -> None:
+    assert names.from_raws(raws) == [names.from_raw(raw) for raw in raws]

@@ -183,8 +183,9 @@ def _unplaced(incoming: Sequence[Incoming], places: dict[str, Place], under_way:
     present = {one.digest for one in places.values() if one.condemned_us is None}
     fresh: dict[str, Incoming] = {}
     for one in incoming:
-        if one.digest not in present and one.digest not in under_way:
-            fresh.setdefault(one.digest, one)
+        digest = one.digest
+        if digest not in present and digest not in under_way and digest not in fresh:
+            fresh[digest] = one
     return fresh
 
 

@@ -129,18 +129,21 @@ class Unit:
                         raise BlobMissingError(f"no file holds {one.digest}", digest=one.digest)
                     one.staged = stage_durably(self.handle, one.data, one.digest)
             stats = self.handle.blobs.publish([one.staged for one in wanted if one.staged is not None])
-        for one, stat in zip(wanted, stats, strict=True):
+        for one in wanted:
             one.staged = None
-            self._awaiting_rows[stat.digest] = stat
+        self._awaiting_rows.update([(stat.digest, stat) for stat in stats])
 
     def _each_once(self, incoming: list[Incoming]) -> list[Incoming]:
         """One of each content that has not been published here; one that is staged, if any is."""
         first: dict[str, Incoming] = {}
+        awaiting = self._awaiting_rows
         for one in incoming:
-            if one.digest not in self._awaiting_rows:
-                other = first.setdefault(one.digest, one)
-                if other.staged is None and one.staged is not None:
-                    first[one.digest] = one
+            digest = one.digest
+            if digest in awaiting:
+                continue
+            other = first.get(digest)
+            if other is None or (other.staged is None and one.staged is not None):
+                first[digest] = one
         return [*first.values()]
 
     def _absent(self, incoming: list[Incoming]) -> list[Incoming]:

@@ -197,16 +197,14 @@ class _Add:
             bulk = Bulk(unit)
             bulk.put(batch)
             self._seen.prepare()
-        self._under_way.difference_update([item.incoming.digest for item in batch if item.incoming is not None])
+        taken = [item.incoming for item in batch if item.incoming is not None]
+        self._under_way.difference_update([one.digest for one in taken])
         self._seen.committed(unit, batch)
         if self._text:
             self._text.committed()
         self._report.collections += bulk.collections_made
-        for item in batch:
-            self._count(item)
-            if item.incoming is not None and item.outcome is Outcome.REVISED:
-                cutting.follow(self._handle, item.incoming.digest, item.incoming.before)
-        content.discard(self._handle, [item.incoming for item in batch if item.incoming is not None])
+        self._count(batch)
+        content.discard(self._handle, taken)
         self._tell(batch[-1].name.text)
         self._commits += 1
         if self._commits % COLLECT_EVERY == 0:
@@ -225,18 +223,21 @@ class _Add:
         with self._handle.watching_syncs():
             self._handle.blobs.settle(staged)
 
-    def _count(self, item: Item) -> None:
-        report = self._report
-        if item.refused is not None:
-            self._problem(item.path, "refused", item.refused.message)
-        elif item.incoming is not None:
-            report.bytes += item.incoming.size
-            if item.outcome is Outcome.ADDED:
-                report.added += 1
-            elif item.outcome is Outcome.REVISED:
-                report.revised += 1
-            else:
-                report.unchanged += 1
+    def _count(self, batch: list[Item]) -> None:
+        report, added, revised = self._report, Outcome.ADDED, Outcome.REVISED
+        for item in batch:
+            incoming, outcome = item.incoming, item.outcome
+            if item.refused is not None:
+                self._problem(item.path, "refused", item.refused.message)
+            elif incoming is not None:
+                report.bytes += incoming.size
+                if outcome is added:
+                    report.added += 1
+                elif outcome is revised:
+                    report.revised += 1
+                    cutting.follow(self._handle, incoming.digest, incoming.before)
+                else:
+                    report.unchanged += 1
 
     def _problem(self, path: bytes, code: str, reason: str) -> None:
         self._report.problems.append(Problem(path.decode("utf-8", "backslashreplace"), code, reason))

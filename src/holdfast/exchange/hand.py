@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
-from holdfast.formats.looks import A_FOLDER, decode, encode
+from holdfast.formats.looks import A_FOLDER, LOOKS, decode, encode
 
 LENGTH = struct.Struct("<Q")
 
@@ -27,27 +27,26 @@ OPEN_AHEAD = 48
 _YIELDS = 3
 """How much less of a processor those who read take than whoever commits: all wait for that one in the end."""
 
-Looks = tuple[bytes, int, int, int, int]
-"""A file and how it looked: path, size, mtime and ctime in nanoseconds, inode."""
-
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
 _advise: Callable[[int, int, int, int], None] | None = getattr(os, "posix_fadvise", None)
 _WANTED = getattr(os, "POSIX_FADV_WILLNEED", 0)
 
 
-def read_all(files: Sequence[Looks | bytes]) -> list[bytes | None]:
-    """The content of small files that still look as was said; None for each other one. Bytes are given back."""
+def read_all(paths: Sequence[bytes], looks: Sequence[bytes]) -> list[bytes | None]:
+    """The content of small files that still look as was said (formats.looks); None for each other one.
+
+    Where nothing is said of how it looks, what stands in the place of the path is the content.
+    """
     contents: list[bytes | None] = []
     ahead: deque[int] = deque()
     opened = 0
     try:
-        for number, one in enumerate(files):
-            while opened < len(files) and opened < number + OPEN_AHEAD:
-                following = files[opened]
-                ahead.append(-1 if isinstance(following, bytes) else _opened(following[0]))
+        for number, (path, look) in enumerate(zip(paths, looks, strict=True)):
+            while opened < len(paths) and opened < number + OPEN_AHEAD:
+                ahead.append(_opened(paths[opened]) if looks[opened] else -1)
                 opened += 1
             fd = ahead.popleft()
-            contents.append(one if isinstance(one, bytes) else None if fd < 0 else _read(fd, one))
+            contents.append(path if not look else None if fd < 0 else _read(fd, look))
     finally:
         for fd in ahead:
             if fd >= 0:
@@ -69,43 +68,38 @@ def _opened(path: bytes) -> int:
     return fd
 
 
-def _read(fd: int, looks: Looks) -> bytes | None:
+def _read(fd: int, look: bytes) -> bytes | None:
+    size, *before = LOOKS.unpack(look)
     try:
-        data = os.read(fd, looks[1] + 1)
+        data = os.read(fd, size + 1)
         after = os.fstat(fd)
     except OSError:
         return None
     finally:
         os.close(fd)
-    same = (after.st_size, after.st_mtime_ns, after.st_ctime_ns, after.st_ino) == looks[1:]
-    return data if same and len(data) == looks[1] else None
+    same = [after.st_mtime_ns, after.st_ctime_ns, after.st_ino] == before[:3]
+    return data if same and after.st_size == len(data) == size else None
 
 
 def take_in(
-    files: Sequence[Looks | bytes], wanted: bytes, heads: int
-) -> tuple[list[tuple[bytes, int, bytes] | None], Any]:
-    """Of each file its raw digest, size and, where `wanted` has a 1, its first `heads` bytes.
-
-    None for one that looks otherwise by now. And all of it as a Batch: its frames, members and bytes; None if nothing
+    paths: Sequence[bytes], looks: Sequence[bytes], wanted: bytes, heads: int
+) -> tuple[list[bytes | None], dict[int, bytes], Any]:
+    """Of each file (as in `read_all`) its raw digest, None for one that looks otherwise by now; the first `heads` bytes
+    of those where `wanted` has a 1, by number; and all of it as a Batch: its frames, members and bytes, None if nothing
     could be read.
     """
     import hashlib  # noqa: PLC0415 - likewise
 
-    contents = read_all(files)
-    found = [
-        None if one is None else (hashlib.sha256(one).digest(), len(one), one[:heads] if want else b"")
-        for one, want in zip(contents, wanted, strict=True)
-    ]
-    fresh: dict[bytes, bytes] = {}
-    for one, content in zip(found, contents, strict=True):
-        if one is not None and content is not None:
-            fresh[one[0]] = content
+    contents, sha256 = read_all(paths, looks), hashlib.sha256
+    found = [None if one is None else sha256(one).digest() for one in contents]
+    first = {n: one[:heads] for n, one in enumerate(contents) if one is not None and wanted[n]}
+    fresh = {raw: one for raw, one in zip(found, contents, strict=True) if raw is not None and one is not None}
     if not fresh:
-        return found, None
+        return found, first, None
     from holdfast.formats.appending import prepare  # noqa: PLC0415 - who only looks at folders starts in half the time
 
     batch = prepare(list(fresh.items()))
-    return found, (batch.frames, batch.members, batch.stored)
+    return found, first, (batch.frames, batch.members, batch.stored)
 
 
 # -- folders -----------------------------------------------------------------------------------------------------------

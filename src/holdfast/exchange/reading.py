@@ -11,10 +11,12 @@ import functools
 import os
 import stat
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import field
-from typing import Any
+from itertools import count
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from holdfast.blobs.packs import PACK_UP_TO
 from holdfast.engine import content
@@ -23,18 +25,17 @@ from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
 from holdfast.errors import SourceError
 from holdfast.exchange import hand, hands
-from holdfast.exchange.hand import Looks
 from holdfast.exchange.hands import Hands
 from holdfast.exchange.walking import Folder, Found, Tell, shown
 from holdfast.formats.appending import Batch
 from holdfast.formats.looks import LOOKS, encode
 from holdfast.kinds import addresses
 from holdfast.kinds.bulk import Item
-from holdfast.kinds.media import ending, of_raw
+from holdfast.kinds.media import ending, told
 from holdfast.values import digest as digests
 from holdfast.values import names
 from holdfast.values.frozen import dataclass
-from holdfast.values.records import FileFacts
+from holdfast.values.names import Name
 
 LARGE_READERS = 2
 """Files too large for packs are read by so many threads: each has compressing threads of its own."""
@@ -62,30 +63,48 @@ class _Closer:
     job: Future[Incoming] | None = None
 
 
-@dataclass(slots=True)
-class _Group:
-    """Neighbours. `files`: the small files among them, and what links say; `done`: what a process makes of these.
+class _Small(NamedTuple):
+    """Columns of the small files and the links of a group, in the order in which they come to lie in a pack.
 
-    `small`: of each of these its number among the items, `endings`: its name's, `untyped`: 1 if that tells no type.
+    A link has what it says for a path, and no look. `numbers`: of each among the items; `untyped`: whether its name
+    tells no type.
     """
 
+    endings: Sequence[bytes] = ()
+    paths: Sequence[bytes] = ()
+    looks: Sequence[bytes] = ()
+    sizes: Sequence[int] = ()
+    numbers: Sequence[int] = ()
+    untyped: Sequence[bool] = ()
+
+
+@dataclass(slots=True)
+class _Group:
+    """Neighbours. `met`: what becomes `small`, in order of the walk; `done`: what a process makes of it."""
+
     items: list[Item] = field(default_factory=list)
-    files: list[Looks | bytes] = field(default_factory=list)
-    small: list[int] = field(default_factory=list)
-    endings: list[bytes] = field(default_factory=list)
-    untyped: bytearray = field(default_factory=bytearray)
+    met: list[tuple[bytes, bytes, bytes, int, int, bool]] = field(default_factory=list)
+    small: _Small = field(default_factory=_Small)
     closer: list[_Closer] = field(default_factory=list)
     size: int = 0
     weight: int = 0
     done: Future[Any] | None = None
 
+    def is_full(self) -> bool:
+        """Whether it is taken in as it is."""
+        return self.size >= TOGETHER_BYTES or len(self.items) >= TOGETHER_ITEMS or self.weight > GROUP_WEIGHT
+
     def sort(self) -> None:
         """Files of one kind come to lie together: 2 % less space, and no cost."""
-        order = sorted(range(len(self.files)), key=self.endings.__getitem__)
-        self.files = [self.files[n] for n in order]
-        self.small = [self.small[n] for n in order]
-        self.untyped = bytearray([self.untyped[n] for n in order])
-        self.endings.clear()
+        if self.met:
+            self.met.sort(key=itemgetter(0))
+            self.small = _Small._make([[*column] for column in zip(*self.met, strict=True)])
+            self.met = []
+
+
+def _nothing() -> tuple[None, dict[int, bytes], None]:
+    """What a process that was lost has done."""
+    return None, {}, None
 
 
 class Reader:
@@ -112,11 +131,10 @@ class Reader:
         """Items with staged content; what cannot be read is told."""
         try:
             for folder, entries in found:
-                for raw, look in entries:
-                    self._begin(folder, raw, look)
-                    group = self._group
-                    size, weight = group.size, group.weight
-                    if size >= TOGETHER_BYTES or len(group.items) >= TOGETHER_ITEMS or weight > GROUP_WEIGHT:
+                named, begun = names.from_raws([raw for raw, _ in entries]), 0
+                while begun < len(entries):
+                    begun = self._begin(folder, entries, named, begun)
+                    if self._group.is_full():
                         self._send()
                         while self._waiting and (self._weight > AHEAD_BYTES or not self._hands.count):
                             yield from self._next()
@@ -126,43 +144,48 @@ class Reader:
         finally:
             self._forget()
 
-    def _begin(self, folder: Folder, raw: bytes, look: bytes) -> None:
-        size, mtime_ns, ctime_ns, inode, _, mode = LOOKS.unpack(look)
-        group, name = self._group, names.from_raw(raw)
-        source = folder.shown + (shown(raw) if name.stray else name.text)
-        facts = FileFacts(mode & 0o7777, mtime_ns)
-        item = Item(folder.into, name, None, facts, source, folder, look)
-        if stat.S_ISREG(mode):
-            end = ending(raw)
-            item.media_type = of_raw(end, name.text)
-            if 0 < size <= PACK_UP_TO:
-                group.files.append((folder.prefix + raw, size, mtime_ns, ctime_ns, inode))
-                group.untyped.append(item.media_type is None)
-                self._add_small(end, size)
-            else:
-                path = folder.prefix + raw
-                job = self._threads().submit(self._staged_file, item, path)
-                group.closer.append(_Closer(len(group.items), path, job))
-        elif stat.S_ISLNK(mode):
-            target = self._target(folder.prefix + raw)
-            if target is None:
-                return
-            item.file, item.symlink = FileFacts(None, mtime_ns), True
-            group.files.append(target)
-            group.untyped.append(0)
-            self._add_small(ending(raw), len(target))
-        elif not stat.S_ISDIR(mode):
-            self._tell(folder.prefix + raw, "special", "neither a file, a folder nor a link")
-            return
-        group.weight += min(size, content.IN_MEMORY_BYTES) + 512
-        group.items.append(item)
+    def _begin(self, folder: Folder, entries: Sequence[tuple[bytes, bytes]], named: Sequence[Name], first: int) -> int:
+        """Make items of neighbours, from one on until the group is full; which comes next. One pass for all of them."""
+        group, into, prefix, source = self._group, folder.into, folder.prefix, folder.shown
+        items, small, unpack, is_file = group.items, group.met, LOOKS.unpack, stat.S_ISREG
+        for number in range(first, len(entries)):
+            (raw, look), name = entries[number], named[number]
+            size, mtime_ns, _, _, _, mode = unpack(look)
+            text, stray = name
+            item = Item(
+                into, name, None, mode & 0o7777, mtime_ns, source + (shown(raw) if stray else text), folder, look
+            )
+            if is_file(mode) and 0 < size <= PACK_UP_TO:
+                end, media_type = told(raw)
+                item.media_type = media_type
+                small.append((end, prefix + raw, look, size, len(items), media_type is None))
+                group.size += size
+            elif not self._begin_other(item, prefix + raw, mode):
+                continue
+            group.weight += (size if size < content.IN_MEMORY_BYTES else content.IN_MEMORY_BYTES) + 512
+            items.append(item)
+            if group.size >= TOGETHER_BYTES or len(items) >= TOGETHER_ITEMS or group.weight > GROUP_WEIGHT:
+                return number + 1
+        return len(entries)
 
-    def _add_small(self, end: bytes, size: int) -> None:
-        """Of the item that is about to be added."""
+    def _begin_other(self, item: Item, path: bytes, mode: int) -> bool:
+        """The same of what is no small file; False if it is nothing to take in."""
         group = self._group
-        group.small.append(len(group.items))
-        group.endings.append(end)
-        group.size += size
+        if stat.S_ISREG(mode):
+            item.media_type = told(item.name.raw)[1]
+            job = self._threads().submit(self._staged_file, item, path)
+            group.closer.append(_Closer(len(group.items), path, job))
+        elif stat.S_ISLNK(mode):
+            target = self._target(path)
+            if target is None:
+                return False
+            item.mode, item.symlink = None, True
+            group.met.append((ending(item.name.raw), target, b"", len(target), len(group.items), False))
+            group.size += len(target)
+        elif not stat.S_ISDIR(mode):
+            self._tell(path, "special", "neither a file, a folder nor a link")
+            return False
+        return True
 
     def _target(self, path: bytes) -> bytes | None:
         """What a link says; None if that cannot be read."""
@@ -192,8 +215,9 @@ class Reader:
         self._groups += 1
         self._weight += group.weight
         group.sort()
-        if group.files and self._groups > ALONE_GROUPS and self._hands.count:
-            group.done = self._hands.ask("take in", group.files, bytes(group.untyped), content.HEAD_BYTES)
+        small = group.small
+        if small.paths and self._groups > ALONE_GROUPS and self._hands.count:
+            group.done = self._hands.ask("take in", small.paths, small.looks, bytes(small.untyped), content.HEAD_BYTES)
         self._waiting.append(group)
 
     def _next(self) -> Generator[Item, None, None]:
@@ -213,11 +237,10 @@ class Reader:
         items = group.items
         refused: set[int] = set()
         try:
-            for number, file, taken in zip(group.small, group.files, self._taken(group), strict=True):
+            for number, path, taken in zip(group.small.numbers, group.small.paths, self._taken(group), strict=True):
                 items[number].incoming = taken
                 if taken is None:
-                    assert not isinstance(file, bytes)  # what a link says is there
-                    group.closer.append(_Closer(number, file[0]))
+                    group.closer.append(_Closer(number, path))
             for one in sorted(group.closer, key=lambda one: one.number):
                 if not self._look_closer(items[one.number], one):
                     refused.add(one.number)
@@ -237,21 +260,20 @@ class Reader:
         facts = incoming.facts
         if facts is not None:  # those of the very bytes that were read; the walk was earlier
             item.look = encode(facts)
-            item.file = FileFacts(stat.S_IMODE(facts.st_mode), facts.st_mtime_ns)
+            item.mode, item.mtime_ns = stat.S_IMODE(facts.st_mode), facts.st_mtime_ns
         return True
 
     def _taken(self, group: _Group) -> list[Incoming | None]:
         """The small files of a group, staged; None for each that has to be looked at more closely."""
-        found, made = (None, None)
-        if group.done is not None:
-            found, made = hands.answer(group.done, lambda: (None, None))
+        found, first, made = hands.answer(group.done, _nothing) if group.done is not None else _nothing()
         if found is None:
-            contents = hand.read_all(group.files)
+            contents = hand.read_all(group.small.paths, group.small.looks)
             taken = [None if one is None else content.held(one) for one in contents]
             content.stage_all(self._handle, [one for one in taken if one is not None], self._under_way)
             return taken
         text = digests.text
-        taken = [None if one is None else Incoming(text(one[0]), one[1], one[2]) for one in found]
+        columns = zip(found, group.small.sizes, count(), strict=False)
+        taken = [None if raw is None else Incoming(text(raw), size, first.get(n, b"")) for raw, size, n in columns]
         if made is not None:
             content.stage_batch(self._handle, [one for one in taken if one is not None], Batch(*made), self._under_way)
         return taken

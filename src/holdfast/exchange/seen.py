@@ -197,14 +197,21 @@ class Seen:
         noted: dict[Place, dict[bytes, tuple[bytes, int] | None]] = {}
         files: dict[bytes, tuple[bytes, int] | None] = {}
         last: Origin | None = None
+        refused, unpack, young_ns = Outcome.REFUSED, LOOKS.unpack, self._young_ns
         for item in items:
-            origin = item.origin
+            origin, look = item.origin, item.look
             assert origin is not None
             if origin is not last:
                 files = noted.setdefault((origin.place, origin.absolute), {})
                 last = origin
-            look = A_FOLDER if item.incoming is None else self._look(item.look)
-            files[item.name.raw] = None if look is None or item.outcome is Outcome.REFUSED else (look, item.revision)
+            if item.incoming is None:
+                look = A_FOLDER
+            elif look is not None:
+                _, mtime_ns, ctime_ns, _, _, _ = unpack(look)
+                if ctime_ns >= young_ns or mtime_ns >= young_ns:
+                    look = None  # it may be changed yet without looking otherwise
+            text, stray = item.name
+            files[stray or text.encode()] = None if look is None or item.outcome is refused else (look, item.revision)
         self._note(noted)
 
     def finish(self) -> None:
@@ -231,13 +238,6 @@ class Seen:
             self._rows.note(run, self._true, noted)
         except HoldfastError:
             self._give_up()  # what was to be overwritten may be there: nothing must be taken for true any more
-
-    def _look(self, look: bytes | None) -> bytes | None:
-        """None for a file that may be changed yet without looking otherwise."""
-        if look is None:
-            return None
-        _, mtime_ns, ctime_ns, *_ = LOOKS.unpack(look)
-        return None if ctime_ns >= self._young_ns or mtime_ns >= self._young_ns else look
 
 
 def _ends_at(run: Run, head: Head) -> bool:

@@ -197,7 +197,9 @@ class Executor:
             self._describe(connection, seq, operation)
             return
         if isinstance(operation, Survey):
-            self._survey(connection, self._resolve(connection, seq, {"": operation.index})[0])
+            self._write_waiting()
+            index, self._declared = self._resolve(connection, seq, {"": operation.index})[0], None
+            _survey(connection, index, self._indexes()[index])
             return
         if isinstance(operation, Insert):
             table = operation.table
@@ -253,11 +255,6 @@ class Executor:
         self._write_waiting()
         return _metadata_of(connection, artifact, number)
 
-    def _survey(self, connection: sqlite3.Connection, index: int) -> None:
-        self._write_waiting()
-        self._declared = None
-        _survey(connection, index, self._indexes()[index])
-
     def key(self, seq: int, record_id: str) -> int:
         """The key of a record."""
         key = self._keys.get(record_id)
@@ -270,11 +267,15 @@ class Executor:
 
     def content(self, seq: int, content_digest: str, size: int) -> int:
         """The key of a content, whose row is made if it is new."""
-        key = self._contents.get(content_digest)
-        if key is None or len(self.resolved) >= _CACHED_KEYS:
-            return self._content(self._db.raw(), seq, content_digest, size)
-        self.resolved[content_digest] = key
-        return key
+        return self._content(self._db.raw(), seq, content_digest, size)
+
+    def contents(self, seqs: Sequence[int], digests: Sequence[str], sizes: Sequence[int]) -> list[int]:
+        """The same of many."""
+        found = together.known(self._contents, digests)
+        if found is None or len(self.resolved) + len(found) >= _CACHED_KEYS:
+            return [self.content(*one) for one in zip(seqs, digests, sizes, strict=True)]
+        self.resolved.update(zip(digests, found, strict=True))
+        return found
 
     def _resolve(self, connection: sqlite3.Connection, seq: int, cells: Cells) -> list[Any]:
         return [self._cell(connection, seq, cell) for cell in cells.values()]

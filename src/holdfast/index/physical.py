@@ -12,6 +12,7 @@ from holdfast.index.database import Database
 from holdfast.index.packed import REFERENCED, PackRows
 from holdfast.index.pending import PendingRows
 from holdfast.index.planned import RepackPlan
+from holdfast.index.rows import Alike, Column
 from holdfast.index.tables import LOOSE, RECIPES, STATE_KEPT
 from holdfast.values import digest, moment
 from holdfast.values.frozen import dataclass
@@ -82,6 +83,9 @@ Row = tuple[int | None, ...]
 """A row of `blob` but for its checksum."""
 
 
+_LOOSE = Spot("", 0, 0, 0, 0)
+"""Stands for the place of what has a file of its own."""
+
 _AGAIN = """ ON CONFLICT (content) DO UPDATE SET container = excluded.container, offset = excluded.offset,
     start = excluded.start, stored_bytes = excluded.stored_bytes, frames = excluded.frames, condemned_us = NULL,
     crc = excluded.crc"""
@@ -117,14 +121,14 @@ class PhysicalRows:
 
     def places(self, digests: Collection[str]) -> dict[str, Place]:
         """Where contents are, with one query; those that have no row are left out."""
-        raws = [digest.raw(one) for one in digests]
+        raws = digest.raws([*digests])
         sql = f"SELECT {_COLUMNS} FROM {_OF_MANY} JOIN blob ON blob.content = content.key"
         rows = self._db.rows(sql, (_zeros(raws), b"".join(raws))) if raws else []
         return {place.digest: place for place in map(_place, rows)}
 
     def spoken(self, digests: Collection[str]) -> set[str]:
         """Those of some contents that changes have spoken of, with one query."""
-        raws = [digest.raw(one) for one in digests]
+        raws = digest.raws([*digests])
         sql = f"SELECT content.digest FROM {_OF_MANY}"
         rows = self._db.rows(sql, (_zeros(raws), b"".join(raws))) if raws else []
         return {digest.text(raw) for (raw,) in rows}
@@ -204,7 +208,7 @@ class PhysicalRows:
         place: Row = (RECIPES if cut else LOOSE, 0, 0)
         if spot is not None:
             place = (self.packs.key_of(spot.pack), spot.offset, spot.start)
-        self._write([(key, *place, stored_bytes, frames, None)])
+        self._write((key, *place, stored_bytes, frames, None))
         return True
 
     def register_all(self, found: Sequence[Present], known: Mapping[str, int]) -> None:
@@ -215,29 +219,25 @@ class PhysicalRows:
         if len(found) == 1 and found[0].digest in known and (spot := found[0].spot) is not None:
             (one,) = found
             place = (self.packs.key_of(spot.pack), spot.offset, spot.start)
-            self._write([(known[one.digest], *place, one.stored_bytes, one.frames, None)])
+            self._write((known[one.digest], *place, one.stored_bytes, one.frames, None))
             return
-        keys = {one.digest: known[one.digest] for one in found if one.digest in known}
-        raws = [digest.raw(one.digest) for one in found if one.digest not in known]
-        sql = f"SELECT content.digest, content.key FROM {_OF_MANY}"
-        rest = self._db.rows(sql, (_zeros(raws), b"".join(raws))) if raws else []
-        keys |= {digest.text(raw): key for raw, key in rest}
-        if not keys.keys() >= {one.digest for one in found}:
-            raise proof.damaged("content", "of a change just made")
-        packs = {pack: self.packs.key_of(pack) for pack in dict.fromkeys(one.spot.pack for one in found if one.spot)}
-        rows: list[Row] = []
-        for one in found:
-            spot = one.spot
-            place = (LOOSE, 0, 0) if spot is None else (packs[spot.pack], spot.offset, spot.start)
-            rows.append((keys[one.digest], *place, one.stored_bytes, one.frames, None))
-        self._write(rows)
-
-    def _write(self, rows: list[Row]) -> None:
-        if len(rows) == 1:  # what a row has in common with none need not be looked for
-            self._db.run(_placing(), (*rows[0], proof.checksum("blob", *rows[0])))
+        if not found:
             return
+        keys = _keys(self._db, [one.digest for one in found], known)
+        spots = [one.spot or _LOOSE for one in found]
+        packs = {
+            pack: self.packs.key_of(pack) if pack else LOOSE for pack in dict.fromkeys([one.pack for one in spots])
+        }
+        containers = [packs[one.pack] for one in spots]
+        columns: list[Column] = [
+            keys, containers, [one.offset for one in spots], [one.start for one in spots],
+            [one.stored_bytes for one in found], [one.frames for one in found], Alike(None),
+        ]  # fmt: skip
         with self._db.errors():
-            columnar.write(self._db.raw(), "blob", rows, _AGAIN)
+            columnar.write_columns(self._db.raw(), "blob", columns, _AGAIN)
+
+    def _write(self, row: Row) -> None:
+        self._db.run(_placing(), (*row, proof.checksum("blob", *row)))
 
     def revive(self, key: int) -> None:
         """A condemned blob is wanted again."""
@@ -309,3 +309,17 @@ class PhysicalRows:
 
 def _zeros(items: Sequence[object]) -> str:
     return f"[{','.join('0' * len(items))}]"
+
+
+def _keys(database: Database, digests: Sequence[str], known: Mapping[str, int]) -> list[int]:
+    """Of contents that changes speak of."""
+    keys = [known.get(one) for one in digests]
+    if None in keys:
+        raws = digest.raws([one for one, key in zip(digests, keys, strict=True) if key is None])
+        rows = database.rows(f"SELECT content.digest, content.key FROM {_OF_MANY}", (_zeros(raws), b"".join(raws)))
+        rest = {digest.text(raw): key for raw, key in rows}
+        keys = [rest.get(one) if key is None else key for one, key in zip(digests, keys, strict=True)]
+    whole = [key for key in keys if key is not None]
+    if len(whole) < len(keys):
+        raise proof.damaged("content", "of a change just made")
+    return whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
 
@@ -49,6 +50,17 @@ class DeletedWith:
 Symbol = KeyOf | Term | ContentOf | RevisionOf | DeletedWith
 Cell = int | float | str | bytes | None | Symbol
 Cells = dict[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """A column of new rows that says the same in all of them: nobody need look whether it does."""
+
+    value: int | str | bytes | None
+
+
+Column = Sequence[Any] | Alike
+"""The cells of many new rows."""
 
 
 @dataclass(frozen=True, slots=True)

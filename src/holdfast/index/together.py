@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any
 
 from holdfast.index import composing, proof
-from holdfast.index.apply import artifacts
 from holdfast.index.columnar import TOGETHER
 from holdfast.index.database import Database
 from holdfast.values import canon, digest
@@ -42,7 +41,8 @@ def contents(
 
     `unspoken`: digests that are known to have no row; those that get one now are taken out.
     """
-    raws = {name: digest.raw(name) for _, name, _ in news}
+    named = list(dict.fromkeys([name for _, name, _ in news]))
+    raws = dict(zip(named, digest.raws(named), strict=True))
     asked = [raw for name, raw in raws.items() if name not in unspoken]
     unspoken.difference_update(raws)
     found = database.rows(_CONTENTS, (f"[{','.join('0' * len(asked))}]", b"".join(asked))) if asked else []
@@ -55,9 +55,15 @@ def contents(
     return keys, rows
 
 
+def known(contents: Mapping[str, int], digests: Sequence[str]) -> list[int] | None:
+    """Keys of contents, if all of them are known."""
+    found = [key for key in map(contents.get, digests) if key is not None]
+    return found if len(found) == len(digests) else None
+
+
 def absent_terms(database: Database, known: Mapping[str, int], sources: Iterable[str]) -> set[str]:
     """Texts that revisions bring and no row has: the folders that files come from, most of them new."""
-    folders = {artifacts.folder_of(source) for source in sources if source}
+    folders = {source[: source.rfind("/") + 1] for source in sources if source}  # as `folder_of` each
     asked = [text for text in folders if text not in known and "\0" not in text]
     if not asked:
         return set()

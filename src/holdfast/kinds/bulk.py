@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
 from enum import StrEnum
 from typing import Protocol
 
@@ -45,13 +44,14 @@ class Item:
     put, `outcome` says what became of it, `refused` why it was not taken, `revision` the seq of the revision that has
     its content now.
     `media_type`: what its name says, if that is known by now. `said`: all that is said of it, if that is more than
-    `file` and `source`.
+    `mode`, `mtime_ns` and `source`.
     """
 
     folder: tuple[Name, ...]
     name: Name
     incoming: Incoming | None
-    file: FileFacts = field(default_factory=FileFacts)
+    mode: int | None = None
+    mtime_ns: int | None = None
     source: str = ""
     origin: Origin | None = None
     look: bytes | None = None
@@ -61,6 +61,11 @@ class Item:
     revision: int = 0
     outcome: Outcome | None = None
     refused: NameTakenError | None = None
+
+    @property
+    def file(self) -> FileFacts:
+        """What the file system says of it."""
+        return FileFacts(self.mode, self.mtime_ns)
 
     @property
     def path(self) -> bytes:
@@ -95,7 +100,6 @@ class Bulk:
         self._fresh: set[int] = set()
         self._subfolders: set[tuple[int, str, bytes]] = set()
         self._folders_to_make: list[Body] = []
-        self._last: tuple[tuple[Name, ...] | None, Place] = (None, (0, ""))
 
     @property
     def collections_made(self) -> int:
@@ -108,7 +112,14 @@ class Bulk:
         Collections come first, so that what is there can be looked up for all items at once.
         """
         self._unit.publish([item.incoming for item in items if item.incoming is not None])
-        there = [(item, parent) for item in items if (parent := self._placed(item)) is not None]
+        there: list[tuple[Item, Place]] = []
+        folder, parent = None, None
+        for item in items:
+            if item.folder is not folder or item.incoming is None or parent is None:
+                parent = self._placed(item)
+                folder = None if item.incoming is None else item.folder
+            if parent is not None:
+                there.append((item, parent))
         self._make_folders()
         placed = [(item, parent, one) for (item, parent), one in zip(there, self._ids, strict=False)]
         for start in range(0, len(placed), TOGETHER):
@@ -119,9 +130,7 @@ class Bulk:
         """Where an item goes; None if nothing is left to do."""
         try:
             if item.incoming is not None:
-                if item.folder is not self._last[0]:
-                    self._last = (item.folder, self._folder(item.folder, None))
-                return self._last[1]
+                return self._folder(item.folder, None)
             before = self.collections_made
             self._folder((*item.folder, item.name), item.file)
             item.outcome = Outcome.ADDED if self.collections_made > before else Outcome.UNCHANGED
@@ -162,7 +171,7 @@ class Bulk:
 
     def _are_all_new(self, placed: list[Placed]) -> bool:
         """Whether no two of some items are at one place, and none where a folder is."""
-        places = {(parent[0], item.name.text, item.name.stray) for item, parent, _ in placed}
+        places = {(parent[0], *item.name) for item, parent, _ in placed}
         return len(places) == len(placed) and places.isdisjoint(self._subfolders)
 
     def _make(self, placed: list[Placed]) -> None:
@@ -172,28 +181,29 @@ class Bulk:
         if bodies is None:
             bodies = [self._creation(item, parent, artifact_id) for item, parent, artifact_id in placed]
         first = self._unit.change_all(bodies)
+        added = Outcome.ADDED
         for seq, (item, _, _) in enumerate(placed, first):
-            item.outcome, item.revision = Outcome.ADDED, seq
+            item.outcome, item.revision = added, seq
 
     def _plain(self, placed: list[Placed]) -> Newcomers | None:
         """The changes that make some artifacts, as columns; None if anything special is said of one."""
         if self._run is not None:
             return None
         new, last = Newcomers(), _NOTHING
-        for item, parent, artifact_id in placed:
+        for item, _, _ in placed:
             said, incoming = item.said or _NOTHING, item.incoming
             if (said is not last and not said.is_plain()) or item.name.stray or incoming is None:
                 return None
             last = said
-            new.ids.append(artifact_id)
-            new.collections.append(parent[1])
-            new.names.append(item.name.text)
             new.digests.append(incoming.digest)
             new.sizes.append(incoming.size)
             new.media_types.append(said.media_type or self._media_type(item, incoming, None))
-            new.modes.append(item.file.mode)
-            new.mtimes.append(item.file.mtime_ns)
-            new.sources.append(item.source)
+        new.ids = [artifact_id for _, _, artifact_id in placed]
+        new.collections = [parent[1] for _, parent, _ in placed]
+        new.names = [item.name.text for item, _, _ in placed]
+        new.modes = [item.mode for item, _, _ in placed]
+        new.mtimes = [item.mtime_ns for item, _, _ in placed]
+        new.sources = [item.source for item, _, _ in placed]
         return new
 
     def _refuse(self, item: Item, parent: int) -> None:
@@ -207,7 +217,7 @@ class Bulk:
         said = item.said
         if said is None:
             media_type = self._media_type(item, incoming, found.media_type)
-            same = (found.digest, found.media_type, found.mode) == (incoming.digest, media_type, item.file.mode)
+            same = (found.digest, found.media_type, found.mode) == (incoming.digest, media_type, item.mode)
             if same and found.kept:
                 item.outcome, item.revision = Outcome.UNCHANGED, found.revision
                 return

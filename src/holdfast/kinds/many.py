@@ -25,7 +25,6 @@ from holdfast.kinds.collecting import seldom_collected, uncollected
 from holdfast.values import digest as digests
 from holdfast.values import names
 from holdfast.values.names import Name
-from holdfast.values.records import FileFacts
 
 BATCH_ITEMS = 4_000
 BATCH_BYTES = 64 << 20
@@ -113,7 +112,8 @@ class _Many:
         else:
             grown = Grown(self._handle, functools.partial(addresses.newest_digest, self._handle, given[0]))
             incoming = content.stage(self._handle, source, durable=False, cutter=grown)
-        return Item(folder, name, incoming, described.file or FileFacts(), described.source, said=described)
+        mode, mtime_ns = (None, None) if described.file is None else (described.file.mode, described.file.mtime_ns)
+        return Item(folder, name, incoming, mode, mtime_ns, described.source, said=described)
 
     def _split(self, path: str | bytes) -> tuple[tuple[Name, ...], Name]:
         """As `addresses.split`. Neighbours come one after the other: the path of a folder is checked once."""

@@ -114,14 +114,15 @@ def _of_ending(ending: str) -> str | None:
     return guess
 
 
-def of_raw(end: bytes, name: str) -> str | None:
-    """As `of_name`, where the `ending` of the name's bytes is known."""
-    return _of_raw_ending(end) if end.isascii() else of_name(name)
+def told(name: bytes) -> tuple[bytes, str | None]:
+    """The ending of a name's bytes, and what it says: as `ending` and `of_name`."""
+    dot = name.rfind(b".")
+    return _told(name[dot + 1 :]) if dot > 0 else (b"", None)
 
 
 @functools.lru_cache(maxsize=1_000)
-def _of_raw_ending(end: bytes) -> str | None:
-    return _of_ending("." + end.decode("ascii")) if end else None
+def _told(end: bytes) -> tuple[bytes, str | None]:
+    return end.lower(), _of_ending("." + end.decode("utf-8", "backslashreplace").lower()) if end else None
 
 
 def ending(name: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterable, Sequence
 
 from holdfast.errors import InvalidDigestError
 from holdfast.values import patterns
@@ -42,6 +43,24 @@ def raw(digest: str) -> bytes:
     if match is None:
         raise InvalidDigestError(f"{digest!r} is not a digest", digest=digest)
     return bytes.fromhex(match[1])
+
+
+def raws(digests: Sequence[str]) -> list[bytes]:
+    """The same of many whole ones, in a third of the time, and none of them is remembered."""
+    joined = "".join([digest[len(PREFIX) :] for digest in digests])
+    try:
+        found = bytes.fromhex(joined)
+    except ValueError:
+        found = b""
+    is_plain = {*map(len, digests)} == {len(PREFIX) + HEX} and {digest[: len(PREFIX)] for digest in digests} == {PREFIX}
+    if not is_plain or found.hex() != joined:
+        return [*map(raw, digests)]
+    return [found[at : at + _BYTES] for at in range(0, len(found), _BYTES)]
+
+
+def texts(raws: Iterable[bytes]) -> list[str]:
+    """32 bytes each as `sha256:hex`."""
+    return [PREFIX + digits for digits in map(bytes.hex, raws)]
 
 
 def prefix(digest: str) -> str:

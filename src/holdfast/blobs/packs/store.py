@@ -74,10 +74,10 @@ class _Waiting:
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """Contents that become one append, and that another thread compresses meanwhile."""
+    """Contents that become one append, and that another thread compresses meanwhile. `members`: by raw digest."""
 
     batch: Future[Batch]
-    members: dict[str, _Small] = field(default_factory=dict)
+    members: dict[bytes, _Small] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -155,7 +155,7 @@ class PackedBlobs(LocalBlobs):
         if small:
             group = self._group(small)
             for digest, content in small.items():
-                place = group.members[digest] = _Small(_State.HELD, group=group)
+                place = group.members[digests.raw(digest)] = _Small(_State.HELD, group=group)
                 staged[digest] = _waiting(digest, len(content), place)
         return [staged[digest] for digest in contents]
 
@@ -166,9 +166,10 @@ class PackedBlobs(LocalBlobs):
         ready: Future[Batch] = Future()
         ready.set_result(batch)
         group = _Group(ready)
-        sizes = {digests.text(raw): size for raw, size in batch.members}
-        group.members.update((digest, _Small(_State.HELD, group=group)) for digest in sizes)
-        return [_waiting(digest, sizes[digest], place) for digest, place in group.members.items()]
+        raws = [raw for raw, _ in batch.members]
+        group.members = {raw: _Small(_State.HELD, b"", None, None, group) for raw in raws}
+        named = zip(digests.texts(raws), batch.members, strict=True)
+        return [Staged(digest, size, size, False, group.members[raw]) for digest, (raw, size) in named]  # noqa: FBT003
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Small content is appended in the order in which it is given, neighbours together: one sync for all of it.
@@ -197,12 +198,8 @@ class PackedBlobs(LocalBlobs):
 
     def publish(self, staged: Sequence[Staged]) -> list[BlobStat]:
         """A member of a pack is durable and in its place already; its row makes it present."""
-        small: list[_Small] = []
-        for item in staged:
-            if isinstance(item.place, _Small):
-                if _live(item, item.place).state not in (_State.DURABLE, _State.TO_BE_KEPT):
-                    raise InvalidValueError(f"{item.digest} is not settled", where="staged", reason="not durable")
-                small.append(item.place)
+        _refuse_unsettled(staged)
+        small = [item.place for item in staged if isinstance(item.place, _Small)]
         loose = [item for item in staged if not isinstance(item.place, _Small)] if len(small) < len(staged) else []
         found = iter(super().publish(loose) if loose else ())
         stats = [
@@ -324,10 +321,11 @@ class PackedBlobs(LocalBlobs):
     def _append(self, group: _Group) -> Written:
         written = self.writer.append(batch := group.batch.result())
         waits = _Waiting(written)
-        for digest, spot in _spots(batch, written).items():
-            if (place := group.members[digest]).state is not _State.SPENT:
+        members, spent, unknown = group.members, _State.SPENT, _State.UNKNOWN
+        for (raw, _), spot in zip(batch.members, written.spots, strict=True):
+            if (place := members[raw]).state is not spent:
                 waits.left += 1
-                place.spot, place.waits, place.group, place.state = spot, waits, None, _State.UNKNOWN
+                place.spot, place.waits, place.group, place.state = spot, waits, None, unknown
         return written
 
     def _sync(self, written: Sequence[Written]) -> None:
@@ -367,6 +365,13 @@ def _live(item: Staged, place: _Small) -> _Small:
     if place.state is _State.SPENT:
         raise InvalidValueError(f"{item.digest} is no longer staged here", where="staged", reason="spent")
     return place
+
+
+def _refuse_unsettled(staged: Sequence[Staged]) -> None:
+    good = _State.DURABLE, _State.TO_BE_KEPT
+    for item in staged:
+        if isinstance(item.place, _Small) and _live(item, item.place).state not in good:
+            raise InvalidValueError(f"{item.digest} is not settled", where="staged", reason="not durable")
 
 
 def _parts(waiting: Sequence[tuple[Staged, _Small]]) -> Iterator[list[tuple[Staged, _Small]]]:

@@ -8,7 +8,20 @@ from typing import Any, Protocol
 
 from holdfast.index import proof
 from holdfast.index.apply import record
-from holdfast.index.rows import Cell, Cells, ContentOf, Describe, Insert, KeyOf, Operation, RevisionOf, Term, Update
+from holdfast.index.rows import (
+    Alike,
+    Cell,
+    Cells,
+    Column,
+    ContentOf,
+    Describe,
+    Insert,
+    KeyOf,
+    Operation,
+    RevisionOf,
+    Term,
+    Update,
+)
 from holdfast.index.tables import (
     KIND_CODES,
     SLOT_MEDIA,
@@ -46,6 +59,13 @@ class Names(Protocol):
 
     def content(self, seq: int, digest: str, size: int) -> Any:
         """Of the content with a digest."""
+
+
+class NamesOfMany(Names, Protocol):
+    """The same for columns."""
+
+    def contents(self, seqs: Sequence[int], digests: Sequence[str], sizes: Sequence[int]) -> list[Any]:
+        """Of the contents with these digests."""
 
 
 class _Symbols:
@@ -88,30 +108,32 @@ def creation(seq: int, body: Body, names: Names) -> tuple[tuple[Any, ...], tuple
     return record_row, artifact_row, _revision(seq, seq, 1, body, names)
 
 
-def creations(first: int, new: Newcomers, names: Names) -> dict[str, list[list[Any]]]:
+def creations(first: int, new: Newcomers, names: NamesOfMany) -> dict[str, list[Column]]:
     """As `creation` of each of these changes, from seq `first` on: the same cells, as columns, by table."""
+    if not new:
+        return {}
     keys = list(range(first, first + len(new)))
-    zeros, ones, nones = [0] * len(keys), [1] * len(keys), [None] * len(keys)
-    kinds, statuses = (
-        _terms(keys, [DEFAULT_TYPE] * len(keys), SLOT_TYPE, names),
-        _terms(keys, [DEFAULT_STATUS] * len(keys), SLOT_STATUS, names),
-    )
+    zero, none = Alike(0), Alike(None)
+    kind, status = names.term(first, DEFAULT_TYPE, SLOT_TYPE), names.term(first, DEFAULT_STATUS, SLOT_STATUS)
     media_types = _terms(keys, new.media_types, SLOT_MEDIA, names)
-    folders = [folder_of(source) for source in new.sources]
-    own = [source[len(folder) :] or None for source, folder in zip(new.sources, folders, strict=True)]
-    places = [
-        key if source else None
-        for key, source in zip(_terms(keys, folders, SLOT_SOURCE, names), new.sources, strict=True)
-    ]
-    collections = [names.key(seq, one) for seq, one in zip(keys, new.collections, strict=True)]
-    contents = [names.content(*one) for one in zip(keys, new.digests, new.sizes, strict=True)]
-    ids = [moment.id_bytes(one) for one in new.ids]
+    cuts = [source.rfind("/") + 1 for source in new.sources]  # as `folder_of` each
+    folders = [source[:cut] for source, cut in zip(new.sources, cuts, strict=True)]
+    own = [source[cut:] or None for source, cut in zip(new.sources, cuts, strict=True)]
+    places = _terms(keys, folders, SLOT_SOURCE, names)
+    if "" in new.sources:
+        places = [place if source else None for place, source in zip(places, new.sources, strict=True)]
+    held: dict[str, Any] = {}
+    for seq, one in zip(keys, new.collections, strict=True):
+        if one not in held:
+            held[one] = names.key(seq, one)
+    collections = [held[one] for one in new.collections]
+    contents = names.contents(keys, new.digests, new.sizes)
     return {
-        "record": [keys, ids, [_KIND] * len(keys), zeros, zeros, keys, zeros, zeros],
-        "artifact": [keys, collections, new.names, [b""] * len(keys), kinds, statuses, keys, ones],
+        "record": [keys, moment.ids_bytes(new.ids), Alike(_KIND), zero, zero, keys, zero, zero],
+        "artifact": [keys, collections, new.names, Alike(b""), Alike(kind), Alike(status), keys, Alike(1)],
         "revision": [
-            keys, keys, ones, contents, media_types, nones, nones, places, own, new.modes, new.mtimes, nones,
-            [STATE_KEPT] * len(keys),
+            keys, keys, Alike(1), contents, media_types, none, none, places, own, new.modes, new.mtimes, none,
+            Alike(STATE_KEPT),
         ],
     }  # fmt: skip
 
