@@ -413,7 +413,9 @@ def test_a_pack_that_another_thread_has_just_put_into_is_left_to_it_first(
     monkeypatch.setattr(WriterLock, "acquire", acquire)
     with holdfast.create(root) as store:
         made = store.put("secret", SECRET * 9).artifact
-        other = threading.Thread(target=store.put, args=("beside", io.BytesIO(b"harmless " * 20)), name="beside")
+        other = threading.Thread(
+            target=store.put, args=("beside", io.BytesIO(b"harmless " * 20)), name="beside", daemon=True
+        )
         other.start()
         staged.wait()
         store._handle.wait_s = 0.0

@@ -198,7 +198,7 @@ FAULTS: dict[str, Plant] = {
         bulk.Bulk, "_media_type", lambda real: lambda self, item, *a: real(self, replace(item, symlink=False), *a)
     ),
     "add forgets the permission bits": instead(
-        reading, "FileFacts", lambda _: lambda mode=None, mtime_ns=None: FileFacts(None, mtime_ns)
+        reading, "Item", lambda real: lambda into, name, incoming, _mode, *a: real(into, name, incoming, None, *a)
     ),
 }
 """By what goes wrong. Each changes what users see; none can be told by looking at one call alone."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from holdfast.engine.handle import Handle
-from holdfast.index.select.contents import Held
 from holdfast.kinds import addresses, revising
 from holdfast.kinds.addresses import ArtifactRef
 from holdfast.kinds.collecting import uncollected
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, Revision
+
+if TYPE_CHECKING:
+    from holdfast.index.select.contents import Held
 
 ContentRef = ArtifactRef | Revision
 R = TypeVar("R", bound=ContentRef)
@@ -104,6 +106,10 @@ def _in_order(handle: Handle, refs: Sequence[ContentRef]) -> tuple[list[int], li
             places += map(found.get, range(len(part)))
         order += named
     missing = sorted(n for n, one in zip(order, places, strict=True) if one is None)
+    if not missing:
+        return order, cast("list[Held]", places)
+    from holdfast.index.select.contents import Held  # noqa: PLC0415 - start-up time of those who only look
+
     long_way = {n: Held(_long_way(handle, refs[n]), None) for n in missing}
     return order, [long_way[n] if one is None else one for n, one in zip(order, places, strict=True)]
 
