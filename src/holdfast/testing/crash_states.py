@@ -123,16 +123,23 @@ def points(recording: Recording, ats: Iterable[int]) -> Iterator[Point]:
     # An index that is there when the recording begins is the first that is seen.
     index = [e for e in recording.events[:1] if isinstance(e, IndexSeen) and e.how == "whole"]
     found = Point(0, list(recording.folders), names, files, index=index, elsewhere=recording.elsewhere)
+    happened = 0
     for at in ats:
-        for event in recording.events[found.at : at]:
+        upto = at + _is_one_with_the_last(recording, at)
+        for event in recording.events[happened:upto]:
             if isinstance(event, IndexSeen):
                 _index_seen(found, event)
             else:
                 _happened(found, event)
-        found.at = at
-        coming = [e for e in recording.events[at : at + 1] if isinstance(e, IndexSeen)]
+        happened, found.at = max(happened, upto), at
+        coming = [e for e in recording.events[upto : upto + 1] if isinstance(e, IndexSeen)]
         found.coming = coming[0] if coming and coming[0].how not in ("names", "whole") else None
         yield found
+
+
+def _is_one_with_the_last(recording: Recording, at: int) -> bool:
+    """Whether the next event is how the index looks after a change of names: no crash comes between the two."""
+    return any(isinstance(event, IndexSeen) and event.how == "names" for event in recording.events[at : at + 1])
 
 
 def _index_seen(found: Point, event: IndexSeen) -> None:
