@@ -25,7 +25,7 @@ from holdfast.testing.kill_lab_books import artifact, content, digest
 from holdfast.testing.kill_lab_chunks import into_chunks
 from holdfast.testing.kill_lab_hands import with_hands
 from holdfast.testing.kill_lab_packs import into_packs
-from holdfast.testing.kill_lab_tracing import COMMITTED, Moment
+from holdfast.testing.kill_lab_tracing import COMMITTED, OPEN, Moment
 from holdfast.testing.kill_lab_writers import WRITERS, Bench
 
 _CALLS = 4
@@ -299,7 +299,7 @@ def _spoiled_chunks(bench: Bench) -> None:
 
 
 _TORN = Moment("half write", "segment", COMMITTED)
-_TORN_PACK = Moment("half write", "pack")
+_TORN_PACK = Moment("half write", "pack", OPEN)
 _BEHIND = Moment("write", "segment", COMMITTED)
 _WRITTEN = Moment("release", "writer lock", COMMITTED)
 
@@ -325,7 +325,15 @@ JOBS = (
     ),
     Job("add with help", into_packs(with_hands(_writing("add"))), beside=True, helped=True),
     Job("open: packs not settled", into_packs(reopen), before=into_packs(_put_for_ever), dying=_WRITTEN),
-    Job("put behind a torn append", into_packs(_writing("put")), before=into_packs(_put_for_ever), dying=_TORN_PACK),
+    *(
+        Job(
+            f"{verb} behind a torn append",
+            into_packs(_writing(verb)),
+            before=into_packs(_put_for_ever),
+            dying=_TORN_PACK,
+        )
+        for verb in ("put", "add")
+    ),
     Job("gc of packs", into_packs(packs.collected)),
     Job("gathering", into_packs(packs.gathered)),
     Job("redact in packs", into_packs(_redact), before=into_packs(_little), anew=True),

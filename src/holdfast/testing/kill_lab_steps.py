@@ -241,9 +241,12 @@ write pack (in transaction)             | in an open transaction: full and synce
 half write pack (in transaction)        | in an open transaction: half of the table of contents written
 """,
     "covering a torn end": """
-overwrite pack                          | torn end found, before it is covered | put_behind_a_torn_append
+overwrite pack                          | torn end found, before it is covered | add_behind_a_torn_append
 half overwrite pack                     | half of the cover written
 fsync pack                              | torn end covered, before its sync
+overwrite pack (in transaction)         | in an open transaction: torn end found | put_behind_a_torn_append
+half overwrite pack (in transaction)    | in an open transaction: half of the cover written
+fsync pack (in transaction)             | in an open transaction: torn end covered, before its sync
 """,
     "rewriting a pack": """
 create pack                             | before the pack is made that takes what is needed | gc_of_packs
