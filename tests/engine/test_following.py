@@ -17,6 +17,8 @@ from holdfast import Store
 from holdfast.engine import feeding, following
 from holdfast.errors import LockedError
 from holdfast.exchange import folder
+from holdfast.search.document import Document
+from holdfast.search.index import SearchIndex
 
 
 @pytest.fixture
@@ -139,6 +141,8 @@ import os, signal, sys
 import holdfast
 from holdfast.engine import feeding
 from holdfast.exchange import folder
+from holdfast.search.document import Document
+from holdfast.search.index import SearchIndex
 folder.BATCH_ITEMS, feeding.BATCH, feeding.BATCH_BYTES = 10, 7, 100
 def stop(done, *_):
     if done >= 60:
@@ -158,3 +162,29 @@ def test_after_a_kill_the_next_search_goes_on(tmp_path: Path, tree: Path) -> Non
         assert len(there) >= 50
         assert {hit.artifact.path for hit in store.search("anchor", limit=200).hits} == there
     assert holdfast.fsck(root).exit_code == 0
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_what_is_committed_while_an_index_is_filled_is_taken_in_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer who goes on all the time would else have each text taken in twice, and the file twice as large."""
+    for number in range(60):
+        store.put(f"a/{number:02d}.txt", "anchor")
+    feed = SearchIndex.feed
+    waiting = [f"b/{number:02d}.txt" for number in range(40)]
+
+    fed: list[int] = []
+
+    def feed_beside_a_writer(index: SearchIndex, documents: list[Document], **named: Any) -> bool:
+        fed.extend(document.key for document in documents)
+        for name in waiting[:8]:
+            store.put(name, "anchor")
+        del waiting[:8]
+        return feed(index, documents, **named)
+
+    monkeypatch.setattr(SearchIndex, "feed", feed_beside_a_writer)
+    while waiting:
+        assert len(store.search("anchor", limit=200).hits) >= 60
+    assert len(store.search("anchor", limit=200).hits) == 100
+    assert len(fed) == len(set(fed)) == 100

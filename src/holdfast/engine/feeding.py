@@ -92,7 +92,7 @@ def _feed_all(handle: Handle, target: Position, progress: Progress | None) -> bo
     if handle.search.counts().live:
         handle.search.reset(expected=START)
     # Reading and proving what is next takes about as long as SQLite takes with the words of what was before.
-    with contextlib.closing(ahead(_by_bytes(_every(handle)), "texts")) as parts:
+    with contextlib.closing(ahead(_by_bytes(_every(handle, target[0])), "texts")) as parts:
         for part in parts:
             if not handle.search.feed(part, expected=START, upto=START):
                 return False
@@ -101,11 +101,14 @@ def _feed_all(handle: Handle, target: Position, progress: Progress | None) -> bo
     return handle.search.feed([], expected=START, upto=target)
 
 
-def _every(handle: Handle) -> Iterator[Document]:
-    """All live artifacts as they are now, by key."""
+def _every(handle: Handle, upto: int) -> Iterator[Document]:
+    """All live artifacts that were made up to a seq, as they are now, by key.
+
+    The rest comes with the changes beyond that seq; a writer that goes on meanwhile would have it all fed twice.
+    """
     after = 0
-    while page := handle.index.everything.artifacts.live_from(after, BATCH):
-        yield from _documents(handle, [(key, artifact) for key, _, artifact in page])
+    while after < upto and (page := handle.index.everything.artifacts.live_from(after, BATCH)):
+        yield from _documents(handle, [(key, artifact) for key, _, artifact in page if key <= upto])
         after = page[-1][0]
 
 
