@@ -206,6 +206,28 @@ def test_bytes_that_were_synced_are_in_every_state_and_others_may_be_zeros_or_mi
     assert any(b"\0" * 512 in data and data.endswith(b"y") for data in contents)
 
 
+def test_of_bytes_written_over_synced_ones_each_sector_is_new_or_old_or_zeros_and_those_beside_them_are_sure() -> None:
+    """So what stands in front of it and behind it, in the same sector too, needs no other copy."""
+    trace = recorded(
+        Operation("create", "a", 0),
+        Operation("write", "a", 0, data=b"x" * 1300),
+        Operation("fsync", "a", 0),
+        Operation("fsync_dir", ""),
+        Operation("write", "a", 0, data=b"y" * 500, offset=300),
+    )
+    found = crash_states.point(trace, 5)
+    pieces = [[kind * length for kind in (b"x", b"y", b"\0")] for length in (212, 288)]
+    legal = {b"x" * 300 + one + two + b"x" * 500 for one in pieces[0] for two in pieces[1]}
+    rnd = random.Random(1)
+    assert {dict(crash_choices.drawn(found, rnd).files)["a"] for _ in range(300)} == legal
+    every = [dict(state.files)["a"] for state in crash_choices.every(found)]
+    assert set(every) == legal
+    assert len(every) == len(legal) == round(2 ** crash_choices.log2_states(found))
+    assert {dict(crash_choices.corner(found, name).files)["a"] for name in crash_choices.CORNERS} <= legal
+    synced = crash_states.point(recorded(*trace.events, Operation("fsync", "a", 0)), 6)
+    assert [dict(state.files)["a"] for state in crash_choices.every(synced)] == [b"x" * 300 + b"y" * 500 + b"x" * 500]
+
+
 def test_names_go_in_order_or_by_folder_or_singly_but_a_rename_is_never_half_there() -> None:
     trace = recorded(
         Operation("create", "a", 0),
