@@ -242,6 +242,29 @@ def test_names_go_in_order_or_by_folder_or_singly_but_a_rename_is_never_half_the
     assert not any({"a", "c"} <= set(names) for names in seen)
 
 
+def test_an_index_that_takes_the_place_of_another_is_there_under_one_of_its_names() -> None:
+    old, new = IndexSeen("whole", b"old", b"", "i"), IndexSeen("names", b"new", b"", "j")
+    trace = recorded(
+        old,
+        Operation("create", "tmp-new", 1),
+        Operation("fsync_dir", ""),
+        Operation("unlink", "index.sqlite3", 0),
+        IndexSeen("names", None, b"", ""),
+        Operation("rename", "index.sqlite3", 1, source="tmp-new"),
+        new,
+    )
+    found = crash_states.point(trace, 6)
+    rnd = random.Random(1)
+    states = [crash_choices.drawn(found, rnd) for _ in range(200)]
+    states += [crash_choices.corner(found, name) for name in crash_choices.CORNERS if name != "index gone"]
+    every = [*crash_choices.every(found)]
+    assert len(every) == round(2 ** crash_choices.log2_states(found)) == 4
+    seen = {(tuple(dict(state.files)), state.index and state.index.database) for state in states + every}
+    assert seen == {(("tmp-new",), b"old"), (("tmp-new",), None), ((), b"new")}
+    trace.events.append(Operation("fsync_dir", ""))
+    assert [state.index for state in crash_choices.every(crash_states.point(trace, 8))] == [new]
+
+
 def test_a_name_that_was_synced_stays() -> None:
     trace = recorded(Operation("create", "a", 0), Operation("fsync_dir", ""), Operation("create", "b", 1))
     found = crash_states.point(trace, 3)

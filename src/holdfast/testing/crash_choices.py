@@ -26,9 +26,11 @@ _WRITES_LOG = ("append", "anew")
 
 def log2_states(found: Point) -> float:
     """How many states are legal at a crash point, as a power of two."""
-    bits = float(len(found.loose_names))
+    naming = [change for change, _ in found.naming]
+    bits = float(sum(all(change is not one for one in naming) for change in found.loose_names))
     bits += sum(_log2_contents(found.files[number]) for number in found.loose_files)
-    return bits + math.log2(_index_count(found))
+    kept = itertools.product((True, False), repeat=len(naming))
+    return bits + math.log2(sum(_index_count(found, list(itertools.compress(naming, which))) for which in kept))
 
 
 def _log2_contents(file: File) -> float:
@@ -37,12 +39,14 @@ def _log2_contents(file: File) -> float:
     return len(file.over) * math.log2(3) + (sectors + 1.0 if sectors > 50 else math.log2(2 ** (sectors + 1) - 1))
 
 
-def _index_count(found: Point) -> float:
+def _index_count(found: Point, names: list[Change]) -> float:
+    """How many states the index may be in, where these changes of names are there."""
     if not found.index:
         return 1
-    now, then, count = found.index[-1], found.coming, float(len(found.index))
-    if then is None:
-        return count
+    candidates = found.indexes(names)
+    now, then, count = found.index[-1], found.coming, float(len(candidates))
+    if then is None or candidates[-1:] != [now]:
+        return max(count, 1)
     if then.how == "append" and then.log.startswith(now.log):
         return count + 2.0 ** min(1000, -(-(len(then.log) - len(now.log)) // SECTOR) + 1) - 2
     if then.how in _WRITES_LOG:
@@ -63,7 +67,7 @@ def every(found: Point) -> Iterator[State]:
         there = {id(change) for change, keep in zip(loose, kept, strict=True) if keep}
         names = [change for change in found.changes if change.durable or id(change) in there]
         for bytes_of in itertools.product(*contents):
-            for seen in _indexes(found):
+            for seen in _indexes(found, names):
                 yield state_of(found, "one of all", names, dict(bytes_of), seen)
 
 
@@ -86,14 +90,13 @@ def _ends(whole: bytes, durable: int) -> Iterator[bytes]:
             yield bytes(data)
 
 
-def _indexes(found: Point) -> Iterator[IndexSeen | None]:
-    if not found.index:
-        yield None
-    yield from found.index
+def _indexes(found: Point, names: list[Change]) -> Iterator[IndexSeen | None]:
+    candidates = found.indexes(names)
+    yield from candidates or [None]
     then = found.coming
-    if then is None or not found.index or _index_count(found) == len(found.index):
+    if then is None or not candidates or _index_count(found, names) == len(candidates):
         return
-    now = found.index[-1]
+    now = candidates[-1]
     if then.how == "append" and then.log.startswith(now.log):
         for data in itertools.islice(_contents(File(bytearray(then.log), len(now.log))), 1, None):
             yield IndexSeen("torn", now.database, data, now.identity)
@@ -124,8 +127,8 @@ def corner(found: Point, name: str) -> State:
         elif name == "names kept, bytes zero":
             lost[number] = file.torn(dict.fromkeys(file.over, Torn.ZEROS))[: file.durable].ljust(len(file.data), b"\0")
     seen: IndexSeen | None = None
-    if found.index and name != "index gone":
-        seen = found.index[0] if "lost" in name else found.index[-1]
+    if (candidates := found.indexes(names)) and name != "index gone":
+        seen = candidates[0] if "lost" in name else candidates[-1]
     return state_of(found, name, names, lost, seen)
 
 
@@ -134,7 +137,7 @@ def drawn(found: Point, rnd: random.Random) -> State:
     mode = rnd.choice(MODES)
     names = _drawn_names(found.changes, mode, rnd)
     lost = {number: _drawn_bytes(found.files[number], rnd) for number in found.loose_files}
-    return state_of(found, f"drawn, {mode}", names, lost, _drawn_index(found, rnd))
+    return state_of(found, f"drawn, {mode}", names, lost, _drawn_index(found, names, rnd))
 
 
 def _drawn_names(changes: list[Change], mode: str, rnd: random.Random) -> list[Change]:
@@ -169,10 +172,10 @@ def _torn(data: bytes, sure: int, share: float, rnd: random.Random) -> bytes:
     return bytes(torn)
 
 
-def _drawn_index(found: Point, rnd: random.Random) -> IndexSeen | None:
-    if not found.index:
+def _drawn_index(found: Point, names: list[Change], rnd: random.Random) -> IndexSeen | None:
+    if not (candidates := found.indexes(names)):
         return None
-    now, then = rnd.choice(found.index), found.coming
+    now, then = rnd.choice(candidates), found.coming
     if then is None or rnd.random() < 0.2:
         return now
     if then.how == "append" and then.database == now.database and then.log.startswith(now.log):

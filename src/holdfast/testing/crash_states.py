@@ -10,6 +10,7 @@ The rules, stricter than ext4 and XFS are:
   any pages, torn or whole, with the whole log beside them; afterwards the log may still be uncut;
 - with a rollback journal, a COMMIT that did not return left any pages beside the whole journal, or old pages beside a
   torn one; one that returned may be undone by a journal that comes back, unless SQLite synced its removal;
+- the index is what the changes of its name led to, of those that are there: so a new one is not gone with both names;
 - the index may be gone altogether, if nothing else is lost (losing both is the one double failure that is documented).
 
 Which of them are tried is chosen in crash_choices.
@@ -118,6 +119,8 @@ class Point:
     changes: list[Change] = field(default_factory=list)
     index: list[IndexSeen] = field(default_factory=list)
     """The durable state of the index first, then those that may be there instead."""
+    naming: list[tuple[Change, int]] = field(default_factory=list)
+    """Changes of the index's name that may be lost, and where in `index` begins what is there if they are not."""
     elsewhere: bool = False
     """The store was copied here, and no writer has settled in it yet: so say its notes of who has it open."""
     coming: IndexSeen | None = None
@@ -132,6 +135,17 @@ class Point:
     def loose_names(self) -> list[Change]:
         """The changes of names that may be lost."""
         return [change for change in self.changes if not change.durable]
+
+    def indexes(self, names: list[Change]) -> list[IndexSeen]:
+        """Of `index`, what may be there where these changes of names are: what they led to, if the index's is one."""
+        kept = {id(change) for change in names}
+        start, stop = 0, len(self.index)
+        for change, at in reversed(self.naming):
+            if id(change) in kept:
+                start = at
+                break
+            stop = at
+        return self.index[start:stop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +199,12 @@ def _is_one_with_the_last(recording: Recording, at: int) -> bool:
 def _index_seen(found: Point, event: IndexSeen) -> None:
     plain = IndexSeen(event.how, event.database, event.log, event.identity)
     if event.how == "names":
+        if found.changes:
+            found.naming.append((found.changes[-1], len(found.index)))
         found.index += [*_renamed_too_early(found, event), event]
-    elif event.how in ("checkpoint", "anew") and found.index:
+        return
+    found.naming.clear()
+    if event.how in ("checkpoint", "anew") and found.index:
         # The cut of the log is not synced: what was cut may come back, beside the new database.
         before = found.index[-1].log
         uncut = before if event.how == "checkpoint" else event.log + before[len(event.log) :]
@@ -226,6 +244,7 @@ def _happened(found: Point, event: Operation) -> None:
             change.durable |= event.path in _folders(change.operation)
         if event.path == "" and found.index and found.index[-1].how == "names":
             found.index = [seen for seen in found.index if seen.how == "zeros"] + found.index[-1:]
+            found.naming.clear()
     elif event.kind == "sync_filesystem":
         _all_sure(found)
 
@@ -236,6 +255,7 @@ def _all_sure(found: Point) -> None:
     for file in found.files.values():
         file.sync()
     found.index = found.index[-1:]
+    found.naming.clear()
 
 
 def _folders(operation: Operation) -> set[str]:
