@@ -20,8 +20,8 @@ import pytest
 
 import holdfast
 from holdfast.engine import erasing
-from holdfast.testing import crash_choices, crash_states
-from holdfast.testing.crash_lab import CrashReport, examine, explore, is_spared, nested, record
+from holdfast.testing import crash_choices, crash_lab, crash_states
+from holdfast.testing.crash_lab import CrashReport, Trace, examine, explore, is_spared, nested, record
 from holdfast.testing.forgetting import forget, syncs
 from holdfast.testing.index_watch import IndexSeen
 from holdfast.testing.recording import Operation, Recording
@@ -135,6 +135,25 @@ def test_the_lab_notices_a_redaction_that_leaves_its_bytes_in_a_pack(
     trace = record(BY_NAME["redact in packs"], base, seed=1)
     failures = explore(trace, base, tries=40, seed=1, enough=1).failures
     assert "still holds a redacted text" in str(failures)
+
+
+@pytest.mark.parametrize("corner", ["names kept, bytes zero", "all lost"])
+def test_the_lab_notices_a_recovery_that_does_not_sync_what_it_writes_again(
+    corner: str, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a pack is written over what a power loss has left there, or behind it."""
+    trace = record(BY_NAME["puts that wait for a sync of their packs"], base, seed=1)
+    forgotten: list[int] = []
+
+    def forgetful(inner: Trace, place: str, **wanted: int) -> CrashReport:
+        forgotten.append(forget(inner.recording, "bytes of packs"))
+        return explore(inner, place, **wanted)
+
+    monkeypatch.setattr(crash_lab, "explore", forgetful)
+    commits = [n for n, e in enumerate(trace.recording.events, 1) if isinstance(e, IndexSeen) and e.how == "append"]
+    found = crash_states.point(trace.recording, commits[len(commits) // 2])
+    assert nested(trace, crash_choices.corner(found, corner), base, tries=60, seed=1).failures
+    assert forgotten[0] > 0
 
 
 def test_the_lab_notices_a_commit_that_a_rollback_journal_may_undo(base: str) -> None:

@@ -92,7 +92,9 @@ def _ends(whole: bytes, durable: int) -> Iterator[bytes]:
 
 def _indexes(found: Point, names: list[Change]) -> Iterator[IndexSeen | None]:
     candidates = found.indexes(names)
-    yield from candidates or [None]
+    if not candidates:
+        yield None
+    yield from candidates
     then = found.coming
     if then is None or not candidates or _index_count(found, names) == len(candidates):
         return
