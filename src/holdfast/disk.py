@@ -144,7 +144,7 @@ class Disk:
             raise_typed(error, "write", path)
 
     def overwrite(self, path: str, data: bytes, offset: int) -> None:
-        """Write at a place of a file: for the torn end of a pack alone, for nothing that was ever acknowledged."""
+        """Write at a place of a file: for the end of a pack alone, if it is torn or kept elsewhere too."""
         with typed("write", path):
             fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -296,6 +297,23 @@ def test_a_torn_end_is_worth_a_word_only(store, root):
         store.put("later", "goes on")
         assert everything(store)
     check(root)
+
+
+@pytest.mark.parametrize(("more", "code"), [(False, "pack-torn"), (True, "pack-damaged")])
+def test_of_appends_that_nobody_committed_any_may_be_torn_until_something_needed_lies_behind(store, root, more, code):
+    fill(store)
+    with contextlib.suppress(LookupError), store.transaction():
+        store.put("never", "taken back " * 20)
+        store.put("nor this", "gone too " * 20)
+        raise LookupError
+    if more:
+        store.put("later", "goes on")
+    store.close()
+    (pack,) = packs(root)
+    with PackFolder(str(root), Disk()).scan(pack.stem) as scan:
+        headers = list(scan.parts())
+    flip(pack, headers[-3 if more else -2].position + 20)
+    check(root, code, "blob-unreferenced")
 
 
 @pytest.mark.parametrize("quick", [True, False])

@@ -20,8 +20,8 @@ import pytest
 
 import holdfast
 from holdfast.engine import erasing
-from holdfast.testing import crash_choices, crash_states
-from holdfast.testing.crash_lab import CrashReport, examine, explore, is_spared, nested, record
+from holdfast.testing import crash_choices, crash_lab, crash_states
+from holdfast.testing.crash_lab import CrashReport, Trace, examine, explore, is_spared, nested, record
 from holdfast.testing.forgetting import forget, syncs
 from holdfast.testing.index_watch import IndexSeen
 from holdfast.testing.recording import Operation, Recording
@@ -137,6 +137,25 @@ def test_the_lab_notices_a_redaction_that_leaves_its_bytes_in_a_pack(
     assert "still holds a redacted text" in str(failures)
 
 
+@pytest.mark.parametrize("corner", ["names kept, bytes zero", "all lost"])
+def test_the_lab_notices_a_recovery_that_does_not_sync_what_it_writes_again(
+    corner: str, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a pack is written over what a power loss has left there, or behind it."""
+    trace = record(BY_NAME["puts that wait for a sync of their packs"], base, seed=1)
+    forgotten: list[int] = []
+
+    def forgetful(inner: Trace, place: str, **wanted: int) -> CrashReport:
+        forgotten.append(forget(inner.recording, "bytes of packs"))
+        return explore(inner, place, **wanted)
+
+    monkeypatch.setattr(crash_lab, "explore", forgetful)
+    commits = [n for n, e in enumerate(trace.recording.events, 1) if isinstance(e, IndexSeen) and e.how == "append"]
+    found = crash_states.point(trace.recording, commits[len(commits) // 2])
+    assert nested(trace, crash_choices.corner(found, corner), base, tries=60, seed=1).failures
+    assert forgotten[0] > 0
+
+
 def test_the_lab_notices_a_commit_that_a_rollback_journal_may_undo(base: str) -> None:
     trace = record(BY_NAME["put with a rollback journal"], base, seed=1)
     trace.recording.events = [
@@ -206,6 +225,28 @@ def test_bytes_that_were_synced_are_in_every_state_and_others_may_be_zeros_or_mi
     assert any(b"\0" * 512 in data and data.endswith(b"y") for data in contents)
 
 
+def test_of_bytes_written_over_synced_ones_each_sector_is_new_or_old_or_zeros_and_those_beside_them_are_sure() -> None:
+    """So what stands in front of it and behind it, in the same sector too, needs no other copy."""
+    trace = recorded(
+        Operation("create", "a", 0),
+        Operation("write", "a", 0, data=b"x" * 1300),
+        Operation("fsync", "a", 0),
+        Operation("fsync_dir", ""),
+        Operation("write", "a", 0, data=b"y" * 500, offset=300),
+    )
+    found = crash_states.point(trace, 5)
+    pieces = [[kind * length for kind in (b"x", b"y", b"\0")] for length in (212, 288)]
+    legal = {b"x" * 300 + one + two + b"x" * 500 for one in pieces[0] for two in pieces[1]}
+    rnd = random.Random(1)
+    assert {dict(crash_choices.drawn(found, rnd).files)["a"] for _ in range(300)} == legal
+    every = [dict(state.files)["a"] for state in crash_choices.every(found)]
+    assert set(every) == legal
+    assert len(every) == len(legal) == round(2 ** crash_choices.log2_states(found))
+    assert {dict(crash_choices.corner(found, name).files)["a"] for name in crash_choices.CORNERS} <= legal
+    synced = crash_states.point(recorded(*trace.events, Operation("fsync", "a", 0)), 6)
+    assert [dict(state.files)["a"] for state in crash_choices.every(synced)] == [b"x" * 300 + b"y" * 500 + b"x" * 500]
+
+
 def test_names_go_in_order_or_by_folder_or_singly_but_a_rename_is_never_half_there() -> None:
     trace = recorded(
         Operation("create", "a", 0),
@@ -218,6 +259,29 @@ def test_names_go_in_order_or_by_folder_or_singly_but_a_rename_is_never_half_the
     seen = {tuple(sorted(dict(crash_choices.drawn(found, rnd).files))) for _ in range(300)}
     assert {(), ("a",), ("a", "b"), ("b", "c"), ("b",)} <= seen
     assert not any({"a", "c"} <= set(names) for names in seen)
+
+
+def test_an_index_that_takes_the_place_of_another_is_there_under_one_of_its_names() -> None:
+    old, new = IndexSeen("whole", b"old", b"", "i"), IndexSeen("names", b"new", b"", "j")
+    trace = recorded(
+        old,
+        Operation("create", "tmp-new", 1),
+        Operation("fsync_dir", ""),
+        Operation("unlink", "index.sqlite3", 0),
+        IndexSeen("names", None, b"", ""),
+        Operation("rename", "index.sqlite3", 1, source="tmp-new"),
+        new,
+    )
+    found = crash_states.point(trace, 6)
+    rnd = random.Random(1)
+    states = [crash_choices.drawn(found, rnd) for _ in range(200)]
+    states += [crash_choices.corner(found, name) for name in crash_choices.CORNERS if name != "index gone"]
+    every = [*crash_choices.every(found)]
+    assert len(every) == round(2 ** crash_choices.log2_states(found)) == 4
+    seen = {(tuple(dict(state.files)), state.index and state.index.database) for state in states + every}
+    assert seen == {(("tmp-new",), b"old"), (("tmp-new",), None), ((), b"new")}
+    trace.events.append(Operation("fsync_dir", ""))
+    assert [state.index for state in crash_choices.every(crash_states.point(trace, 8))] == [new]
 
 
 def test_a_name_that_was_synced_stays() -> None:

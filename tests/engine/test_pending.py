@@ -56,6 +56,17 @@ class Counting(Disk):
         super().fsync(fd, path)
 
 
+class Unwritten(Disk):
+    """Refuses to write over anything in one pack."""
+
+    def __init__(self, pack: Path) -> None:
+        self._pack = str(pack)
+
+    def overwrite(self, path: str, data: bytes, offset: int) -> None:
+        assert path != self._pack
+        super().overwrite(path, data, offset)
+
+
 def dies(root: Path, work: str = _WORK) -> Path:
     """Somebody works in a store and dies; the pack that was appended to."""
     done = subprocess.run([sys.executable, "-c", _DYING, str(root), work], check=False)
@@ -158,6 +169,43 @@ def test_what_the_power_took_off_the_end_of_a_pack_is_written_again(
         store.put("goes on", b"in the same pack")
         assert store.fsck().exit_code == 0
         assert list((root / "packs").iterdir()) == [pack]
+
+
+SEALED_AT = 3
+_SEALS = f"""
+from holdfast.blobs.packs import writer
+writer.PACK_APPENDS = {SEALED_AT}
+for n in range({SEALED_AT - 1}):
+    store.put(f"n/{{n}}", ("content %d " % n) * 90)
+store._handle.keeper.commit = lambda: os._exit(9)  # the pack is full and sealed, and its last content has no row
+store.put("never", "of no use " * 90)
+"""
+
+
+def test_a_sealed_pack_is_not_written_to_for_all_of_it_was_synced_before(root: Path) -> None:
+    """Its last member and its table stand in sectors that would be written over, and nothing keeps those."""
+    pack = dies(root, _SEALS)
+    whole = pack.read_bytes()
+    with Store(opening.open_store(str(root), Settings(Actor("a"), disk=Unwritten(pack)))) as store:
+        assert kept(store) == 0
+        assert [store.read(f"n/{n}").decode() for n in range(SEALED_AT - 1)] == [WANTED[f"n/{n}"] for n in range(2)]
+        assert pack.read_bytes() == whole
+        assert store.fsck().exit_code == 0
+
+
+def test_what_was_damaged_in_a_sealed_pack_and_is_kept_goes_into_another(root: Path) -> None:
+    pack = dies(root, _SEALS)
+    with holdfast.open(root, read_only=True) as store:
+        spot = store._handle.index.physical.spot(store.get("n/1").digest)
+    assert spot is not None
+    data = bytearray(pack.read_bytes())
+    data[spot.offset + 9] ^= 1
+    pack.write_bytes(data)
+    with Store(opening.open_store(str(root), Settings(Actor("a"), disk=Unwritten(pack)))) as store:
+        assert kept(store) == 0
+        assert [store.read(f"n/{n}").decode() for n in range(SEALED_AT - 1)] == [WANTED[f"n/{n}"] for n in range(2)]
+        assert pack.read_bytes() == bytes(data)
+        assert len(list((root / "packs").iterdir())) == 2
 
 
 def test_a_pack_whose_name_was_lost_is_made_again(root: Path) -> None:

@@ -16,9 +16,11 @@ from dataclasses import field
 
 from holdfast.blobs.contract import BlobStore
 from holdfast.blobs.packs import PackedBlobs
+from holdfast.blobs.packs.scan import is_sealed
 from holdfast.blobs.packs.unsynced import members_of
 from holdfast.blobs.packs.writer import locked
 from holdfast.disk import Disk
+from holdfast.errors import StorageIOError
 from holdfast.formats.appending import prepare
 from holdfast.index.pending import Kept
 from holdfast.index.sql import SqlIndex
@@ -125,7 +127,7 @@ class Keeper:
         """Write what is kept of a pack into it, durably, and let nobody append while the block lasts.
 
         Whether a sync that failed before has reached the disk, nobody can say by reading: so it is written, whatever
-        stands there.
+        stands there. A sealed pack is not written to: what it lacks is damage, and goes into another.
         """
         assert self.blobs is not None
         path = self.blobs.packs.path(name)
@@ -153,17 +155,29 @@ class Keeper:
     def _write(self, name: str, fd: int, settled: _Settled) -> None:
         assert self.blobs is not None
         path, size = self.blobs.packs.path(name), self._disk.size(fd)
+        sealed = is_sealed(self._disk, fd, path, name)
         for one in self._index.physical.pending.of(name):
             settled.ends[name] = max(settled.ends.get(name, 0), one.end)
-            if one.start > size:
-                settled.apart.append(one)
+            if sealed or one.start > size:
+                settled.apart += [] if sealed and self._has(path, fd, one) else [one]
                 continue
             self._disk.overwrite(path, one.data, one.start)
             size = max(size, one.end)
         self._disk.fsync(fd, path)
 
+    def _has(self, path: str, fd: int, one: Kept) -> bool:
+        """Whether a sealed pack has what is kept of it: all of it was synced before its table was written.
+
+        So it needs no writing over. What a write tears may be more than what it writes, and of what is behind (the
+        table, and members that nobody has committed) there is no other copy.
+        """
+        try:
+            return self._disk.pread(fd, len(one.data), one.start, path) == one.data
+        except StorageIOError:
+            return False
+
     def _put_elsewhere(self, kept: Kept) -> None:
-        """Contents of which the pack ends before where they were: into another one, and their rows say so."""
+        """Contents of which the pack ends before where they were, or is damaged: into another one, as rows then say."""
         assert self.blobs is not None
         physical = self._index.physical
         for member, content in members_of(kept.pack, kept.start, kept.data):

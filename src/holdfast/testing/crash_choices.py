@@ -1,8 +1,8 @@
 """Chooses among the states that a power loss may leave: all of them where they are few, else corners and draws.
 
 Of a point with few legal states every one is made. Elsewhere six corners come first, then states drawn by a seed. What
-counts as one state: which changes of names are there; of each file the sector it ends with, and which of its loose
-sectors read as zeros; of what SQLite was doing, which of its sectors are written.
+counts as one state: which changes of names are there; of each file the sector it ends with, which of its loose sectors
+read as zeros, and which that were written over are as before; of what SQLite was doing, which sectors are written.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import random
 from collections.abc import Iterator
 
-from holdfast.testing.crash_states import SECTOR, Change, File, Point, State, state_of
+from holdfast.testing.crash_states import SECTOR, Change, File, Point, State, Torn, state_of
 from holdfast.testing.index_watch import WAL_HEAD, IndexSeen
 from holdfast.testing.rollback import half_written, torn_journal
 
@@ -26,22 +26,27 @@ _WRITES_LOG = ("append", "anew")
 
 def log2_states(found: Point) -> float:
     """How many states are legal at a crash point, as a power of two."""
-    bits = float(len(found.loose_names))
-    bits += sum(_log2_contents(found.files[number].loose_sectors) for number in found.loose_files)
-    return bits + math.log2(_index_count(found))
+    naming = [change for change, _ in found.naming]
+    bits = float(sum(all(change is not one for one in naming) for change in found.loose_names))
+    bits += sum(_log2_contents(found.files[number]) for number in found.loose_files)
+    kept = itertools.product((True, False), repeat=len(naming))
+    return bits + math.log2(sum(_index_count(found, list(itertools.compress(naming, which))) for which in kept))
 
 
-def _log2_contents(sectors: int) -> float:
-    """An end at any of them, and each before it there or zero: 2^(sectors + 1) - 1 ways."""
-    return sectors + 1.0 if sectors > 50 else math.log2(2 ** (sectors + 1) - 1)
+def _log2_contents(file: File) -> float:
+    """An end at any of the sectors, each before it there or zero: 2^(sectors + 1) - 1 ways; 3 of each written over."""
+    sectors = file.loose_sectors
+    return len(file.over) * math.log2(3) + (sectors + 1.0 if sectors > 50 else math.log2(2 ** (sectors + 1) - 1))
 
 
-def _index_count(found: Point) -> float:
+def _index_count(found: Point, names: list[Change]) -> float:
+    """How many states the index may be in, where these changes of names are there."""
     if not found.index:
         return 1
-    now, then, count = found.index[-1], found.coming, float(len(found.index))
-    if then is None:
-        return count
+    candidates = found.indexes(names)
+    now, then, count = found.index[-1], found.coming, float(len(candidates))
+    if then is None or candidates[-1:] != [now]:
+        return max(count, 1)
     if then.how == "append" and then.log.startswith(now.log):
         return count + 2.0 ** min(1000, -(-(len(then.log) - len(now.log)) // SECTOR) + 1) - 2
     if then.how in _WRITES_LOG:
@@ -62,16 +67,22 @@ def every(found: Point) -> Iterator[State]:
         there = {id(change) for change, keep in zip(loose, kept, strict=True) if keep}
         names = [change for change in found.changes if change.durable or id(change) in there]
         for bytes_of in itertools.product(*contents):
-            for seen in _indexes(found):
+            for seen in _indexes(found, names):
                 yield state_of(found, "one of all", names, dict(bytes_of), seen)
 
 
 def _contents(file: File) -> Iterator[bytes]:
-    ends = [*range((file.durable // SECTOR + 1) * SECTOR, len(file.data), SECTOR), len(file.data)]
-    yield file.whole[: file.durable]
+    for ways in itertools.product((None, *Torn), repeat=len(file.over)):
+        torn = {number: how for number, how in zip(file.over, ways, strict=True) if how is not None}
+        yield from _ends(file.torn(torn), file.durable)
+
+
+def _ends(whole: bytes, durable: int) -> Iterator[bytes]:
+    ends = [*range((durable // SECTOR + 1) * SECTOR, len(whole), SECTOR), len(whole)] if len(whole) > durable else []
+    yield whole[:durable]
     for number, end in enumerate(ends, 1):
         for kept in itertools.product((True, False), repeat=number):
-            data, start = bytearray(file.data[:end]), file.durable
+            data, start = bytearray(whole[:end]), durable
             for keep, stop in zip(kept, ends, strict=False):
                 if not keep:
                     data[start:stop] = bytes(stop - start)
@@ -79,14 +90,15 @@ def _contents(file: File) -> Iterator[bytes]:
             yield bytes(data)
 
 
-def _indexes(found: Point) -> Iterator[IndexSeen | None]:
-    if not found.index:
+def _indexes(found: Point, names: list[Change]) -> Iterator[IndexSeen | None]:
+    candidates = found.indexes(names)
+    if not candidates:
         yield None
-    yield from found.index
+    yield from candidates
     then = found.coming
-    if then is None or not found.index or _index_count(found) == len(found.index):
+    if then is None or not candidates or _index_count(found, names) == len(candidates):
         return
-    now = found.index[-1]
+    now = candidates[-1]
     if then.how == "append" and then.log.startswith(now.log):
         for data in itertools.islice(_contents(File(bytearray(then.log), len(now.log))), 1, None):
             yield IndexSeen("torn", now.database, data, now.identity)
@@ -113,12 +125,12 @@ def corner(found: Point, name: str) -> State:
     for number in found.loose_files:
         file = found.files[number]
         if name in ("all lost", "names kept, bytes lost"):
-            lost[number] = file.whole[: file.durable]
+            lost[number] = file.torn(dict.fromkeys(file.over, Torn.OLD))[: file.durable]
         elif name == "names kept, bytes zero":
-            lost[number] = file.whole[: file.durable].ljust(len(file.data), b"\0")
+            lost[number] = file.torn(dict.fromkeys(file.over, Torn.ZEROS))[: file.durable].ljust(len(file.data), b"\0")
     seen: IndexSeen | None = None
-    if found.index and name != "index gone":
-        seen = found.index[0] if "lost" in name else found.index[-1]
+    if (candidates := found.indexes(names)) and name != "index gone":
+        seen = candidates[0] if "lost" in name else candidates[-1]
     return state_of(found, name, names, lost, seen)
 
 
@@ -127,7 +139,7 @@ def drawn(found: Point, rnd: random.Random) -> State:
     mode = rnd.choice(MODES)
     names = _drawn_names(found.changes, mode, rnd)
     lost = {number: _drawn_bytes(found.files[number], rnd) for number in found.loose_files}
-    return state_of(found, f"drawn, {mode}", names, lost, _drawn_index(found, rnd))
+    return state_of(found, f"drawn, {mode}", names, lost, _drawn_index(found, names, rnd))
 
 
 def _drawn_names(changes: list[Change], mode: str, rnd: random.Random) -> list[Change]:
@@ -145,7 +157,9 @@ def _drawn_names(changes: list[Change], mode: str, rnd: random.Random) -> list[C
 
 def _drawn_bytes(file: File, rnd: random.Random) -> bytes:
     end = rnd.choice([len(file.data), file.durable, rnd.randint(file.durable, len(file.data))])
-    return _torn(file.whole[:end], file.durable, rnd.choice([0.0, 0.1, 0.5, 1.0]), rnd)
+    share = rnd.choice([0.0, 0.1, 0.5, 1.0])
+    over = {number: rnd.choice([*Torn]) for number in file.over if rnd.random() < share}
+    return _torn(file.torn(over)[:end], file.durable, share, rnd)
 
 
 def _torn(data: bytes, sure: int, share: float, rnd: random.Random) -> bytes:
@@ -160,10 +174,10 @@ def _torn(data: bytes, sure: int, share: float, rnd: random.Random) -> bytes:
     return bytes(torn)
 
 
-def _drawn_index(found: Point, rnd: random.Random) -> IndexSeen | None:
-    if not found.index:
+def _drawn_index(found: Point, names: list[Change], rnd: random.Random) -> IndexSeen | None:
+    if not (candidates := found.indexes(names)):
         return None
-    now, then = rnd.choice(found.index), found.coming
+    now, then = rnd.choice(candidates), found.coming
     if then is None or rnd.random() < 0.2:
         return now
     if then.how == "append" and then.database == now.database and then.log.startswith(now.log):

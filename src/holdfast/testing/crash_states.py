@@ -1,7 +1,8 @@
 """What a power loss may leave: from a recording, the folders that a file system is allowed to show afterwards.
 
 The rules, stricter than ext4 and XFS are:
-- bytes not synced since may be missing from any point on, and sectors of 512 bytes among them may read as zeros;
+- bytes not synced since may be missing from any point on, and sectors of 512 bytes among them may read as zeros; of
+  bytes written over synced ones, each sector may also be as before. Bytes beside them, in the same sector, stay;
 - names not synced since: in mode `ordered` any prefix of the changes of names is there (a journal of metadata), in mode
   `folders` a prefix for each folder on its own, in mode `any` each change by itself. A rename is never half there;
 - a COMMIT that returned is in the write-ahead log; of one that did not, any sectors may be, beside what an older
@@ -9,6 +10,7 @@ The rules, stricter than ext4 and XFS are:
   any pages, torn or whole, with the whole log beside them; afterwards the log may still be uncut;
 - with a rollback journal, a COMMIT that did not return left any pages beside the whole journal, or old pages beside a
   torn one; one that returned may be undone by a journal that comes back, unless SQLite synced its removal;
+- the index is what the changes of its name led to, of those that are there: so a new one is not gone with both names;
 - the index may be gone altogether, if nothing else is lost (losing both is the one double failure that is documented).
 
 Which of them are tried is chosen in crash_choices.
@@ -17,8 +19,9 @@ Which of them are tried is chosen in crash_choices.
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from holdfast.care.fsck import index as fsck_index
@@ -32,19 +35,42 @@ from holdfast.testing.rollback import journal_of
 SECTOR = 512
 
 
+class Torn(enum.Enum):
+    """What a sector shows that was written over and not synced since, if not what was written."""
+
+    OLD = enum.auto()
+    ZEROS = enum.auto()
+
+
 @dataclass(slots=True)
 class File:
-    """Bytes of a file; the first `durable` of them are sure."""
+    """Bytes of a file; the first `durable` of them were synced, and are sure where nothing was written over them since.
+
+    `over`: by sector, from where to where that was; `before`: what stood in all of the file when it began.
+    """
 
     data: bytearray = field(default_factory=bytearray)
     durable: int = 0
+    over: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    before: bytes = b""
     _whole: bytes | None = None
 
     def put(self, data: bytes, offset: int) -> None:
-        """Write at a place: at the end, or over what nobody needs, of which then nothing is sure."""
+        """Write at a place: at the end, or over what is there. What was synced and is not written over stays sure."""
+        at, end = offset, min(offset + len(data), self.durable)
+        if at < end and not self.over:
+            self.before = self.whole
+        while at < end:
+            stop = min((at // SECTOR + 1) * SECTOR, end)
+            self.over.setdefault(at // SECTOR, []).append((at, stop))
+            at = stop
         self.data[offset : offset + len(data)] = data
-        self.durable = min(self.durable, offset)
         self._whole = None
+
+    def sync(self) -> None:
+        """Make all bytes sure."""
+        self.durable, self.before = len(self.data), b""
+        self.over.clear()
 
     @property
     def whole(self) -> bytes:
@@ -54,9 +80,24 @@ class File:
         return self._whole
 
     @property
+    def is_loose(self) -> bool:
+        """Whether any bytes are not sure."""
+        return len(self.data) > self.durable or bool(self.over)
+
+    @property
     def loose_sectors(self) -> int:
-        """How many sectors, whole or in part, are not sure."""
+        """How many sectors behind what was synced, whole or in part, are not sure."""
         return -(-len(self.data) // SECTOR) - self.durable // SECTOR if len(self.data) > self.durable else 0
+
+    def torn(self, sectors: Mapping[int, Torn]) -> bytes:
+        """All bytes, but in these sectors other ones where they were written over: nowhere else."""
+        if not sectors:
+            return self.whole
+        data = bytearray(self.data)
+        for number, how in sectors.items():
+            for start, end in self.over[number]:
+                data[start:end] = self.before[start:end] if how is Torn.OLD else bytes(end - start)
+        return bytes(data)
 
 
 @dataclass(slots=True)
@@ -78,6 +119,8 @@ class Point:
     changes: list[Change] = field(default_factory=list)
     index: list[IndexSeen] = field(default_factory=list)
     """The durable state of the index first, then those that may be there instead."""
+    naming: list[tuple[Change, int]] = field(default_factory=list)
+    """Changes of the index's name that may be lost, and where in `index` begins what is there if they are not."""
     elsewhere: bool = False
     """The store was copied here, and no writer has settled in it yet: so say its notes of who has it open."""
     coming: IndexSeen | None = None
@@ -86,12 +129,23 @@ class Point:
     @property
     def loose_files(self) -> list[int]:
         """Numbers of the files with bytes that may be lost."""
-        return [number for number, file in self.files.items() if len(file.data) > file.durable]
+        return [number for number, file in self.files.items() if file.is_loose]
 
     @property
     def loose_names(self) -> list[Change]:
         """The changes of names that may be lost."""
         return [change for change in self.changes if not change.durable]
+
+    def indexes(self, names: list[Change]) -> list[IndexSeen]:
+        """Of `index`, what may be there where these changes of names are: what they led to, if the index's is one."""
+        kept = {id(change) for change in names}
+        start, stop = 0, len(self.index)
+        for change, at in reversed(self.naming):
+            if id(change) in kept:
+                start = at
+                break
+            stop = at
+        return self.index[start:stop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +199,12 @@ def _is_one_with_the_last(recording: Recording, at: int) -> bool:
 def _index_seen(found: Point, event: IndexSeen) -> None:
     plain = IndexSeen(event.how, event.database, event.log, event.identity)
     if event.how == "names":
+        if found.changes:
+            found.naming.append((found.changes[-1], len(found.index)))
         found.index += [*_renamed_too_early(found, event), event]
-    elif event.how in ("checkpoint", "anew") and found.index:
+        return
+    found.naming.clear()
+    if event.how in ("checkpoint", "anew") and found.index:
         # The cut of the log is not synced: what was cut may come back, beside the new database.
         before = found.index[-1].log
         uncut = before if event.how == "checkpoint" else event.log + before[len(event.log) :]
@@ -165,7 +223,7 @@ def _renamed_too_early(found: Point, event: IndexSeen) -> list[IndexSeen]:
     if last is None or last.kind != "rename" or last.path != paths.INDEX or event.database is None:
         return []
     file = found.files[last.file]
-    if file.durable == len(file.data):
+    if not file.is_loose:
         return []
     return [IndexSeen("zeros", bytes(len(event.database)), b"", event.identity)]
 
@@ -180,12 +238,13 @@ def _happened(found: Point, event: Operation) -> None:
             found.files.setdefault(event.file, File())
         found.changes.append(Change(event))
     elif event.kind == "fsync" and event.file in found.files:
-        found.files[event.file].durable = len(found.files[event.file].data)
+        found.files[event.file].sync()
     elif event.kind == "fsync_dir":
         for change in found.changes:
             change.durable |= event.path in _folders(change.operation)
         if event.path == "" and found.index and found.index[-1].how == "names":
             found.index = [seen for seen in found.index if seen.how == "zeros"] + found.index[-1:]
+            found.naming.clear()
     elif event.kind == "sync_filesystem":
         _all_sure(found)
 
@@ -194,8 +253,9 @@ def _all_sure(found: Point) -> None:
     for change in found.changes:
         change.durable = True
     for file in found.files.values():
-        file.durable = len(file.data)
+        file.sync()
     found.index = found.index[-1:]
+    found.naming.clear()
 
 
 def _folders(operation: Operation) -> set[str]:

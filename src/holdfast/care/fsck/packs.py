@@ -28,7 +28,7 @@ class _Pack:
     """One pack under inspection. `unlisted`: rows of places that no header lists, some of them; `listed_not`: how many.
 
     `live`: how many rows; `garbage`: bytes of content without a row; `spoiled`: contents among them that are damaged;
-    `strangers`: (digest, bytes) of those that no change was seen to speak of.
+    `strangers`: (digest, bytes) of those that no change was seen to speak of; `last`: where the last row's frame is.
     """
 
     name: str
@@ -39,13 +39,16 @@ class _Pack:
     strangers: list[tuple[str, int]] = field(default_factory=list)
     listed_not: int = 0
     live: int = 0
+    last: int = 0
     garbage: int = 0
     spoiled: int = 0
 
     def next_row(self) -> None:
         """Go on to the next row."""
         self.row = next(self.rows, None)
-        self.live += self.row is not None
+        if self.row is not None:
+            self.live += 1
+            self.last = self.row.spot.offset
 
     def miss(self, scene: Scene) -> None:
         """The row is not listed where it says; go on to the next. What the index keeps needs no header yet."""
@@ -149,7 +152,11 @@ def _check_garbage(scene: Scene, pack: _Pack, member: Member, content: bytes) ->
 
 
 def _tell_shape(scene: Scene, pack: _Pack, scan: PackScan) -> None:
-    """What is wrong with the pack as such. Whoever appends may be in the middle of it."""
+    """What is wrong with the pack as such. Whoever appends may be in the middle of it.
+
+    Behind the last row lies what nobody has committed. Of several such appends a power loss may take any, so that a
+    sound header behind a torn one says nothing.
+    """
     if pack.spoiled:
         scene.out.found("pack-garbage", pack.path, f"{pack.spoiled} contents that nothing refers to are damaged")
     if not pack.holes or _is_busy(scene, pack):
@@ -157,7 +164,7 @@ def _tell_shape(scene: Scene, pack: _Pack, scan: PackScan) -> None:
     first = pack.holes[0]
     detail = f"from byte {first.offset} on: {first.reason}"
     lost_rows = any(row.spot.offset >= first.offset for row in pack.unlisted)
-    if pack.live and (scan.holes or lost_rows):
+    if lost_rows or (scan.holes and pack.last > first.offset):
         scene.out.found("pack-damaged", pack.path, detail, offset=first.offset, pack=pack.name)
     else:
         scene.out.found("pack-torn", pack.path, detail, offset=first.offset, length=scan.size - first.offset)
