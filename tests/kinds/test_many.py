@@ -74,6 +74,28 @@ def test_what_is_there_is_revised_or_left_as_it_is_by_the_rules_of_put(store: St
     assert store.read("twice") == b"second"
 
 
+@pytest.mark.parametrize("order", ["abab", "abba", "aabb", "abcabcabc", "abcbacbca", "abcdabdcaa"])
+@pytest.mark.parametrize("known", ["", "a", "ab"])
+def test_names_may_come_again_in_any_order_among_others_as_in_a_history(store: Store, order: str, known: str) -> None:
+    for name in known:
+        store.put(f"h/{name}", "before")
+    given = [(f"h/{name}", f"{number % 3}") for number, name in enumerate(order)]
+    wanted = {name: ["before"] if name in known else [] for name in set(order)}
+    for path, content in given:
+        kept = wanted[path[-1]]
+        if kept[-1:] != [content]:
+            kept.append(content)
+
+    result = store.put_many(given)
+
+    assert sum(counts(result)) == len(given)
+    for name, contents in wanted.items():
+        numbers = range(1, len(contents) + 1)
+        assert [revision.number for revision in store.artifacts.revisions(f"h/{name}")] == [*reversed(numbers)]
+        assert [store.read(f"h/{name}", revision=number).decode() for number in numbers] == contents
+    assert store.fsck().findings == ()
+
+
 def test_it_takes_contents_one_by_one_and_a_full_batch_is_committed_when_the_next_is_full(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

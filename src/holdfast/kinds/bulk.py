@@ -157,10 +157,10 @@ class Bulk:
         for one in placed:
             item, parent, _ = one
             place = (parent[0], item.name)
-            if place in new:  # twice in one batch: the second finds the first
+            if place in new:  # twice in one batch: the second finds the first, as those behind it find theirs
                 self._make(list(new.values()))
+                found |= index.artifacts.briefs(list(new))
                 new = {}
-                found |= index.artifacts.briefs([place])
             if place in taken:
                 self._refuse(item, parent[0])
             elif place in found:
