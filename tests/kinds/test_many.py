@@ -16,6 +16,7 @@ import pytest
 from holdfast import FileFacts, Store
 from holdfast.errors import InvalidValueError, NameTakenError, SourceUnreadableError
 from holdfast.kinds import collecting, many
+from holdfast.kinds.bulk import Bulk, Item
 from holdfast.testing.faults import FaultyDisk
 
 Opener = Callable[..., Store]
@@ -94,6 +95,26 @@ def test_names_may_come_again_in_any_order_among_others_as_in_a_history(store: S
         assert [revision.number for revision in store.artifacts.revisions(f"h/{name}")] == [*reversed(numbers)]
         assert [store.read(f"h/{name}", revision=number).decode() for number in numbers] == contents
     assert store.fsck().findings == ()
+
+
+def test_contents_that_the_store_has_wait_in_memory_for_no_more_than_a_batch_may_hold(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "HELD_BYTES", 400_000)
+    given = [(f"{n:02}", os.urandom(100_000)) for n in range(20)]  # too large for a pack
+    store.put_many(given)
+    held: list[int] = []
+    real = Bulk.put
+
+    def put(bulk: Bulk, items: list[Item]) -> None:
+        contents = [item.incoming for item in items if item.incoming is not None]
+        held.append(sum(len(one.data) for one in contents if one.data is not None))
+        real(bulk, items)
+
+    monkeypatch.setattr(Bulk, "put", put)
+    assert counts(store.put_many(given)) == (0, 0, 20)
+    assert counts(store.put_many((f"other/{name}", data) for name, data in given)) == (20, 0, 0)
+    assert held == [400_000] * 10
 
 
 def test_it_takes_contents_one_by_one_and_a_full_batch_is_committed_when_the_next_is_full(
