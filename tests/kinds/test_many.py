@@ -15,7 +15,7 @@ import pytest
 
 from holdfast import FileFacts, Store
 from holdfast.errors import InvalidValueError, NameTakenError, SourceUnreadableError
-from holdfast.kinds import collecting, many
+from holdfast.kinds import bulk, collecting, many
 from holdfast.kinds.bulk import Bulk, Item
 from holdfast.testing.faults import FaultyDisk
 
@@ -77,7 +77,11 @@ def test_what_is_there_is_revised_or_left_as_it_is_by_the_rules_of_put(store: St
 
 @pytest.mark.parametrize("order", ["abab", "abba", "aabb", "abcabcabc", "abcbacbca", "abcdabdcaa"])
 @pytest.mark.parametrize("known", ["", "a", "ab"])
-def test_names_may_come_again_in_any_order_among_others_as_in_a_history(store: Store, order: str, known: str) -> None:
+@pytest.mark.parametrize("together", [2, 3, 1_000])
+def test_names_may_come_again_in_any_order_among_others_as_in_a_history(
+    store: Store, order: str, known: str, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "TOGETHER", together)
     for name in known:
         store.put(f"h/{name}", "before")
     given = [(f"h/{name}", f"{number % 3}") for number, name in enumerate(order)]
@@ -106,10 +110,10 @@ def test_contents_that_the_store_has_wait_in_memory_for_no_more_than_a_batch_may
     held: list[int] = []
     real = Bulk.put
 
-    def put(bulk: Bulk, items: list[Item]) -> None:
-        contents = [item.incoming for item in items if item.incoming is not None]
-        held.append(sum(len(one.data) for one in contents if one.data is not None))
-        real(bulk, items)
+    def put(one: Bulk, items: list[Item]) -> None:
+        contents = [item.incoming.data for item in items if item.incoming is not None]
+        held.append(sum(len(data) for data in contents if data is not None))
+        real(one, items)
 
     monkeypatch.setattr(Bulk, "put", put)
     assert counts(store.put_many(given)) == (0, 0, 20)
