@@ -22,6 +22,7 @@ from holdfast.disk import Disk
 from holdfast.engine import content
 from holdfast.errors import HandleDeadError, InvalidValueError, StorageIOError
 from holdfast.exchange import folder, hand, reading
+from holdfast.kinds.bulk import Bulk, Item
 from holdfast.testing.faults import FaultyDisk
 
 Opener = Callable[..., Store]
@@ -600,6 +601,26 @@ def test_reading_ahead_is_bounded_in_open_files_and_in_bytes(
     assert store.add(tree).added == 40
     assert 2 <= most_open <= 6
     assert 10_000 <= most_held <= 20_000 + 3_000
+
+
+def test_contents_that_the_store_has_wait_in_memory_for_no_more_than_a_batch_may_hold(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "HELD_BYTES", 400_000)
+    for n in range(20):
+        (tree / f"{n:02}").write_bytes(os.urandom(100_000))  # too large for a pack
+    assert outcome(store.add(tree)) == (20, 0, 0)
+    held: list[int] = []
+    real = Bulk.put
+
+    def put(bulk: Bulk, items: list[Item]) -> None:
+        contents = [item.incoming for item in items if item.incoming is not None]
+        held.append(sum(len(one.data) for one in contents if one.data is not None))
+        real(bulk, items)
+
+    monkeypatch.setattr(Bulk, "put", put)
+    assert outcome(store.add(tree, checksum=True)) == (0, 0, 20)
+    assert held == [400_000] * 5
 
 
 def test_what_is_open_ahead_is_closed_when_an_add_is_stopped(

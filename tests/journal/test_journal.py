@@ -265,7 +265,7 @@ def test_reserved_space_is_not_part_of_the_file(home: str, disk: FaultyDisk) -> 
 
 
 def test_appends_are_synced_when_asked_and_when_much_has_gathered(home: str, disk: FaultyDisk) -> None:
-    journal = Journal(home, disk)
+    journal = Journal(home, disk, segment_bytes=2 * SYNC_BYTES)
     writer = Writer(journal)
     writer.append(3)
     journal.sync_if_due()

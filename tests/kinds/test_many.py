@@ -15,7 +15,8 @@ import pytest
 
 from holdfast import FileFacts, Store
 from holdfast.errors import InvalidValueError, NameTakenError, SourceUnreadableError
-from holdfast.kinds import collecting, many
+from holdfast.kinds import bulk, collecting, many
+from holdfast.kinds.bulk import Bulk, Item
 from holdfast.testing.faults import FaultyDisk
 
 Opener = Callable[..., Store]
@@ -72,6 +73,52 @@ def test_what_is_there_is_revised_or_left_as_it_is_by_the_rules_of_put(store: St
     assert (store.get("changed").metadata, store.get("same").tags) == ({"k": 1}, ("kept",))
     assert store.get("other type").media_type == "a/b"
     assert store.read("twice") == b"second"
+
+
+@pytest.mark.parametrize("order", ["abab", "abba", "aabb", "abcabcabc", "abcbacbca", "abcdabdcaa"])
+@pytest.mark.parametrize("known", ["", "a", "ab"])
+@pytest.mark.parametrize("together", [2, 3, 1_000])
+def test_names_may_come_again_in_any_order_among_others_as_in_a_history(
+    store: Store, order: str, known: str, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "TOGETHER", together)
+    for name in known:
+        store.put(f"h/{name}", "before")
+    given = [(f"h/{name}", f"{number % 3}") for number, name in enumerate(order)]
+    wanted = {name: ["before"] if name in known else [] for name in set(order)}
+    for path, content in given:
+        kept = wanted[path[-1]]
+        if kept[-1:] != [content]:
+            kept.append(content)
+
+    result = store.put_many(given)
+
+    assert sum(counts(result)) == len(given)
+    for name, contents in wanted.items():
+        numbers = range(1, len(contents) + 1)
+        assert [revision.number for revision in store.artifacts.revisions(f"h/{name}")] == [*reversed(numbers)]
+        assert [store.read(f"h/{name}", revision=number).decode() for number in numbers] == contents
+    assert store.fsck().findings == ()
+
+
+def test_contents_that_the_store_has_wait_in_memory_for_no_more_than_a_batch_may_hold(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "HELD_BYTES", 400_000)
+    given = [(f"{n:02}", os.urandom(100_000)) for n in range(20)]  # too large for a pack
+    store.put_many(given)
+    held: list[int] = []
+    real = Bulk.put
+
+    def put(one: Bulk, items: list[Item]) -> None:
+        contents = [item.incoming.data for item in items if item.incoming is not None]
+        held.append(sum(len(data) for data in contents if data is not None))
+        real(one, items)
+
+    monkeypatch.setattr(Bulk, "put", put)
+    assert counts(store.put_many(given)) == (0, 0, 20)
+    assert counts(store.put_many((f"other/{name}", data) for name, data in given)) == (20, 0, 0)
+    assert held == [400_000] * 10
 
 
 def test_it_takes_contents_one_by_one_and_a_full_batch_is_committed_when_the_next_is_full(

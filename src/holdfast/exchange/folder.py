@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import field
 
 from holdfast.blobs.ahead import Helper
-from holdfast.blobs.packs import PACK_UP_TO
 from holdfast.engine import configuration, content, cutting
 from holdfast.engine.following import Following
 from holdfast.engine.handle import Handle
@@ -35,7 +34,8 @@ from holdfast.values.names import Name
 BATCH_ITEMS = 4_000
 BATCH_BYTES = 64 << 20
 HELD_BYTES = 16 << 20
-"""Small content waits in memory for the append that it shares: for no more than so many bytes."""
+"""Content that was read whole waits in memory: what is small for the append that it shares, what the store has already
+until that is sure. For no more than so many bytes, whether it is known or not: that depends on who was faster."""
 
 ATOMIC_ITEMS = 100_000
 COLLECT_EVERY = 16
@@ -149,7 +149,7 @@ class _Add:
             self._batch.append(item)
             if item.incoming is not None:
                 size += item.incoming.size
-                held += item.incoming.size if item.incoming.size <= PACK_UP_TO else 0
+                held += item.incoming.size if item.incoming.size < content.IN_MEMORY_BYTES else 0
             if self._atomic:
                 _refuse_too_many(self._batch, item)
                 if held >= HELD_BYTES:

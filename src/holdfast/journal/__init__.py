@@ -18,7 +18,7 @@ from holdfast.formats.lines import Garbage, Located, Rough
 from holdfast.journal import segment
 from holdfast.values.change import Head, Transaction
 
-SEGMENT_BYTES = 16 << 20
+SEGMENT_BYTES = 4 << 20
 RESERVE_BYTES = 1 << 20
 SYNC_BYTES = 8 << 20
 _ENTRY_TAIL = 128  # holds the end of an entry line: the hash and the salt

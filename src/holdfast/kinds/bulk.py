@@ -98,6 +98,7 @@ class Bulk:
         self._run = ambient.current_run(unit.handle)
         self._made: set[int] = set()
         self._fresh: set[int] = set()
+        self._filled: set[tuple[int, str, bytes]] = set()
         self._subfolders: set[tuple[int, str, bytes]] = set()
         self._folders_to_make: list[Body] = []
 
@@ -123,8 +124,12 @@ class Bulk:
         self._make_folders()
         placed = [(item, parent, one) for (item, parent), one in zip(there, self._ids, strict=False)]
         for start in range(0, len(placed), TOGETHER):
-            self._put_together(placed[start : start + TOGETHER])
+            group = placed[start : start + TOGETHER]
+            self._put_together(group)
+            if start + TOGETHER < len(placed):
+                self._filled.update((parent[0], *item.name) for item, parent, _ in group if parent[0] in self._fresh)
         self._fresh.clear()  # they are empty no more
+        self._filled.clear()
 
     def _placed(self, item: Item) -> Place | None:
         """Where an item goes; None if nothing is left to do."""
@@ -144,7 +149,7 @@ class Bulk:
             self._make(placed)
             return
         index = self._unit.handle.index
-        asked = [(parent[0], item.name) for item, parent, _ in placed if parent[0] not in self._fresh]
+        asked = [(parent[0], item.name) for item, parent, _ in placed if self._may_be_there(parent[0], item.name)]
         found = index.artifacts.briefs(asked) if asked else {}
         taken = index.collections.taken(asked) if asked else set()
         index.artifacts.prove_absent([place for place in asked if place not in found])
@@ -157,10 +162,10 @@ class Bulk:
         for one in placed:
             item, parent, _ = one
             place = (parent[0], item.name)
-            if place in new:  # twice in one batch: the second finds the first
+            if place in new:  # twice in one batch: the second finds the first, as those behind it find theirs
                 self._make(list(new.values()))
+                found |= index.artifacts.briefs(list(new))
                 new = {}
-                found |= index.artifacts.briefs([place])
             if place in taken:
                 self._refuse(item, parent[0])
             elif place in found:
@@ -170,9 +175,12 @@ class Bulk:
         self._make(list(new.values()))
 
     def _are_all_new(self, placed: list[Placed]) -> bool:
-        """Whether no two of some items are at one place, and none where a folder is."""
+        """Whether no two of some items are at one place, and none where a folder is, or one came before."""
         places = {(parent[0], *item.name) for item, parent, _ in placed}
-        return len(places) == len(placed) and places.isdisjoint(self._subfolders)
+        return len(places) == len(placed) and places.isdisjoint(self._subfolders) and places.isdisjoint(self._filled)
+
+    def _may_be_there(self, parent: int, name: Name) -> bool:
+        return parent not in self._fresh or (parent, *name) in self._filled
 
     def _make(self, placed: list[Placed]) -> None:
         if not placed:

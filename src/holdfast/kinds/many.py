@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.blobs.ahead import Helper
-from holdfast.blobs.packs import PACK_UP_TO
 from holdfast.engine import content, cutting
 from holdfast.engine.content import Incoming, Source
 from holdfast.engine.cutting import Grown
@@ -29,7 +28,7 @@ from holdfast.values.names import Name
 BATCH_ITEMS = 4_000
 BATCH_BYTES = 64 << 20
 HELD_BYTES = 8 << 20
-"""A batch is full with so many items, bytes in all, or bytes that wait in memory."""
+"""A batch is full with so many items, bytes in all, or bytes of contents that may wait in memory."""
 
 TOGETHER_BYTES = 2 << 20
 """So much content is hashed by another thread while the next is gathered, then staged together."""
@@ -133,7 +132,7 @@ class _Many:
         if incoming.data is not None:
             self._held.append((media.ending(item.name.raw), incoming))
             self._held_bytes += incoming.size
-        if incoming.size <= PACK_UP_TO:
+        if incoming.size < content.IN_MEMORY_BYTES:  # of what the store has already the bytes are kept until it is sure
             self._in_memory += incoming.size
         if self._held_bytes >= TOGETHER_BYTES:
             self._stage()

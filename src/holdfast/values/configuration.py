@@ -91,7 +91,7 @@ TABLE = (
         environment="HOLDFAST_COMPRESSION_LEVEL", low=1, high=19,
     ),
     Setting(
-        "segment_bytes", "bytes", 16_777_216, "a file of the journal with so many bytes is sealed, and the next begins",
+        "segment_bytes", "bytes", 4_194_304, "a file of the journal with so many bytes is sealed, and the next begins",
         environment="HOLDFAST_SEGMENT_BYTES", stored=True, low=4_096, high=1 << 30,
     ),
     Setting(
