@@ -6,7 +6,7 @@ Each snapshot is put by a process of its own (`holdfast add`, `restic backup`, `
 overwritten. At scale 1 the log grows from 1 to 200 MB in 100 snapshots, and a checkpoint has 256 MiB, of which 2 % are
 rewritten and 100 bytes inserted for each of nine more. FOLDER must lie on the disk in question; it is filled and not
 removed. Prints one JSON line for each run: CPU seconds (user and system) and wall seconds of all puts, the peak memory
-of the one that took most, bytes of all files then, bytes after `holdfast gc --grace 0`, which removes what recipes have superseded, CPU seconds to read the
+of the one that took most, bytes of all files then, bytes after `holdfast gc --grace 0`, which cuts first revisions and removes what recipes have superseded (its CPU seconds are `gc_cpu_s`), CPU seconds to read the
 last and the middle snapshot back, and how busy others kept the machine. Last, a line for each mark: bytes at most those
 of each peer (after gc, and without), time at most half of restic's, in CPU seconds and, on a quiet machine only, by the clock.
 """
@@ -150,13 +150,13 @@ def make(end: Connection, which: str, scale: float, file: Path) -> None:
 
 def own(store: Path, digests: list[str]) -> dict[str, object]:
     """What only ours is asked."""
-    run([*HOLDFAST, "--store", str(store), "gc", "--grace", "0"])
+    collected = run([*HOLDFAST, "--store", str(store), "gc", "--grace", "0"])
     parts = {part.name: bytes_in(part) if part.is_dir() else part.stat().st_size for part in store.iterdir()}
     code = "import sys, holdfast; s = holdfast.open(sys.argv[1]); [s._handle.blobs.verify(d) for d in sys.argv[2:]]"
     read = run([sys.executable, "-c", code, str(store), digests[-1], digests[len(digests) // 2]])
     checked = run([*HOLDFAST, "--store", str(store), "fsck"])
     return {
-        "bytes_after_gc": bytes_in(store), "parts": {name: size for name, size in sorted(parts.items()) if size > 4096},
+        "gc_cpu_s": round(collected.cpu_s, 2), "bytes_after_gc": bytes_in(store), "parts": {name: size for name, size in sorted(parts.items()) if size > 4096},
         "verify_two_cpu_s": round(read.cpu_s, 2), "fsck_cpu_s": round(checked.cpu_s, 2),
     }  # fmt: skip
 

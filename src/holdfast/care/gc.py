@@ -1,6 +1,7 @@
 """Frees what nothing refers to, safely beside writers: condemn, wait out the grace period, look again, remove.
 
 Steps, each of which a put may come between:
+0. cut        large contents that are stored whole though a later revision is in chunks (wholes.py)
 1. condemn    blobs that no kept revision refers to get a date in their row; those referred to again lose it
 2. sweep      what was condemned before the grace period and is still unreferenced: file removed, then its row
 3. gather     many small blobs with a file each are appended to packs, which supersede the files (gathering.py)
@@ -23,7 +24,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from holdfast.care import chunking, gathering, packing, repack
+from holdfast.care import chunking, gathering, packing, repack, wholes
 from holdfast.care.certainty import CLOCK_FACT, clock_fact, prove_chain, prove_clock, prove_rows
 from holdfast.engine import chunk_marks, derive, feeding
 from holdfast.engine.handle import Handle
@@ -50,6 +51,8 @@ class GcReport:
     journal segments removed; `sealed`: journal segments compressed. A blob in a pack frees its bytes only with
     the pack; so does a chunk, `chunks` of which lost their rows. `packs_rewritten`: packs whose members were written
     again without the garbage; `packs_removed`: files. `repacked`: contents that were put together with similar ones.
+    `cut`: large ones, stored whole till now, that share chunks with a later revision; their files go as `strays`.
+    `dry_run` counts all that may share some.
     """
 
     dry_run: bool
@@ -65,6 +68,7 @@ class GcReport:
     packs_removed: int = 0
     chunks: int = 0
     repacked: int = 0
+    cut: int = 0
 
 
 class Gc:
@@ -86,6 +90,7 @@ class Gc:
         """All steps in order."""
         self.prove()
         self._handle.settle_packs()
+        self.cut()
         try:
             self.condemn()
         except NoSpaceError:
@@ -137,6 +142,8 @@ class Gc:
         due, freed = (unreferenced, everything) if at_once else physical.count_condemned(before_us=self._before_us())
         strays = [size for _, size in self._stray_files()]
         strays += [size for _, _, size in chunking.strays(self._handle, before_us=self._before_us())]
+        whole = [place.stored_bytes for _, place in wholes.due(self._handle)]
+        strays += whole if at_once else []
         gathered, superseded = gathering.due(self._handle, many=self._loose_many)
         sealed = len(self._handle.journal.sealable())
         packs = packing.preview(self._handle, before_us=self._before_us(), at_once=at_once)
@@ -154,6 +161,7 @@ class Gc:
             packs_removed=packs.removed,
             chunks=physical.chunks.count_due(before_us=self._before_us(), at_once=at_once),
             repacked=repack.preview(self._handle).contents if repack.due(self._handle) else 0,
+            cut=len(whole),
         )
 
     def prove(self) -> None:
@@ -177,6 +185,12 @@ class Gc:
         for _ in handle.blobs.walk():  # a folder that cannot be read stops gc before its first removal
             pass
         chunk_marks.mark(handle)
+
+    def cut(self) -> None:
+        """Step 0, so that with no grace period the files go at once. Where there is no room the next gc does it."""
+        with contextlib.suppress(NoSpaceError):
+            cut = wholes.cut(self._handle, done=lambda count: self._show(count, "cutting contents"))
+            self.report = replace(self.report, cut=cut)
 
     def condemn(self) -> None:
         """Step 1."""

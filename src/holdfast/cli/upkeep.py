@@ -246,6 +246,7 @@ def gc(inv: Invocation, dry_run: bool, grace_s: float | None) -> None:
         (f"{would}gathered", f"{text.count(report.gathered, 'small content')} into packs"),
         (f"{would}cleared", text.count(report.strays + report.leftovers, "stray or leftover file")),
         *([(f"{would}repacked", text.count(report.repacked, "content"))] if report.repacked else []),
+        *([(f"{would}cut", f"{text.count(report.cut, 'large content')} into chunks")] if report.cut else []),
     ]
     inv.out.lines(text.table(rows))
     if report.condemned + report.waiting and not dry_run:

@@ -40,9 +40,7 @@ _TRIES = 3
 
 
 class Cutter(Protocol):
-    """Stages content as chunks, or returns None before it has read anything. `before`: for which revision it did."""
-
-    before: str
+    """Stages content as chunks, or returns None before it has read anything."""
 
     def __call__(self, source: BinaryIO, *, durable: bool) -> Staged | None:
         """See engine/cutting.py."""
@@ -58,8 +56,7 @@ class Incoming:
     """Content that a transaction can publish. `head`: its first bytes, to find the media type from.
 
     Either `staged` holds it, or `data`: it is small, or was found in the store, and gc may be faster than we are.
-    `facts`: what the file system said of the file it was read from, if it was one. `before`: digest of the revision
-    that this one was cut for.
+    `facts`: what the file system said of the file it was read from, if it was one.
     """
 
     digest: str
@@ -68,7 +65,6 @@ class Incoming:
     staged: Staged | None = None
     data: bytes | None = None
     facts: os.stat_result | None = None
-    before: str = ""
 
 
 def stage(handle: Handle, source: Source, *, durable: bool = True, cutter: Cutter | None = None) -> Incoming:
@@ -120,7 +116,6 @@ def stage_bytes(handle: Handle, data: bytes, *, durable: bool = True, cutter: Cu
     incoming.data = None
     if cutter is not None and len(data) >= IN_MEMORY_BYTES:
         incoming.staged = cutter(io.BytesIO(data), durable=durable)
-        incoming.before = cutter.before
     if incoming.staged is None and durable:
         incoming.staged = stage_durably(handle, data, incoming.digest)
     elif incoming.staged is None:
@@ -219,9 +214,7 @@ def stage_stream(
     whole = cast("BinaryIO", _Joined(head, source, rewinds=rewinds))
     staged = cutter(whole, durable=durable) if cutter is not None else None
     staged = staged or handle.blobs.stage(whole, durable=durable)
-    return Incoming(
-        staged.digest, staged.size, head[:HEAD_BYTES], staged, before="" if cutter is None else cutter.before
-    )
+    return Incoming(staged.digest, staged.size, head[:HEAD_BYTES], staged)
 
 
 def stage_file(

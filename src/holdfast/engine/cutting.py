@@ -1,4 +1,4 @@
-"""Decides which content is cut into chunks: large content that is put where an artifact is, and the one before it.
+"""Decides which content is cut into chunks: large content that is put where an artifact is, and later the one before.
 
 How content is stored is no change of it: what is done to the revision before concerns physical rows and files alone.
 """
@@ -6,7 +6,6 @@ How content is stored is no change of it: what is done to the revision before co
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -17,15 +16,13 @@ from holdfast.blobs.reader import pieces
 from holdfast.engine import chunk_rows
 from holdfast.engine.handle import Handle
 from holdfast.engine.transaction import write
-from holdfast.errors import DamageError, HoldfastError
+from holdfast.errors import DamageError
 from holdfast.formats.pack import Spot
 from holdfast.formats.recipe import Recipe
 
 if TYPE_CHECKING:
     from holdfast.blobs.contract import Staged
     from holdfast.index.physical import Place
-
-log = logging.getLogger("holdfast.engine")
 
 WORTH = 8
 """A content stored whole is cut later if one byte of it in so many is in chunks that are stored already."""
@@ -34,14 +31,13 @@ WORTH = 8
 class Grown:
     """Cuts content if it is a later revision of something. `newest` tells the digest that is there now; "": nothing.
 
-    `before`: that digest, once content was cut. `may_lock`: nobody who waits for this holds the writer lock.
+    `may_lock`: nobody who waits for this holds the writer lock.
     """
 
     def __init__(self, handle: Handle, newest: Callable[[], str], *, may_lock: bool = True) -> None:
         self._handle = handle
         self._newest = newest
         self._may_lock = may_lock
-        self.before = ""
 
     def __call__(self, source: BinaryIO, *, durable: bool) -> Staged | None:
         """The content staged as chunks; None, and nothing was read, if it is not to be cut."""
@@ -49,7 +45,6 @@ class Grown:
         before = self._newest() if blobs is not None else ""
         if blobs is None or not before:
             return None
-        self.before = before
         keep_early = self._keep if self._may_lock else None
         return blobs.stage_cut(source, durable=durable, keep=keep_early, old=_recipe(self._handle, blobs, before))
 
@@ -79,32 +74,15 @@ def keep(handle: Handle, fresh: Sequence[tuple[bytes, Spot]]) -> None:
         chunk_rows.register(handle.index.physical, fresh)
 
 
-def follow(handle: Handle, digest: str, before: str) -> bool:
-    """Content with a digest was committed: if it was cut, cut the one before it too, where that saves; whether it was.
-
-    Never fails what was acknowledged before: trouble is logged.
-    """
-    physical = handle.index.physical
-    try:
-        if not before or before == digest or not physical.is_cut(digest):
-            return False
-        return cut_whole(handle, before, like=digest)
-    except HoldfastError as error:
-        log.warning("not-cut", extra={"holdfast": {"code": error.code}})
-        return False
-
-
 def cut_whole(handle: Handle, digest: str, *, like: str) -> bool:
     """Cut content that is stored whole, if enough of it is stored as chunks already; whether it was. Durable on return.
 
     `like`: a content that was cut and may have much of it. The file stays: gc removes it when the grace period is over.
     Raises what reading and writing raise.
     """
-    blobs, place = cuts(handle), handle.index.physical.place(digest)
-    if blobs is None or place is None or place.cut or place.spot is not None or place.size < CUT_FROM:
-        return False
-    other = _recipe(handle, blobs, like)
-    if place.condemned_us is not None or not _is_worth_it(handle, blobs, place, other):
+    blobs, place = cuts(handle), uncut(handle, digest)
+    other = None if blobs is None or place is None else _recipe(handle, blobs, like)
+    if blobs is None or place is None or not _is_worth_it(handle, blobs, place, other):
         return False
     with _reading(blobs, digest) as source:
         staged = blobs.stage_cut(source, keep=lambda fresh: keep(handle, fresh), old=other)
@@ -118,6 +96,14 @@ def cut_whole(handle: Handle, digest: str, *, like: str) -> bool:
     finally:
         blobs.discard([staged])
     return True
+
+
+def uncut(handle: Handle, digest: str) -> Place | None:
+    """Where large content is that is stored whole, and is to stay; None if it is not."""
+    place = handle.index.physical.place(digest)
+    if place is None or place.cut or place.spot is not None or place.size < CUT_FROM:
+        return None
+    return place if place.condemned_us is None else None
 
 
 def _is_worth_it(handle: Handle, blobs: ChunkedBlobs, place: Place, other: Recipe | None) -> bool:

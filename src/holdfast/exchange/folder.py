@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import field
 
 from holdfast.blobs.ahead import Helper
-from holdfast.engine import configuration, content, cutting
+from holdfast.engine import configuration, content
 from holdfast.engine.following import Following
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
@@ -235,7 +235,6 @@ class _Add:
                     report.added += 1
                 elif outcome is revised:
                     report.revised += 1
-                    cutting.follow(self._handle, incoming.digest, incoming.before)
                 else:
                     report.unchanged += 1
 

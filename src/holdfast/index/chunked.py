@@ -26,6 +26,8 @@ _KEY = "(SELECT key FROM container WHERE name = ? AND kind = 'pack')"
 _USABLE = """typeof(h.offset) = 'integer' AND typeof(h.start) = 'integer' AND typeof(h.stored_bytes) = 'integer'
     AND typeof(h.digest) = 'blob' AND length(h.digest) = 32 AND typeof(h.size) = 'integer'"""
 _KEPT = revised.has_in_state("b.content", STATE_KEPT)
+_BEFORE = f"""coalesce((SELECT v.key FROM revision v WHERE v.artifact = r.artifact AND v.number > {revised.FIRST}
+    AND v.number < r.number AND v.state = {STATE_KEPT} ORDER BY v.number DESC LIMIT 1), r.artifact)"""
 _FOUR, _WHOLE = "substr(?2, j.value * 32 + 1, 4)", "substr(?2, j.value * 32 + 1, 32)"
 """Digests come as one blob and the numbers of those in it: one statement for thousands."""
 _NEEDED = "SELECT chunk FROM temp.needed_chunk"
@@ -162,6 +164,29 @@ class ChunkRows:
                   WHERE key = ?5 AND container = {_KEY.replace("?", "?6")} AND offset = ?7 AND start = ?8"""
         place = (pack_key, spot.offset, spot.start, spot.stored_bytes)
         return self._db.run(sql, (*place, key, old.pack, old.offset, old.start)).rowcount == 1
+
+    def last_cut(self) -> int:
+        """The largest key of a content that is stored as chunks; 0: none is."""
+        row = self._db.one(f"SELECT max(content) FROM blob WHERE container = {RECIPES}")
+        return int(row[0] or 0) if row else 0
+
+    def cut_since(self, seen: int) -> Iterator[tuple[int, str]]:
+        """(key, digest) of contents that are stored as chunks, whose keys are larger, in order, in short reads."""
+        after = seen
+        sql = f"""SELECT b.content, c.digest FROM blob b JOIN content c ON c.key = b.content
+                  WHERE b.container = {RECIPES} AND b.content > ? ORDER BY b.content LIMIT {_PAGE}"""
+        while page := self._db.rows(sql, (after,)):
+            for after, raw in page:
+                yield after, digests.text(raw)
+
+    def whole_before(self, content_key: int) -> list[str]:
+        """Digests of what the kept revisions before those of a content have, where that has a file of its own."""
+        sql = f"""SELECT DISTINCT c.digest
+                  FROM revision r CROSS JOIN revision o CROSS JOIN blob b CROSS JOIN content c
+                  WHERE {revised.of_content("r", "?1")} AND o.key = {_BEFORE} AND o.number < r.number
+                  AND o.state = {STATE_KEPT} AND b.content = o.content AND b.container = {LOOSE}
+                  AND c.key = b.content"""
+        return [digests.text(raw) for (raw,) in self._db.rows(sql, (content_key,))]
 
     # -- what is needed ----------------------------------------------------------------------------------------------
 

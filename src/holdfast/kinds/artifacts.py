@@ -68,21 +68,19 @@ class Artifacts:
         tx: str | None, wait_s: float | None = None,
     ) -> PutResult:  # fmt: skip
         """In a transaction of its own, or in the one that is open. `wait_s`: for the lock, if not as ever."""
-        from holdfast.engine.cutting import Grown, follow
+        from holdfast.engine.cutting import Grown
 
         grown = Grown(self._handle, lambda: addresses.newest_digest(self._handle, path))
         with staging(self._handle, content, cutter=grown) as incoming:
             revising.foresee(self._handle, path, incoming.digest)
             try:
                 with write(self._handle, tx=tx, what="put", wait_s=wait_s) as unit:
-                    result = revising.put_staged(unit, path, incoming, described, expect=expect)
+                    return revising.put_staged(unit, path, incoming, described, expect=expect)
             except TransactionReusedError:
                 from holdfast.kinds import repeats
 
                 assert tx is not None
                 return repeats.put_before(self._handle, tx, path, incoming)
-        follow(self._handle, incoming.digest, incoming.before)
-        return result
 
     def put_many(self, contents: Iterable[many.Given], **said: Any) -> many.ManyResult:
         """Keep many contents: (path, content) or (path, content, fields) each, in the order given, as `put` would.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.blobs.ahead import Helper
-from holdfast.engine import content, cutting
+from holdfast.engine import content
 from holdfast.engine.content import Incoming, Source
 from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
@@ -196,8 +196,6 @@ class _Many:
             self._counts[item.outcome or Outcome.UNCHANGED] += 1
             if item.incoming is not None:
                 self._total += item.incoming.size
-                if item.outcome is Outcome.REVISED:
-                    cutting.follow(self._handle, item.incoming.digest, item.incoming.before)
 
 
 def _contents(batch: list[Item]) -> list[Incoming]:

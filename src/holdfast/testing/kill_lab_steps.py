@@ -111,7 +111,7 @@ checkpoint search                       | purged: before the log of the full tex
 half checkpoint search                  | purged: the full text half written anew
 """,
     "cutting the one before": """
-write pack                              | before chunks of the revision before are appended | put_of_chunks
+write pack                              | before chunks of the revision before are appended | gc_of_chunks
 half write pack                         | chunks of the revision before half appended
 fsync pack                              | chunks of the revision before appended, before the sync
 write temporary                         | before the recipe of the revision before is written

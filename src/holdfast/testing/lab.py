@@ -153,6 +153,7 @@ def with_chunks(root: Path) -> Path:
         store._handle.blobs.writer.seal()  # type: ignore[attr-defined]  # noqa: SLF001
         store.put("both", log)
         store.put("both", log + model)
+        store.gc()
         store.search("words")
     return root
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, cast
 
 from holdfast.blobs.packs import PACK_UP_TO
-from holdfast.engine import content, cutting
+from holdfast.engine import content
 from holdfast.engine.content import Incoming
 from holdfast.engine.cutting import Grown
 from holdfast.engine.handle import Handle
@@ -93,8 +93,6 @@ class Texts:
             if len(self._known) >= REMEMBERED:
                 self._older, self._known = self._known, {}
             self._known[object_id] = (incoming.digest, incoming.size, kind)
-            if incoming.before:
-                cutting.follow(self._handle, incoming.digest, incoming.before)
         self.drop()
 
     def drop(self) -> None:
