@@ -98,6 +98,18 @@ def break_schema(root):
         assert connection.execute(f"UPDATE sqlite_master SET sql = {wrong} WHERE name = 'blob'").rowcount
 
 
+def spoil_pages(root):
+    """An entry of SQLite's own is another: its row can be read, but not be found by its id."""
+    with damage.sql(root) as connection:
+        (page,) = connection.execute("PRAGMA page_size").fetchone()
+        (wanted,) = connection.execute("SELECT id FROM record WHERE key = (SELECT max(key) FROM artifact)").fetchone()
+    data = bytearray((root / "index.sqlite3").read_bytes())
+    leaf_of_an_index, places = 10, [found.start() for found in re.finditer(re.escape(wanted), data)]
+    (place,) = [at for at in places if data[at - at % page] == leaf_of_an_index]
+    data[place] ^= 1
+    (root / "index.sqlite3").write_bytes(data)
+
+
 def no_harm(_root):
     pass
 
@@ -124,6 +136,7 @@ HARM = [
     cut_journal,
     spoil_chain,
     break_schema,
+    spoil_pages,
     lose_index,
 ]
 

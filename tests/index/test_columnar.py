@@ -93,3 +93,35 @@ def test_what_is_equal_and_is_not_written_alike_keeps_its_own_checksum(index: Sq
         assert found == {row[0]: row[-1] for row in kept}
     finally:
         connection.execute("ROLLBACK")
+
+
+def changed(row: tuple[Any, ...], at: int, cell: Any) -> tuple[Any, ...]:
+    return (*row[:at], cell, *row[at + 1 :])
+
+
+@settings(max_examples=60)
+@given(rows=revisions(), data=st.data())
+def test_rows_are_those_of_columns_only_if_each_cell_and_its_type_is(rows: list[tuple[Any, ...]], data: Any) -> None:
+    columns = [[*cells] for cells in zip(*rows, strict=True)]
+    alike = [Alike(c[0]) if n and len({*map(repr, c)}) == 1 else c for n, c in enumerate(columns)]
+    found = [(*row, proof.checksum("revision", *row)) for row in rows]
+    assert columnar.are_rows("revision", columns, found)
+    assert columnar.are_rows("revision", alike, found)
+    row, at = data.draw(st.integers(0, len(rows) - 1)), data.draw(st.integers(0, len(found[0]) - 1))
+    cell = found[row][at]
+    others = [b"", "x", None, *([cell + 1, float(cell), str(cell)] if type(cell) is int else [])]
+    other = data.draw(st.sampled_from([one for one in others if type(one) is not type(cell) or one != cell]))
+    found[row] = changed(found[row], at, other)
+    assert not columnar.are_rows("revision", columns, found)
+    assert not columnar.are_rows("revision", alike, found)
+
+
+def test_rows_are_not_those_of_columns_if_there_are_more_or_fewer() -> None:
+    rows = [(key, bytes([key]) * 32, 5) for key in range(1, 30)]
+    found = [(*row, proof.checksum("content", *row)) for row in rows]
+    columns = [[*cells] for cells in zip(*rows, strict=True)]
+    assert columnar.are_rows("content", columns, found)
+    assert not columnar.are_rows("content", columns, found[1:])
+    assert not columnar.are_rows("content", columns, [*found, found[0]])
+    assert not columnar.are_rows("content", [[], [], []], found)
+    assert columnar.are_rows("content", [[], [], []], [])

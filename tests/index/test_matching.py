@@ -10,7 +10,7 @@ import pytest
 
 import holdfast
 from holdfast.care.fsck.index import verified
-from holdfast.index import matching
+from holdfast.index import matching, proof
 from holdfast.index.audit import Audit
 from holdfast.index.matching import COMPARED, Matching, UnlikeError
 from holdfast.index.sqlite import SqliteIndex
@@ -38,7 +38,7 @@ def matched(root: Path) -> dict[str, int]:
         return found.finish()
 
 
-def counted(root: Path) -> dict[str, int]:
+def counted_rows(root: Path) -> dict[str, int]:
     with audited(root) as audit:
         return {table: audit.count(table) for table in COMPARED}
 
@@ -65,6 +65,9 @@ def every_verb(root: Path) -> None:
         store.runs.link(run, "output", store.put("out", "out").artifact)
         store.runs.set_status(run, "completed")
         store.artifacts.put_many((f"many/{n % 7}/{n}", f"content {n % 50}") for n in range(120))
+        store.artifacts.put_many((f"more/{n}", f"content {n}") for n in range(40, 60))
+        store.put("many/0/7", "revised")  # a row of one of many waits for this
+        store.artifacts.put_many((f"last/{n}", f"last {n}") for n in range(20))
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +85,24 @@ def root(busy: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("page", [1, 7, 1_000])
 def test_the_rows_of_every_verb_are_as_the_chain_gives_them(busy, monkeypatch, page):
     monkeypatch.setattr(matching, "_PAGE", page)
-    assert matched(busy) == counted(busy)
+    assert matched(busy) == counted_rows(busy)
 
 
 def test_what_is_known_of_keys_and_terms_is_bounded(busy, monkeypatch):
     monkeypatch.setattr(matching, "_MOST_KNOWN", 3)
-    assert matched(busy) == counted(busy)
+    assert matched(busy) == counted_rows(busy)
+
+
+def test_new_artifacts_are_compared_by_columns_also_while_rows_of_others_wait(busy, monkeypatch):
+    one_by_one, each = [], Matching._each
+
+    def counted(self, first, part):
+        one_by_one.extend(body for body in part if (body["kind"], body["action"]) == ("artifact", "create"))
+        return each(self, first, part)
+
+    monkeypatch.setattr(Matching, "_each", counted)
+    assert matched(busy) == counted_rows(busy)
+    assert {body["new"]["name"] for body in one_by_one} == {"a.md", "ö.txt"}  # with tags, of another type
 
 
 def test_rows_that_wait_for_later_changes_are_bounded(busy, monkeypatch):
@@ -121,6 +136,13 @@ ALTERED = {
     "a checksum of one new among many": "UPDATE record SET crc = crc + 1 WHERE key = (SELECT max(key) FROM record)",
     "a checksum of a content": "UPDATE content SET crc = crc + 1 WHERE key = (SELECT max(key) FROM content)",
     "a number that is none": "UPDATE revision SET state = x'30' WHERE key = (SELECT max(key) FROM revision)",
+    "a name of one of many as bytes": "UPDATE artifact SET name = CAST(name AS BLOB) WHERE name = '63'",
+    "a whole number as another": "UPDATE revision SET number = 1.5 WHERE key = (SELECT max(key) FROM revision)",
+    "a row of one of many": "DELETE FROM artifact WHERE name = '63'",
+    "the content of one of many": "UPDATE revision SET content = content - 1 "
+    "WHERE key = (SELECT max(key) FROM content)",
+    "a row where none was made": "INSERT INTO artifact SELECT key, 1, 'x', x'', 0, 0, key, 1, 0 FROM collection "
+    "WHERE name = 'last'",
     "a content too many": "INSERT INTO content (key, digest, size, crc) VALUES (100000, zeroblob(32), 1, 0)",
     "a term too many": "INSERT INTO term (key, text, crc) VALUES (900000, 'unheard of', 0)",
 }
@@ -140,7 +162,7 @@ def test_an_altered_row_with_a_checksum_to_match_is_noticed(root):
             "SELECT key, collection, name, stray, type, status, newest, live FROM artifact WHERE name = 'a.md'"
         ).fetchone()
         cells[1] = "b.md"
-        signed = matching.proof.checksum("artifact", key, *cells)
+        signed = proof.checksum("artifact", key, *cells)
         connection.execute("UPDATE artifact SET name = 'b.md', crc = ? WHERE key = ?", (signed, key))
     with pytest.raises(UnlikeError):
         matched(root)

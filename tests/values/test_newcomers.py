@@ -71,6 +71,52 @@ def test_their_cells_are_those_of_the_reducer_of_one_change(new: Newcomers, firs
         assert list(zip(*columns, strict=True)) == [rows[place] for rows in one_by_one]
 
 
+BARE = (
+    b'{"action":"create","id":"","kind":"artifact","new":{"collection":"","name":"","revision":'
+    b'{"digest":"","media_type":"","size":0},"status":"active","type":"file"}}'
+)
+OTHERS = st.sampled_from([b"", b"{}", b'""', b"null", b'{"action":"create"}', BARE])
+
+
+def refusals(new: Newcomers) -> list[bytes]:
+    """Lines that nearly say what newcomers do."""
+    every = bodies.encode_all(new)
+    changes = (
+        (b'"type":"file"', b'"type":"note"'),
+        (b"create", b"update"),
+        (b'"size":', b'"size":0'),
+        (b'"new":{', b'"new":{"b":1,'),
+        (b'"id":', b'"id": '),
+        (b'"artifact"', b'"run"'),
+        (b"}", b""),
+    )
+    return [line.replace(*change) for line in every[:1] for change in changes]
+
+
+@settings(max_examples=80)
+@given(st.lists(newcomers() | OTHERS, max_size=5))
+def test_bodies_are_told_apart_without_a_word_being_lost(parts: list[Newcomers | bytes]) -> None:
+    lines: list[bytes] = []
+    for part in parts:
+        lines += [part] if isinstance(part, bytes) else [*bodies.encode_all(part), *refusals(part)]
+    seen: list[bytes] = []
+    for new, run in bodies.told_apart(lines):
+        assert run
+        seen += run
+        if new is not None:
+            assert [canon.encode(body) for body in new] == [canon.encode(canon.decode(line)) for line in run]
+            assert bodies.encode_all(new) == list(run)
+    assert seen == lines
+
+
+@settings(max_examples=40)
+@given(newcomers(st.none() | st.integers(-(10**18), 10**18)))
+def test_nearly_all_newcomers_are_had_as_columns(new: Newcomers) -> None:
+    lines = bodies.encode_all(new)
+    apart = [line for found, run in bodies.told_apart(lines) for line in run if found is None]
+    assert all(b"\\" in line for line in apart)  # a text that needed to be escaped
+
+
 def test_a_lone_surrogate_is_refused_as_in_any_change() -> None:
     new = Newcomers(["i"], ["c"], ["a\ud800"], ["d"], [1], ["m"], [None], [None], [""])
     with pytest.raises(InvalidValueError, match="name"):

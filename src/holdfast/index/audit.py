@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -107,10 +107,9 @@ class Audit:
     def selectable(self) -> bool:
         """Whether every table has its columns, so that its rows can be read."""
         try:
-            for model in tables.models().all():
-                # Not composed by Peewee, which takes longer than all the rest of checking a small store.
-                listed = ", ".join(f't."{field.column_name}"' for field in model._meta.sorted_fields)
-                self._db.rows(f'SELECT {listed} FROM "{model._meta.table_name}" t LIMIT 0')
+            for table, columns in proof.EVERY.items():  # models would take longer than all the rest of a small store
+                listed = ", ".join(f't."{column}"' for column in columns)
+                self._db.rows(f'SELECT {listed} FROM "{table}" t LIMIT 0')
         except HoldfastError:
             return False
         return True
@@ -182,13 +181,19 @@ class Audit:
 
     # -- content -----------------------------------------------------------------------------------------------------
 
-    def contents_after(self, digest: bytes) -> list[ContentRow]:
-        """The next known contents in order of their digests: one short read, none at the end."""
+    def contents_after(self, digest: bytes, *, but: Sequence[str] = ()) -> list[ContentRow]:
+        """The next known contents in order of their digests: one short read, none at the end.
+
+        `but`: not those in these packs.
+        """
+        names = ", ".join(f"?{number}" for number in range(2, 2 + len(but)))
+        packs = f"SELECT key FROM container WHERE kind = 'pack' AND name IN ({names})"
+        elsewhere = f"AND (b.container IS NULL OR b.container NOT IN ({packs}))" if but else ""
         sql = f"""{_CONTENT} WHERE substr(c.digest, 1, 4) >= substr(?1, 1, 4) AND c.digest > ?1
-                  AND typeof(c.digest) = 'blob' AND length(c.digest) = 32
-                  ORDER BY substr(c.digest, 1, 4), c.digest LIMIT ?2"""
+                  AND typeof(c.digest) = 'blob' AND length(c.digest) = 32 {elsewhere}
+                  ORDER BY substr(c.digest, 1, 4), c.digest LIMIT {_PAGE}"""
         # SQLite's substr of an empty blob is NULL.
-        return [_content(row) for row in self._db.rows(sql, (digest or b"\0", _PAGE))]
+        return [_content(row) for row in self._db.rows(sql, (digest or b"\0", *but))]
 
     def content(self, digest: bytes) -> ContentRow | None:
         """One content as it is known now."""

@@ -45,14 +45,11 @@ def write_columns(
     connection: sqlite3.Connection, table: str, columns: Sequence[Column], more: str = ""
 ) -> None:  # fmt: skip
     """The same of columns, all of one type of sequence; the first has the keys."""
-    count = 0 if isinstance(columns[0], Alike) else len(columns[0])
+    count = _count(columns)
     if not count:
         return
-    shown = count if count <= _FEW else 1  # one stands for all
-    every = [[one.value] * shown if isinstance(one, Alike) else one for one in columns]
-    pattern, signed = _pattern(every)
+    every, pattern, sums = _signed(table, columns, count)
     alike = [column[0] for column, what in zip(every, pattern, strict=True) if what == _ALIKE]
-    sums = _checksums(table, every, pattern, signed)
     own = [every[0], *(column for column, what in zip(every, pattern, strict=True) if what == _OWN), sums]
     cells = list(chain.from_iterable(zip(*own, strict=True)))
     width, start = len(own), 0
@@ -63,6 +60,41 @@ def write_columns(
         given = cells[start * width : (start + size) * width]
         connection.execute(_insertion(table, pattern, size, more), alike + given)
         start += size
+
+
+def are_rows(table: str, columns: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether these are the rows, checksum and all, that `write_columns` makes of columns, in the same order."""
+    count = _count(columns)
+    if len(rows) != count or not count:
+        return len(rows) == count
+    sums = _signed(table, columns, count)[2]
+    return all(map(_is_column, [*columns, sums], zip(*rows, strict=True)))
+
+
+def each(columns: Sequence[Column]) -> list[Sequence[Any]]:
+    """The cells of columns, also of those that say the same in all rows."""
+    return [[one.value] * _count(columns) if isinstance(one, Alike) else one for one in columns]
+
+
+def _count(columns: Sequence[Column]) -> int:
+    return 0 if isinstance(columns[0], Alike) else len(columns[0])
+
+
+def _is_column(wanted: Column, found: tuple[Any, ...]) -> bool:
+    """Whether all cells are equal and of one type: 1 equals 1.0, and is not the same."""
+    if isinstance(wanted, Alike):
+        return found.count(wanted.value) == len(found) and {*map(type, found)} == {type(wanted.value)}
+    if [*found] != wanted:
+        return False
+    return len({*map(type, found), *map(type, wanted)}) == 1 or [*map(type, found)] == [*map(type, wanted)]
+
+
+def _signed(table: str, columns: Sequence[Column], count: int) -> tuple[list[Sequence[Any]], str, list[int]]:
+    """(columns, what each is, checksums) of rows."""
+    shown = count if count <= _FEW else 1  # one stands for all
+    every: list[Sequence[Any]] = [[one.value] * shown if isinstance(one, Alike) else one for one in columns]
+    pattern, forms = _pattern(every)
+    return every, pattern, _checksums(table, every, pattern, forms)
 
 
 def _pattern(every: Sequence[Sequence[Any]]) -> tuple[str, list[str]]:

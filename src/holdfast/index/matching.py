@@ -9,16 +9,18 @@ cannot be followed so, raises UnlikeError, and rows are derived anew beside the 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
-from zlib import crc32
 
-from holdfast.index import proof, revised, tables
+from holdfast.index import columnar, revised, tables
 from holdfast.index.apply import artifacts, reduce
+from holdfast.index.compared import Compared, Row
 from holdfast.index.database import Database
 from holdfast.index.rows import (
     Cell,
     Cells,
+    Column,
     ContentOf,
     Delete,
     DeletedWith,
@@ -31,8 +33,9 @@ from holdfast.index.rows import (
     Update,
 )
 from holdfast.index.tables import SLOT_ACTOR, SLOTS
-from holdfast.values import canon, digest, moment
+from holdfast.values import bodies, canon, digest, moment
 from holdfast.values.change import Body, Transaction
+from holdfast.values.newcomers import Newcomers
 
 COMPARED = tuple(table for table in tables.LOGICAL if table != "tx")
 """The chain itself is proven row by row; and compressed bytes may differ where the transaction is the same."""
@@ -40,6 +43,7 @@ COMPARED = tuple(table for table in tables.LOGICAL if table != "tx")
 _PAGE = 1_000
 """Changes whose rows are fetched together."""
 
+_NEVER = 1 << 62
 _MOST_WAITING = 20_000
 _MOST_KNOWN = 20_000
 
@@ -52,7 +56,6 @@ _CONTENTS = """SELECT content.digest, content.key FROM json_each(?1) AS n CROSS 
     ON substr(content.digest, 1, 4) = substr(?2, n.key * 32 + 1, 4)
     AND content.digest = substr(?2, n.key * 32 + 1, 32)"""
 
-Row = tuple[Any, ...]
 Key = tuple[Any, ...]
 
 
@@ -60,55 +63,20 @@ class UnlikeError(Exception):
     """A row is not as the chain gives it; or this way of comparing cannot tell. Never leaves this package and fsck."""
 
 
-class _Table:
-    """How rows of a table are asked for. `form`: the last cell that is fetched is a checksum over all before it, so."""
-
-    def __init__(self, name: str) -> None:
-        meta = tables.models().named(name)._meta
-        self.name = name
-        self.form = proof.FORMS.get(name)
-        self.columns: tuple[str, ...] = proof.COLUMNS.get(name) or tuple(f.column_name for f in meta.sorted_fields)
-        self.keys = tuple(f.column_name for f in meta.get_primary_keys())  # type: ignore[no-untyped-call]
-        self.places = tuple(self.columns.index(key) for key in self.keys)
-        self.place = self.places[0]
-        fetched = (*self.columns, proof.CHECKSUM) if self.form is not None else self.columns
-        select = f'SELECT {", ".join(f"t.{column}" for column in fetched)} FROM "{name}" t WHERE '
-        self.one = select + " AND ".join(f"t.{key} = ?" for key in self.keys)
-        self.paged = len(self.keys) == 1
-        self.page = f"{select} t.{self.keys[0]} >= ? AND t.{self.keys[0]} < ?"
-
-    def is_row(self, cells: Row, found: Row | None) -> bool:
-        """Whether a row that was fetched has these cells, of the same types, and the checksum of them."""
-        if found is None:
-            return False
-        own = found[:-1] if self.form is not None else found
-        if own != cells or [*map(type, own)] != [*map(type, cells)]:
-            return False
-        return self.form is None or crc32(self.form % cells) == found[-1]
-
-    def are_rows(self, rows: Sequence[Row], found: Sequence[Row | None]) -> bool:
-        """The same of many rows of a table with checksums, at a third of the price."""
-        form = self.form or b""
-        wanted = [(*cells, crc32(form % cells)) for cells in rows]
-        # None equals no row; and 1 equals 1.0, but is not of its type.
-        return found == wanted and _types(wanted) == _types(one for one in found if one is not None)
-
-
-def _types(rows: Iterable[Iterable[Any]]) -> list[type]:
-    return [*map(type, itertools.chain.from_iterable(rows))]
-
-
 class Matching:
     """Takes the transactions of a chain in their order; `finish` then tells. In one read transaction of SQLite."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._tables = {name: _Table(name) for name in COMPARED}
+        self._tables = {name: Compared(name, database) for name in COMPARED}
         self._counts = dict.fromkeys(COMPARED, 0)
         self._waiting: dict[tuple[str, Key], Row | None] = {}
+        self._waits = 0
         self._keys: dict[str, int] = {}
         self._terms: dict[str, int] = {"": 0}
         self._contents: dict[str, int] = {}
+        self._new_contents: list[Column] = []
+        self._here: list[Row] = []
         self._span = (0, 0)
         self._pages: dict[str, dict[Any, Row]] = {}
         self._made: tuple[list[Row], ...] = tuple([] for _ in _MADE)
@@ -117,10 +85,9 @@ class Matching:
 
     def take(self, transaction: Transaction) -> None:
         """The next transaction, verified. UnlikeError."""
-        first = transaction.entry.first
-        numbered = enumerate([canon.canonical(str(body, "utf-8")) for body in transaction.bodies], first)
-        while part := list(itertools.islice(numbered, _PAGE)):
-            self._take(part)
+        first, lines = transaction.entry.first, transaction.bodies
+        for start in range(0, len(lines), _PAGE):
+            self._take(first + start, lines[start : start + _PAGE])
         actor = transaction.entry.actor
         self.term(first, f"{actor.kind}:{actor.name}", SLOT_ACTOR)
 
@@ -136,10 +103,44 @@ class Matching:
                 raise UnlikeError(f"rows of {name}")
         return self._counts
 
-    def _take(self, part: Sequence[tuple[int, Body]]) -> None:
-        self._turn_to((part[0][0], part[-1][0] + 1))
-        self._contents = self._known_contents([body for _, body in part])
-        for seq, body in part:
+    def _take(self, first: int, part: Sequence[bytes]) -> None:
+        self._turn_to((first, first + len(part)))
+        for new, run in bodies.told_apart(part):
+            if new is not None and first > self._waits:
+                self._newcomers(first, new)
+            else:
+                self._each(first, [canon.canonical(str(body, "utf-8")) for body in run])
+            first += len(run)
+
+    def _newcomers(self, first: int, new: Newcomers) -> None:
+        """New artifacts as columns; of rows that are not as these say, each is asked for."""
+        columns = artifacts.creations(first, new, self)
+        columns["content"] = self._new_contents
+        for name, cells in columns.items():
+            found = self._here if name == "content" else self._rows(self._tables[name], first, first + len(new))
+            if columnar.are_rows(name, cells, found):
+                self._counts[name] += len(found)
+            else:
+                for row in zip(*columnar.each(cells), strict=True):
+                    self._insert(self._tables[name], row)
+
+    def contents(self, seqs: Sequence[int], digests: Sequence[str], sizes: Sequence[int]) -> list[int]:
+        """Of contents, most of which came with the changes that speak of them; as `artifacts.creations` asks."""
+        raws = digest.raws(digests)
+        self._here = self._rows(self._tables["content"], seqs[0], seqs[-1] + 1)
+        known = {raw: key for key, raw, *_ in self._here}
+        if absent := [raw for raw in dict.fromkeys(raws) if raw not in known]:
+            known |= self._keys_of_contents(absent)
+        keys = [known.get(raw, _NEVER) for raw in raws]
+        if any(map(operator.gt, keys, seqs)):
+            raise UnlikeError("a content that is not there yet")
+        own = [key == seq for key, seq in zip(keys, seqs, strict=True)]
+        self._new_contents = [[*itertools.compress(cells, own)] for cells in (seqs, raws, sizes)]
+        return keys
+
+    def _each(self, first: int, part: Sequence[Body]) -> None:
+        self._contents = self._known_contents(part)
+        for seq, body in enumerate(part, first):
             if body["kind"] == "artifact" and body["action"] == "create":
                 self._created(seq, body)
                 continue
@@ -161,7 +162,9 @@ class Matching:
             if rows:
                 table = self._tables[name]
                 page = self._pages.get(name) or self._page(table)
-                if self._waiting or not table.are_rows(rows, [page.get(cells[0]) for cells in rows]):
+                found = [row for cells in rows if (row := page.get(cells[0])) is not None]
+                columns = [[*cells] for cells in zip(*rows, strict=True)]
+                if rows[0][0] <= self._waits or not columnar.are_rows(name, columns, found):
                     for cells in rows:
                         self._insert(table, cells)
                 else:
@@ -182,7 +185,7 @@ class Matching:
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
-    def _insert(self, table: _Table, cells: Row) -> None:
+    def _insert(self, table: Compared, cells: Row) -> None:
         self._counts[table.name] += 1
         if table.paged:
             number = cells[table.place]
@@ -191,14 +194,16 @@ class Matching:
                 return
         self._expect(table, tuple([cells[place] for place in table.places]), cells)
 
-    def _expect(self, table: _Table, key: Key, cells: Row) -> None:
+    def _expect(self, table: Compared, key: Key, cells: Row) -> None:
         if table.is_row(cells, self._found(table, key)):
             self._waiting.pop((table.name, key), None)
         else:
             self._wait(table, key, cells)
 
-    def _wait(self, table: _Table, key: Key, cells: Row | None) -> None:
+    def _wait(self, table: Compared, key: Key, cells: Row | None) -> None:
         self._waiting[table.name, key] = cells
+        if table.name in _MADE:
+            self._waits = max(self._waits, key[0])
         if len(self._waiting) > _MOST_WAITING:
             raise UnlikeError("too many rows differ for now")
 
@@ -220,13 +225,13 @@ class Matching:
         else:
             self._wait(table, key, None)
 
-    def _key_where(self, seq: int, table: _Table, where: Cells) -> Key:
+    def _key_where(self, seq: int, table: Compared, where: Cells) -> Key:
         """The primary key of the one row that `where` means."""
         if where.keys() == set(table.keys):
             return tuple(self._cell(seq, where[key]) for key in table.keys)
         raise UnlikeError(f"rows of {table.name} by {', '.join(where)}")
 
-    def _now(self, table: _Table, key: Key) -> Row:
+    def _now(self, table: Compared, key: Key) -> Row:
         """The cells of a row after all changes so far: where it does not wait, it is as it stands in the index."""
         cells = self._waiting.get((table.name, key))
         if cells is None:
@@ -236,21 +241,24 @@ class Matching:
             cells = found[:-1] if table.form is not None else found
         return cells
 
-    def _found(self, table: _Table, key: Key) -> Row | None:
+    def _found(self, table: Compared, key: Key) -> Row | None:
         """A row as it stands in the index."""
         if table.paged and self._span[0] <= self._by_seq(table, key[0]) < self._span[1]:
             return (self._pages.get(table.name) or self._page(table)).get(key[0])
         return self._db.one(table.one, key)
 
-    def _page(self, table: _Table) -> dict[Any, Row]:
+    def _page(self, table: Compared) -> dict[Any, Row]:
         """The rows that changes of the span make."""
         factor = SLOTS if table.name == "term" else 1
-        rows = self._db.rows(table.page, (self._span[0] * factor, self._span[1] * factor))
+        rows = self._rows(table, self._span[0] * factor, self._span[1] * factor)
         page = self._pages[table.name] = {row[table.place]: row for row in rows}
         return page
 
+    def _rows(self, table: Compared, first: int, end: int) -> list[Row]:
+        return self._db.rows(table.page, (first, end))
+
     @staticmethod
-    def _by_seq(table: _Table, key: Any) -> int:
+    def _by_seq(table: Compared, key: Any) -> int:
         if type(key) is not int:
             raise UnlikeError(f"a key of {table.name}")
         return key // SLOTS if table.name == "term" else key
@@ -335,7 +343,8 @@ class Matching:
         """Keys of the contents of new revisions, which are all that changes speak of."""
         new = (body["new"]["revision"]["digest"] for body in bodies if "revision" in body.get("new", ()))
         raws = [*map(digest.raw, dict.fromkeys(new))]
-        if not raws:
-            return {}
+        return {digest.text(raw): key for raw, key in self._keys_of_contents(raws).items()} if raws else {}
+
+    def _keys_of_contents(self, raws: Sequence[bytes]) -> dict[bytes, int]:
         found = self._db.rows(_CONTENTS, (f"[{','.join('0' * len(raws))}]", b"".join(raws)))
-        return {digest.text(raw): key for raw, key in found if type(key) is int}
+        return {raw: key for raw, key in found if type(key) is int}

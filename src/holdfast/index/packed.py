@@ -153,6 +153,24 @@ class PackRows:
             for key, raw, size, offset, stored, start, condemned in page:
                 yield PackedRow(key, digest.text(raw), Spot(name, offset, stored, start, size), condemned)
 
+    def listed(self, name: str, after: tuple[int, int], up_to: int) -> list[tuple[bytes, int, int, int, int, int]]:
+        """(raw digest, offset, bytes stored, start, size, frames) of contents in a pack, in the order of the file.
+
+        Of those behind a place (offset, start) and in frames up to an offset.
+        """
+        sql = f"""SELECT c.digest, b.offset, b.stored_bytes, b.start, c.size, b.frames
+                  FROM blob b JOIN content c ON c.key = b.content
+                  WHERE b.container > {LOOSE} AND b.container = {_KEY} AND {_USABLE} AND (b.offset, b.start) > (?, ?)
+                  AND b.offset <= ? ORDER BY b.offset, b.start"""
+        return self._db.rows(sql, (name, *after, up_to))
+
+    def count(self, name: str) -> tuple[int, int]:
+        """How many rows say of contents, and of chunks, that they are in a pack."""
+        blobs = f"SELECT count(*) FROM blob WHERE container > {LOOSE} AND container = {_KEY}"
+        row = self._db.one(f"SELECT ({blobs}), (SELECT count(*) FROM chunk WHERE container = {_KEY})", (name, name))
+        assert row is not None
+        return int(row[0]), int(row[1])
+
     def key_of(self, name: str) -> int:
         """The key of a pack, whose row is made if there is none; it is not condemned any more."""
         if name not in self._keys:

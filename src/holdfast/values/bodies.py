@@ -1,12 +1,17 @@
-"""Bodies of changes as bytes: those that are made most often are put together by hand, in a fifth of the time."""
+"""Bodies of changes as bytes: those that are made most often are put together by hand, in a fifth of the time.
+
+And taken apart by a pattern, many with one call, in a quarter of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring
 from typing import Any
 
-from holdfast.values import canon
+from holdfast.values import canon, patterns
 from holdfast.values.change import Body
 from holdfast.values.newcomers import Newcomers
 from holdfast.values.records import DEFAULT_STATUS, DEFAULT_TYPE
@@ -17,6 +22,16 @@ _PLAIN = 4
 _OWN = 5
 """What is new of an artifact: `collection`, `name`, `revision`, `status`, `type`, and only sometimes more."""
 _MOST = 1 << 63
+
+_TEXT = r'"([^"\\\x00-\x1f]*)"'
+_NUMBER = r"(-?(?:0|[1-9][0-9]{0,18}))"
+_NEWCOMER = patterns.later(
+    rf'^(?:{{"action":"create","id":{_TEXT},"kind":"artifact","new":{{"collection":{_TEXT},"name":{_TEXT},"revision":'
+    rf'{{"digest":{_TEXT},"media_type":{_TEXT}(?:,"mode":{_NUMBER})?(?:,"mtime_ns":{_NUMBER})?,"size":{_NUMBER}'
+    rf'(?:,"source":{_TEXT})?}},"status":"{DEFAULT_STATUS}","type":"{DEFAULT_TYPE}"}}}}|.*)$',
+    re.MULTILINE,
+)
+"""What `_newcomers` makes, unless a text needs to be escaped; or any other line, with none of the parts."""
 
 
 def encode(body: Body) -> bytes:
@@ -61,6 +76,29 @@ def _newcomers(new: Newcomers) -> list[bytes]:
         f'"size":{size}{source}}}{end}'.encode()
         for own, collection, name, digest, media_type, mode, mtime, size, source in columns
     ]
+
+
+def told_apart(lines: Sequence[bytes]) -> Iterator[tuple[Newcomers | None, Sequence[bytes]]]:
+    """Bodies as they stand in the chain, in runs: those of newcomers as columns; None with each of any others."""
+    found = _NEWCOMER.findall(str(b"\n".join(lines), "utf-8")) if lines else []
+    assert len(found) == len(lines)
+    at = 0
+    for is_new, run in itertools.groupby(found, _is_new):
+        cells = [*run]
+        yield _from_text(cells) if is_new else None, lines[at : at + len(cells)]
+        at += len(cells)
+
+
+def _is_new(cells: tuple[str, ...]) -> bool:
+    return cells[3] != ""  # its digest
+
+
+def _from_text(rows: Sequence[tuple[str, ...]]) -> Newcomers:
+    ids, collections, names, digests, media_types, modes, mtimes, sizes, sources = map(list, zip(*rows, strict=True))
+    return Newcomers(
+        ids, collections, names, digests, [*map(int, sizes)], media_types,
+        [int(one) if one else None for one in modes], [int(one) if one else None for one in mtimes], sources,
+    )  # fmt: skip
 
 
 def _collection(collection_id: str, new: dict[str, Any]) -> str:

@@ -52,8 +52,7 @@ def members(packs: PackFolder, wanted: Sequence[tuple[str, Spot | None]]) -> Ite
     frames, nowhere = _frames(wanted)
     yield from ((number, None) for number in nowhere)
     sha256 = hashlib.sha256
-    each = _contents(packs, frames)
-    with contextlib.closing(each if len(wanted) < _WORTH_A_THREAD else ahead(each, "frames")) as found:
+    with contextlib.closing(_opened(packs, frames, len(wanted))) as found:
         for content, (_, _, _, who) in itertools.chain.from_iterable(found):
             if content is None:
                 yield from ((number, None) for number in who)
@@ -64,7 +63,28 @@ def members(packs: PackFolder, wanted: Sequence[tuple[str, Spot | None]]) -> Ite
                 yield number, piece if sha256(piece).hexdigest() == digest[-64:] else None
 
 
-def _frames(wanted: Sequence[tuple[str, Spot | None]]) -> tuple[list[_Frame], list[int]]:
+def are_true(packs: PackFolder, wanted: Sequence[tuple[bytes, Spot]]) -> bool:
+    """Whether each blob, given as (raw digest, spot), is where its spot says: nobody is handed what it holds."""
+    frames, nowhere = _frames(wanted)
+    sha256 = hashlib.sha256
+    with contextlib.closing(_opened(packs, frames, len(wanted))) as found:
+        for content, (_, _, _, who) in itertools.chain.from_iterable(() if nowhere else found):
+            if content is None:
+                return False
+            for number in who:
+                digest, (_, _, _, start, size) = wanted[number]
+                if sha256(content[start : start + size]).digest() != digest:
+                    return False
+    return not nowhere
+
+
+def _opened(packs: PackFolder, frames: Sequence[_Frame], members: int) -> Generator[list[_Held]]:
+    """The contents of frames, some at a time, each made while those before are used."""
+    each = _contents(packs, frames)
+    return each if members < _WORTH_A_THREAD else ahead(each, "frames")
+
+
+def _frames(wanted: Sequence[tuple[object, Spot | None]]) -> tuple[list[_Frame], list[int]]:
     """What was asked for, frame by frame in the order of the packs, and the numbers of those that can be in none.
 
     Frames are put in order, not members: there are thirty times fewer.

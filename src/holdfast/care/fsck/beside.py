@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from holdfast.blobs import LocalBlobs
 from holdfast.care.fsck import index, journal
+from holdfast.care.fsck.copies import Copies
 from holdfast.care.fsck.report import Gathered
 from holdfast.care.fsck.scene import Held, Scene
 from holdfast.care.fsck.view import COPIED, View
@@ -143,13 +144,14 @@ def _look(root: str, copy: str, settle: Callable[[Scene], None]) -> Sound | None
     disk, out = Disk(), Gathered(None, None)
     scene = Scene(root, disk, Journal(root, disk), LocalBlobs(root, disk), View(root), out, quick=False)
     rows = SqliteIndex(copy, read_only=True)
-    index.check_opened(scene, Audit(rows))
+    index.check_opened(scene, Audit(rows), pages=False)  # the parent does, and ends this process where they are not
     if scene.needs is None:
         return None
     settle(scene)
-    index.check_chain(scene)
+    copies = Copies(scene.journal)
+    index.check_chain(scene, copies)
     if scene.index is None or out.report(quick=False).counts:
         return None
     checked = dict(out.checked)
-    with_journal = journal.is_as_the_index(scene) and not out.report(quick=False).counts
+    with_journal = journal.is_as_the_index(scene, copies) and not out.report(quick=False).counts
     return Sound(scene.index, scene.rows, dict(out.checked) if with_journal else checked, with_journal)

@@ -38,7 +38,7 @@ def count_files(scene: Scene) -> tuple[int, int]:
 
 def _check(scene: Scene, pairs: Iterator[Pair], total: int, *, again: bool = False) -> None:
     suspects: list[Pair] = []
-    chosen, done = scene.chosen, 0
+    chosen, done = scene.chosen, scene.out.read_bytes
     for pair in read(scene, pairs, again=again):
         if not again:
             scene.out.checked["contents"] += pair.row is not None
@@ -104,9 +104,9 @@ def _stored(scene: Scene, row: ContentRow, sizes: dict[str, int | None]) -> int 
 
 
 def _rows(scene: Scene) -> Iterator[ContentRow]:
-    """Every known content in order of digests. The index may be opened anew meanwhile: each page asks for it."""
+    """Every content known and not proven, in order of digests. The index may be opened anew: each page asks for it."""
     after = b""
-    while scene.needs is not None and (page := scene.needs.contents_after(after)):
+    while scene.needs is not None and (page := scene.needs.contents_after(after, but=scene.whole)):
         yield from page
         after = page[-1].digest
 

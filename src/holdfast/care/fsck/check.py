@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from holdfast.blobs import LocalBlobs
 from holdfast.blobs.contract import BlobStore
-from holdfast.care.fsck import beside, blobs, index, journal, layout, packs, passes, recipes, rows
+from holdfast.care.fsck import beside, blobs, index, journal, layout, packs, passes, recipes, rows, whole
 from holdfast.care.fsck.chosen import Chosen
 from holdfast.care.fsck.matched import MALFORMED
 from holdfast.care.fsck.passes import Pass
@@ -126,11 +126,12 @@ def _check_at_once(scene: Scene, marker: Marker | None) -> bool:
         if aside is not None:
             try:
                 scene.out = of_rules
-                rows.check_rules(scene, matched=True)
-                scene.out = apart
-                _check_contents(scene, None)
-                apart.step(0, None, "checking the index", "changes")
-                sound = aside.sound()
+                if scene.needs is not None and index.are_pages_whole(scene, scene.needs):
+                    rows.check_rules(scene, matched=True)
+                    scene.out = apart
+                    _check_contents(scene, None)
+                    apart.step(0, None, "checking the index", "changes")
+                    sound = aside.sound()
             except Exception:
                 # Nobody has checked yet what was read of this index: what is wrong with it is said by the other way.
                 if watched.raised:
@@ -170,6 +171,8 @@ class _Watched:
 
 
 def _check_contents(scene: Scene, portion: Portion | None) -> None:
+    if portion is None:
+        whole.prove_packs(scene)
     _check_blobs(scene, portion)
     packs.check_packs(scene)
     recipes.check_recipes(scene)

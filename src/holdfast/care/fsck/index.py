@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from holdfast import ram
+from holdfast.care.fsck.copies import Copies
 from holdfast.care.fsck.matched import Matched
 from holdfast.care.fsck.scene import Held, Scene, words
 from holdfast.engine import derive, elsewhere, served
@@ -40,20 +41,28 @@ def check_file(scene: Scene) -> None:
         scene.out.found("unreadable", paths.INDEX, error.message)
 
 
-def check_opened(scene: Scene, audit: Audit) -> None:
-    """Ask SQLite about an index that is open; if it can be used, `scene.needs` is set to it."""
-    if _pages_and_schema(scene, audit):
+def check_opened(scene: Scene, audit: Audit, *, pages: bool = True) -> None:
+    """Ask SQLite about an index that is open; if it can be used, `scene.needs` is set to it.
+
+    Not `pages`: somebody else asks for them.
+    """
+    if (not pages or are_pages_whole(scene, audit)) and _is_schema_usable(scene, audit):
         scene.needs, scene.has_places = audit, True
         _check_identity(scene, audit, os.path.join(scene.root, paths.INDEX))
 
 
-def _pages_and_schema(scene: Scene, audit: Audit) -> bool:
+def are_pages_whole(scene: Scene, audit: Audit) -> bool:
+    """Whether SQLite finds nothing wrong with its file."""
     scene.out.step(0, None, "checking the index", "pages")
     with audit.snapshot():
         trouble = audit.pages(quick=scene.quick)
-        if trouble:
-            scene.out.found("index-damaged", paths.INDEX, "; ".join(trouble[:3]), lines=trouble)
-            return False
+    if trouble:
+        scene.out.found("index-damaged", paths.INDEX, "; ".join(trouble[:3]), lines=trouble)
+    return not trouble
+
+
+def _is_schema_usable(scene: Scene, audit: Audit) -> bool:
+    with audit.snapshot():
         try:
             different = audit.schema()
         except (StoreError, SchemaOutdatedError) as error:
@@ -77,8 +86,11 @@ def _check_identity(scene: Scene, audit: Audit, path: str) -> None:
         scene.out.found("index-copied", paths.INDEX, "it stands in another file than the one it was made in")
 
 
-def check_chain(scene: Scene) -> None:
-    """Verify each transaction of the index in itself and that it follows from the one before; sets `scene.index`."""
+def check_chain(scene: Scene, copies: Copies | None = None) -> None:
+    """Verify each transaction of the index in itself and that it follows from the one before; sets `scene.index`.
+
+    `copies` is given the bytes of each.
+    """
     assert scene.needs is not None
     head = scene.origin or Head(1, b"")
     held = Held(head)
@@ -88,6 +100,8 @@ def check_chain(scene: Scene) -> None:
         with scene.needs.snapshot():
             for row in scene.needs.chain():
                 head = _check_link(scene, held, row, head, matched)
+                if copies is not None:
+                    copies.take(row.first, row.data)
                 scene.out.checked["transactions in the index"] += 1
                 scene.out.step(
                     head.next_seq - 1, total.next_seq - 1 if total else None, "checking the index", "changes"

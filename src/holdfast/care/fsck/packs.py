@@ -67,21 +67,26 @@ class _Pack:
 
 
 def check_packs(scene: Scene) -> None:
-    """Every pack that has a file, by name. Names in the folder that are none are found with the layout."""
+    """Every pack that has a file and is not proven, by name. Names that are none are found with the layout."""
     try:
         names = scene.packs.names()
     except HoldfastError:
         return  # the layout has said so
     for number, name in enumerate(names, 1):
-        rows = scene.needs.index.physical.packs.members(name) if scene.needs is not None else iter(())
-        try:
-            _check_pack(scene, _Pack(name, rows))
-        except FileNotFoundError:
-            continue  # gc was here
-        except HoldfastError as error:
-            if not scene.out.has("wrong-type"):
-                scene.out.found("unreadable", paths.pack_file(name), error.message)
+        if name not in scene.whole:
+            _look_at(scene, name)
         scene.out.step(number, len(names), "checking packs", "packs")
+
+
+def _look_at(scene: Scene, name: str) -> None:
+    rows = scene.needs.index.physical.packs.members(name) if scene.needs is not None else iter(())
+    try:
+        _check_pack(scene, _Pack(name, rows))
+    except FileNotFoundError:
+        return  # gc was here
+    except HoldfastError as error:
+        if not scene.out.has("wrong-type"):
+            scene.out.found("unreadable", paths.pack_file(name), error.message)
 
 
 def _check_pack(scene: Scene, pack: _Pack) -> None:

@@ -52,7 +52,8 @@ class Scene:
     cannot be used. `needs`: tells what content is needed: the index, or one that was derived to take its place.
     `knows_all`: whether `needs` was made from the whole chain; `has_places`: whether it says where content is.
     `rows`: how many rows each table has, if all were seen to be as the chain gives them; None: nobody knows yet.
-    `chosen`: which contents are read; `leaves_no_trace`: nothing may be written, not even how far the check has come.
+    `whole`: packs in which nothing is left to be looked at. `chosen`: which contents are read; `leaves_no_trace`:
+    nothing may be written, not even how far the check has come.
     """
 
     root: str
@@ -69,6 +70,7 @@ class Scene:
     knows_all: bool = True
     has_places: bool = False
     rows: Mapping[str, int] | None = None
+    whole: list[str] = field(default_factory=list)
     chosen: Chosen = field(default_factory=Chosen)
     leaves_no_trace: bool = False
     packs: PackFolder = field(init=False)
