@@ -74,7 +74,9 @@ class Invocation:
     def open(self, *, read_only: bool = False) -> Store:
         """Open the store for this call. Raises what `holdfast.open` raises."""
         import holdfast  # noqa: PLC0415
+        from holdfast.cli.allocating import share_arenas  # noqa: PLC0415
 
+        share_arenas()
         store = holdfast.open(
             self.folder(), actor=actor(), read_only=read_only, lock_wait_s=self.lock_wait_s, tenant=self.tenant
         )
