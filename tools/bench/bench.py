@@ -2,12 +2,13 @@
 
     python tools/bench/bench.py run FOLDER [--scale 1.0] [--revised 1.0] [--artifacts 1000000] [--runs 3] [--only add,restic-add]
     python tools/bench/bench.py grow FOLDER [--scale 0.1 | --largest RESULTS.jsonl]   ours alone, at three amounts
-    python tools/bench/bench.py page RESULTS.jsonl [--grown FOLDER] [--to docs]
+    python tools/bench/bench.py page RESULTS.jsonl [--grown FOLDER] [--again RESULTS.jsonl …] [--to docs]
 
 `make bench` does all three, after tools/bench/install_peers.sh. FOLDER needs room for five times the corpora (10 GB at
 scale 1) and should be on a local disk; dropping caches before cold steps needs root (else the page says "warm").
 `grow` measures a tenth, once and ten times a scale; the largest may be a run that was made before, of which it then
-measures a tenth and a hundredth. Cut off, it goes on with the amounts that are not whole.
+measures a tenth and a hundredth. Cut off, it goes on with the amounts that are not whole. Steps that something disturbed
+are measured again by `--only`, with their peers; `page --again` takes these instead.
 """
 
 from __future__ import annotations
@@ -183,6 +184,7 @@ def main() -> int:
     paging = commands.add_parser("page")
     paging.add_argument("results", type=Path)
     paging.add_argument("--grown", type=Path)
+    paging.add_argument("--again", type=Path, action="append", default=[])
     paging.add_argument("--to", type=Path, default=page.DOCS)
     growing = commands.add_parser("grow")
     growing.add_argument("folder", type=Path)
@@ -198,7 +200,7 @@ def main() -> int:
     elif given.command == "grow":
         grow(given.folder.absolute(), given.scale, given.largest)
     else:
-        page.write(given.results, given.grown, given.to)
+        page.write(given.results, given.grown, given.to, given.again)
     return 0
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ verifies digests on every whole read; what peers leave out of that stands beside
 by their own clock, without the interpreter's start.
 """
 
+AGAIN = (
+    " Steps with several runs below were measured again after the whole run, ours and their peers side by side, because "
+    "its disk had stalled; the middle run counts."
+)
+
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
@@ -41,18 +47,28 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write(results: Path, grown: Path | None, to: Path) -> None:
-    """Write page and plots into a folder, from a file of results and from a folder of those at other amounts."""
-    lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
-    about, steps = lines[0], {line["step"]: line for line in lines[1:]}
+def write(results: Path, grown: Path | None, to: Path, again: Sequence[Path] = ()) -> None:
+    """Write page and plots into a folder, from a file of results and from a folder of those at other amounts.
+
+    `again`: results of steps that were measured again, with their peers, and take the place of what was before.
+    """
+    about, steps = _read(results)
+    for one in again:
+        steps |= {name: line for name, line in _read(one)[1].items() if "failed" not in line}
+        about["note"] = AGAIN
     parts = [HEAD, _about(about), "## The marks\n", _marks(steps), "![The marks](performance.svg)\n",
              "## Every step\n", _steps(steps)]  # fmt: skip
     if grown is not None:
-        amounts = growth.read(grown)
+        amounts = [(said, steps if said["scale"] == about["scale"] else found) for said, found in growth.read(grown)]
         parts += ["## As they grow\n", growth.table(amounts), "![As they grow](growth.svg)\n"]
         (to / "growth.svg").write_text(growth.plot(amounts), encoding="utf-8")
     (to / "performance.md").write_text("\n".join(parts), encoding="utf-8")
     (to / "performance.svg").write_text(_plot(steps), encoding="utf-8")
+
+
+def _read(results: Path) -> tuple[dict[str, Any], Results]:
+    lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    return lines[0], {line["step"]: line for line in lines[1:]}
 
 
 def _about(about: dict[str, Any]) -> str:
