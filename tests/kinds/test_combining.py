@@ -387,6 +387,7 @@ def test_a_process_that_comes_seldom_is_not_left_behind_by_those_that_combine(tm
         assert all(at_once or left for at_once, left in each), "one was refused, and waited for the lock to be free"
         assert len(each) == 4
         assert [store.read(f"seldom/{number}") for number in range(4)] == [b"seldom %d" % n for n in range(4)]
+        store.put("last", "after a kill between COMMIT and journal the next write brings the journal level")
     assert not holdfast.fsck(store.path).findings
 
 
