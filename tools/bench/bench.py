@@ -1,7 +1,8 @@
 """Run ours and the peers side by side on the same work, and write docs/performance.md from what was seen.
 
     python tools/bench/bench.py run FOLDER [--scale 1.0] [--revised 1.0] [--artifacts 1000000] [--runs 3] [--only add,restic-add]
-    python tools/bench/bench.py grow FOLDER [--scale 0.1 | --largest RESULTS.jsonl]   ours alone, at three amounts
+    python tools/bench/bench.py grow FOLDER [--scale 0.1 [--revised R] [--artifacts N] | --largest RESULTS.jsonl]
+                                                                                      ours alone, at three amounts
     python tools/bench/bench.py page RESULTS.jsonl [--grown FOLDER] [--again RESULTS.jsonl …] [--to docs]
 
 `make bench` does all three, after tools/bench/install_peers.sh. FOLDER needs room for five times the corpora (10 GB at
@@ -60,13 +61,13 @@ def run(folder: Path, work: Work) -> Path:
     return results
 
 
-def grow(folder: Path, scale: float, largest: Path | None) -> None:
+def grow(folder: Path, full: dict[str, Any], largest: Path | None) -> None:
     """Measure ours at three amounts, each step once; what is measured already, or was by a run before, is not again.
 
-    At scale 0.1 an hour and 10 GB, most of it for the largest; ten minutes and 1 GB where that is at hand.
+    `full`: the largest amounts. At scale 1 (`--scale 0.1`) an hour and 10 GB, most of it for the largest; ten minutes and
+    1 GB where that is at hand. At scale 10 a hundred GB.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    full = _amounts(scale * growth.FACTORS[-1])
     if largest is not None:
         full = {name: growth.about(largest)[name] for name in growth.AMOUNTS}
         shutil.copyfile(largest, growth.file_of(folder, growth.FACTORS[-1]))
@@ -188,6 +189,8 @@ def main() -> int:
     paging.add_argument("--to", type=Path, default=page.DOCS)
     growing = commands.add_parser("grow")
     growing.add_argument("folder", type=Path)
+    growing.add_argument("--revised", type=float, help="at the largest amount; else a share of its scale")
+    growing.add_argument("--artifacts", type=int, help="at the largest amount; else 1,000,000 times its scale")
     amount = growing.add_mutually_exclusive_group()
     amount.add_argument("--scale", type=float, default=0.1)
     amount.add_argument("--largest", type=Path)
@@ -198,7 +201,10 @@ def main() -> int:
         work = Work(given.scale, given.revised or given.scale, artifacts, given.runs, only)
         print(run(given.folder.absolute(), work))
     elif given.command == "grow":
-        grow(given.folder.absolute(), given.scale, given.largest)
+        full = _amounts(given.scale * growth.FACTORS[-1])
+        full["revised"] = given.revised or full["revised"]
+        full["artifacts"] = given.artifacts or full["artifacts"]
+        grow(given.folder.absolute(), full, given.largest)
     else:
         page.write(given.results, given.grown, given.to, given.again)
     return 0
