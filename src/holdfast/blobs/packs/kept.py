@@ -157,21 +157,27 @@ class _Rest:
         starts: list[int] = []
         places: list[int] = []
         parts: list[memoryview] = []
-        codes = [*sorted(given), 1 << 63]
-        number = past = size = 0
+        codes = iter([*sorted(given), 1 << 63])
+        code, done, size = next(codes), 0, 0
+        start, stop = code >> 32, (code >> 32) + (code & _SIZE)
         view = memoryview(self.content)
         for at, place, last in zip(self.starts, self.places, [*self.places[1:], len(view)], strict=True):
-            done, shift = max(at, past), place - at
-            while done + shift < last:
-                start = min(codes[number] >> 32, last - shift)
+            shift = place - at
+            end, done = last - shift, max(at, done)
+            while start < end:
                 if start > done:
                     starts.append(done)
                     places.append(size)
                     parts.append(view[done + shift : start + shift])
                     size += start - done
-                    done = start
-                if done + shift < last:
-                    past = max(past, (codes[number] >> 32) + (codes[number] & _SIZE))
-                    done = max(done, past)
-                    number += 1
+                if stop > done:
+                    done = stop
+                code = next(codes)
+                start = code >> 32
+                stop = start + (code & _SIZE)
+            if done < end:
+                starts.append(done)
+                places.append(size)
+                parts.append(view[done + shift : last])
+                size += end - done
         return _Rest(b"".join(parts), starts, places, 0)
