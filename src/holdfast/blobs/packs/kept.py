@@ -170,8 +170,7 @@ class _Rest:
                     places.append(size)
                     parts.append(view[done + shift : start + shift])
                     size += start - done
-                if stop > done:
-                    done = stop
+                done = max(done, stop)
                 code = next(codes)
                 start = code >> 32
                 stop = start + (code & _SIZE)
