@@ -76,7 +76,7 @@ def keeps_too_much(store: Store) -> object:
     pool = KeptFrames(100)
     pool.put(Spot("a", 0, 10, 1, 5), b"x" * 60)
     pool._bytes = 7
-    return pool.get(Spot("a", 0, 10, 1, 5), 10)
+    return pool.get(Spot("a", 0, 10, 1, 5))
 
 
 def out_of_order(store: Store) -> object:

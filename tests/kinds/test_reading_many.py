@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 import holdfast
 from holdfast import Store
 from holdfast.errors import BlobDamagedError, ContentPurgedError, IndexDamagedError, NotFoundError
+from holdfast.index.select.making import pins
+from holdfast.values import digest as digests
 
 STRAY = b"docs/\xff.bin"
 
@@ -48,6 +51,20 @@ def test_a_ref_is_a_path_an_id_a_record_or_a_revision(filled: Store) -> None:
     assert found[str(old)] == b"text 0 "
     assert found[str(STRAY)] == b"stray"
     assert {content for ref, content in found.items() if ref not in (str(old), str(STRAY))} == {b"second"}
+
+
+def test_a_revision_is_the_same_ref_whoever_made_it(filled: Store) -> None:
+    looked_at = [one.revision for one in filled.find()]
+    wanted = {one.seq: filled.artifacts.read(f"id:{one.artifact_id}") for one in looked_at}
+    for refs in ([one.revision for one in filled.find()], looked_at, [dataclasses.replace(one) for one in looked_at]):
+        assert {one.seq: content for one, content in filled.artifacts.read_many(refs)} == wanted
+
+
+def test_what_names_a_content_is_its_seq_and_digest_whoever_made_the_revision(filled: Store) -> None:
+    found = [one.revision for one in filled.find(limit=5)]
+    named = pins(found)
+    assert named == [(one.seq, digests.raw(one.digest)) for one in found]
+    assert named == pins([dataclasses.replace(one) for one in found])
 
 
 def test_many_files_come_in_the_order_of_their_refs_and_each_is_closed_when_the_next_is_asked_for(

@@ -31,6 +31,7 @@ from holdfast.errors import (
 )
 from holdfast.exchange.standards import Standards
 from holdfast.index import scoped, sqlite
+from holdfast.index.select.making import pins
 from holdfast.index.select.runs import WantedRuns
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.kinds.changes import Changes
@@ -563,7 +564,7 @@ GUARDS: dict[str, Callable[[Refs, SqliteIndex], tuple[Any, ...]]] = {
     "artifacts.changed": lambda r, i: (0, 10),
     "contents.of": lambda r, i: (r.artifact.id,),
     "contents.many_of": lambda r, i: ([r.artifact.id],),
-    "contents.many_revisions": lambda r, i: ([r.revision],),
+    "contents.many_revisions": lambda r, i: (pins([r.revision]),),
     "ends.states": lambda r, i: ([r.artifact.id],),
     "relationships.by_id": lambda r, i: (r.relationship.id,),
     "relationships.own_tombstone": lambda r, i: (_deleted(i),),
@@ -584,6 +585,7 @@ SHOWS: dict[str, Callable[[Any], bool]] = {
     "lineage.labels": lambda found: MARK in repr(found),
     "runs.page": lambda found: MARK in repr(found),
     "collections.root": lambda found: found is not None,
+    "contents.many_revisions": lambda found: found != [None],
 }
 
 

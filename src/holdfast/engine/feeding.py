@@ -18,6 +18,7 @@ from holdfast.engine.locks import lock_at
 from holdfast.engine.recover import Progress
 from holdfast.errors import DamageError, LockedError
 from holdfast.formats import paths
+from holdfast.index.select.making import pins
 from holdfast.search import text
 from holdfast.search.document import START, Document, LeftOut, Position
 from holdfast.values.records import Artifact, RevisionState
@@ -169,8 +170,8 @@ def _reason(artifact: Artifact) -> LeftOut | None:
 def _contents(handle: Handle, artifacts: list[Artifact]) -> dict[int, bytes]:
     """By the seq of the revision. Those that cannot be read are left out: fsck names what is wrong with them."""
     revisions = [artifact.revision for artifact in artifacts]
-    held = handle.index.everything.contents.many_revisions(revisions)
-    wanted = [(one.digest, held[n].spot if n in held else None) for n, one in enumerate(revisions)]
+    held = handle.index.everything.contents.many_revisions(pins(revisions))
+    wanted = [one or (revision.digest, None) for revision, one in zip(revisions, held, strict=True)]
     found: dict[int, bytes] = {}
     with contextlib.suppress(DamageError):
         for number, data in handle.blobs.read_many(wanted):

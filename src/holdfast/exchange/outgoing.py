@@ -12,6 +12,7 @@ from holdfast.index.select.contents import Held, Listed
 from holdfast.index.sql import SqlIndex
 from holdfast.kinds import addresses
 from holdfast.kinds.addresses import ArtifactRef, CollectionRef
+from holdfast.values import digest as digests
 from holdfast.values import names
 from holdfast.values.names import Name
 from holdfast.values.records import Artifact, Collection, FileFacts, RevisionState
@@ -151,8 +152,10 @@ def held(handle: Handle, entries: Sequence[Entry]) -> dict[int, Held]:
     asked = [number for number in range(len(entries)) if number not in found]
     for start in range(0, len(asked), PAGE):
         part = asked[start : start + PAGE]
-        rows = handle.index.contents.many_revisions([entries[number].revision for number in part])
-        found |= {part[number]: one for number, one in rows.items()}
+        listed = [entries[number].revision for number in part]
+        pins = [*zip([one.seq for one in listed], digests.raws([one.digest for one in listed]), strict=True)]
+        rows = handle.index.contents.many_revisions(pins)
+        found |= {number: one for number, one in zip(part, rows, strict=True) if one is not None}
     return found
 
 

@@ -17,12 +17,13 @@ from holdfast.errors import StoreWideError
 from holdfast.index import proof, revised
 from holdfast.index.select.artifacts import ArtifactRows
 from holdfast.index.select.collections import CollectionRows
-from holdfast.index.select.contents import Contents, Held, Pinned
+from holdfast.index.select.contents import Contents, Held
 from holdfast.index.select.ends import EndRows, EndState
 from holdfast.index.select.finding import Finder
 from holdfast.index.select.keyset import PAGE
 from holdfast.index.select.lineage import LineageRows
 from holdfast.index.select.lookups import MARKS, Lookups
+from holdfast.index.select.making import Pin
 from holdfast.index.select.relationships import RelationshipRows
 from holdfast.index.select.runs import RunRows, WantedRuns
 from holdfast.index.select.sight import Sight
@@ -158,11 +159,11 @@ class ScopedContents(Contents):
         own = self.guard.ids(artifact_ids)
         return {number: one for number, one in super().many_of(artifact_ids).items() if artifact_ids[number] in own}
 
-    def many_revisions(self, revisions: Sequence[Pinned]) -> dict[int, Held]:
+    def many_revisions(self, revisions: Sequence[Pin]) -> list[Held | None]:
         """Those of revisions that belong to artifacts of the tenant, whatever a caller says of them."""
-        own = self._own_revisions([one.seq for one in revisions])
+        own = self._own_revisions([seq for seq, _ in revisions])
         found = super().many_revisions(revisions)
-        return {number: one for number, one in found.items() if revisions[number].seq in own}
+        return [one if seq in own else None for one, (seq, _) in zip(found, revisions, strict=True)]
 
     def _own_revisions(self, seqs: Sequence[int]) -> set[int]:
         found: dict[int, int] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from holdfast.engine.handle import Handle
 from holdfast.kinds import addresses, revising
@@ -16,6 +16,7 @@ from holdfast.values.records import Artifact, Revision
 
 if TYPE_CHECKING:
     from holdfast.index.select.contents import Held
+    from holdfast.index.select.making import Pin
 
 ContentRef = ArtifactRef | Revision
 R = TypeVar("R", bound=ContentRef)
@@ -91,12 +92,10 @@ def _in_order(handle: Handle, refs: Sequence[ContentRef]) -> tuple[list[int], li
     """
     handle.alive()
     rows = handle.index.contents
-    seqs = {number: ref.seq for number, ref in enumerate(refs) if isinstance(ref, Revision)}
-    order = sorted(seqs, key=seqs.__getitem__)
+    order, wanted = _by_row(refs)
     places: list[Held | None] = []
-    for part in _parts(order):
-        asked: Sequence[Any] = [refs[number] for number in part]
-        places += map(rows.many_revisions(asked).get, range(len(part)))
+    for start in range(0, len(wanted), _TOGETHER):
+        places += rows.many_revisions(wanted[start : start + _TOGETHER])
     if len(order) < len(refs):
         named = [
             number for _, number in sorted((_named(r), n) for n, r in enumerate(refs) if not isinstance(r, Revision))
@@ -112,6 +111,21 @@ def _in_order(handle: Handle, refs: Sequence[ContentRef]) -> tuple[list[int], li
 
     long_way = {n: Held(_long_way(handle, refs[n]), None) for n in missing}
     return order, [long_way[n] if one is None else one for n, one in zip(order, places, strict=True)]
+
+
+def _by_row(refs: Sequence[ContentRef]) -> tuple[list[int], list[Pin]]:
+    """The number of each revision, and what names its content, by the order of their rows."""
+    from holdfast.index.select.making import pins  # noqa: PLC0415 - start-up time of those who only look
+
+    numbers: list[int] = []
+    revisions: list[Revision] = []
+    for number, ref in enumerate(refs):
+        if isinstance(ref, Revision):
+            numbers.append(number)
+            revisions.append(ref)
+    named = pins(revisions)
+    order = sorted(range(len(named)), key=[seq for seq, _ in named].__getitem__)
+    return [numbers[at] for at in order], [named[at] for at in order]
 
 
 def _parts(numbers: list[int]) -> Iterator[list[int]]:

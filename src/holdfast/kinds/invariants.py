@@ -84,7 +84,9 @@ def _ends_as_it_says(self: Run | Step) -> bool:
 
 def _adds_up(self: KeptFrames) -> bool:
     with self._guard:
-        return self._bytes == sum(map(len, self._kept.values())) <= self._limit
+        recent = sum(map(len, self._recent.values()))
+        rest = sum(len(one.content) for one in self._rest.values())
+        return (recent, rest) == (self._bytes, self._rest_bytes) and recent + rest <= self._limit
 
 
 def _waits_in_order(self: Unsynced) -> bool:

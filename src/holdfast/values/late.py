@@ -41,6 +41,14 @@ def waiting(cls: Any, late: tuple[Any, ...]) -> Any:
     return made
 
 
+def known(record: Late) -> tuple[Any, ...] | None:
+    """What a record was made of that `waiting` made; None of any other."""
+    try:
+        return _late_of(record)  # type: ignore[no-any-return]
+    except AttributeError:
+        return None
+
+
 def setters(cls: type) -> list[Any]:
     """What sets each field of a record, in order. A slot can be set, whatever the class says of setting attributes."""
     return [vars(cls)[name].__set__ for name in vars(cls)["__slots__"]]

@@ -112,18 +112,19 @@ class PackFolder:
         end = start + size
         if start < 0 or end < start:
             raise damaged(digest, paths.pack_file(pack), "a place that cannot be")
-        content = self._kept.get(spot, end)
+        content, opened = self._kept.get(spot), None
         if content is None:
             try:
-                content = frame.decode_part(self.stored(pack, offset, stored_bytes, digest), end)
+                opened = frame.decode_part(self.stored(pack, offset, stored_bytes, digest), end)
             except BlobDamagedError as error:
                 reason = str(error.fields.get("reason") or error.message)
                 raise damaged(digest, paths.pack_file(pack), reason) from error
-            self._kept.put(spot, content)
-        content = content[start:end]
+            content = opened[start:end]
         found = digests.PREFIX + hashlib.sha256(content).hexdigest()
         if found != digest:
             raise damaged(digest, paths.pack_file(pack), f"the content at byte {offset} is that of {found}")
+        if opened is not None:
+            self._kept.put(spot, opened)
         return content
 
     def _in_index(self, digest: str, spot: Spot) -> bytes | None:

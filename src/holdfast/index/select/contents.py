@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from zlib import crc32
 
 from holdfast.formats import paths
 from holdfast.formats.pack import Spot
 from holdfast.index import proof
 from holdfast.index.database import Database
+from holdfast.index.select import proving
 from holdfast.index.select.artifacts import PLACE
 from holdfast.index.select.lookups import Lookups
+from holdfast.index.select.making import Pin
 from holdfast.index.select.sight import Row
 from holdfast.index.tables import LOOSE, STATE_KEPT
 from holdfast.values import canon, digest, moment
@@ -52,20 +54,6 @@ class Listed:
     held: Held | None = None
 
 
-class Pinned(Protocol):
-    """A revision, known by its seq and its content."""
-
-    @property
-    def seq(self) -> int:
-        """The change that made it."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Of its content."""
-        ...
-
-
 _BYTES = f"{proof.columns('revision', 't3')}, {proof.columns('content', 't4')}"
 _WHERE = "k.name, b.offset, b.stored_bytes, b.start"
 _FILES = f"LEFT JOIN blob b ON b.content = t4.key LEFT JOIN container k ON k.key = b.container AND k.key <> {LOOSE}"
@@ -85,7 +73,6 @@ _IN_COLLECTION = f"""SELECT {_OF_PLACE} FROM artifact t1 {_THERE}
 _OF_REVISION = f"n.key, t4.digest, {_WHERE}, t4.size, {proof.columns('revision', 't3')}"
 _MANY_REVISIONS = f"""FROM json_each(?) n CROSS JOIN revision t3 ON t3.key = n.value
     LEFT JOIN content t4 ON t4.key = t3.content {_FILES}"""
-_REVISION = proof.FORMS["revision"]
 _STATE = 7 + proof.COLUMNS["revision"].index("state")
 """Where it stands in a row of _MANY_REVISIONS."""
 _APART = b"\x1f"
@@ -153,19 +140,20 @@ class Contents:
             found.append((Name(row[24], row[25]), made))
         return found
 
-    def many_revisions(self, revisions: Sequence[Pinned]) -> dict[int, Held]:
-        """The same of many revisions, by number: as they are kept now.
+    def many_revisions(self, revisions: Sequence[Pin]) -> list[Held | None]:
+        """The same of each of many revisions, as they are kept now.
 
         That the content is still the revision's own is seen by its digest, which the caller has; so its row needs no
         other proof. Those that are near each other in the index are best asked for together.
         """
-        found: dict[int, Held] = {}
-        for row in self._db.whole(_OF_REVISION, _MANY_REVISIONS, (str([one.seq for one in revisions]),)):
-            if crc32(_REVISION % row[7:-1]) != row[-1]:
+        found: list[Held | None] = [None] * len(revisions)
+        is_true = proving.is_revision
+        for row in self._db.whole(_OF_REVISION, _MANY_REVISIONS, (str([seq for seq, _ in revisions]),)):
+            if not is_true(row[7:-1], row[-1]):
                 raise proof.damaged("revision", row[7])
-            raw, wanted = row[1], revisions[row[0]].digest
-            if row[_STATE] == STATE_KEPT and type(raw) is bytes and raw.hex() == wanted[-64:]:
-                found[row[0]] = _made(Held, (wanted, _spot_of(row[2:7])))
+            number, raw = row[:2]
+            if row[_STATE] == STATE_KEPT and raw == revisions[number][1]:
+                found[number] = _made(Held, (digest.PREFIX + raw.hex(), _spot_of(row[2:7])))
         return found
 
 

@@ -6,7 +6,7 @@ somebody asks for the field (values/late.py). Rows that name the same things by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -14,6 +14,7 @@ from holdfast.index.select.lookups import Lookups, Written
 from holdfast.index.select.sight import Folder, Row, Sight
 from holdfast.index.tables import STATE_KEPT, STATE_PURGED, STATE_WITHDRAWN
 from holdfast.values import canon, late, moment
+from holdfast.values import digest as digests
 from holdfast.values.digest import PREFIX
 from holdfast.values.frozen import dataclass
 from holdfast.values.late import waiting
@@ -25,8 +26,8 @@ _STATES = {
     STATE_WITHDRAWN: RevisionState.WITHDRAWN,
 }
 _NO_FACTS = FileFacts()
-_ASKED_IN_BULK = frozenset({"seq", "digest"})
-"""What names a content: whoever reads many asks for nothing else of their revisions."""
+_NAMES_CONTENT = frozenset({"seq", "digest"})
+"""What names a content: many who look at revisions look at nothing else."""
 _AT = 18
 """Where in a row of artifacts.COLUMNS the columns of the revision begin."""
 _keys = itemgetter(0, _AT, 14, 15, 29)
@@ -42,6 +43,10 @@ _named = itemgetter(1, 4, 5, 12, 13, 22, 25)
     _set_seq, _set_previous_digest, _set_message, _set_source, _set_file, _set_run_id, _set_state,
 ) = late.setters(Revision)  # fmt: skip
 """In the order of their fields: a call of each sets it."""
+
+
+Pin = tuple[int, bytes]
+"""A revision, known by its seq and the raw digest of its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,20 @@ class Maker:
         return waiting(Revision, late_)  # type: ignore[no-any-return]
 
 
+def pins(revisions: Iterable[Revision]) -> list[Pin]:
+    """What names the content of each. One that waits to be filled is not filled for it: who reads many looks at no
+    other field, and this takes a fifth of the time."""
+    made: list[Pin] = []
+    for one in revisions:
+        known = late.known(one)
+        if known is not None and known[0] is _fill_revision:
+            row = known[1]
+            made.append((row[0], row[15]))
+        else:
+            made.append((one.seq, digests.raw(one.digest)))
+    return made
+
+
 def _fill(made: Artifact, name: str, known: tuple[Any, ...]) -> None:
     """Set whether an artifact is deleted (each get asks); its newest revision, which waits too; or all other fields."""
     _, row, company, tags, created, updated, deleted, written, before, run = known
@@ -140,12 +159,12 @@ def _fill(made: Artifact, name: str, known: tuple[Any, ...]) -> None:
 
 
 def _fill_revision(made: Revision, name: str, known: tuple[Any, ...]) -> None:
-    """Set the metadata of a revision, which has to be parsed; what bulk reads ask for; or all other fields."""
+    """Set the metadata of a revision, which has to be parsed; what names its content; or all other fields."""
     _, row, artifact_id, media_type, source, written, before, run = known
     if name == "metadata":
         _set_metadata(made, canon.canonical(row[5]) if row[5] else {})
         return
-    if name in _ASKED_IN_BULK:
+    if name in _NAMES_CONTENT:
         _set_seq(made, row[0])
         _set_digest(made, PREFIX + row[15].hex())
         return

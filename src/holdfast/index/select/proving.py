@@ -72,6 +72,14 @@ def prove(row: Row) -> None:
         _accuse(row)
 
 
+def is_revision(cells: Row, stored: object) -> bool:
+    """Whether the cells of a revision's row are what its checksum says."""
+    try:
+        return crc32(_REVISION % cells) == stored
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
 def prove_all(rows: Iterable[Row]) -> None:
     """`prove` of each: two thirds of the time where rows say the same of type, owner, place and the like.
 
