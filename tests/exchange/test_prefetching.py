@@ -22,10 +22,10 @@ IN_PROC = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="proce
 BEGIN = """
 import os, signal, sys, time
 from holdfast.exchange import hand, prefetching
-from holdfast.exchange.prefetching import Prefetching, now
+from holdfast.exchange.prefetching import Prefetching, waits
 """
 SERVING = """
-prefetching.WAITED_S = float("-1e9")
+prefetching.WAITS = 0
 hand.serve(sys.stdin.buffer, sys.stdout.buffer)
 """
 NOTING = """
@@ -63,14 +63,15 @@ def test_who_does_not_wait_has_nothing_fetched() -> None:
     said = run(
         """
 ahead = Prefetching()
-for _ in range(100):
-    since = now()
-    ahead.waited((since[0], since[1]))
-ahead._waited = 0.0  # on a machine that is busy with other things even this waits
+since = waits()
+for _ in range(1_000):
+    os.lstat(".")
+ahead.waited(since)
 ahead.tell([b"."])
 print(len(ahead.children))
-since = now()
-time.sleep(2 * prefetching.WAITED_S)
+since = waits()
+for _ in range(prefetching.WAITS):
+    time.sleep(0.001)
 ahead.waited(since)
 ahead.tell([b"."])
 print(len(ahead.children))
@@ -89,7 +90,7 @@ def test_every_folder_is_looked_at_by_one_child_and_what_is_not_there_hurts_nobo
         NOTING
         + f"""
 ahead = Prefetching()
-ahead._waited = 1.0
+ahead._waited = prefetching.WAITS
 for start in range(0, {len(paths)}, 6):
     ahead.tell({paths!r}[start : start + 6])
 while open(notes, "rb").read().count(b"\\n") < {len(paths)} if os.path.exists(notes) else True:
@@ -107,7 +108,7 @@ def test_who_tells_never_waits_and_ends_children_that_do_not_answer() -> None:
     run(
         """
 ahead = Prefetching()
-ahead._waited = 1.0
+ahead._waited = prefetching.WAITS
 ahead.tell([b"."])
 for child in ahead.children:
     os.kill(child, signal.SIGSTOP)
@@ -142,7 +143,7 @@ def refuse():
     raise BlockingIOError(11, "no more of these")
 {missing} = refuse
 ahead = Prefetching()
-ahead._waited = 1.0
+ahead._waited = prefetching.WAITS
 ahead.tell([b"."])
 ahead.tell([b"."])
 print(ahead.children)
@@ -196,7 +197,7 @@ def _asked(child: subprocess.Popen[bytes], paths: list[bytes]) -> list[bytes]:
     child.stdin.write(hand.LENGTH.pack(len(question)) + question)
     child.stdin.flush()
     (length,) = hand.LENGTH.unpack(child.stdout.read(hand.LENGTH.size))
-    return [path for path, _ in marshal.loads(child.stdout.read(length))[0]]  # noqa: S302 - from our own child
+    return [path for path, _ in marshal.loads(child.stdout.read(length))[0]]
 
 
 def _children(pid: int) -> list[int]:

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
-from holdfast.exchange.prefetching import Prefetching, now
+from holdfast.exchange.prefetching import Prefetching, waits
 from holdfast.formats.looks import A_FOLDER, LOOKS, decode, encode, node
 
 LENGTH = struct.Struct("<Q")
@@ -163,13 +163,14 @@ def look_all(
     paths: Sequence[bytes], most: int, enough: int, own: tuple[int, int], ahead: Prefetching | None = None
 ) -> tuple[list[tuple[bytes, tuple[Seen, list[bytes]]]], list[bytes]]:
     """What lies in some folders and below them, depth first, until that is `enough`; and the folders not come to."""
-    since, told = now(), paths
-    found = []
+    since, told = waits() if ahead is not None else 0, paths
+    found: list[tuple[bytes, tuple[Seen, list[bytes]]]] = []
     waiting = list(reversed(paths))
     count = 0
     while waiting and count < enough:
         if ahead is not None and len(told) > 1:
-            ahead.tell(told[1:])
+            reached = (enough - count) * len(found) // count if count else len(told)
+            ahead.tell(told[1 : 2 + reached])
         path = waiting.pop()
         looked = look(path, None, most)
         found.append((path, looked))

@@ -9,15 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Sequence
 
 CHILDREN = 2
 """Of 5,000 cold folders, two processes that list them, seconds by hand beside other load: 2.7 to 3.0 without children,
 1.6 to 2.2 with one each, 1.2 to 1.3 with two; the CPU is the same. Four are no faster in a whole add."""
 
-WAITED_S = 0.003
-"""Who has waited so long in all has a disk to wait for; what is in memory is listed without waiting."""
+WAITS = 16
+"""Who has waited so many times has a disk to wait for; what is in memory is listed without any waiting."""
 
 _ABSENT = b"/\1"
 """A look for a name reads the folder in one call, a third of what it costs to list it."""
@@ -31,16 +30,16 @@ class Prefetching:
     def __init__(self) -> None:
         self.children: list[int] = []
         self._pipes: list[int] = []
-        self._waited = 0.0 if hasattr(os, "fork") else float("-inf")
+        self._waited = 0
+        self._may_start = hasattr(os, "fork")
 
-    def waited(self, since: tuple[float, float]) -> None:
-        """Folders were listed since then (`now`): how long that waited decides whether any are fetched ahead."""
-        wall, worked = now()
-        self._waited += wall - since[0] - (worked - since[1])
+    def waited(self, since: int) -> None:
+        """Folders were listed since then (`waits`): how often that waited decides whether any are fetched ahead."""
+        self._waited += waits() - since
 
     def tell(self, paths: Sequence[bytes]) -> None:
         """These folders come next. Never waits; nothing is done where nobody had to wait so far."""
-        if self._waited < WAITED_S:
+        if self._waited < WAITS or not self._may_start:
             return
         if not self.children:
             self._start()
@@ -63,7 +62,7 @@ class Prefetching:
                 finally:
                     os.close(asked)
         except OSError:  # no more processes, or descriptors
-            self._waited = float("-inf")
+            self._may_start = False
 
     def close(self) -> None:
         """End the children, whatever they are at."""
@@ -76,9 +75,13 @@ class Prefetching:
         self.children, self._pipes = [], []
 
 
-def now() -> tuple[float, float]:
-    """Of a clock, and of this process's work."""
-    return time.perf_counter(), time.process_time()
+def waits() -> int:
+    """How often this process has given up its processor because something was not there yet; no other load counts."""
+    try:
+        import resource  # noqa: PLC0415 - not everywhere; nor can it fork there
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
 
 def _serve(asked: int, pipes: Sequence[int]) -> None:
