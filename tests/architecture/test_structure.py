@@ -25,7 +25,8 @@ MAY_IMPORT_LATE = {"cli"}
 # On the way of every command: what most commands do without is imported by those that need it.
 AT_START_UP = {
     "__main__.py", "store.py", "engine/handle.py", "engine/open.py", "engine/parts.py", "engine/places.py",
-    "engine/recover.py", "engine/served.py", "engine/settings.py", "exchange/hand.py", "exchange/hands.py",
+    "engine/recover.py", "engine/served.py", "engine/settings.py", "exchange/folder.py", "exchange/hand.py",
+    "exchange/hands.py", "exchange/prefetching.py",
     "index/sql.py", "index/tables.py", "kinds/artifacts.py", "kinds/clauses.py",
     "kinds/fetching.py", "kinds/media.py", "kinds/readings.py", "kinds/relationships.py", "kinds/revising.py",
     "kinds/writing.py", "stores.py", "tenants.py", "values/canon.py", "values/frozen.py", "values/vocabulary.py",

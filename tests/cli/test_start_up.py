@@ -95,3 +95,15 @@ def test_what_a_command_has_loaded_is_not_looked_through_for_garbage_when_it_end
 def test_the_store_is_named_in_every_way_that_click_knows(said: list[str], folder: Path) -> None:
     words = [one.format(folder) for one in said]
     assert "holdfast.store" in imported(*words, "show", "notes/a.txt")
+
+
+def test_an_add_that_finds_nothing_new_imports_nothing_that_reads_files_or_takes_text_in(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tree" / "below").mkdir(parents=True)  # folders alone: files as young as these would be read again
+    monkeypatch.chdir(tmp_path / "tree")
+    reads = {"holdfast.exchange.reading", "holdfast.engine.cutting"}
+    first = imported("-C", str(folder), "add", ".")
+    assert first >= reads
+    again = imported("-C", str(folder), "add", ".")
+    assert again & {*reads, "holdfast.engine.following", "holdfast.search"} == set()

@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import os
 from collections.abc import Iterable
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from holdfast.blobs.ahead import Helper
 from holdfast.engine import configuration, content
-from holdfast.engine.following import Following
 from holdfast.engine.handle import Handle
 from holdfast.engine.recover import Progress
 from holdfast.engine.transaction import current, write
 from holdfast.errors import HoldfastError, InvalidValueError
 from holdfast.exchange import hands
 from holdfast.exchange.hands import Hands
-from holdfast.exchange.reading import Reader
 from holdfast.exchange.seen import Seen
-from holdfast.exchange.walking import Folder, Met, Walk
+from holdfast.exchange.walking import Folder, Found, Met, Walk
 from holdfast.kinds.bulk import Bulk, Item, Outcome
 from holdfast.kinds.collecting import uncollected
 from holdfast.values import names
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
+
+if TYPE_CHECKING:
+    from holdfast.engine.following import Following
 
 BATCH_ITEMS = 4_000
 BATCH_BYTES = 64 << 20
@@ -110,7 +113,7 @@ class _Add:
         self._next: list[Item] = []
         self._seen = Seen(handle, asked=not way.checksum)
         self._shown = self._commits = 0
-        self._text = Following(handle, progress) if way.searchable and self._may_lock else None
+        self._text = _following(handle, progress) if way.searchable and self._may_lock else None
         self._hands = configuration.value("hands", root=handle.root, disk=handle.disk)
 
     def run(self, sources: Iterable[str | bytes | os.PathLike[str]]) -> AddReport:
@@ -121,11 +124,20 @@ class _Add:
             self._seen,
         ):
             walk = Walk((own.st_dev, own.st_ino), self._problem, self._unchanged, helpers, expect=self._seen.expect)
-            reader = Reader(self._handle, self._problem, self._under_way, helpers=helpers, may_lock=self._may_lock)
-            with uncollected(), contextlib.closing(reader.items(walk.all(sources, self._into))) as items:
-                self._take(items)
+            with uncollected():
+                found = walk.all(sources, self._into)
+                first = next(found, None)
+                if first is not None:
+                    self._read(itertools.chain([first], found), helpers)
             self._seen.finish()
         return self._report
+
+    def _read(self, found: Iterable[Found], helpers: Hands) -> None:
+        from holdfast.exchange.reading import Reader  # noqa: PLC0415 - start-up time: mostly nothing has changed
+
+        reader = Reader(self._handle, self._problem, self._under_way, helpers=helpers, may_lock=self._may_lock)
+        with contextlib.closing(reader.items(found)) as items:
+            self._take(items)
 
     def _take(self, items: Iterable[Item]) -> None:
         try:
@@ -240,6 +252,12 @@ class _Add:
 
     def _problem(self, path: bytes, code: str, reason: str) -> None:
         self._report.problems.append(Problem(path.decode("utf-8", "backslashreplace"), code, reason))
+
+
+def _following(handle: Handle, progress: Progress | None) -> Following:
+    from holdfast.engine.following import Following  # noqa: PLC0415 - start-up time: few adds are asked for it
+
+    return Following(handle, progress)
 
 
 def _refuse_too_many(batch: list[Item], newest: Item) -> None:

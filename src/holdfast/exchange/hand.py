@@ -17,7 +17,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
-from holdfast.formats.looks import A_FOLDER, LOOKS, decode, encode
+from holdfast.exchange.prefetching import Prefetching, waits
+from holdfast.formats.looks import A_FOLDER, LOOKS, decode, encode, node
 
 LENGTH = struct.Struct("<Q")
 
@@ -121,9 +122,10 @@ def look(path: bytes, names: Sequence[bytes] | None = None, most: int = 1 << 62)
     folders: list[int] = []
     troubles: list[tuple[bytes, str, str]] = []
     prefix = os.path.join(path, b"")
+    lstat, is_folder = os.lstat, stat.S_ISDIR
     for raw in names[:most]:
         try:
-            facts = os.lstat(prefix + raw)
+            facts = lstat(prefix + raw)
             own = encode(facts)
             if own is None:
                 raise OSError("a number beyond all bounds")
@@ -134,7 +136,7 @@ def look(path: bytes, names: Sequence[bytes] | None = None, most: int = 1 << 62)
             troubles.append((raw, "unreadable", error.strerror or str(error)))
             continue
         looks.append(own)
-        if stat.S_ISDIR(facts.st_mode):
+        if is_folder(facts.st_mode):
             folders.append(len(met))
         met.append(raw)
     plain = whole = b"".join(looks)
@@ -148,27 +150,35 @@ def look(path: bytes, names: Sequence[bytes] | None = None, most: int = 1 << 62)
 def below(path: bytes, seen: Seen, own: tuple[int, int]) -> list[bytes]:
     """The folders in one, but for the one with the device and inode `own`."""
     _, met, looks, _, folders, _ = seen
-    found = []
-    for number in folders:
-        facts = decode(looks, number)
-        if (facts.st_dev, facts.st_ino) != own:
-            found.append(os.path.join(path, met[number]))
-    return found
+    if not folders:
+        return []
+    if node(*own) in looks:
+        known = [decode(looks, number) for number in folders]
+        folders = [n for n, facts in zip(folders, known, strict=True) if (facts.st_dev, facts.st_ino) != own]
+    prefix = os.path.join(path, b"")
+    return [prefix + met[number] for number in folders]
 
 
 def look_all(
-    paths: Sequence[bytes], most: int, enough: int, own: tuple[int, int]
+    paths: Sequence[bytes], most: int, enough: int, own: tuple[int, int], ahead: Prefetching | None = None
 ) -> tuple[list[tuple[bytes, tuple[Seen, list[bytes]]]], list[bytes]]:
     """What lies in some folders and below them, depth first, until that is `enough`; and the folders not come to."""
-    found = []
+    since, told = waits() if ahead is not None else 0, paths
+    found: list[tuple[bytes, tuple[Seen, list[bytes]]]] = []
     waiting = list(reversed(paths))
     count = 0
     while waiting and count < enough:
+        if ahead is not None and len(told) > 1:
+            reached = (enough - count) * len(found) // count if count else len(told)
+            ahead.tell(told[1 : 2 + reached])
         path = waiting.pop()
         looked = look(path, None, most)
         found.append((path, looked))
         count += len(looked[0][1]) + 1
-        waiting += reversed(below(path, looked[0], own))
+        told = below(path, looked[0], own)
+        waiting += reversed(told)
+    if ahead is not None:
+        ahead.waited(since)
     return found, waiting[::-1]
 
 
@@ -178,16 +188,20 @@ _WORK: dict[str, Callable[..., Any]] = {"take in": take_in, "look": look_all}
 def serve(asked: BinaryIO, answers: BinaryIO) -> None:
     """Answer until nobody asks any more."""
     yields = False
+    ahead = Prefetching()
     while len(head := asked.read(LENGTH.size)) == LENGTH.size:
         work, given = marshal.loads(asked.read(LENGTH.unpack(head)[0]))  # noqa: S302 - it comes from our own parent
         if work == "take in" and not yields:
             yields = True
             if hasattr(os, "nice"):
                 os.nice(_YIELDS)
+        if work == "look":
+            given = (*given, ahead)
         answer = marshal.dumps(_WORK[work](*given))
         answers.write(LENGTH.pack(len(answer)))
         answers.write(answer)
         answers.flush()
+    ahead.close()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ TOGETHER = 1_000
 ALONE_FOLDERS = 24
 """So many folders are met before helping processes are started."""
 
-AHEAD_FOLDERS = 32
+AHEAD_FOLDERS = 64
 """So many folders beside each other are asked for together, each with those below it."""
 
 AHEAD_ENTRIES = 1_000

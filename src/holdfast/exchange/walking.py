@@ -15,7 +15,7 @@ from typing import NamedTuple
 from holdfast.exchange.hand import Seen
 from holdfast.exchange.hands import Hands
 from holdfast.exchange.looking import TOGETHER, Looking
-from holdfast.formats.looks import LOOKS, Facts, decode, encode
+from holdfast.formats.looks import LOOKS, Facts, decode, encode, node
 from holdfast.values import names
 from holdfast.values.frozen import dataclass
 from holdfast.values.names import Name
@@ -30,28 +30,40 @@ Tell = Callable[[bytes, str, str], None]
 class Folder:
     """A folder that is being gone through: where it is, and the collection that it goes to.
 
-    `prefix`: its path and a slash; `absolute`: so from the root, `shown`: that as text; `place`: the collection's path.
+    `prefix`: its path and a slash; `absolute`: so from the root; `place`: the collection's path.
     """
 
-    __slots__ = ("absolute", "into", "path", "place", "prefix", "shown")
+    __slots__ = ("_into", "absolute", "path", "place", "prefix")
 
-    def __init__(self, path: bytes, into: tuple[Name, ...], place: bytes, absolute: bytes) -> None:
+    def __init__(self, path: bytes, prefix: bytes, place: bytes, absolute: bytes) -> None:
         self.path = path
-        self.into = into
+        self.prefix = prefix
         self.place = place
-        self.prefix = os.path.join(path, b"")
         self.absolute = absolute
-        self.shown = shown(absolute)
+        self._into: tuple[Name, ...] | None = None
 
     @classmethod
     def first(cls, path: bytes, into: tuple[Name, ...]) -> Folder:
         """The one to begin with."""
-        return cls(path, into, names.join_raw(into), os.path.join(os.path.abspath(path), b""))
+        return cls(path, os.path.join(path, b""), names.join_raw(into), os.path.join(os.path.abspath(path), b""))
 
     def below(self, raw: bytes) -> Folder:
         """One in it."""
-        place = self.place + b"/" + raw if self.into else raw
-        return Folder(self.prefix + raw, (*self.into, names.from_raw(raw)), place, self.absolute + raw + b"/")
+        path = self.prefix + raw
+        place = self.place + b"/" + raw if self.place else raw
+        return Folder(path, path + b"/", place, self.absolute + raw + b"/")
+
+    @property
+    def into(self) -> tuple[Name, ...]:
+        """The collection; made when it is asked for, since where nothing has changed nobody asks."""
+        if self._into is None:
+            self._into = tuple(names.from_raws(self.place.split(b"/"))) if self.place else ()
+        return self._into
+
+    @property
+    def shown(self) -> str:
+        """Where it is from the root, as text."""
+        return shown(self.absolute)
 
 
 class Found(NamedTuple):
@@ -103,6 +115,7 @@ class Walk:
         `expect`: is told of folders beside each other before `unchanged` is asked about them.
         """
         self._own = own
+        self._own_node = node(*own)
         self._tell = tell
         self._unchanged = unchanged
         self._expect = expect
@@ -148,7 +161,7 @@ class Walk:
 
     def _tree(self, top: Folder) -> Iterator[Found]:
         """Without recursion: a tree may be deeper than Python's stack."""
-        waiting = [self._entries(top)]
+        waiting: list[Iterator[Found | Folder]] = [iter((top,))]
         while waiting:
             entry = next(waiting[-1], None)
             if entry is None:
@@ -156,17 +169,26 @@ class Walk:
             elif isinstance(entry, Found):
                 yield entry
             else:
-                waiting.append(self._entries(entry))
+                inner = self._entries(entry)
+                if inner is not None:
+                    waiting.append(inner)
 
-    def _entries(self, folder: Folder) -> Iterator[Found | Folder]:
-        """What lies in a folder and needs a look; and each folder in it, behind itself.
-
-        Some at a time: a folder may hold a million files.
-        """
+    def _entries(self, folder: Folder) -> Iterator[Found | Folder] | None:
+        """What lies in a folder and needs a look; and each folder in it, behind itself. None if there is nothing."""
         seen, rest = self._looking.at(folder.path)
-        if seen[0]:
-            self._tell(folder.path, "unreadable", seen[0])
-            return
+        trouble, raws, looks, plain, folders, troubles = seen
+        if trouble:
+            self._tell(folder.path, "unreadable", trouble)
+            return None
+        if folders or troubles or rest:
+            return self._parts(folder, seen, rest)
+        # Most folders hold files alone, all as they were: then that is all there is to it.
+        met = Met(raws, looks, plain, folders)
+        known = self._unchanged(folder, met) if raws else None
+        return None if known is None else _unknown(folder, met, range(len(raws)), known)
+
+    def _parts(self, folder: Folder, seen: Seen, rest: Sequence[bytes]) -> Iterator[Found | Folder]:
+        """Some at a time: a folder may hold a million files."""
         yield from self._part(folder, seen)
         for start in range(0, len(rest), TOGETHER):
             yield from self._part(folder, self._looking.more(folder.path, rest[start : start + TOGETHER]))
@@ -198,6 +220,8 @@ class Walk:
             yield from some
 
     def _leave_own_out(self, folder: Folder, met: Met) -> None:
+        if self._own_node not in met.looks:  # as good as always, and found out at once
+            return
         for number in met.folders:
             facts = met.facts(number)
             if (facts.st_dev, facts.st_ino) == self._own:

@@ -8,6 +8,7 @@ import struct
 from typing import NamedTuple
 
 LOOKS = struct.Struct("<qqqQQI")
+_NODE = struct.Struct("<QQ")
 
 
 class Facts(NamedTuple):
@@ -38,3 +39,8 @@ def encode(facts: os.stat_result | Facts) -> bytes | None:
 def decode(looks: bytes, number: int = 0) -> Facts:
     """What was said of one of several things."""
     return Facts._make(LOOKS.unpack_from(looks, number * LOOKS.size))
+
+
+def node(device: int, inode: int) -> bytes:
+    """What stands in how a thing looks if it is this one: where that is not among many, the thing is not."""
+    return _NODE.pack(inode, device)
