@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import holdfast
 from holdfast.blobs import BlobRaw, LocalBlobs, buffered, copy_to, onward, passage
 from holdfast.blobs.chunks.reader import ChunkedReader
 from holdfast.blobs.compress import Shape
@@ -114,6 +116,25 @@ def test_copies_checks_and_pieces_are_of_the_same_content(opened):
         with contextlib.closing(pieces(reader)) as each:
             assert b"".join(map(bytes, each)) == CONTENT
         assert reader.read_at(7, 5) == CONTENT[7:12], "it was not closed"
+
+
+def test_python_s_own_files_are_lent_what_others_get_as_bytes_to_keep(tmp_path):
+    class Keeping(io.BytesIO):
+        def write(self, data, /) -> int:
+            kept.append(data)
+            return len(data)
+
+    kept: list[bytes] = []
+    with holdfast.create(tmp_path / "store") as store:
+        store.artifacts.put("a", CONTENT)
+        assert store.artifacts.copy_to("a", Keeping()) == len(CONTENT)
+        assert (b"".join(kept), {type(one) for one in kept}) == (CONTENT, {bytes})
+        store.artifacts.copy_to("a", whole := io.BytesIO())
+        assert whole.getvalue() == CONTENT
+        for buffering in (0, -1):
+            with open(tmp_path / "out", "wb", buffering) as file:
+                store.artifacts.copy_to("a", file)
+            assert (tmp_path / "out").read_bytes() == CONTENT
 
 
 def test_jumps_at_any_place_and_back_into_what_was_made(opened):

@@ -116,23 +116,23 @@ def copy_to(reader: BlobReader, write: Callable[[bytes], object]) -> None:
     Threads decompress and hash while the caller's writes. Each piece was checked by frame; the digest of the whole is
     known only at the end: BlobDamagedError then, although everything was given out.
     """
+    # Bytes of his own for whoever keeps them.
+    lend_to(reader, lambda part: write(bytes(part)))
+
+
+def lend_to(reader: BlobReader, write: Callable[[bytes | memoryview], object]) -> None:
+    """As `copy_to`, in parts that are good until `write` returns: not copied for whoever keeps none, as files do."""
     if isinstance(reader, ContentReader):
         # Proven at open.
         write(reader.content)
         return
-    # Bytes of his own for whoever keeps them.
-    _give_all(reader, lambda part: write(bytes(part)))
+    with contextlib.closing(Passage(reader)) as passage:
+        passage.give(0, reader.size, write)
 
 
 def verify(reader: BlobReader) -> None:
     """Read the whole content, as `copy_to` does; BlobDamagedError."""
-    if not isinstance(reader, ContentReader):
-        _give_all(reader, len)
-
-
-def _give_all(reader: BlobReader, write: Callable[[bytes | memoryview], object]) -> None:
-    with contextlib.closing(Passage(reader)) as passage:
-        passage.give(0, reader.size, write)
+    lend_to(reader, len)
 
 
 def pieces(reader: BlobReader) -> Generator[bytes | memoryview]:
