@@ -63,6 +63,13 @@ class Proof:
             sha.update(memoryview(data)[at - offset :])
             self._come = (sha, offset + len(data))
 
+    def copy(self) -> Proof:
+        """The same, for whoever follows by himself."""
+        other = Proof()
+        sha, at = self._come
+        other._come = (sha.copy(), at)
+        return other
+
     def digest(self) -> bytes:
         """Of what came by."""
         return self._come[0].digest()
