@@ -1,6 +1,7 @@
 """A frame is ours only if every bit of its header is what this store writes; its length follows from its blocks."""
 
 import hashlib
+import random
 
 import pytest
 import zstandard
@@ -154,3 +155,30 @@ def test_of_a_frame_of_several_blobs_at_most_twice_what_is_wanted_is_decompresse
             at = len(data) - 5  # in the last block
             harmed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
             assert frame.decode_part(harmed, end) == content[:end]
+
+
+@pytest.mark.parametrize("content", [b"a", b"some words " * 30_000, random.Random(1).randbytes(300_000)])
+def test_a_frame_comes_straight_into_memory_or_is_refused_as_decode_refuses_it(content: bytes) -> None:
+    data = frame.encode(content)
+    room = bytearray(len(content) + 2)
+    frame.decode_into(memoryview(room)[1:-1], memoryview(data))
+    assert room == b"\0" + content + b"\0"
+    for length in (0, len(content) - 1, len(content) + 1):
+        with pytest.raises(BlobDamagedError):
+            frame.decode_into(memoryview(bytearray(length)), data)
+    rnd = random.Random(2)
+    places = {*range(12), len(data) - 1, len(data) - 4, *(rnd.randrange(len(data)) for _ in range(60))}
+    for harmed in (data[:-1], data + b"\0", data + data, *(_flipped(data, at) for at in places if at < len(data))):
+        with pytest.raises(BlobDamagedError):
+            frame.decode(harmed)
+        with pytest.raises(BlobDamagedError):
+            frame.decode_into(memoryview(bytearray(len(content))), harmed)
+
+
+def test_an_empty_frame_is_not_for_memory() -> None:
+    with pytest.raises(BlobDamagedError):
+        frame.decode_into(memoryview(bytearray()), frame.EMPTY)
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]

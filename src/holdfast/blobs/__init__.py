@@ -3,7 +3,7 @@
 from holdfast.blobs.contract import BlobReader, BlobStat, BlobStore, Staged, WalkEntry
 from holdfast.blobs.local import LocalBlobs
 from holdfast.blobs.memory import MemoryBlobs
-from holdfast.blobs.reader import BlobRaw, buffered, copy_to
+from holdfast.blobs.reader import BlobRaw, buffered, copy_to, lend_to
 
 __all__ = [
     "BlobRaw",
@@ -16,4 +16,5 @@ __all__ = [
     "WalkEntry",
     "buffered",
     "copy_to",
+    "lend_to",
 ]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import stat as stat_flags
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from typing import TypeVar
 
 from holdfast.blobs.contract import BlobStat
+from holdfast.blobs.onward import PIECE
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, HandleDeadError, InvalidValueError
 from holdfast.formats import frame, seekable
 from holdfast.formats.seekable import FrameTable
 from holdfast.values import digest as digests
+
+T = TypeVar("T")
 
 _TAIL_GUESS = 64 * 1024
 
@@ -68,6 +74,27 @@ class FramedReader:
             parts.append(self._frame(n)[: end - starts[n]])
         return parts
 
+    def end_of_piece(self, offset: int) -> int:
+        """The end of a frame (Divisible)."""
+        starts = self._table.starts
+        last = starts[bisect_right(starts, offset + PIECE) - 1]
+        return last if last > offset else starts[bisect_right(starts, offset)]
+
+    def fill(self, offset: int, view: memoryview) -> None:
+        """Whole frames but for the beginning of the first (Divisible). One read; BlobDamagedError."""
+        starts, places = self._table.starts, self._table.places
+        first, last = bisect_right(starts, offset) - 1, bisect_left(starts, offset + len(view))
+        base, at = places[first], 0
+        stored = memoryview(self._disk.pread(self._fd, places[last] - base, base, self._path))
+        if starts[first] < offset:
+            at = starts[first + 1] - offset
+            view[:at] = self._opened(first, stored[: places[first + 1] - base], frame.decode)[offset - starts[first] :]
+            first += 1
+        for n in range(first, last):
+            into = view[at : at + starts[n + 1] - starts[n]]
+            self._opened(n, stored[places[n] - base : places[n + 1] - base], functools.partial(frame.decode_into, into))
+            at += len(into)
+
     def close(self) -> None:
         """Close the file; again does nothing."""
         if self._fd >= 0:
@@ -76,23 +103,25 @@ class FramedReader:
             self._disk.close(fd)
 
     def _frame(self, n: int) -> bytes:
-        if n == self._held:
-            return self._content
+        if n != self._held:
+            place = self._table.places[n]
+            stored = self._disk.pread(self._fd, self._table.places[n + 1] - place, place, self._path)
+            self._content = self._opened(n, stored, frame.decode)
+            self._held = n
+        return self._content
+
+    def _opened(self, n: int, stored: bytes | memoryview, decode: Callable[[bytes | memoryview], T]) -> T:
+        """What `decode` makes of a frame, if it is the one that the table lists."""
         table = self._table
-        place, size = table.places[n], table.starts[n + 1] - table.starts[n]
-        length = table.places[n + 1] - place
-        stored = self._disk.pread(self._fd, length, place, self._path)
         checksum = int.from_bytes(stored[-frame.CHECKSUM_BYTES :], "little")
         try:
-            if len(stored) != length:
+            if len(stored) != table.places[n + 1] - table.places[n]:
                 raise frame.damage("the file was cut while it was open")
-            if checksum != table.checks[n] or frame.head(stored)[0] != size:
+            if checksum != table.checks[n] or frame.head(stored)[0] != table.starts[n + 1] - table.starts[n]:
                 raise frame.damage(f"frame {n} is not the one that the table lists")
-            content = frame.decode(stored)
+            return decode(stored)
         except BlobDamagedError as error:
             raise damaged(self.digest, self._path, error.message) from error
-        self._held, self._content = n, content
-        return content
 
 
 def open_file(disk: Disk, path: str, digest: str) -> ContentReader | FramedReader:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
-import io
 import itertools
 import os
 import stat as stat_flags
@@ -16,7 +15,7 @@ from typing import BinaryIO
 from holdfast.blobs.compress import Shape, Written, as_bytes_view, write_blob, write_small
 from holdfast.blobs.contract import BlobStat, Staged, WalkEntry
 from holdfast.blobs.files import ContentReader, FramedReader, open_file, stat_file
-from holdfast.blobs.reader import copy_to
+from holdfast.blobs.reader import BlobRaw, verify
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, HoldfastError, InvalidValueError, StorageIOError
 from holdfast.formats import paths
@@ -171,10 +170,8 @@ class LocalBlobs:
         reader = self.open(digest)
         if isinstance(reader, ContentReader):
             return reader.content
-        content = io.BytesIO()
-        with contextlib.closing(reader):
-            copy_to(reader, content.write)
-        return content.getvalue()
+        with BlobRaw(reader) as raw:
+            return raw.readall()
 
     def read_many(self, wanted: Sequence[tuple[str, Spot | None]]) -> Iterator[tuple[int, bytes]]:
         """One after the other."""
@@ -370,7 +367,7 @@ class LocalBlobs:
 
 def _proven(reader: ContentReader | FramedReader) -> BlobStat:
     with contextlib.closing(reader):
-        copy_to(reader, len)
+        verify(reader)
     return reader.stat
 
 

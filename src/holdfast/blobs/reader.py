@@ -3,73 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import io
-import os
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from holdfast.blobs.ahead import Helper, ahead
 from holdfast.blobs.contract import BlobReader
-from holdfast.blobs.files import ContentReader, FramedReader
-from holdfast.errors import BlobDamagedError, HandleDeadError, HoldfastError
-from holdfast.values import digest as digests
+from holdfast.blobs.files import ContentReader
+from holdfast.blobs.onward import PIECE, Onward
+from holdfast.blobs.passage import Passage, divisible
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 BUFFER = 4 * 1024
 """Small on purpose: the reader keeps the frame, so a larger buffer only makes random reads touch two frames."""
-
-PIECE = 1024 * 1024
-_AHEAD = 4
-_WORTH_A_THREAD = 256 * 1024
-"""Handing a piece to another thread costs as much as hashing some tens of kilobytes."""
-
-
-class Hashing:
-    """SHA-256 of pieces in order; long ones are hashed by a thread of its own while the caller gets the next one."""
-
-    def __init__(self) -> None:
-        self._sha = hashlib.sha256()
-        self._pool: ThreadPoolExecutor | None = None
-        self._under_way: deque[Future[None]] = deque()
-        self._process = os.getpid()
-
-    def update(self, *pieces: bytes) -> None:
-        """Add pieces; at most a few calls are waiting. HandleDeadError in a forked child, where the thread is not."""
-        if self._pool is not None and os.getpid() != self._process:
-            raise HandleDeadError("the content was being read when the process forked", reason="forked")
-        if self._pool is None:
-            if sum(map(len, pieces)) < _WORTH_A_THREAD:
-                self._hash(pieces)
-                return
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="holdfast-sha256")
-        self._under_way.append(self._pool.submit(self._hash, pieces))
-        if len(self._under_way) > _AHEAD:
-            self._under_way.popleft().result()
-
-    def digest(self) -> bytes:
-        """Of all pieces; the thread is given back."""
-        self.close()
-        return self._sha.digest()
-
-    def close(self) -> None:
-        """Wait for what is under way, and give the thread back."""
-        if os.getpid() != self._process:
-            return
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
-        while self._under_way:
-            self._under_way.popleft().result()
-
-    def _hash(self, pieces: Sequence[bytes]) -> None:
-        for piece in pieces:
-            self._sha.update(piece)
 
 
 class BlobRaw(io.RawIOBase):
@@ -81,12 +28,8 @@ class BlobRaw(io.RawIOBase):
 
     def __init__(self, reader: BlobReader) -> None:
         self._reader = reader
+        self._passage = Passage(reader)
         self._at = 0
-        self._hashed = 0
-        self._hash = Hashing()
-        self._helper: Helper[list[bytes]] = Helper("frames")
-        self._begun = (0, 0)
-        self._last = 0
 
     @property
     def size(self) -> int:
@@ -110,29 +53,27 @@ class BlobRaw(io.RawIOBase):
         """Fill `buffer` as far as content goes; returns the number of bytes, 0 at the end."""
         self._refuse_closed()
         view = memoryview(buffer).cast("B")
-        at = self._at
-        parts = self._parts(len(view))
-        self._follow(parts)
         place = 0
-        for part in parts:
+
+        def take(part: bytes | memoryview) -> None:
+            nonlocal place
             view[place : place + len(part)] = part
             place += len(part)
-        if at == self._last and place >= _WORTH_A_THREAD and self._at < self.size:
-            # Whoever has read two long pieces one after the other will read the next.
-            self._begun = (self._at, len(view))
-            self._helper.begin(functools.partial(_parts_at, self._reader, *self._begun))
-        self._last = self._at
+
+        self._at += self._passage.give(self._at, len(view), take)
         return place
 
     def readall(self) -> bytes:
         """What is left from here to the end."""
         self._refuse_closed()
-        all_parts: list[bytes] = []
-        while self._at < self.size:
-            parts = self._parts(PIECE)
-            self._follow(parts)
-            all_parts += parts
-        return b"".join(all_parts)
+        whole, left = io.BytesIO(), self.size - self._at
+        if left > 0:
+            # Room for all of it at once: where it grew instead, 2 MiB took half as long again, in page faults.
+            whole.seek(left - 1)
+            whole.write(b"\0")
+            whole.seek(0)
+        self._at += self._passage.give(self._at, self.size, whole.write)
+        return whole.getvalue()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to a byte; past the end is allowed and reads nothing there. Raises ValueError before the start."""
@@ -154,29 +95,10 @@ class BlobRaw(io.RawIOBase):
         """Close this and the reader."""
         if not self.closed:
             try:
-                self._helper.close()
-                self._hash.close()
+                self._passage.close()
                 self._reader.close()
             finally:
                 super().close()
-
-    def _parts(self, length: int) -> list[bytes]:
-        """What comes next. The reader is not for two threads: what was begun is waited for, whether it is wanted."""
-        if self._helper.busy:
-            if self._begun == (self._at, length):
-                return self._helper.take()
-            with contextlib.suppress(HoldfastError):
-                self._helper.take()
-        return _parts_at(self._reader, self._at, length)
-
-    def _follow(self, parts: Sequence[bytes]) -> None:
-        length = sum(map(len, parts))
-        if self._hashed == self._at and length:
-            self._hash.update(*parts)
-            self._hashed += length
-            if self._hashed == self.size:
-                _prove(self._reader, self._hash.digest())
-        self._at += length
 
     def _refuse_closed(self) -> None:
         if self.closed:
@@ -191,37 +113,37 @@ def buffered(reader: BlobReader) -> io.BufferedReader:
 def copy_to(reader: BlobReader, write: Callable[[bytes], object]) -> None:
     """Give the whole content to `write`, in order, in pieces of up to 1 MiB; memory stays within a few of them.
 
-    One thread decompresses and another one hashes while the caller's writes. Each piece was checked by frame; the
-    digest of the whole is known only at the end: BlobDamagedError then, although everything was given out.
+    Threads decompress and hash while the caller's writes. Each piece was checked by frame; the digest of the whole is
+    known only at the end: BlobDamagedError then, although everything was given out.
     """
+    # Bytes of his own for whoever keeps them.
+    lend_to(reader, lambda part: write(bytes(part)))
+
+
+def lend_to(reader: BlobReader, write: Callable[[bytes | memoryview], object]) -> None:
+    """As `copy_to`, in parts that are good until `write` returns: not copied for whoever keeps none, as files do."""
     if isinstance(reader, ContentReader):
         # Proven at open.
         write(reader.content)
         return
-    with contextlib.closing(Hashing()) as sha, contextlib.closing(pieces(reader)) as each:
-        for parts in each:
-            sha.update(*parts)
-            for part in parts:
-                write(part)
-        found = sha.digest()
-    _prove(reader, found)
+    with contextlib.closing(Passage(reader)) as passage:
+        passage.give(0, reader.size, write)
 
 
-def pieces(reader: BlobReader) -> Generator[list[bytes]]:
-    """The whole content in order, up to 1 MiB at a time in the parts in which it is stored. To be closed by the caller.
+def verify(reader: BlobReader) -> None:
+    """Read the whole content, as `copy_to` does; BlobDamagedError."""
+    lend_to(reader, len)
 
-    A thread decompresses the next while one is used. Checked by frame alone.
+
+def pieces(reader: BlobReader) -> Generator[bytes | memoryview]:
+    """The whole content in order, each piece good until the next is asked for. To be closed by the caller.
+
+    Threads open the next while one is used. Checked by frame alone.
     """
-    each = (_parts_at(reader, offset, PIECE) for offset in range(0, reader.size, PIECE))
-    return ahead(each, "frames") if reader.size > PIECE else each
-
-
-def _parts_at(reader: BlobReader, offset: int, length: int) -> list[bytes]:
-    """A range of a blob, in the pieces in which its reader has it."""
-    return reader.parts_at(offset, length) if isinstance(reader, FramedReader) else [reader.read_at(offset, length)]
-
-
-def _prove(reader: BlobReader, found: bytes) -> None:
-    if digests.text(found) != reader.digest:
-        reason = f"the content hashes to {digests.text(found)}"
-        raise BlobDamagedError(f"{reader.digest} is damaged: {reason}", digest=reader.digest, path="", reason=reason)
+    source = divisible(reader)
+    if source is None or reader.size <= PIECE:
+        yield from (reader.read_at(offset, PIECE) for offset in range(0, reader.size, PIECE))
+        return
+    with contextlib.closing(Onward(source, 0)) as onward:
+        while (piece := onward.take()) is not None:
+            yield piece

@@ -6,7 +6,6 @@ How content is stored is no change of it: what is done to the revision before co
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -131,9 +130,9 @@ def _reading(blobs: ChunkedBlobs, digest: str) -> Iterator[BinaryIO]:
 class _Reading:
     """A blob read from its beginning, without a second digest: what comes of it is compared as a whole."""
 
-    def __init__(self, each: Iterator[Sequence[bytes]]) -> None:
+    def __init__(self, each: Iterator[bytes | memoryview]) -> None:
         self._pieces = each
-        self._parts = deque[memoryview]()
+        self._left = memoryview(b"")
 
     def seekable(self) -> bool:
         """It goes forwards."""
@@ -141,14 +140,9 @@ class _Reading:
 
     def readinto(self, buffer: memoryview) -> int:
         """Some of what comes next; 0 at the end."""
-        while not self._parts:
-            parts = next(self._pieces, None)
-            if parts is None:
-                return 0
-            self._parts.extend(map(memoryview, parts))
-        part = self._parts.popleft()
-        count = min(len(part), len(buffer))
-        buffer[:count] = part[:count]
-        if count < len(part):
-            self._parts.appendleft(part[count:])
+        if not self._left:
+            self._left = memoryview(next(self._pieces, b""))
+        count = min(len(self._left), len(buffer))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
         return count

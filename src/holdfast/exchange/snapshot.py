@@ -175,7 +175,8 @@ class _Writing:
             for piece in self._tree.chain(leaf.changes):
                 write(piece)
         else:
-            copy_to(self._handle.blobs.open(leaf.digest), write)
+            with contextlib.closing(self._handle.blobs.open(leaf.digest)) as reader:
+                copy_to(reader, write)
 
     def _tar(self, piece: bytes) -> None:
         self._waiting += piece

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from holdfast import disk
@@ -304,7 +305,11 @@ class _Export:
             return _whole(leaf.data)
         if leaf.changes:
             return lambda write: [write(piece) for piece in tree.chain(leaf.changes)]
-        return lambda write: copy_to(self._handle.blobs.open(leaf.digest), write)
+        return lambda write: self._copy(leaf.digest, write)
+
+    def _copy(self, digest: str, write: Callable[[bytes], object]) -> None:
+        with contextlib.closing(self._handle.blobs.open(digest)) as reader:
+            copy_to(reader, write)
 
 
 def _whole(data: bytes) -> Fill:

@@ -208,9 +208,27 @@ def _measured(data: bytes | memoryview) -> tuple[int, int, int]:
     return content, at, blocks
 
 
-def decode(data: bytes) -> bytes:
+def decode(data: bytes | memoryview) -> bytes:
     """The content of exactly one frame; BlobDamagedError if anything is missing, left over, altered or not ours."""
     return _whole(data, _alone(data)[0])
+
+
+def decode_into(view: memoryview, data: bytes | memoryview) -> None:
+    """Fill `view` with the content of exactly one frame, as long as it is; BlobDamagedError as of `decode`.
+
+    Where there is room for all of a frame, zstd decompresses straight into it, and compares its checksum.
+    """
+    content, _ = _alone(data)
+    if not content or content != len(view):
+        raise damage(f"a frame of {content} bytes, not {len(view)}")
+    try:
+        with _contexts.decompressor.stream_reader(data) as reader:
+            done = reader.readinto(view)
+            over = reader.read(1)
+    except zstandard.ZstdError as error:
+        raise damage(str(error)) from error
+    if done != content or over:
+        raise damage(f"a frame of {content} bytes gave {done + len(over)}")
 
 
 def decode_part(data: bytes, end: int) -> bytes:
@@ -232,7 +250,7 @@ def decode_part(data: bytes, end: int) -> bytes:
     return out
 
 
-def _alone(data: bytes) -> tuple[int, int]:
+def _alone(data: bytes | memoryview) -> tuple[int, int]:
     """(bytes of content, blocks) of the frame that is all of `data`, by its headers."""
     content, end, blocks = _measured(data)
     if end != len(data):
@@ -240,7 +258,7 @@ def _alone(data: bytes) -> tuple[int, int]:
     return content, blocks
 
 
-def _whole(data: bytes, content: int) -> bytes:
+def _whole(data: bytes | memoryview, content: int) -> bytes:
     if not content:
         # The library takes the header's word for empty content and looks no further.
         if data != EMPTY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import re
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from holdfast.values.records import Artifact, Change, Page, Record, Revision
 
 MAX_DIFF_BYTES = 64 << 20
 _PAGE = 200
+_KEEP_NOTHING = (io.BufferedWriter, io.BufferedRandom, io.FileIO, io.BytesIO)
 
 
 @upheld
@@ -78,10 +80,13 @@ class Artifacts(artifacts.Artifacts):
 
         Damage raises after some bytes were written: the caller must not keep them then.
         """
-        from holdfast.blobs import copy_to  # noqa: PLC0415 - as above
+        from holdfast.blobs import copy_to, lend_to  # noqa: PLC0415 - as above
 
         found = self._readable(ref, revision)
-        copy_to(self._handle.blobs.open(found.digest), target.write)
+        # Python's own files keep nothing that they are given; of others that is not known.
+        give = lend_to if type(target) in _KEEP_NOTHING else copy_to
+        with contextlib.closing(self._handle.blobs.open(found.digest)) as reader:
+            give(reader, target.write)
         return found.size
 
     def log(self, ref: ArtifactRef) -> Iterator[Change]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from holdfast.blobs.contract import BlobStat, Cut
 from holdfast.blobs.files import check_range, damaged
+from holdfast.blobs.onward import PIECE
 from holdfast.errors import BlobDamagedError, HandleDeadError
 from holdfast.formats import paths
 from holdfast.formats.recipe import Recipe
@@ -46,19 +47,39 @@ class ChunkedReader:
             number += 1
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def end_of_piece(self, offset: int) -> int:
+        """The end of a chunk (Divisible)."""
+        starts = self._recipe.starts
+        last = starts[bisect_right(starts, offset + PIECE) - 1]
+        return last if last > offset else starts[bisect_right(starts, offset)]
+
+    def fill(self, offset: int, view: memoryview) -> None:
+        """Whole chunks but for the beginning of the first (Divisible)."""
+        starts = self._recipe.starts
+        number, at = bisect_right(starts, offset) - 1, 0
+        while at < len(view):
+            part = memoryview(self._fetched(number))[max(offset - starts[number], 0) :]
+            view[at : at + len(part)] = part
+            at += len(part)
+            number += 1
+
     def close(self) -> None:
         """Give back what is held; again does nothing."""
         self._fetch, self._content, self._held = None, b"", -1
 
     def _chunk(self, number: int) -> bytes:
         if number != self._held:
-            assert self._fetch is not None
-            raw, size = self._recipe.chunk(number)
-            content = self._fetch(raw)
-            if len(content) != size:
-                raise self._damaged(f"chunk {number} has {len(content)} bytes, not {size}")
-            self._held, self._content = number, content
+            self._content = self._fetched(number)
+            self._held = number
         return self._content
+
+    def _fetched(self, number: int) -> bytes:
+        assert self._fetch is not None
+        raw, size = self._recipe.chunk(number)
+        content = self._fetch(raw)
+        if len(content) != size:
+            raise self._damaged(f"chunk {number} has {len(content)} bytes, not {size}")
+        return content
 
     def _damaged(self, reason: str) -> BlobDamagedError:
         return damaged(self.digest, paths.recipe_file(self._recipe.digest), reason)

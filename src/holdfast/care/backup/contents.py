@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from holdfast.blobs.chunks import RecipeFolder
 from holdfast.blobs.files import open_file
 from holdfast.blobs.packs.scan import PackScan
-from holdfast.blobs.reader import copy_to
+from holdfast.blobs.reader import verify
 from holdfast.care.backup.source import MovedError, Proven, Snapshot, read
 from holdfast.disk import Disk
 from holdfast.errors import BlobMissingError, DamageError, StorageIOError
@@ -54,7 +54,7 @@ class Loose:
         try:
             reader = open_file(self.snapshot.disk, path, digest)
             try:
-                copy_to(reader, lambda _: None)
+                verify(reader)
             finally:
                 reader.close()
         except BlobMissingError:
