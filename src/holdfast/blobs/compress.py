@@ -22,7 +22,7 @@ from holdfast.formats.frame import effort_for
 from holdfast.values.frozen import dataclass
 
 GROUP_FRAMES = 8
-IN_FLIGHT_BYTES = 16 * 1024 * 1024
+IN_FLIGHT_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from holdfast.values.names import Name
 LARGE_READERS = 2
 """Files too large for packs are read by so many threads: each has compressing threads of its own."""
 
-AHEAD_BYTES = 16 << 20
+AHEAD_BYTES = 8 << 20
 """So many bytes are under way between the walk and whoever commits: what helping processes have to do meanwhile."""
 
 GROUP_WEIGHT = 8 << 20
