@@ -169,7 +169,8 @@ CANNOT = """\
 | batches of `add` | 4,000 files or 64 MiB, of which 16 MiB in files of less than 1 MiB |
 | packs | full with 32 MiB or 4,096 appends; rewritten when less than half is needed |
 | frames of repacked packs | revisions of one artifact up to 2 MiB of content, others up to 352 KiB; files of up to 1 MiB are taken in |
-| readers of `add` | processes as `hands` says, 2 threads for large files, 16 MiB ahead |
+| readers of `add` | processes as `hands` says, 2 threads for large files, 8 MiB ahead |
+| readers of content of 2 MiB and more | 2 threads that decompress, 1 that hashes, 6 MiB between them |
 | sync of the journal, and of packs that single puts went to | with 8 MiB, if `sync_within_s` has not come before |
 | checkpoint of the index's log | when it has 16 MiB, and at close |
 | text that full text looks into | up to 4 MiB a content |
