@@ -29,7 +29,7 @@ by their own clock, without the interpreter's start.
 
 AGAIN = (
     " Steps with several runs below were measured again after the whole run, ours and their peers side by side, because "
-    "its disk had stalled; the middle run counts."
+    "its disk had stalled or the code had changed since; the middle run counts."
 )
 
 
