@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +19,9 @@ import holdfast
 from holdfast import Store
 from holdfast.errors import BlobDamagedError, ContentPurgedError, IndexDamagedError, NotFoundError
 from holdfast.index.select.making import pins
+from holdfast.kinds import fetching
 from holdfast.values import digest as digests
+from holdfast.values.records import Revision
 
 STRAY = b"docs/\xff.bin"
 
@@ -105,6 +110,43 @@ def test_what_is_not_there_says_so_as_it_does_when_asked_for_alone(filled: Store
     with pytest.raises(NotFoundError):
         list(filled.artifacts.get_many(["docs/0/0.txt", f"id:{gone.id}"]))
     assert list(filled.artifacts.read_many([gone.revision])) == [(gone.revision, b"text 1 text 1 ")]
+
+
+@pytest.mark.parametrize("made", [list, tuple, iter])
+def test_more_than_the_places_of_which_are_known_at_a_time_come_as_well(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, made: Callable[[list[Any]], Any]
+) -> None:
+    monkeypatch.setattr(fetching, "WINDOW", 7)
+    monkeypatch.setattr(fetching, "_TOGETHER", 3)
+    every = list(filled.find())
+    refs: list[Any] = [one.revision for one in every] + [one.path_bytes for one in every] + every
+    random.Random(1).shuffle(refs)
+    found = list(filled.artifacts.read_many(made(refs)))
+    assert sorted(str(ref) for ref, _ in found) == sorted(map(str, refs))
+    for ref, content in found:
+        assert content == filled.read(f"id:{ref.artifact_id}" if isinstance(ref, Revision) else ref)
+
+
+def test_revisions_in_a_list_come_in_the_order_in_which_they_were_made_so_no_frame_is_opened_twice(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "WINDOW", 7)
+    refs = [one.revision for one in filled.find()]
+    random.Random(2).shuffle(refs)
+    parts = [[one.seq for one in part] for part in fetching._windows(refs)]
+    assert [seq for part in parts for seq in part] == sorted(one.seq for one in refs)
+    assert max(map(len, parts)) == 7
+
+
+def test_a_list_is_read_as_it_was_when_it_was_asked_for(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "WINDOW", 7)
+    refs = [one.path_bytes for one in filled.find()]
+    asked = list(refs)
+    found = []
+    for ref, _ in filled.artifacts.read_many(asked):
+        asked.clear()
+        found.append(ref)
+    assert sorted(found) == sorted(refs)
 
 
 def test_a_damaged_frame_is_never_given_out(filled: Store) -> None:

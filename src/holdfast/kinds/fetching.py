@@ -27,8 +27,9 @@ BATCH = 500
 """So many rows are asked for with one query."""
 
 WINDOW = 64_000
-"""So many contents are put in order of their places at a time; some 400 bytes are held for each. What is asked for at
-random has its frames opened once for each window: with half of it 50,000 contents cost a fifth more CPU."""
+"""The places of so many contents are known at a time; some 400 bytes are held for each. What comes one by one, at
+random, has its frames opened once for each window: with half of it 50,000 contents cost a fifth more CPU. A list is put
+in order as a whole before, by what its refs say of themselves, in some 50 bytes for each."""
 
 _TOGETHER = 2_000
 """So many revisions are asked for with one query."""
@@ -65,12 +66,39 @@ def _held(handle: Handle, ref: ArtifactRef) -> Held | None:
 
 def contents(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, bytes]]:
     """(ref, content) for each of `refs`, in the order that reads them quickest, each checked against its digest."""
-    waiting = iter(refs)
-    while window := list(islice(waiting, WINDOW)):
+    for window in _windows(refs):
         with uncollected():
             order, places = _in_order(handle, window)
         for number, data in handle.blobs.read_many(places):
             yield window[order[number]], data
+
+
+def _windows(refs: Iterable[R]) -> Iterator[Sequence[R]]:
+    """Parts of `refs`; of a list those that lie near each other, however it is in order, as it is now."""
+    if not isinstance(refs, list | tuple) or len(refs) <= WINDOW:
+        waiting = iter(refs)
+        while window := list(islice(waiting, WINDOW)):
+            yield window
+        return
+    known = tuple(refs)
+    with uncollected():
+        order = _near_each_other(known)
+    for start in range(0, len(order), WINDOW):
+        yield [known[number] for number in order[start : start + WINDOW]]
+
+
+def _near_each_other(refs: Sequence[ContentRef]) -> list[int]:
+    """Numbers of refs: revisions by the order in which they were made, then all else by what names it."""
+    seqs: list[int] = []  # and behind each the number, in 32 bits
+    others: list[int] = []
+    for start in range(0, len(refs), _TOGETHER):
+        part = range(start, min(start + _TOGETHER, len(refs)))
+        numbers, named = _by_row([refs[number] for number in part])
+        seqs += [seq << 32 | part[number] for number, (seq, _) in zip(numbers, named, strict=True)]
+        others += [number for number in part if not isinstance(refs[number], Revision)]
+    seqs.sort()
+    others.sort(key=lambda number: _named(refs[number]))
+    return [one & 0xFFFF_FFFF for one in seqs] + others
 
 
 def files(handle: Handle, refs: Iterable[R]) -> Iterator[tuple[R, io.BufferedReader]]:

@@ -56,8 +56,9 @@ class Artifacts(artifacts.Artifacts):
     def read_many(self, refs: Iterable[fetching.R]) -> Iterator[tuple[fetching.R, bytes]]:
         """(ref, content) for each of `refs`, in the order that reads them quickest; each is checked against its digest.
 
-        A ref is what `read` takes, or a revision, of which the very content it had is read. Memory holds the places of
-        some thousands, and one content. Raises as `read` for the first that cannot be read.
+        A ref is what `read` takes, or a revision, of which the very content it had is read. A list is put in order as a
+        whole, what comes from elsewhere 64,000 at a time; memory holds the places of so many, and one content. Raises
+        as `read` for the first that cannot be read.
         """
         return fetching.contents(self._handle, refs)
 
