@@ -63,15 +63,19 @@ class Grown:
 
 
 _MATCHES = "ten times the texts have ten times the matches, and each is ranked, in a bare table too"
-_KEPT = "48 MiB of opened frames are kept: all of what a tenth has, a third of the largest"
+_WRITTEN = "the disk has more to write back meanwhile; of CPU an item costs 1.0 to 1.2 times as much"
+_LARGER = "does not fit into memory, so all of it comes from the disk or goes there meanwhile; of CPU a byte costs 1.2 to 1.4 times as much"
+_KEPT = "48 MiB of opened frames are kept: all of what a tenth has, a third of what is there once, a thirtieth of the largest"
 
 GROWN = (
-    Grown("P1", "add"), Grown("P1 warm", "add-warm"), Grown("P1 many", "put-many"), Grown("P1 text", "add-text"),
+    Grown("P1", "add", why=_WRITTEN), Grown("P1 warm", "add-warm", why=_WRITTEN), Grown("P1 many", "put-many", why=_WRITTEN),
+    Grown("P1 text", "add-text"),
     Grown("P1s", "kept", stored), Grown("P1s repack", "repacked", stored),
-    Grown("P2", "again"), Grown("P3", "large"), Grown("P4", "read", why=_KEPT), Grown("P4 bulk", "bulk"),
+    Grown("P2", "again"), Grown("P3", "large", why=_LARGER), Grown("P4", "read", why=_KEPT), Grown("P4 bulk", "bulk"),
     Grown("P4 packed", "repacked-read", why=_KEPT), Grown("P4 packed bulk", "repacked-bulk"),
-    Grown("P5", "large-out"), Grown("P5 pieces", "pieces", by="", why="the smallest files fit into the processor's memory"),
-    Grown("P6", "fsck"), Grown("P6 large", "large-fsck"), Grown("P6 rebuild", "rebuild"),
+    Grown("P5", "large-out", why=_LARGER),
+    Grown("P5 pieces", "pieces", by="", why="larger than memory, where each read waits for the disk; the smallest fits into the processor's"),
+    Grown("P6", "fsck"), Grown("P6 large", "large-fsck", why=_LARGER), Grown("P6 rebuild", "rebuild"),
     Grown("P7", "history-gc", stored), Grown("P7 time", "history-repack"),
     Grown("P7 read", "history-read", slowest, by="", why="frames fill up to their cap only where there is enough that is similar"),
     Grown("P8 growing", "growing", by="revised"), Grown("P8 checkpoint", "checkpoint", by="revised"),

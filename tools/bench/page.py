@@ -59,7 +59,11 @@ def write(results: Path, grown: Path | None, to: Path, again: Sequence[Path] = (
     parts = [HEAD, _about(about), "## The marks\n", _marks(steps), "![The marks](performance.svg)\n",
              "## Every step\n", _steps(steps)]  # fmt: skip
     if grown is not None:
-        amounts = [(said, steps if said["scale"] == about["scale"] else found) for said, found in growth.read(grown)]
+        same = [about[name] for name in growth.AMOUNTS]
+        amounts = [
+            (said, steps if [said[name] for name in growth.AMOUNTS] == same else found)
+            for said, found in growth.read(grown)
+        ]
         parts += ["## As they grow\n", growth.table(amounts), "![As they grow](growth.svg)\n"]
         (to / "growth.svg").write_text(growth.plot(amounts), encoding="utf-8")
     (to / "performance.md").write_text("\n".join(parts), encoding="utf-8")
