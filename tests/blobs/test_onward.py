@@ -119,6 +119,28 @@ def test_copies_checks_and_pieces_are_of_the_same_content(opened):
         assert reader.read_at(7, 5) == CONTENT[7:12], "it was not closed"
 
 
+@pytest.mark.parametrize("most", [1, 1_000, 0, None])
+def test_a_raw_target_that_takes_less_than_it_is_given_gets_all_or_says_so(tmp_path, most):
+    class Short(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data, /) -> int | None:
+            taken.extend(data[:most] if most else b"")
+            return most and min(most, len(data))
+
+    taken = bytearray()
+    content = CONTENT[:20_000] if most == 1 else CONTENT
+    with holdfast.create(tmp_path / "store") as store:
+        store.artifacts.put("a", content)
+        if most:
+            assert store.artifacts.copy_to("a", Short()) == len(content)
+            assert taken == content
+        else:
+            with pytest.raises(BlockingIOError, match="waits"):
+                store.artifacts.copy_to("a", Short())
+
+
 def test_python_s_own_files_are_lent_what_others_get_as_bytes_to_keep(tmp_path):
     class Keeping(io.BytesIO):
         def write(self, data, /) -> int:
@@ -336,6 +358,30 @@ def test_no_more_than_a_few_pieces_are_made_ahead_and_fewer_at_first():
             assert made.take() is not None
             assert settled(lambda: source.far) <= (number + onward._COMING) * PIECE
         assert made._made <= onward._BUFFERS
+
+
+def test_a_buffer_that_a_lost_thread_still_fills_goes_to_nobody_else(monkeypatch):
+    """An interrupt in the moment in which a pool starts a thread can make it one that the pool does not know."""
+    monkeypatch.setattr(onward, "_spare", [])
+    gate, entered, filling = threading.Event(), threading.Semaphore(0), []
+
+    class Slow(Counting):
+        def fill(self, offset: int, view: memoryview) -> None:
+            filling.append(view.obj)
+            entered.release()
+            gate.wait(100)
+
+    made = Onward(Slow(), 0)
+    assert entered.acquire(timeout=100)
+    known = set(made._fillers._threads)
+    made._fillers._threads.clear()
+    made.close()
+    given = [id(one) for one in onward._spare]
+    gate.set()
+    for thread in known:
+        thread.join(100)
+    assert filling
+    assert not {id(one) for one in filling} & set(given)
 
 
 def test_a_slow_proof_holds_the_rest_up(monkeypatch):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from holdfast.blobs.contract import BlobStat
-from holdfast.blobs.onward import PIECE
+from holdfast.blobs.onward import end_among
 from holdfast.disk import Disk
 from holdfast.errors import BlobDamagedError, BlobMissingError, HandleDeadError, InvalidValueError
 from holdfast.formats import frame, seekable
@@ -76,9 +76,7 @@ class FramedReader:
 
     def end_of_piece(self, offset: int) -> int:
         """The end of a frame (Divisible)."""
-        starts = self._table.starts
-        last = starts[bisect_right(starts, offset + PIECE) - 1]
-        return last if last > offset else starts[bisect_right(starts, offset)]
+        return end_among(self._table.starts, offset)
 
     def fill(self, offset: int, view: memoryview) -> None:
         """Whole frames but for the beginning of the first (Divisible). One read; BlobDamagedError."""

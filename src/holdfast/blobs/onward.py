@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
@@ -42,6 +44,12 @@ class Divisible(Protocol):
     def fill(self, offset: int, view: memoryview) -> None:
         """Exactly the bytes from `offset` to an `end_of_piece`. BlobDamagedError, BlobMissingError."""
         ...
+
+
+def end_among(starts: Sequence[int], offset: int) -> int:
+    """The `end_of_piece` of what is stored in parts: the last start within PIECE bytes, else the end of the part."""
+    last = starts[bisect_right(starts, offset + PIECE) - 1]
+    return last if last > offset else starts[bisect_right(starts, offset)]
 
 
 class Proof:
@@ -132,7 +140,9 @@ class Onward:
         if self.here:
             self._fillers.shutdown(cancel_futures=True)
             self._follower.shutdown()
-            _spare.extend(one.buffer for one in (*self._coming, *self._used) if len(one.buffer) == PIECE)
+            # Not what is still being filled: an interrupt may have left a thread that nobody could wait for.
+            left = [one for one in (*self._coming, *self._used) if one.filled.done() and one.free]
+            _spare.extend(one.buffer for one in left if len(one.buffer) == PIECE)
             del _spare[_BUFFERS:]
         self._coming.clear()
         self._used.clear()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import errno
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 from holdfast.engine.handle import Handle
@@ -79,7 +80,8 @@ class Artifacts(artifacts.Artifacts):
     def copy_to(self, ref: ArtifactRef, target: BinaryIO, *, revision: int | None = None) -> int:
         """Write the content into a binary file, in bounded memory, checked whole; its size in bytes.
 
-        Damage raises after some bytes were written: the caller must not keep them then.
+        Damage raises after some bytes were written: the caller must not keep them then. BlockingIOError if the target
+        does not wait and takes nothing.
         """
         from holdfast.blobs import copy_to, lend_to  # noqa: PLC0415 - as above
 
@@ -87,7 +89,7 @@ class Artifacts(artifacts.Artifacts):
         # Python's own files keep nothing that they are given; of others that is not known.
         give = lend_to if type(target) in _KEEP_NOTHING else copy_to
         with contextlib.closing(self._handle.blobs.open(found.digest)) as reader:
-            give(reader, target.write)
+            give(reader, _all_into(target))
         return found.size
 
     def log(self, ref: ArtifactRef) -> Iterator[Change]:
@@ -228,6 +230,22 @@ class Artifacts(artifacts.Artifacts):
         revision = found.revision if number is None else revising.revision_of(self._handle, found, number)
         revising.refuse_gone(found, revision)
         return revision
+
+
+def _all_into(target: BinaryIO) -> Callable[[bytes | memoryview], object]:
+    """What writes all that it is given: a raw file may take less of it, where a disk is full or a signal came."""
+    if not isinstance(target, io.RawIOBase):
+        return target.write
+
+    def write(part: bytes | memoryview) -> None:
+        left = memoryview(part)
+        while left:
+            taken = target.write(left)
+            if not taken:
+                raise BlockingIOError(errno.EAGAIN, "the target takes nothing more now; give one that waits")
+            left = left[taken:]
+
+    return write
 
 
 def _shown(lines: Iterator[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from holdfast.blobs.contract import BlobStat, Cut
 from holdfast.blobs.files import check_range, damaged
-from holdfast.blobs.onward import PIECE
+from holdfast.blobs.onward import end_among
 from holdfast.errors import BlobDamagedError, HandleDeadError
 from holdfast.formats import paths
 from holdfast.formats.recipe import Recipe
@@ -49,9 +49,7 @@ class ChunkedReader:
 
     def end_of_piece(self, offset: int) -> int:
         """The end of a chunk (Divisible)."""
-        starts = self._recipe.starts
-        last = starts[bisect_right(starts, offset + PIECE) - 1]
-        return last if last > offset else starts[bisect_right(starts, offset)]
+        return end_among(self._recipe.starts, offset)
 
     def fill(self, offset: int, view: memoryview) -> None:
         """Whole chunks but for the beginning of the first (Divisible)."""
